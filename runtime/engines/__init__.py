@@ -1,0 +1,1 @@
+"""Frozen networks behind small protocols: bundles on disk, ONNX Runtime and PyTorch backends."""

@@ -1,0 +1,1 @@
+"""Vector graphics: paths, an exact differentiable rasterizer, SVG files, layer-wise tracing."""

@@ -1,0 +1,1 @@
+"""Data sets: how each is built, and how it is read."""

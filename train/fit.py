@@ -1,0 +1,171 @@
+"""The one training loop: resumable, with an exponential moving average of the weights, on a CPU or a GPU.
+
+A network is trained by a function of the network, a generator and a step that returns the loss. Every draw of a step
+comes from a generator seeded with (seed, step), so a run that is cut and goes on ends where an uninterrupted one does.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+LossOfStep = Callable[[torch.nn.Module, torch.Generator], torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """How long, how fast and where to train."""
+
+    out: Path
+    """Run folder: checkpoint.safetensors, checkpoint.json, ema.safetensors, log.jsonl."""
+    steps: int
+    """Optimizer steps, at least 1."""
+    rate: float = 1e-3
+    """Peak learning rate of AdamW."""
+    warmup: int = 500
+    """Steps of linear warm-up; a cosine to 2% of the peak follows."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay of AdamW."""
+    ema: float = 0.999
+    """Decay of the moving average of the weights, in [0, 1)."""
+    clip: float = 1.0
+    """Greatest norm of the gradient."""
+    seed: int = 0
+    """Seed of every draw."""
+    minutes: float = 3.0
+    """Minutes between checkpoints."""
+    device: str = "cpu"
+    """PyTorch device."""
+    bf16: bool = True
+    """Run the network under bfloat16 autocast; weights and optimizer stay float32."""
+
+
+def rate_at(step: int, config: FitConfig) -> float:
+    """Return the learning rate of a step: linear warm-up, then a cosine to 2% of the peak."""
+    if step < config.warmup:
+        return config.rate * (step + 1) / config.warmup
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.rate * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress))))
+
+
+def generator_of_step(config: FitConfig, step: int) -> torch.Generator:
+    """Return the CPU generator from which a step draws everything."""
+    return torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+
+
+def replace_file(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file under a temporary name and rename it, so that a reader never sees half of it."""
+    temporary = path.with_name(path.name + ".tmp")
+    write(temporary)
+    os.replace(temporary, path)
+
+
+class _Run:
+    """What a checkpoint holds: weights, their average, the optimizer's moments and the step."""
+
+    def __init__(self, network: torch.nn.Module, config: FitConfig) -> None:
+        self.network, self.config, self.step = network, config, 0
+        self.names = [n for n, p in network.named_parameters() if p.requires_grad]
+        self.weights = [p for p in network.parameters() if p.requires_grad]
+        self.average = [p.detach().clone() for p in self.weights]
+        self.optimizer = torch.optim.AdamW(
+            self.weights, lr=config.rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
+        )
+
+    def save(self) -> None:
+        state = {}
+        for name, weight, mean in zip(self.names, self.weights, self.average, strict=True):
+            moments = self.optimizer.state.get(weight, {})
+            state[f"weight/{name}"], state[f"ema/{name}"] = weight.detach(), mean
+            state |= {f"{k}/{name}": v for k, v in moments.items() if k in ("exp_avg", "exp_avg_sq")}
+        folder = self.config.out
+        state = {k: v.cpu().contiguous() for k, v in state.items()}
+        averages = {n: m.cpu().contiguous() for n, m in zip(self.names, self.average, strict=True)}
+        metadata = {"step": str(self.step)}
+        replace_file(folder / "checkpoint.safetensors", lambda p: save_file(state, p, metadata))
+        replace_file(folder / "ema.safetensors", lambda p: save_file(averages, p))
+        replace_file(folder / "checkpoint.json", lambda p: p.write_text(json.dumps({"step": self.step})))
+
+    @torch.no_grad()
+    def load(self) -> bool:
+        from safetensors import safe_open
+
+        path = self.config.out / "checkpoint.safetensors"
+        if not path.is_file():
+            return False
+        with safe_open(path, "pt") as file:
+            self.step = int(file.metadata()["step"])
+        state = load_file(path)
+        for name, weight, mean in zip(self.names, self.weights, self.average, strict=True):
+            weight.copy_(state[f"weight/{name}"])
+            mean.copy_(state[f"ema/{name}"])
+            self.optimizer.state[weight] = {
+                "step": torch.tensor(float(self.step)),
+                "exp_avg": state[f"exp_avg/{name}"].to(weight).clone(memory_format=torch.preserve_format),
+                "exp_avg_sq": state[f"exp_avg_sq/{name}"].to(weight).clone(memory_format=torch.preserve_format),
+            }
+        return True
+
+    def advance(self, loss_of_step: LossOfStep) -> float:
+        config = self.config
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate_at(self.step, config)
+        with torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.bf16):
+            loss = loss_of_step(self.network, generator_of_step(config, self.step))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.weights, config.clip)
+        self.optimizer.step()
+        decay = min(config.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(self.average, self.weights, 1.0 - decay)
+        self.step += 1
+        return float(loss.detach())
+
+
+def fit(network: torch.nn.Module, loss_of_step: LossOfStep, config: FitConfig, report: Callable[[str], None]) -> None:
+    """Train a network in place; at the end its weights are the moving average.
+
+    Args:
+        network: the module to train, moved to `config.device`.
+        loss_of_step: returns the scalar loss of one step, drawing from the generator that it is given.
+        config: how long and how fast; an existing checkpoint in `config.out` is resumed.
+        report: called with a line of progress about every ten seconds.
+
+    Raises:
+        FloatingPointError: where the loss is not finite; the last checkpoint stays.
+    """
+    config.out.mkdir(parents=True, exist_ok=True)
+    network.to(config.device)
+    run = _Run(network, config)
+    if run.load():
+        report(f"resumed at step {run.step}")
+    saved = told = time.monotonic()
+    recent: list[float] = []
+    started, first = time.monotonic(), run.step
+    while run.step < config.steps:
+        recent.append(run.advance(loss_of_step))
+        if not math.isfinite(recent[-1]):
+            raise FloatingPointError(f"loss is {recent[-1]} at step {run.step}; the last checkpoint is in {config.out}")
+        now = time.monotonic()
+        if now - told > 10.0 or run.step == config.steps:
+            rate = (run.step - first) / (now - started)
+            left = (config.steps - run.step) / rate / 60.0
+            mean = sum(recent) / len(recent)
+            report(f"step {run.step}/{config.steps}  loss {mean:.4f}  {rate:.2f} steps/s  {left:.0f} min left")
+            with (config.out / "log.jsonl").open("a") as log:
+                log.write(json.dumps({"step": run.step, "loss": mean}) + "\n")
+            told, recent = now, []
+        if now - saved > 60.0 * config.minutes:
+            run.save()
+            saved = now
+    run.save()
+    with torch.no_grad():
+        for weight, mean in zip(run.weights, run.average, strict=True):
+            weight.copy_(mean)
