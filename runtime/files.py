@@ -1,0 +1,32 @@
+"""Files that are never seen half written."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def replace_file(path: Path, content: bytes | str) -> None:
+    """Write a whole file under a temporary name in the same folder and rename it over `path`.
+
+    A reader, or a process that is killed at any moment, sees the old content or the new one and nothing between. The
+    name is private to the call, so that two writers do not share half a file.
+
+    Args:
+        path: the file to make or to replace; its folder exists.
+        content: all of it; text is written as UTF-8.
+
+    Raises:
+        OSError: where the folder cannot be written.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # mkstemp's 0600 is for secrets
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
