@@ -1,0 +1,27 @@
+"""One hook says why a marked test is skipped; one fixture seeds nothing, since whatever draws takes a generator."""
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run tests marked slow")
+
+
+def _reason_to_skip(marker: str, config: pytest.Config) -> str | None:
+    if marker == "slow":
+        return None if config.getoption("--slow") else "slow: run with --slow"
+    if marker == "gpu":
+        import torch
+
+        return None if torch.cuda.is_available() else "needs a CUDA device, found none"
+    from importlib.util import find_spec
+
+    found = any(find_spec(name) for name in ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings"))
+    return None if found else "needs tensorrt or tensorrt_rtx, found neither"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        for marker in ("slow", "gpu", "tensorrt"):
+            if item.get_closest_marker(marker) and (reason := _reason_to_skip(marker, config)):
+                item.add_marker(pytest.mark.skip(reason=reason))

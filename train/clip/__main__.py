@@ -1,0 +1,94 @@
+"""Train the image-text dual encoder of the icon model.
+
+    python -m train.clip --data data/icons.npz --prepared checkpoints/denoiser --out checkpoints/dual
+
+It reads the contexts that the denoiser's training wrote, so that both see the same captions.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from train.clip.dual import DualEncoder, contrastive_loss
+from train.fit import FitConfig, fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """How to train the dual encoder."""
+
+    data: Path
+    """Archive of train.data.icons."""
+    prepared: Path
+    """Run folder of train.latent_diffusion.denoiser, for its captions' contexts."""
+    out: Path
+    """Run folder; an existing checkpoint in it is resumed."""
+    steps: int = 2000
+    """Optimizer steps."""
+    batch: int = 96
+    """Pairs a step."""
+    rate: float = 1e-3
+    """Peak learning rate."""
+    seed: int = 0
+    """Seed of initialization and draws."""
+    device: str = "cpu"
+    """PyTorch device."""
+
+
+def roughen(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Return pictures moved by up to 6 px, some blurred and some noisy, as samples and optimized SVGs are.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1] on white.
+        generator: source of the draws.
+    """
+    size = images.shape[-1]
+    padded = F.pad(images, (6, 6, 6, 6), value=1.0)
+    shifts = torch.randint(0, 13, (len(images), 2), generator=generator).tolist()
+    moved = torch.stack([p[:, y : y + size, x : x + size] for p, (y, x) in zip(padded, shifts, strict=True)])
+    choice = torch.rand(len(images), 1, 1, 1, generator=generator)
+    blurred = F.interpolate(F.avg_pool2d(moved, 4), scale_factor=4, mode="bilinear")
+    moved = torch.where(choice < 0.25, blurred, moved)
+    noise = 0.08 * torch.randn(moved.shape, generator=generator)
+    return torch.where(choice > 0.8, moved + noise, moved).clamp(0, 1)
+
+
+def main() -> None:
+    """Train from a command line."""
+    config = tyro.cli(Config, description=__doc__)
+    with np.load(config.data) as archive:
+        pictures = torch.from_numpy(archive["pictures"])
+        labels = [f"{c}/{k}" for c, k in zip(archive["concepts"].tolist(), archive["colours"].tolist(), strict=True)]
+    index = {label: i for i, label in enumerate(dict.fromkeys(labels))}
+    label_of_row = torch.tensor([index[label] for label in labels])
+    data = load_file(config.prepared / "prepared.safetensors")
+    torch.manual_seed(config.seed)
+    network = DualEncoder().to(memory_format=torch.channels_last)
+
+    def loss_of_step(network: DualEncoder, generator: torch.Generator) -> Tensor:
+        picked = torch.multinomial(data["weights"], config.batch, replacement=True, generator=generator)
+        column = torch.randint(data["rows"].shape[1], (config.batch,), generator=generator)
+        images = roughen(pictures[picked].permute(0, 3, 1, 2).float() / 255.0, generator)
+        context = data["contexts"][data["rows"][picked, column]].float()
+        same = label_of_row[picked][:, None] == label_of_row[picked][None]
+        logits = network(images.to(config.device), context.to(config.device)).float()
+        return contrastive_loss(logits, same.to(config.device))
+
+    fit(
+        network,
+        loss_of_step,
+        FitConfig(
+            out=config.out, steps=config.steps, rate=config.rate, seed=config.seed, device=config.device, warmup=200
+        ),
+        print,
+    )
+
+
+if __name__ == "__main__":
+    main()

