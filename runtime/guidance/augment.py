@@ -1,0 +1,84 @@
+"""Augmentation of a drawing before a network judges it: a random change of perspective and a random crop.
+
+Coordinates are normalized: (-1, -1) is the outer corner of the first pixel and (1, 1) that of the last.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+CORNERS = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))
+"""Of the picture, clockwise from the first pixel."""
+
+
+def random_perspective(
+    images: Tensor, generator: torch.Generator, *, fill: Tensor, probability: float = 0.7, distortion: float = 0.5
+) -> Tensor:
+    """Return the pictures, each with `probability` seen in a random perspective, (B, 3, H, W).
+
+    Each corner moves inwards along both axes, independently and uniformly by at most `distortion` of half the side, as
+    in Kornia's RandomPerspective. What the picture does not cover is `fill`.
+
+    Args:
+        images: (B, 3, H, W), differentiable.
+        generator: of the draws.
+        fill: (B, 3) colour outside of the picture, differentiable.
+        probability: in [0, 1]; Thesis 11.9.2 has 0.7.
+        distortion: in [0, 1]; Thesis 11.9.2 has 0.5.
+    """
+    count = len(images)
+    chosen = torch.rand(count, generator=generator) < probability
+    shift = distortion * torch.rand(count, 4, 2, generator=generator)
+    corners = torch.tensor(CORNERS)
+    moved = corners * (1.0 - shift * chosen[:, None, None])
+    if not chosen.any():
+        return images
+    return warp(images, homography(moved, corners.expand(count, 4, 2)), fill)
+
+
+def homography(source: Tensor, target: Tensor) -> Tensor:
+    """Return the projective maps that take four points to four others, (B, 3, 3), float64.
+
+    Args:
+        source: (B, 4, 2), no three on a line.
+        target: (B, 4, 2).
+    """
+    x, y = source.double().unbind(-1)
+    u, v = target.double().unbind(-1)
+    one, zero = torch.ones_like(x), torch.zeros_like(x)
+    rows_u = torch.stack([x, y, one, zero, zero, zero, -u * x, -u * y], -1)
+    rows_v = torch.stack([zero, zero, zero, x, y, one, -v * x, -v * y], -1)
+    entries = torch.linalg.solve(torch.cat([rows_u, rows_v], 1), torch.cat([u, v], 1))
+    return torch.cat([entries, torch.ones_like(entries[:, :1])], 1).view(-1, 3, 3)
+
+
+def warp(images: Tensor, maps: Tensor, fill: Tensor) -> Tensor:
+    """Return pictures whose pixel at p shows the picture at maps(p), bilinear, (B, 3, H, W).
+
+    Args:
+        images: (B, 3, H, W), differentiable.
+        maps: (B, 3, 3), from places in the result to places in the picture.
+        fill: (B, 3), what is outside of the picture, differentiable.
+    """
+    height, width = images.shape[-2:]
+    y = (torch.arange(height, dtype=torch.float64) + 0.5) * (2.0 / height) - 1.0
+    x = (torch.arange(width, dtype=torch.float64) + 0.5) * (2.0 / width) - 1.0
+    places = torch.stack([*torch.meshgrid(x, y, indexing="xy"), torch.ones(height, width, dtype=torch.float64)], -1)
+    seen = torch.einsum("bij,hwj->bhwi", maps, places)
+    grid = (seen[..., :2] / seen[..., 2:]).to(images)
+    colour = fill[:, :, None, None]  # zeros outside of the difference are `fill` outside of the sum
+    return grid_sample(images - colour, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + colour
+
+
+def random_crop(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Return a random square of `size` pixels of the pictures, the same for all, (B, 3, size, size).
+
+    Args:
+        images: (B, 3, H, W), at least `size` a side.
+        size: in pixels.
+        generator: of the draws.
+    """
+    height, width = images.shape[-2:]
+    top = int(torch.randint(height - size + 1, (), generator=generator))
+    left = int(torch.randint(width - size + 1, (), generator=generator))
+    return images[..., top : top + size, left : left + size]

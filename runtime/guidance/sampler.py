@@ -1,0 +1,123 @@
+"""Samplers: from noise to clean latents by a denoiser's predictions.
+
+Notation: eps_hat the guided prediction, x_hat = (z_t - sigma_t eps_hat) / alpha_t, lambda_t = log(alpha_t / sigma_t),
+h the step in lambda. The last step goes to alpha = 1, sigma = 0, where z is x_hat.
+"""
+
+import itertools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from runtime.engines.protocols import Denoiser
+from runtime.guidance.schedule import Schedule
+from runtime.guidance.sds import Prompt, guided_noise
+
+Predict = Callable[[Tensor, int], Tensor]
+"""eps_hat(z (B, C, h, w), t) -> (B, C, h, w)."""
+
+
+def times(schedule: Schedule, steps: int, rho: float = 7.0) -> list[int]:
+    """Return the distinct times that a sampler visits, falling from T - 1 to 0.
+
+    They are those nearest to a sigma_t / alpha_t whose rho-th root falls linearly (arXiv:2206.00364 Eq. 5), which is
+    close to linear in lambda: steps linear in t leave most of the error to the first and the last of them.
+
+    Args:
+        schedule: alpha_t and sigma_t.
+        steps: how many, in [1, T].
+        rho: above 0; larger puts more of them at little noise.
+
+    Raises:
+        ValueError: where `steps` is out of range.
+    """
+    if not 1 <= steps <= len(schedule):
+        raise ValueError(f"sampler: expected 1 to {len(schedule)} steps, got {steps}")
+    levels = (schedule.sigmas.double() / schedule.alphas.double()) ** (1.0 / rho)
+    wanted = torch.linspace(float(levels[-1]), float(levels[0]), steps, dtype=torch.float64)
+    visited: list[int] = []
+    for i, t in enumerate((levels[:, None] - wanted).abs().argmin(0).tolist()):
+        above = visited[-1] if visited else len(schedule)
+        visited.append(min(max(t, steps - 1 - i), above - 1))
+    return visited
+
+
+@torch.no_grad()
+def ddim(predict: Predict, z: Tensor, schedule: Schedule, steps: int) -> Tensor:
+    """Return clean latents by DDIM, first order, Thesis Eq. 6.2.
+
+    Args:
+        predict: the guided network.
+        z: (B, C, h, w), standard normal.
+        schedule: alpha_t and sigma_t.
+        steps: calls of the network, in [1, T].
+    """
+    visited = times(schedule, steps)
+    for t, following in zip(visited, [*visited[1:], None], strict=True):
+        noise = predict(z, t)
+        clean = (z - schedule.sigmas[t] * noise) / schedule.alphas[t]
+        if following is None:
+            return clean
+        z = schedule.alphas[following] * clean + schedule.sigmas[following] * noise
+    return z
+
+
+@torch.no_grad()
+def dpm_solver(predict: Predict, z: Tensor, schedule: Schedule, steps: int) -> Tensor:
+    """Return clean latents by DPM-Solver++(2M), second order, arXiv:2211.01095 Algorithm 2.
+
+    The first step and the last are of first order: there is nothing before the one, and lambda is infinite after the
+    other. Arguments as of `ddim`.
+    """
+    alphas, sigmas = schedule.alphas.double(), schedule.sigmas.double()
+    lambdas = (alphas / sigmas).log()
+    before: Tensor | None = None
+    step_before = torch.tensor(0.0)
+    visited = times(schedule, steps)
+    for t, following in itertools.pairwise(visited):
+        clean = (z - schedule.sigmas[t] * predict(z, t)) / schedule.alphas[t]
+        step = lambdas[following] - lambdas[t]
+        direction = clean
+        if before is not None:
+            direction = clean + (step / (2.0 * step_before)).float() * (clean - before)
+        ratio, pull = sigmas[following] / sigmas[t], -alphas[following] * torch.expm1(-step)
+        z = ratio.float() * z + pull.float() * direction
+        before, step_before = clean, step
+    last = visited[-1]
+    return (z - schedule.sigmas[last] * predict(z, last)) / schedule.alphas[last]
+
+
+def sample_latents(
+    denoise: Denoiser,
+    schedule: Schedule,
+    prompt: Prompt,
+    shape: tuple[int, int, int, int],
+    generator: torch.Generator,
+    *,
+    omega: float,
+    steps: int = 25,
+    report: Callable[[int], None] = lambda step: None,
+) -> Tensor:
+    """Return clean latents of a prompt, (B, C, h, w), by DPM-Solver++(2M).
+
+    Args:
+        denoise: the network.
+        schedule: alpha_t and sigma_t.
+        prompt: what to draw.
+        shape: (B, C, h, w).
+        generator: of the first noise, which is all that is drawn.
+        omega: weight of guidance; the thesis samples with 6.5 (`guidance_scale` 7.5).
+        steps: calls of the network on a batch of 2 B.
+        report: called with the number of calls that are done.
+    """
+    calls = 0
+
+    def predict(z: Tensor, t: int) -> Tensor:
+        nonlocal calls
+        noise = guided_noise(denoise, z, torch.full((len(z),), t), prompt, omega)
+        calls += 1
+        report(calls)
+        return noise
+
+    return dpm_solver(predict, torch.randn(shape, generator=generator), schedule, steps)

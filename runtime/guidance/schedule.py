@@ -1,0 +1,76 @@
+"""The discrete noise schedule of a diffusion model.
+
+Notation: t is an integer in [0, T). A clean x and a standard normal eps make z_t = alpha_t x + sigma_t eps, with
+alpha_t^2 + sigma_t^2 = 1 and alpha_t^2 = prod_{s <= t} (1 - beta_s).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """alpha_t and sigma_t of a diffusion model.
+
+    Attributes:
+        alphas: (T,) float32, what is left of the clean picture; falls.
+        sigmas: (T,) float32, the noise's standard deviation; rises.
+    """
+
+    alphas: Tensor
+    sigmas: Tensor
+
+    @classmethod
+    def scaled_linear(cls, *, beta_start: float, beta_end: float, num_timesteps: int) -> "Schedule":
+        """Return Stable Diffusion's schedule, whose beta_t has a square root linear in t.
+
+        Args:
+            beta_start: beta_0, in (0, beta_end].
+            beta_end: beta_{T-1}, in (0, 1).
+            num_timesteps: T, at least 2.
+
+        Raises:
+            ValueError: where an argument is out of its range.
+        """
+        if not 0.0 < beta_start <= beta_end < 1.0 or num_timesteps < 2:
+            came = f"beta_start {beta_start}, beta_end {beta_end}, num_timesteps {num_timesteps}"
+            raise ValueError(f"schedule: expected 0 < beta_start <= beta_end < 1 and at least 2 steps, got {came}")
+        betas = torch.linspace(beta_start**0.5, beta_end**0.5, num_timesteps, dtype=torch.float64) ** 2
+        kept = torch.cumprod(1.0 - betas, 0)
+        return cls(kept.sqrt().float(), (1.0 - kept).sqrt().float())
+
+    @classmethod
+    def of(cls, description: Mapping[str, Any]) -> "Schedule":
+        """Return the schedule that a bundle describes.
+
+        Raises:
+            ValueError: where its kind or what its network predicts is another one than is implemented.
+        """
+        kind, predicts = description["beta_schedule"], description.get("prediction_type", "epsilon")
+        if (kind, predicts) != ("scaled_linear", "epsilon"):
+            raise ValueError(f"schedule: expected 'scaled_linear' and 'epsilon', got '{kind}' and '{predicts}'")
+        names = ("beta_start", "beta_end", "num_timesteps")
+        return cls.scaled_linear(**{name: description[name] for name in names})
+
+    def __len__(self) -> int:
+        """Return T."""
+        return len(self.alphas)
+
+    def at(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return alpha_t and sigma_t, each (B, 1, 1, 1), for t (B,) int64."""
+        alpha, sigma = self.alphas.to(t.device)[t], self.sigmas.to(t.device)[t]
+        return alpha.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)
+
+    def diffuse(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """Return z_t = alpha_t x + sigma_t noise, (B, C, h, w), for t (B,)."""
+        alpha, sigma = self.at(t)
+        return alpha * x + sigma * noise
+
+    def clean(self, z: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """Return the x that z_t = alpha_t x + sigma_t noise was made of, the first line of Thesis Eq. 6.2."""
+        alpha, sigma = self.at(t)
+        return (z - sigma * noise) / alpha

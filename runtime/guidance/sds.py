@@ -1,0 +1,119 @@
+"""Score distillation sampling in a latent space, with classifier-free guidance.
+
+Notation: z (B, C, h, w) the latents of a picture, t (B,) a time, eps the noise, y the prompt, omega the weight of
+guidance.
+
+    z_t     = alpha_t z + sigma_t eps
+    eps_hat = (1 + omega) eps(z_t; y) - omega eps(z_t)                            Thesis Eq. 6.3
+    grad    = w(t) (eps_hat - eps) dz/dtheta                                      Thesis Eq. 6.7; arXiv:2211.11319
+
+Equation 6.7 is printed with alpha_t z_t in place of alpha_t z; the text above it defines z_t as here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from runtime.engines.protocols import Denoiser, TextEncoder
+from runtime.guidance.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt as the denoiser reads it, encoded once.
+
+    Attributes:
+        context: (1, N, D), of the text.
+        empty: (1, N, D), of the empty text, the unconditional one.
+    """
+
+    context: Tensor
+    empty: Tensor
+
+    @classmethod
+    def encode(cls, text: str, encoder: TextEncoder) -> "Prompt":
+        """Return a text's encoding, from one call of the encoder."""
+        with torch.no_grad():
+            both = encoder([text, ""])
+        return cls(both[:1], both[1:])
+
+    def pair(self, count: int) -> Tensor:
+        """Return the contexts of a guided batch, (2 count, N, D): the text's, then the empty text's."""
+        return torch.cat([self.context.expand(count, -1, -1), self.empty.expand(count, -1, -1)])
+
+
+@torch.no_grad()
+def guided_noise(denoise: Denoiser, z: Tensor, t: Tensor, prompt: Prompt, omega: float) -> Tensor:
+    """Return eps_hat of Thesis Eq. 6.3, (B, C, h, w), from one call of the network on a batch of 2 B.
+
+    Args:
+        denoise: the network; never asked for a gradient.
+        z: (B, C, h, w) noisy latents.
+        t: (B,) int64 in [0, T).
+        prompt: the text and the empty text.
+        omega: weight of guidance, at least -1; 0 is the conditional model alone, elsewhere `guidance_scale` 1 + omega.
+    """
+    if omega == 0.0:
+        return denoise(z, t, prompt.context.expand(len(z), -1, -1))
+    conditional, unconditional = denoise(torch.cat([z, z]), torch.cat([t, t]), prompt.pair(len(z))).chunk(2)
+    return (1.0 + omega) * conditional - omega * unconditional
+
+
+def distillation_loss(
+    z: Tensor,
+    t: Tensor,
+    noise: Tensor,
+    *,
+    denoise: Denoiser,
+    schedule: Schedule,
+    prompt: Prompt,
+    omega: float,
+    weight: Callable[[Tensor, Tensor], Tensor] = lambda alpha, sigma: sigma**2,
+) -> Tensor:
+    """Return a scalar whose gradient by z is that of Thesis Eq. 6.7 over the number of elements of z.
+
+    The division makes it a mean over elements, as denoising losses are taken, so that the weights of other terms do not
+    depend on the size of the latents. The value is the mean of half the squared gradient: it falls as the network finds
+    less to change. The network's own derivative is left out by the formula, so z is detached once, here.
+
+    Args:
+        z: (B, C, h, w) clean latents, differentiable.
+        t: (B,) int64 in [0, T).
+        noise: like z, standard normal.
+        denoise: the network.
+        schedule: alpha_t and sigma_t.
+        prompt: what to draw.
+        omega: weight of guidance, at least -1.
+        weight: w(t) from alpha_t and sigma_t, (B, 1, 1, 1) each.
+    """
+    guided = guided_noise(denoise, schedule.diffuse(z.detach(), noise, t), t, prompt, omega)
+    gradient = weight(*schedule.at(t)) * (guided - noise)
+    pulled = (z * gradient).mean()
+    return pulled - pulled.detach() + 0.5 * gradient.square().mean()
+
+
+def draw_time(
+    count: int, progress: float, generator: torch.Generator, *, lowest: int = 50, highest: tuple[int, int] = (950, 950)
+) -> Tensor:
+    """Return t (B,) int64, uniform on the integers from `lowest` to an upper bound, both included.
+
+    Args:
+        count: B.
+        progress: how much of the run is done, in [0, 1].
+        generator: of the draw.
+        lowest: least t; the thesis has 50 of 1000.
+        highest: greatest t at progress 0 and 1, linear between; the thesis has 950 throughout.
+    """
+    upper = round(highest[0] + (highest[1] - highest[0]) * progress)
+    return torch.randint(lowest, max(lowest, upper) + 1, (count,), generator=generator)
+
+
+def saturation_penalty(images: Tensor) -> Tensor:
+    """Return 1/3 mean(I_r^2 + I_g^2 + I_b^2), a scalar, with I = 2 images - 1; Thesis 11.9.3.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+    """
+    return (2.0 * images - 1.0).square().mean()

@@ -1,0 +1,95 @@
+import math
+
+import pytest
+import torch
+
+from runtime.guidance.augment import CORNERS, homography, random_crop, random_perspective, warp
+from tests.tolerance import FLOAT32_ROUNDING
+
+WHITE = torch.ones(1, 3)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise_picture(size: int = 6, count: int = 1, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.rand(count, 3, size, size, generator=generator(7), dtype=dtype)
+
+
+def test_homography_takes_four_points_to_four_others() -> None:
+    source = torch.tensor(CORNERS) * (1.0 - 0.4 * torch.rand(5, 4, 2, generator=generator()))
+    maps = homography(source, torch.tensor(CORNERS).expand(5, 4, 2))
+    ends = torch.einsum("bij,bkj->bki", maps, torch.cat([source, torch.ones(5, 4, 1)], -1).double())
+    assert torch.allclose(ends[..., :2] / ends[..., 2:], torch.tensor(CORNERS).double().expand(5, 4, 2), atol=1e-6)
+
+
+def test_identity_leaves_the_picture() -> None:
+    picture = noise_picture()
+    same = warp(picture, torch.eye(3, dtype=torch.float64)[None], WHITE)
+    assert torch.allclose(same, picture, atol=FLOAT32_ROUNDING)
+    still = random_perspective(picture, generator(), fill=WHITE, probability=1.0, distortion=0.0)
+    assert torch.allclose(still, picture, atol=FLOAT32_ROUNDING)
+    assert random_perspective(picture, generator(), fill=WHITE, probability=0.0) is picture
+
+
+def test_shift_by_a_pixel_shows_the_fill() -> None:
+    maps = torch.eye(3, dtype=torch.float64)[None].clone()
+    maps[0, 0, 2] = 2.0 / 6  # one pixel of six: each place shows its right neighbour
+    fill = torch.tensor([[0.1, 0.2, 0.3]])
+    moved = warp(noise_picture(), maps, fill)
+    assert torch.allclose(moved[..., :-1], noise_picture()[..., 1:], atol=FLOAT32_ROUNDING)
+    assert torch.allclose(moved[0, :, :, -1], fill[0, :, None].expand(3, 6), atol=FLOAT32_ROUNDING)
+
+
+def test_warp_is_bilinear_by_brute_force() -> None:
+    picture, fill = noise_picture(dtype=torch.float64), torch.zeros(1, 3, dtype=torch.float64)
+    maps = torch.tensor([[[0.9, 0.1, 0.05], [-0.2, 1.1, 0.1], [0.1, -0.05, 1.0]]], dtype=torch.float64)
+    found = warp(picture, maps, fill)
+    padded = torch.zeros(3, 12, 12, dtype=torch.float64)
+    padded[:, 3:9, 3:9] = picture[0]
+    for row in range(6):
+        for column in range(6):
+            x, y, w = (maps[0] @ torch.tensor([(column + 0.5) / 3 - 1, (row + 0.5) / 3 - 1, 1.0]).double()).tolist()
+            u, v = (x / w + 1) * 3 - 0.5, (y / w + 1) * 3 - 0.5
+            left, top = math.floor(u), math.floor(v)
+            expected = sum(
+                padded[:, top + j + 3, left + i + 3] * abs(1 - i - (u - left)) * abs(1 - j - (v - top))
+                for i in (0, 1)
+                for j in (0, 1)
+                if -3 <= top + j < 9 and -3 <= left + i < 9
+            )
+            assert torch.allclose(found[0, :, row, column], torch.as_tensor(expected).double(), atol=1e-12)
+
+
+def test_corner_moves_inwards_and_leaves_fill() -> None:
+    black = torch.zeros(1, 3, 64, 64)
+    seen = random_perspective(black, generator(3), fill=WHITE, probability=1.0)
+    assert seen.min() == 0.0 and seen[0, 0, 32, 32] == 0.0
+    assert 0.05 < seen.mean() < 0.6  # a quadrilateral inside of the square, at least half its sides
+
+
+def test_probability_is_kept_to() -> None:
+    pictures = torch.zeros(2_000, 3, 4, 4)
+    seen = random_perspective(pictures, generator(), fill=WHITE.expand(2_000, 3), probability=0.7)
+    changed = (seen.flatten(1).amax(1) > 1e-4).float().mean().item()
+    assert changed == pytest.approx(0.7, abs=0.04)
+
+
+def test_gradients_reach_picture_and_fill() -> None:
+    picture = noise_picture(size=3, dtype=torch.float64).requires_grad_()
+    fill = torch.rand(1, 3, generator=generator(1), dtype=torch.float64).requires_grad_()
+    maps = homography(torch.tensor(CORNERS)[None] * 0.8, torch.tensor(CORNERS)[None])
+    assert torch.autograd.gradcheck(lambda p, f: warp(p, maps, f), (picture, fill))
+
+
+def test_crops_are_parts_of_the_picture_at_every_offset() -> None:
+    picture = torch.arange(25.0).view(1, 1, 5, 5).expand(1, 3, 5, 5)
+    draws = generator()
+    corners = set()
+    for _ in range(200):
+        crop = random_crop(picture, 3, draws)
+        assert crop.shape == (1, 3, 3, 3)
+        assert torch.equal(crop - crop[..., :1, :1], picture[..., :3, :3])
+        corners.add(int(crop[0, 0, 0, 0]))
+    assert corners == {0, 1, 2, 5, 6, 7, 10, 11, 12}
