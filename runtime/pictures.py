@@ -1,0 +1,88 @@
+"""Raster pictures in and out: files to (3, H, W) float32 RGB in [0, 1] and back."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from runtime.errors import UserError
+from runtime.files import replace_file
+
+MAX_PIXELS = 64_000_000
+"""Most pixels in a picture that is read."""
+
+
+def read_picture(
+    path: Path | str, *, background: float = 1.0, formats: tuple[str, ...] = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+) -> Tensor:
+    """Return the picture in a file as (3, H, W) float32 RGB in [0, 1], upright.
+
+    Args:
+        path: the file.
+        background: grey in [0, 1] that shows through where the picture is transparent.
+        formats: Pillow's names of the formats that are taken; of a moving picture, the first frame.
+
+    Raises:
+        UserError: where the file is missing, is no picture, is truncated, or has more than `MAX_PIXELS` pixels.
+    """
+    try:
+        with Image.open(path, formats=formats) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UserError(
+                    f"'{path}' has {image.width} x {image.height} pixels: expected at most {MAX_PIXELS}; scale it down"
+                )
+            rgba = _rgba(image)
+    except UnidentifiedImageError:
+        raise UserError(f"'{path}' is not a picture: expected {', '.join(formats)}") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        # Pillow raises SyntaxError for broken chunks of a PNG
+        raise UserError(f"cannot read the picture '{path}': {getattr(error, 'strerror', None) or error}") from None
+    pixels = torch.from_numpy(rgba).permute(2, 0, 1)
+    return (pixels[:3] * pixels[3:] + background * (1 - pixels[3:])).contiguous()
+
+
+def read_png(path: Path | str, *, background: float = 1.0) -> Tensor:
+    """Return a PNG file's picture; as `read_picture` otherwise."""
+    return read_picture(path, background=background, formats=("PNG",))
+
+
+def format_png(image: Tensor) -> bytes:
+    """Return (3, H, W) RGB as a PNG file's bytes; values outside [0, 1] are clamped, others rounded to 8 bits.
+
+    Raises:
+        ValueError: where the tensor is not (3, H, W).
+    """
+    if image.ndim != 3 or image.shape[0] != 3:
+        raise ValueError(f"a picture is (3, H, W), got {tuple(image.shape)}")
+    levels = image.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(levels.permute(1, 2, 0).cpu().numpy())).save(file, format="PNG")
+    return file.getvalue()
+
+
+def write_png(path: Path | str, image: Tensor) -> None:
+    """Write (3, H, W) RGB as a PNG file: whole, or not at all.
+
+    Raises:
+        UserError: where the file cannot be written.
+        ValueError: as `format_png`.
+    """
+    data = format_png(image)
+    try:
+        replace_file(Path(path), data)
+    except OSError as error:
+        raise UserError(f"cannot write '{path}': {error.strerror}; choose another folder or name") from None
+
+
+def _rgba(image: Image.Image) -> np.ndarray:
+    """Return (H, W, 4) float32 in [0, 1]; 16-bit grey keeps its range."""
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        grey = np.asarray(image, dtype=np.float32) / 65535
+        return np.stack([grey, grey, grey, np.ones_like(grey)], axis=-1).clip(0, 1)
+    return np.asarray(image.convert("RGBA"), dtype=np.float32) / 255

@@ -1,0 +1,141 @@
+"""Drawings as SVG files: plain paths that Inkscape, Illustrator and browsers edit and show.
+
+`format_svg` and `write_svg` write; `read_svg` (in `svg_read`, and here for those who import it) reads back.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from xml.sax.saxutils import escape, quoteattr
+
+from runtime.errors import UserError
+from runtime.files import replace_file
+from runtime.vector.paths import Drawing, Kind
+from runtime.vector.svg_read import SVG_NAMESPACE, parse_svg, read_svg
+
+__all__ = ["DECIMALS", "format_svg", "parse_svg", "read_svg", "write_svg"]
+
+DECIMALS = 3
+"""Decimals of a written number: coordinates are off by at most 0.0005 pixels."""
+
+METADATA_NAMESPACE = "urn:tgm:drawing"
+"""Namespace of the metadata's entries."""
+
+_NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def format_svg(drawing: Drawing, *, metadata: Mapping[str, str] | None = None) -> str:
+    """Return a drawing as an SVG document, one `<path>` a path in drawing order.
+
+    Colours are rounded to 8 bits a channel, opacities and coordinates to `DECIMALS`.
+
+    Args:
+        drawing: one scene (B = 1).
+        metadata: entries to keep in the file, such as prompt, seed and version; "prompt" becomes the title.
+
+    Raises:
+        ValueError: where the drawing holds several scenes or a number that is not finite.
+    """
+    if len(drawing.points) != 1:
+        raise ValueError(f"an SVG holds one scene: expected a drawing with B = 1, got {len(drawing.points)}")
+    for name in ("points", "colours", "widths", "background"):
+        if not getattr(drawing, name).isfinite().all():
+            raise ValueError(f"an SVG holds finite numbers: the drawing's {name} are not")
+    height, width = drawing.size
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f'<svg xmlns="{SVG_NAMESPACE}" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
+        *_metadata_lines(metadata or {}),
+        f'<rect id="background" width="{width}" height="{height}" fill="{_hex(drawing.background[0].tolist())}"/>',
+        *_path_lines(drawing),
+        "</svg>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_svg(path: Path | str, drawing: Drawing, *, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a drawing as an SVG file: whole, or not at all.
+
+    Raises:
+        UserError: where the file cannot be written.
+        ValueError: as `format_svg`.
+    """
+    text = format_svg(drawing, metadata=metadata)
+    try:
+        replace_file(Path(path), text)
+    except OSError as error:
+        raise UserError(f"cannot write '{path}': {error.strerror}; choose another folder or name") from None
+
+
+def _metadata_lines(metadata: Mapping[str, str]) -> Iterator[str]:
+    if "prompt" in metadata:
+        yield f"<title>{_text(metadata['prompt'])}</title>"
+    if metadata:
+        yield f'<metadata><drawing xmlns="{METADATA_NAMESPACE}">'
+        for name, value in metadata.items():
+            yield f"<entry name={_attribute(name)}>{_text(value)}</entry>"
+        yield "</drawing></metadata>"
+
+
+def _path_lines(drawing: Drawing) -> Iterator[str]:
+    points, colours, widths = drawing.points[0].tolist(), drawing.colours[0].tolist(), drawing.widths[0].tolist()
+    layout = drawing.layout
+    for path, kind in enumerate(layout.kinds):
+        data = _path_data(kind, layout.contours[path], points[layout.path_slice(path)])
+        yield f'<path id="path-{path + 1}" {_paint(kind, colours[path], widths[path])} d="{data}"/>'
+
+
+def _paint(kind: Kind, colour: list[float], width: float) -> str:
+    """Return the presentation attributes of a path."""
+    name = "stroke" if kind == Kind.STROKE else "fill"
+    paint = f'{name}="{_hex(colour[:3])}"'
+    if _number(colour[3]) != "1":
+        paint += f' {name}-opacity="{_number(min(max(colour[3], 0.0), 1.0))}"'
+    match kind:
+        case Kind.STROKE:
+            round_ends = 'stroke-linecap="round" stroke-linejoin="round"'
+            return f'fill="none" {paint} stroke-width="{_number(width)}" {round_ends}'
+        case Kind.EVENODD:
+            return f'{paint} fill-rule="evenodd"'
+        case Kind.RECTANGLE:
+            return f'{paint} data-kind="rectangle"'
+        case _:
+            return paint
+
+
+def _path_data(kind: Kind, contours: tuple[int, ...], points: list[list[float]]) -> str:
+    if kind == Kind.RECTANGLE:
+        left, top, right, bottom = (_number(value) for point in points for value in point)
+        return f"M{left} {top}H{right}V{bottom}H{left}Z"
+    data, first = [], 0
+    for segments in contours:
+        if kind == Kind.STROKE:
+            contour, end = points[first : first + 3 * segments + 1], ""
+        else:
+            contour, end = [*points[first : first + 3 * segments], points[first]], "Z"
+        data.append(f"M{_pairs(contour[:1])}C{_pairs(contour[1:])}{end}")
+        first += 3 * segments + (kind == Kind.STROKE)
+    return "".join(data)
+
+
+def _pairs(points: list[list[float]]) -> str:
+    return " ".join(f"{_number(x)} {_number(y)}" for x, y in points)
+
+
+def _number(value: float) -> str:
+    """Return the shortest decimal within half a unit of the last place of `DECIMALS`."""
+    text = f"{value:.{DECIMALS}f}".rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+def _hex(colour: list[float]) -> str:
+    return "#" + "".join(f"{math.floor(min(max(channel, 0.0), 1.0) * 255 + 0.5):02x}" for channel in colour)
+
+
+def _text(value: str) -> str:
+    return escape(_NOT_IN_XML.sub("\ufffd", value))
+
+
+def _attribute(value: str) -> str:
+    return quoteattr(_NOT_IN_XML.sub("\ufffd", value))

@@ -1,0 +1,90 @@
+"""Contours of cubic segments, the paths that they paint, and the drawing that paths make."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from runtime.vector.paths import Drawing, Kind, Layout
+
+
+@dataclass(frozen=True)
+class Contour:
+    """A run of cubic segments."""
+
+    points: np.ndarray
+    """(3S + 1, 2) float64: p0 c0 c1 p1 c0 c1 ... pS, S at least 1."""
+    closed: bool
+    """Whether the drawing closed it (`Z`, or a shape that has no ends)."""
+
+    def mapped(self, matrix: np.ndarray) -> "Contour":
+        """Return the contour under an affine (3, 3) matrix."""
+        return Contour(self.points @ matrix[:2, :2].T + matrix[:2, 2], self.closed)
+
+
+@dataclass(frozen=True)
+class Paint:
+    """One path of the drawing to come: what is filled, or one stroke."""
+
+    kind: Kind
+    contours: list[Contour]
+    colour: tuple[float, float, float, float]
+    width: float = 1.0
+    """Of a stroke, in pixels."""
+
+
+def filled(contour: Contour) -> Contour | None:
+    """Return the contour, closed by a straight segment where it is open; None where it is a single point."""
+    points = contour.points
+    if np.abs(points[0] - points[-1]).max() > 1e-6:
+        line = points[-1] + (points[0] - points[-1]) * np.array([[1], [2], [3]]) / 3
+        points = np.concatenate([points, line])
+    return Contour(points, True) if len(points) > 4 or np.ptp(points, axis=0).max() > 0 else None
+
+
+def stroked(contour: Contour) -> Contour:
+    """Return the contour with its closing segment drawn."""
+    closed = filled(contour) if contour.closed else None
+    return closed or contour
+
+
+def rectangle_of(contours: list[Contour]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the top left and bottom right of an axis-aligned rectangle; None for any other shape."""
+    if len(contours) != 1 or len(contours[0].points) != 13:
+        return None
+    points = contours[0].points
+    low, high = points.min(axis=0), points.max(axis=0)
+    on_edge = (np.abs(points - low) < 1e-3) | (np.abs(points - high) < 1e-3)
+    corners = {tuple(on_low) for on_low in np.abs(points[::3] - low) < 1e-3}
+    return (low, high) if on_edge.any(axis=1).all() and on_edge[::3].all() and len(corners) == 4 else None
+
+
+def assemble(shapes: list[Paint], background: tuple[float, float, float], size: tuple[int, int]) -> Drawing:
+    """Return the shapes, lowest first, as a drawing of one scene with (H, W) = `size` pixels."""
+    layout = Layout(
+        kinds=tuple(shape.kind for shape in shapes), contours=tuple(_segment_counts(shape) for shape in shapes)
+    )
+    points = np.concatenate([np.zeros((0, 2)), *(_control_points(shape) for shape in shapes)])
+    return Drawing(
+        layout=layout,
+        points=torch.tensor(points, dtype=torch.float32)[None],
+        colours=torch.tensor([shape.colour for shape in shapes], dtype=torch.float32).reshape(1, -1, 4),
+        widths=torch.tensor([[shape.width for shape in shapes]], dtype=torch.float32),
+        background=torch.tensor([background], dtype=torch.float32),
+        size=size,
+    )
+
+
+def _segment_counts(shape: Paint) -> tuple[int, ...]:
+    if shape.kind == Kind.RECTANGLE:
+        return (0,)
+    return tuple(len(contour.points) // 3 for contour in shape.contours)
+
+
+def _control_points(shape: Paint) -> np.ndarray:
+    """Return the layout's points: two corners, an open stroke's 3S + 1, or 3S for each closed contour."""
+    if shape.kind == Kind.RECTANGLE:
+        return np.stack(rectangle_of(shape.contours))
+    if shape.kind == Kind.STROKE:
+        return shape.contours[0].points
+    return np.concatenate([contour.points[:-1] for contour in shape.contours])
