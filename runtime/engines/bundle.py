@@ -1,0 +1,235 @@
+"""A bundle on disk: every file is checked against its hash before use, and the networks come out behind Protocols.
+
+bundle.json holds the hash of each network's spec.json, which holds the hash of that network's files. What does not
+match is refused by name. Nothing is unpickled.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from runtime.engines.documents import GREATEST_JSON
+from runtime.engines.files import read_limited, read_verified, verify_file
+from runtime.engines.manifest import Manifest
+from runtime.engines.protocols import Denoiser, Engine, ImageTextScorer, LatentDecoder, LatentEncoder, TextEncoder
+from runtime.engines.spec import EngineSpec, FileSpec
+from runtime.errors import UserError
+
+INSTALLED = Path(__file__).resolve().parent.parent / "bundles"
+"""Folder of the bundles that ship in the package."""
+
+GRADIENTS = ("torch", "engine", "none")
+"""Providers of the latent encoder: PyTorch, engines for value and VJP, or an engine that runs forward only."""
+
+
+@dataclass(frozen=True)
+class InstalledBundle:
+    """One line of `--list-bundles`."""
+
+    name: str
+    """Name for `Bundle.load`."""
+    licence: str
+    """SPDX expression of the weights' licence; empty where the bundle cannot be read."""
+    size: int
+    """Bytes of all its files."""
+    folder: Path
+    """Where it is."""
+    problem: str = ""
+    """Why it cannot be read, else empty."""
+
+
+def installed_bundles(root: Path = INSTALLED) -> list[InstalledBundle]:
+    """Return the bundles in a folder, by name; only their bundle.json is read."""
+    return [_describe(path.parent) for path in sorted(root.glob("*/bundle.json"))]
+
+
+def _describe(folder: Path) -> InstalledBundle:
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    where = f"bundle {folder.name!r}: bundle.json"
+    try:
+        manifest = Manifest.from_json(read_limited(folder / "bundle.json", GREATEST_JSON, where), where)
+    except UserError as error:
+        return InstalledBundle(folder.name, "", size, folder, str(error))
+    return InstalledBundle(folder.name, manifest.licence, size, folder)
+
+
+class Bundle:
+    """Frozen networks with their schedule and sizes. Engines are made on first use and shared."""
+
+    def __init__(self, folder: Path, *, device: str = "cpu", threads: int | None = None) -> None:
+        """Read and verify a bundle in a folder; `Bundle.load` also takes the name of an installed one."""
+        self.folder, self.device, self.threads = folder, device, threads
+        where = f"bundle {folder.name!r}: bundle.json"
+        content = read_limited(folder / "bundle.json", GREATEST_JSON, where)
+        self.digest = hashlib.sha256(content).hexdigest()
+        self.manifest = Manifest.from_json(content, where)
+        self._files: dict[str, FileSpec] = dict(self.manifest.files)
+        self.specs: dict[str, EngineSpec] = {}
+        for role, path in self.manifest.networks.items():
+            content = self._read(f"{path}/spec.json")
+            self.specs[role] = spec = EngineSpec.from_json(content, f"bundle {self.name!r}: {path}/spec.json")
+            self._files |= {f"{path}/{name}": file for name, file in spec.files.items()}
+        for name, file in self._files.items():
+            verify_file(folder / name, file, f"bundle {self.name!r}: {name}")
+        self._engines: dict[str, Engine] = {}
+
+    @classmethod
+    def load(cls, name_or_path: str | Path, *, device: str = "cpu", threads: int | None = None) -> "Bundle":
+        """Return a verified bundle.
+
+        Args:
+            name_or_path: name of an installed bundle (`icons`), or a folder that holds a bundle.json.
+            device: where the networks run: `cpu`, `cuda`, `cuda:N`, or `auto`.
+            threads: threads of one operator, at least 1; None means as many as PyTorch uses.
+
+        Raises:
+            UserError: there is no such bundle, it is from a newer version, or a file of it is missing, truncated or
+                edited; the message names the file, what was expected, what came, and the remedy.
+        """
+        text = str(name_or_path)
+        if "/" not in text and (INSTALLED / text / "bundle.json").is_file():
+            return cls(INSTALLED / text, device=device, threads=threads)
+        folder = Path(text).expanduser()
+        if not (folder / "bundle.json").is_file():
+            names = ", ".join(bundle.name for bundle in installed_bundles()) or "none"
+            raise UserError(
+                f"bundle {text!r}: expected the name of an installed bundle ({names}) or a folder with a bundle.json, "
+                f"got {'a folder without one' if folder.is_dir() else 'neither'}; --list-bundles shows the installed ones"
+            )
+        return cls(folder, device=device, threads=threads)
+
+    @property
+    def name(self) -> str:
+        """The bundle's name."""
+        return self.manifest.name
+
+    @property
+    def licence(self) -> str:
+        """SPDX expression of the weights' licence."""
+        return self.manifest.licence
+
+    @property
+    def schedule(self) -> dict[str, Any]:
+        """num_timesteps, beta_start, beta_end, beta_schedule and prediction_type, as diffusers names them."""
+        return dict(self.manifest.schedule)
+
+    @property
+    def latent_scale(self) -> float:
+        """Factor that the latents of this bundle's encoder already carry."""
+        return self.manifest.latent_scale
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Channels, rows and columns of the latents."""
+        return self.manifest.latent_shape
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the pictures, pixels."""
+        return self.manifest.image_size
+
+    @property
+    def text_length(self) -> int:
+        """Tokens of a prompt, special ones included."""
+        return self.manifest.text_length
+
+    @property
+    def prompt_suffix(self) -> str:
+        """Text that a method appends to each prompt."""
+        return self.manifest.prompt_suffix
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Values of a method's configuration that suit these networks."""
+        return dict(self.manifest.defaults)
+
+    def denoiser(self) -> Denoiser:
+        """Return the noise predictor."""
+        from runtime.engines.networks import EngineDenoiser
+
+        return EngineDenoiser(self.engine("denoiser"))
+
+    def latent_encoder(self, gradients: str = "torch") -> LatentEncoder:
+        """Return the autoencoder's encoder.
+
+        Args:
+            gradients: `torch`: PyTorch forward and backward; `engine`: value and vector-Jacobian product from
+                engines; `none`: forward only, and an input that requires a gradient is refused.
+
+        Raises:
+            UserError: an unknown provider, or one that the bundle has no files for.
+        """
+        from runtime.engines.networks import EngineLatentEncoder
+
+        if gradients not in GRADIENTS:
+            raise UserError(f"gradients: expected one of {', '.join(GRADIENTS)}, got {gradients!r:.60}")
+        if gradients == "torch":
+            return EngineLatentEncoder(self.eager_engine("latent_encoder"))
+        if gradients == "none":
+            return EngineLatentEncoder(self.engine("latent_encoder"))
+        from runtime.engines.autograd import differentiable, value_of_engine, vjp_of_engine
+
+        vjp = vjp_of_engine(self.engine("latent_encoder_vjp"))
+        return differentiable(value_of_engine(self.engine("latent_encoder")), vjp)
+
+    def latent_decoder(self) -> LatentDecoder:
+        """Return the autoencoder's decoder."""
+        from runtime.engines.networks import EngineLatentDecoder
+
+        return EngineLatentDecoder(self.engine("latent_decoder"))
+
+    def text_encoder(self) -> TextEncoder:
+        """Return the text encoder with its tokenizer."""
+        return self._text_encoder
+
+    def scorer(self) -> ImageTextScorer:
+        """Return the image-text scorer that ranks samples."""
+        from runtime.engines.networks import DualEncoderScorer
+
+        return DualEncoderScorer(self.text_encoder(), self.engine("image_embedder"), self.engine("text_embedder"))
+
+    def engine(self, role: str) -> Engine:
+        """Return the ONNX Runtime engine of a role, made once."""
+        if role not in self._engines:
+            from runtime.engines.ort import OrtEngine
+
+            content = self.read_file(role, "model.onnx")
+            self._engines[role] = OrtEngine(self.specs[role], content, device=self.device, threads=self.threads)
+        return self._engines[role]
+
+    def eager_engine(self, role: str) -> Engine:
+        """Return the PyTorch engine of a role, through which gradients pass."""
+        from runtime.engines.eager import EagerEngine, load_module
+
+        config, weights = self.read_file(role, "config.json"), self.read_file(role, "weights.safetensors")
+        module = load_module(config, weights, f"bundle {self.name!r}: {self.manifest.networks[role]}")
+        return EagerEngine(self.specs[role], module, device=self.device)
+
+    def read_file(self, role: str, file: str) -> bytes:
+        """Return the verified content of a file of a role's folder.
+
+        Raises:
+            UserError: the bundle has no such network or file, or the file does not match its hash.
+        """
+        if role not in self.specs:
+            has = ", ".join(self.specs) or "none"
+            raise UserError(
+                f"bundle {self.name!r} has no network for the role {role!r}; it has {has}; use another bundle"
+            )
+        if file not in self.specs[role].files:
+            raise UserError(f"bundle {self.name!r} has no file {self.manifest.networks[role]}/{file}; export it again")
+        return self._read(f"{self.manifest.networks[role]}/{file}")
+
+    @cached_property
+    def _text_encoder(self) -> TextEncoder:
+        from runtime.engines.networks import IconsTextEncoder
+        from runtime.engines.tokens import PromptTokenizer
+
+        document, path = self.read_file("text_encoder", "tokenizer.json"), self.manifest.networks["text_encoder"]
+        tokenizer = PromptTokenizer(document, self.text_length, f"bundle {self.name!r}: {path}/tokenizer.json")
+        return IconsTextEncoder(tokenizer, self.engine("text_encoder"))
+
+    def _read(self, name: str) -> bytes:
+        return read_verified(self.folder / name, self._files[name], f"bundle {self.name!r}: {name}")

@@ -1,0 +1,108 @@
+"""Strict JSON documents and file names: what a bundle's own files may say, checked before anything is believed.
+
+A bundle comes from anywhere. Every field is named and typed, nothing is optional by accident, and every refusal names
+the file and the field.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from runtime.errors import UserError
+
+GREATEST_JSON = 1 << 20
+"""Greatest size of a JSON document of a bundle, bytes."""
+
+GREATEST_FILE = 1 << 40
+"""Greatest size of any file that a bundle may list, bytes."""
+
+_COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
+
+
+def parse_object(data: bytes, where: str) -> dict[str, Any]:
+    """Return the JSON object in `data`.
+
+    Args:
+        data: UTF-8 JSON text of at most `GREATEST_JSON` bytes.
+        where: name of the file, for messages.
+
+    Raises:
+        UserError: too long, not JSON, a key twice, a number that is not finite, nested too deeply, or not an object.
+    """
+    if len(data) > GREATEST_JSON:
+        raise UserError(f"{where}: expected at most {GREATEST_JSON} bytes of JSON, got {len(data)}")
+    try:
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise UserError(f"{where}: expected a JSON object, got text that is none ({reason})") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} appears twice")
+    return value
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def check_fields(
+    value: object, where: str, required: Mapping[str, type], optional: Mapping[str, type] | None = None
+) -> dict[str, Any]:
+    """Return `value`, an object that has exactly the fields that it may have, each of its type.
+
+    Args:
+        value: a parsed JSON value.
+        where: file and place, for messages.
+        required: type of each field that must be there; `float` takes integers too, `bool` is never a number.
+        optional: type of each field that may be there.
+
+    Raises:
+        UserError: not an object, or a field is missing, unknown or of another type.
+    """
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: expected an object, got {type(value).__name__}")
+    known = {**required, **(optional or {})}
+    for name in required:
+        if name not in value:
+            raise UserError(f"{where}: the field {name!r} is missing")
+    for name, content in value.items():
+        if name not in known:
+            raise UserError(f"{where}: unknown field {name!r}; expected {', '.join(sorted(known))}")
+        if not _is_a(content, known[name]):
+            kind, got = known[name].__name__, type(content).__name__
+            raise UserError(f"{where}: field {name!r}: expected {kind}, got {got} {content!r:.60}")
+    return value
+
+
+def _is_a(value: object, kind: type) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def check_file_name(name: str, where: str) -> str:
+    """Return `name`, a relative path of plain components (letters, digits, `_ . + -`) that stays in its folder.
+
+    Args:
+        name: components joined by `/`, at most four of them.
+        where: file and place, for messages.
+
+    Raises:
+        UserError: absolute, climbing (`..`), hidden, or with other characters.
+    """
+    parts = name.split("/")
+    if len(parts) > 4 or not all(_COMPONENT.fullmatch(part) for part in parts):
+        raise UserError(
+            f"{where}: {name!r:.120} is no file name inside a bundle; expected a relative path of letters, digits "
+            "and '_.+-' that does not climb out of its folder"
+        )
+    return name

@@ -1,0 +1,134 @@
+"""PyTorch behind an `EngineSpec`: a module from an allow-list, built of config.json and weights.safetensors.
+
+Used where autograd needs the network itself. Nothing is unpickled; a class that is not listed here is refused.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from runtime.engines.documents import check_fields, parse_object
+from runtime.engines.inputs import check_inputs
+from runtime.engines.kl_encoder import KLEncoder, KLEncoderConfig, freeze
+from runtime.engines.spec import EngineSpec
+from runtime.errors import UserError
+
+SCALE_SUFFIX = ".scale"
+"""Weight `w` stored as int8 with the float32 tensor `w.scale` along its first axis means w * scale."""
+
+
+class EagerEngine:
+    """A frozen PyTorch module with a spec; unlike an ONNX engine it passes gradients."""
+
+    def __init__(self, spec: EngineSpec, module: nn.Module, *, device: str | torch.device = "cpu") -> None:
+        """Freeze a module.
+
+        Args:
+            spec: what it takes and gives.
+            module: takes the inputs in order, gives a tensor or a tuple of them.
+            device: where its weights go.
+        """
+        self._spec = spec
+        self._device = torch.device(device)
+        # channels-last weights: forward and backward of a 128-pixel encoder took 13.5 ms instead of 23.5
+        self.module = freeze(module).to(self._device, memory_format=torch.channels_last)
+
+    @property
+    def spec(self) -> EngineSpec:
+        """The names, shapes and types of its tensors."""
+        return self._spec
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self._device
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return fresh output tensors on the device of the first input, connected to the inputs' graph.
+
+        Raises:
+            ValueError: an input does not fit the spec.
+        """
+        check_inputs(self._spec, inputs)
+        outputs = self.module(*(tensor.to(self._device) for tensor in inputs))
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        return tuple(tensor.to(inputs[0].device) for tensor in outputs)
+
+
+def load_module(config: bytes, weights: bytes, where: str | Path) -> nn.Module:
+    """Return the module that config.json names, with its weights, in float32.
+
+    Args:
+        config: text of config.json: `{"class": ..., "arguments": {...}}`.
+        weights: content of weights.safetensors: float32 or float16 tensors, or int8 ones with a `.scale`.
+        where: folder of the two, for messages.
+
+    Raises:
+        UserError: a class that is not on the list, arguments that it does not take, or weights that do not fit it.
+    """
+    document = check_fields(parse_object(config, f"{where}/config.json"), f"{where}/config.json", _CONFIG_FIELDS)
+    make = _CLASSES.get(document["class"])
+    if make is None:
+        raise UserError(
+            f"{where}/config.json: field 'class': expected one of {', '.join(_CLASSES)}, got {document['class']!r:.80}"
+        )
+    try:
+        module = make(document["arguments"])
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}/config.json: field 'arguments': {error}") from None
+    try:
+        module.load_state_dict(expand_weights(weights, where), assign=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{where}/weights.safetensors does not fit {document['class']}: {reason}") from None
+    return module
+
+
+def expand_weights(data: bytes, where: str | Path) -> dict[str, Tensor]:
+    """Return the float32 weights of a safetensors file, int8 ones times their scales.
+
+    Raises:
+        UserError: the content is no safetensors file, or an int8 weight lacks a scale that fits.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        stored = load(data)
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise UserError(
+            f"{where}/weights.safetensors: expected a safetensors file, got one that is none: {error}"
+        ) from None
+    weights = {}
+    for name, tensor in stored.items():
+        if tensor.dtype == torch.int8:
+            scale = stored.get(name + SCALE_SUFFIX)
+            if scale is None or not tensor.ndim or scale.shape != tensor.shape[:1]:
+                raise UserError(f"{where}/weights.safetensors: {name!r:.80}: expected a scale for each of its rows")
+            weights[name] = tensor.float() * scale.float().reshape(-1, *[1] * (tensor.ndim - 1))
+        elif not name.endswith(SCALE_SUFFIX):
+            weights[name] = tensor.float()
+    return weights
+
+
+def _make_kl_encoder(arguments: dict) -> nn.Module:
+    kinds = {"in_channels": int, "block_out_channels": list}
+    optional = {
+        "layers_per_block": int,
+        "latent_channels": int,
+        "norm_num_groups": int,
+        "mid_block_add_attention": bool,
+        "unshuffle": int,
+        "latent_scale": float,
+    }
+    fields = check_fields(arguments, "KLEncoder", kinds, optional)
+    if not all(type(width) is int for width in fields["block_out_channels"]):
+        raise ValueError(f"block_out_channels: expected integers, got {fields['block_out_channels']!r:.60}")
+    config = KLEncoderConfig(**{**fields, "block_out_channels": tuple(fields["block_out_channels"])})
+    with torch.device("meta"):  # sizes without memory: the weights are assigned from the file
+        return KLEncoder(config)
+
+
+_CLASSES = {"KLEncoder": _make_kl_encoder}
+_CONFIG_FIELDS = {"class": str, "arguments": dict}

@@ -1,0 +1,162 @@
+"""ONNX Runtime behind an `EngineSpec`: verified bytes in, tensors through without copies, the same bits every run."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor
+
+from runtime.engines.inputs import check_inputs, refuse_gradients
+from runtime.engines.spec import EngineSpec
+from runtime.errors import UserError
+
+_ELEMENT = {
+    "float32": np.float32,
+    "float16": np.float16,
+    "float64": np.float64,
+    "int64": np.int64,
+    "int32": np.int32,
+    "int8": np.int8,
+    "uint8": np.uint8,
+    "bool": np.bool_,
+}
+
+
+class OrtEngine:
+    """A network run by ONNX Runtime. Calls are safe from several threads."""
+
+    def __init__(
+        self, spec: EngineSpec, model: bytes | Path, *, device: str = "cpu", threads: int | None = None
+    ) -> None:
+        """Make a session.
+
+        Args:
+            spec: what the network takes and gives; a model that disagrees with it is refused.
+            model: the ONNX file's verified content, or its path where the weights lie in files beside it.
+            device: `cpu`, `cuda`, `cuda:N`, or `auto`: CUDA where PyTorch and ONNX Runtime both have it.
+            threads: threads of one operator, at least 1; None means as many as PyTorch uses.
+
+        Raises:
+            UserError: the device is not there, ONNX Runtime cannot read the model, or it does not fit its spec.
+        """
+        self._spec = spec
+        self._device = _choose_device(device)
+        try:
+            self._session = onnxruntime.InferenceSession(
+                model if isinstance(model, bytes) else str(model),
+                session_options(threads or torch.get_num_threads()),
+                providers=_providers(self._device),
+            )
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"engine '{spec.name}': ONNX Runtime cannot load its model: {reason}") from None
+        _check_session(spec, self._session)
+
+    @property
+    def spec(self) -> EngineSpec:
+        """The names, shapes and types of its tensors."""
+        return self._spec
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self._device
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return fresh output tensors, on the device of the first input.
+
+        Args:
+            *inputs: tensors in the order of `spec.inputs`; contiguous ones are read in place.
+
+        Raises:
+            ValueError: an input requires a gradient, or does not fit the spec.
+        """
+        refuse_gradients(self._spec, inputs)
+        sizes = check_inputs(self._spec, inputs)
+        inputs = tuple(tensor.detach().contiguous() for tensor in inputs)
+        outputs = tuple(
+            torch.empty(tensor.bound(sizes), dtype=getattr(torch, tensor.dtype), device=inputs[0].device)  # pyright: ignore
+            for tensor in self._spec.outputs
+        )
+        binding = self._session.io_binding()
+        for wanted, tensor in zip(self._spec.inputs, inputs, strict=True):
+            binding.bind_input(wanted.name, *_place(tensor), _ELEMENT[wanted.dtype], tensor.shape, tensor.data_ptr())
+        for given, tensor in zip(self._spec.outputs, outputs, strict=True):
+            binding.bind_output(given.name, *_place(tensor), _ELEMENT[given.dtype], tensor.shape, tensor.data_ptr())
+        if inputs[0].is_cuda:
+            torch.cuda.current_stream(inputs[0].device).synchronize()
+        self._session.run_with_iobinding(binding)
+        return outputs
+
+
+@cache
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """Return options for one stream of small networks: no spinning workers, deterministic kernels, few warnings.
+
+    Spinning is off because the rasterizer's and PyTorch's threads run between two calls on the same cores.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.use_deterministic_compute = True
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _choose_device(device: str) -> torch.device:
+    has_cuda = torch.cuda.is_available() and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    if device == "auto":
+        device = "cuda" if has_cuda else "cpu"
+    chosen = torch.device(device)
+    if chosen.type == "cuda" and not has_cuda:
+        raise UserError(
+            f"device {device!r}: expected a CUDA device that PyTorch and ONNX Runtime both see, got none; "
+            "use --device cpu, or install CUDA builds of torch and onnxruntime-gpu"
+        )
+    return chosen
+
+
+def _providers(device: torch.device) -> list[Any]:
+    if device.type == "cpu":
+        return ["CPUExecutionProvider"]
+    options = {"device_id": device.index or 0, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
+    return [("CUDAExecutionProvider", options), "CPUExecutionProvider"]
+
+
+def _place(tensor: Tensor) -> tuple[str, int]:
+    return tensor.device.type, tensor.device.index or 0
+
+
+def _check_session(spec: EngineSpec, session: onnxruntime.InferenceSession) -> None:
+    for side, wanted, found in (
+        ("inputs", spec.inputs, session.get_inputs()),
+        ("outputs", spec.outputs, session.get_outputs()),
+    ):
+        expected, got = {tensor.name for tensor in wanted}, {node.name for node in found}
+        if expected != got:
+            raise UserError(
+                f"engine '{spec.name}': model.onnx and spec.json disagree on {side}: "
+                f"expected {sorted(expected)}, got {sorted(got)}; export the bundle again"
+            )
+    types = {node.name: (node.type, node.shape) for node in (*session.get_inputs(), *session.get_outputs())}
+    for tensor in (*spec.inputs, *spec.outputs):
+        kind, shape = types[tensor.name]
+        fits = len(shape) == len(tensor.shape) and all(
+            not isinstance(got, int) or not isinstance(want, int) or got == want
+            for want, got in zip(tensor.shape, shape, strict=True)
+        )
+        if kind != _ort_type(tensor.dtype) or not fits:
+            raise UserError(
+                f"engine '{spec.name}': model.onnx and spec.json disagree on '{tensor.name}': "
+                f"expected {tensor}, got {tuple(shape)} {kind}; export the bundle again"
+            )
+
+
+def _ort_type(dtype: str) -> str:
+    return f"tensor({ {'float32': 'float', 'float64': 'double'}.get(dtype, dtype) })"

@@ -1,0 +1,70 @@
+"""The frozen networks that a method may use, as callables: it cannot tell an engine from a PyTorch module.
+
+Letters: B batch, T texts, N tokens, D width of a token, h w latent cells, H W pixels.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from runtime.engines.spec import EngineSpec
+
+
+class Engine(Protocol):
+    """A network with a spec; the parts of a bundle are made of these."""
+
+    @property
+    def spec(self) -> EngineSpec:
+        """The names, shapes and types of its tensors."""
+        ...
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return fresh output tensors, on the device of the inputs."""
+        ...
+
+
+class Denoiser(Protocol):
+    """A noise predictor eps(z_t; t, y)."""
+
+    def __call__(self, z: Tensor, t: Tensor, context: Tensor) -> Tensor:
+        """Return the predicted noise, (B, 4, h, w), of scaled noisy latents; no gradient passes.
+
+        Args:
+            z: (B, 4, h, w) float32.
+            t: (B,) int64 in [0, num_timesteps).
+            context: (B, N, D) float32 of a `TextEncoder`.
+        """
+        ...
+
+
+class LatentEncoder(Protocol):
+    """The encoder of an autoencoder, differentiable in its images."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the scaled mean latents, (B, 4, h, w), of (B, 3, H, W) RGB in [0, 1]."""
+        ...
+
+
+class LatentDecoder(Protocol):
+    """The decoder of an autoencoder."""
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Return (B, 3, H, W) RGB in [0, 1] of scaled latents (B, 4, h, w)."""
+        ...
+
+
+class TextEncoder(Protocol):
+    """Prompts to the sequence that conditions a denoiser."""
+
+    def __call__(self, prompts: Sequence[str]) -> Tensor:
+        """Return the context, (B, N, D); the empty string is the unconditional prompt."""
+        ...
+
+
+class ImageTextScorer(Protocol):
+    """How well pictures fit texts."""
+
+    def __call__(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+        """Return (B, T) cosine similarities of (B, 3, H, W) RGB in [0, 1] and T texts."""
+        ...

@@ -1,0 +1,210 @@
+"""What a network takes and gives: names, shapes with named dimensions, types, and the hash of each of its files.
+
+`spec.json` beside a network is an `EngineSpec`; every backend checks its inputs against it and says the same words.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from runtime.engines.documents import GREATEST_FILE, check_fields, check_file_name, parse_object
+from runtime.errors import UserError
+
+FORMAT = 1
+"""Version of bundle.json and spec.json that this package reads and writes."""
+
+DTYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "int8", "uint8", "bool")
+"""Names of tensor types, as PyTorch and NumPy spell them."""
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
+_HASH = re.compile(r"[0-9a-f]{64}")
+_GREATEST_DIMENSION = 1 << 31
+
+Shape = tuple[int | str, ...]
+
+
+def check_format(document: Mapping[str, Any], where: str) -> None:
+    """Refuse a document of another format version.
+
+    Raises:
+        UserError: the field `format` is missing, no integer, or not `FORMAT`; a newer one names the remedy.
+    """
+    found = document.get("format")
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise UserError(f"{where}: field 'format': expected {FORMAT}, got {found!r:.60}")
+    if found > FORMAT:
+        raise UserError(
+            f"{where} is from a newer version: expected format {FORMAT}, got {found}; "
+            "upgrade with: pip install --upgrade tgm"
+        )
+
+
+def format_tensor(shape: Sequence[int | str], dtype: str) -> str:
+    """Return a shape and a type as messages write them: `(B, 4, 16, 16) float32`."""
+    inside = ", ".join(str(size) for size in shape)
+    return f"({inside}{',' if len(shape) == 1 else ''}) {dtype}"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of a network."""
+
+    name: str
+    """The tensor's name in the ONNX graph."""
+    shape: Shape
+    """Sizes; a string names a dimension that is free, and the same one wherever it stands."""
+    dtype: str
+    """One of `DTYPES`."""
+
+    def __str__(self) -> str:
+        """Return `(B, 4, 16, 16) float32`."""
+        return format_tensor(self.shape, self.dtype)
+
+    def bound(self, sizes: Mapping[str, int]) -> Shape:
+        """Return the shape with the dimensions known in `sizes` filled in."""
+        return tuple(sizes.get(size, size) if isinstance(size, str) else size for size in self.shape)
+
+    def bind(self, shape: Sequence[int], dtype: str, sizes: dict[str, int]) -> bool:
+        """Return whether a tensor fits, and enter the free dimensions that it settles into `sizes`."""
+        wanted = self.bound(sizes)
+        if dtype != self.dtype or len(shape) != len(wanted):
+            return False
+        found: dict[str, int] = {}
+        for want, got in zip(wanted, shape, strict=True):
+            if (found.setdefault(want, got) if isinstance(want, str) else want) != got:
+                return False
+        sizes |= found
+        return True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object of this tensor."""
+        return {"name": self.name, "shape": list(self.shape), "dtype": self.dtype}
+
+    @classmethod
+    def from_json(cls, value: object, where: str) -> "TensorSpec":
+        """Return the tensor that a JSON object describes; a `UserError` names what is wrong in it."""
+        fields = check_fields(value, where, {"name": str, "shape": list, "dtype": str})
+        _check_name(fields["name"], where)
+        if fields["dtype"] not in DTYPES:
+            raise UserError(f"{where}: field 'dtype': expected one of {', '.join(DTYPES)}, got {fields['dtype']!r:.60}")
+        if len(fields["shape"]) > 8:
+            raise UserError(f"{where}: field 'shape': expected at most 8 dimensions, got {len(fields['shape'])}")
+        for size in fields["shape"]:
+            if isinstance(size, str):
+                _check_name(size, where)
+            elif isinstance(size, bool) or not isinstance(size, int) or not 1 <= size < _GREATEST_DIMENSION:
+                raise UserError(f"{where}: field 'shape': expected sizes of at least 1 or names, got {size!r:.60}")
+        return cls(fields["name"], tuple(fields["shape"]), fields["dtype"])
+
+
+@dataclass(frozen=True)
+class FileSpec:
+    """Size and hash of one file."""
+
+    size: int
+    """Bytes."""
+    sha256: str
+    """SHA-256 of the content, 64 lower-case hexadecimal digits."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object of this file."""
+        return {"size": self.size, "sha256": self.sha256}
+
+    @classmethod
+    def from_json(cls, value: object, where: str) -> "FileSpec":
+        """Return the file that a JSON object describes; a `UserError` names what is wrong in it."""
+        fields = check_fields(value, where, {"size": int, "sha256": str})
+        if not 0 <= fields["size"] <= GREATEST_FILE:
+            raise UserError(f"{where}: field 'size': expected 0 to {GREATEST_FILE} bytes, got {fields['size']}")
+        if not _HASH.fullmatch(fields["sha256"]):
+            raise UserError(f"{where}: field 'sha256': expected 64 hexadecimal digits, got {fields['sha256']!r:.80}")
+        return cls(fields["size"], fields["sha256"])
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """A network: its tensors, its files, and the range of every free dimension."""
+
+    name: str
+    """The network's name, which every message about it starts with."""
+    inputs: tuple[TensorSpec, ...]
+    """Inputs, in the order in which an engine takes them."""
+    outputs: tuple[TensorSpec, ...]
+    """Outputs, in the order in which an engine gives them."""
+    ranges: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    """Least, typical and greatest size of each free dimension (a TensorRT profile)."""
+    files: Mapping[str, FileSpec] = field(default_factory=dict)
+    """Every file of the network's folder except spec.json, by relative path."""
+
+    def to_json(self) -> str:
+        """Return the text of `spec.json`."""
+        document = {
+            "format": FORMAT,
+            "name": self.name,
+            "inputs": [tensor.to_json() for tensor in self.inputs],
+            "outputs": [tensor.to_json() for tensor in self.outputs],
+            "ranges": {name: list(sizes) for name, sizes in sorted(self.ranges.items())},
+            "files": {name: file.to_json() for name, file in sorted(self.files.items())},
+        }
+        return json.dumps(document, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, data: bytes, where: str) -> "EngineSpec":
+        """Return the network that the text of a `spec.json` describes.
+
+        Args:
+            data: content of the file.
+            where: name of the file, for messages.
+
+        Raises:
+            UserError: not JSON, from a newer version, or a field is missing, unknown or makes no sense.
+        """
+        document = parse_object(data, where)
+        check_format(document, where)
+        kinds = {"format": int, "name": str, "inputs": list, "outputs": list, "ranges": dict, "files": dict}
+        check_fields(document, where, kinds)
+        _check_name(document["name"], where)
+        spec = cls(
+            document["name"],
+            _tensors(document["inputs"], f"{where}: inputs"),
+            _tensors(document["outputs"], f"{where}: outputs"),
+            {name: _range(sizes, f"{where}: ranges: {name!r:.60}") for name, sizes in document["ranges"].items()},
+            parse_files(document["files"], where),
+        )
+        free = {size for tensor in spec.inputs for size in tensor.shape if isinstance(size, str)}
+        if free != set(spec.ranges):
+            raise UserError(
+                f"{where}: ranges: expected the inputs' free dimensions {sorted(free)}, got {sorted(spec.ranges)}"
+            )
+        return spec
+
+
+def parse_files(value: Mapping[str, object], where: str) -> dict[str, FileSpec]:
+    """Return the files of a `files` object, whose names stay inside the folder; a `UserError` names a bad one."""
+    return {
+        check_file_name(name, f"{where}: files"): FileSpec.from_json(file, f"{where}: files: {name!r:.120}")
+        for name, file in value.items()
+    }
+
+
+def _tensors(values: list[object], where: str) -> tuple[TensorSpec, ...]:
+    if not 1 <= len(values) <= 1000:
+        raise UserError(f"{where}: expected 1 to 1000 tensors, got {len(values)}")
+    tensors = tuple(TensorSpec.from_json(value, f"{where}[{i}]") for i, value in enumerate(values))
+    if len({tensor.name for tensor in tensors}) != len(tensors):
+        raise UserError(f"{where}: expected distinct names, got {', '.join(t.name for t in tensors)}")
+    return tensors
+
+
+def _range(value: object, where: str) -> tuple[int, int, int]:
+    whole = isinstance(value, list) and len(value) == 3 and all(type(size) is int for size in value)
+    if not whole or not 1 <= value[0] <= value[1] <= value[2] < _GREATEST_DIMENSION:
+        raise UserError(f"{where}: expected [least, typical, greatest] of at least 1 in order, got {value!r:.60}")
+    return (value[0], value[1], value[2])
+
+
+def _check_name(name: str, where: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise UserError(f"{where}: expected a name of letters, digits, '_' and '.', got {name!r:.120}")
