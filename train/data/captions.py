@@ -27,12 +27,16 @@ def common_keywords(concepts: Mapping[str, dict], most: int = 12) -> dict[str, l
         most: the greatest number of concepts of one keyword, at least 1.
     """
     cleaned = {
-        key: [w for k in entry["keywords"] if (w := k.replace("_", " ").strip().lower()) and w.replace(" ", "").isalpha()]
+        key: [
+            w for k in entry["keywords"] if (w := k.replace("_", " ").strip().lower()) and w.replace(" ", "").isalpha()
+        ]
         for key, entry in concepts.items()
     }
     counts = Counter(word for words in cleaned.values() for word in set(words))
     return {
-        key: [w for w in dict.fromkeys(words) if counts[w] <= most and w != concepts[key]["name"].lower() and len(w) > 2]
+        key: [
+            w for w in dict.fromkeys(words) if counts[w] <= most and w != concepts[key]["name"].lower() and len(w) > 2
+        ]
         for key, words in cleaned.items()
     }
 
@@ -57,7 +61,7 @@ def write_caption(name: str, colour: str, keywords: list[str], style: str, rng: 
     """
     subject = name
     draw = rng.random()
-    head = name.split(" ")[-1]
+    head = name.rsplit(" ", maxsplit=1)[-1]
     if keywords and draw < 0.10:
         subject = rng.choice(keywords)
     elif keywords and draw < 0.22:

@@ -68,7 +68,9 @@ def dominant_hue(rgba: np.ndarray) -> tuple[float, float]:
         return 0.0, 0.0
     counts, _ = np.histogram(hue[coloured], bins=_BINS, range=(0.0, 1.0))
     smooth = counts + np.roll(counts, 1) + np.roll(counts, -1)
-    peak = (int(smooth.argmax()) + 0.5) / _BINS
+    centre = (int(smooth.argmax()) + 0.5) / _BINS
+    offset = (hue - centre + 0.5) % 1.0 - 0.5
+    peak = float(centre + np.median(offset[coloured & (np.abs(offset) < _WINDOW)])) % 1.0
     return peak, float((coloured & (_circular_distance(hue, peak) < _WINDOW)).mean())
 
 

