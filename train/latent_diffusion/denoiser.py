@@ -121,6 +121,7 @@ def prepare(config: Config) -> dict[str, Tensor]:
         "weights": weigh_rows(archive),
     }
     config.out.mkdir(parents=True, exist_ok=True)
+    prepared = {name: tensor.contiguous() for name, tensor in prepared.items()}
     replace_file(cache, lambda path: save_file(prepared, path))
     return prepared
 

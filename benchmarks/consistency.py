@@ -1,0 +1,197 @@
+"""How consistent with their captions are pictures and SVGs? R-Precision over 64 captions (thesis 6.5.1).
+
+    python -m benchmarks.consistency --icons data/icons.npz [--routes trace scratch] [--json]
+
+For each caption of `captions.txt` it draws the best of K raster samples, an SVG from scratch and an SVG by the whole
+pipeline, with the command's own defaults, and keeps them in `--out`, so that a run that was cut goes on. The judge is
+`benchmarks.evaluator`. The reference row is real icons of the set that the judge has never seen. A concept that this
+set lacks is left out of that row only.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+
+from benchmarks.evaluator import HELD_OUT, features_of, find_lite0, load_backbone, train_evaluator
+from benchmarks.machine import describe_machine
+
+CAPTIONS = tuple(Path(__file__).with_name("captions.txt").read_text("utf-8").split("\n")[:64])
+"""The 64 captions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What is judged, and where it is kept."""
+
+    icons: Path
+    """Archive of train.data.icons, for the evaluator's training and for the real icons."""
+    out: Path = Path("runs/consistency")
+    """Folder of the pictures and of the evaluator's head."""
+    bundle: str = "icons"
+    """Bundle that is judged."""
+    routes: tuple[str, ...] = ("trace", "scratch")
+    """Routes that are run: trace, scratch."""
+    workers: int = 2
+    """Processes that run side by side, each on its share of the cores."""
+    limit: int = 64
+    """Captions that are used, from the first, 2 to 64."""
+    json: bool = False
+    """Print one JSON object a line."""
+
+
+def slug(caption: str) -> str:
+    """Return a caption as a file name."""
+    return "-".join("".join(c if c.isalnum() else " " for c in caption).split())
+
+
+def run_commands(config: Config, route: str) -> float:
+    """Run the command for every caption that has no picture yet, several side by side; return the mean seconds."""
+    folder = config.out / route
+    folder.mkdir(parents=True, exist_ok=True)
+    waiting = [c for c in CAPTIONS[: config.limit] if not (folder / f"{slug(c)}.png").is_file()]
+    threads = max(1, (torch.get_num_threads() or 1) // config.workers)
+    running: list[tuple[str, float, subprocess.Popen]] = []
+    seconds = []
+    while waiting or running:
+        while waiting and len(running) < config.workers:
+            caption = waiting.pop(0)
+            running.append((caption, time.monotonic(), _start(caption, route, config, threads)))
+        time.sleep(0.1)
+        for job in [job for job in running if job[2].poll() is not None]:
+            running.remove(job)
+            if job[2].returncode:
+                raise RuntimeError(f"{job[0]!r} by {route}: exit code {job[2].returncode}\n{job[2].communicate()[1]}")
+            seconds.append(time.monotonic() - job[1])
+            print(f"{route}: {job[0]} ({len(waiting) + len(running)} left)", file=sys.stderr)
+    return float(np.mean(seconds)) if seconds else float("nan")
+
+
+def _start(caption: str, route: str, config: Config, threads: int) -> subprocess.Popen:
+    command = [sys.executable, "-m", "runtime.vectorfusion", caption, "--route", route, "--bundle", config.bundle]
+    command += ["--out", f"{slug(caption)}.svg"]
+    environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
+    environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
+    return subprocess.Popen(
+        command,
+        env=environment,
+        cwd=config.out / route,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def read_pictures(paths: list[Path]) -> Tensor:
+    """Return PNG files as (N, 3, 128, 128) in [0, 1]."""
+    from runtime.pictures import read_png
+
+    pictures = [read_png(path)[None] for path in paths]
+    return torch.cat([torch.nn.functional.interpolate(p, (128, 128), mode="area") for p in pictures])
+
+
+def real_icons(archive: Path, captions: list[str]) -> tuple[Tensor, list[int]]:
+    """Return the held-out set's icons whose name is a caption without its article, and the captions' indices."""
+    with np.load(archive) as file:
+        names, sets, kinds = (file[k] for k in ("captions", "sets", "kinds"))
+        pictures = file["pictures"]
+    rows, indices = [], []
+    for i, caption in enumerate(captions):
+        name = SYNONYMS.get(caption) or caption.removeprefix("a ").removeprefix("an ").removeprefix("the ")
+        found = np.flatnonzero((names == name) & (sets == HELD_OUT) & (kinds == "plain"))
+        if len(found):
+            rows.append(int(found[0]))
+            indices.append(i)
+    return torch.from_numpy(pictures[rows]).permute(0, 3, 1, 2).float() / 255.0, indices
+
+
+SYNONYMS = {
+    "a fire truck": "fire engine",
+    "a slice of pizza": "pizza",
+    "a tree": "deciduous tree",
+    "a cup of coffee": "hot beverage",
+    "a police car": "police car",
+    "a red balloon": "balloon",
+    "a train": "locomotive",
+    "a soccer ball": "soccer ball",
+    "a mountain": "snow-capped mountain",
+    "the sun": "sun",
+    "a snowman": "snowman without snow",
+    "a cloud with rain": "cloud with rain",
+    "a book": "closed book",
+    "a key": "key",
+    "an ice cream": "soft ice cream",
+    "a dog": "dog",
+}
+"""Names of the icons that show a caption in other words."""
+
+
+def sentence_encoder(bundle_name: str):
+    """Return a function of texts that gives their (N, 384) unit sentence vectors, from the bundle's text encoder."""
+    from runtime.engines.bundle import Bundle
+
+    encoder = Bundle.load(bundle_name).text_encoder()
+
+    def encode(texts: list[str]) -> Tensor:
+        parts = [encoder(texts[i : i + 256])[:, 0] for i in range(0, len(texts), 256)]
+        return torch.nn.functional.normalize(torch.cat(parts), dim=-1)
+
+    return encode
+
+
+def judge(config: Config) -> list[dict]:
+    """Return a row for each kind of picture: R-Precision, mean similarity, pictures, mean seconds."""
+    captions = list(CAPTIONS[: config.limit])
+    timings = {route: run_commands(config, route) for route in config.routes}
+    encode, lite0 = sentence_encoder(config.bundle), find_lite0()
+    head = train_evaluator(config.icons, encode, config.out / "evaluator.safetensors", lite0)
+    backbone, sentences = load_backbone(lite0), encode(captions)
+    icons, indices = real_icons(config.icons, captions)
+    kinds = {"real icons": (icons, indices, float("nan"))}
+    everything = list(range(len(captions)))
+    if "trace" in config.routes:
+        samples = [config.out / "trace" / "runs" / slug(c) / "sample.png" for c in captions]
+        kinds["raster samples"] = (read_pictures(samples), everything, float("nan"))
+    for route in config.routes:
+        pictures = read_pictures([config.out / route / f"{slug(c)}.png" for c in captions])
+        kinds[f"SVG, {route}"] = (pictures, everything, timings[route])
+    rows = []
+    with torch.no_grad():
+        for kind, (pictures, chosen, seconds) in kinds.items():
+            similarity = head(features_of(backbone, pictures), sentences)
+            own = similarity[torch.arange(len(chosen)), torch.tensor(chosen)]
+            hits = float((similarity.argmax(1) == torch.tensor(chosen)).float().mean())
+            rows.append(
+                {
+                    "pictures": kind,
+                    "count": len(chosen),
+                    "r_precision": round(hits, 3),
+                    "similarity": round(float(own.mean()), 3),
+                    "seconds": None if np.isnan(seconds) else round(seconds, 1),
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    """Judge and print."""
+    config = tyro.cli(Config, description=__doc__)
+    rows = judge(config)
+    if not config.json:
+        print(describe_machine())
+        print("| pictures | count | R-Precision | similarity | seconds each |\n|---|---|---|---|---|")
+    for row in rows:
+        values = [str(v) if v is not None else "" for v in row.values()]
+        print(json.dumps(row) if config.json else "| " + " | ".join(values) + " |")
+
+
+if __name__ == "__main__":
+    main()

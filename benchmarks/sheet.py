@@ -1,0 +1,62 @@
+"""Draw the README's sheet: for each of 24 prompts, the raster sample beside the SVG.
+
+    python -m benchmarks.sheet --out benchmarks/sheet.png
+
+The pictures are those that `python -m benchmarks.consistency` keeps; the ones that are missing are drawn first.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+
+from benchmarks import consistency
+
+_CELL, _GAP = 128, 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What to draw and where to keep it."""
+
+    out: Path
+    """PNG file to write."""
+    pictures: Path = Path("runs/consistency")
+    """Folder of the pictures."""
+    bundle: str = "icons"
+    """Bundle that draws."""
+    route: str = "trace"
+    """Route of the SVGs."""
+    count: int = 24
+    """Prompts, from the first of captions.txt, 1 to 64."""
+    columns: int = 6
+    """Pairs a row."""
+
+
+def main() -> None:
+    """Draw the sheet."""
+    from runtime.pictures import write_png
+
+    config = tyro.cli(Config, description=__doc__)
+    drawing = consistency.Config(icons=Path(), out=config.pictures, bundle=config.bundle, limit=config.count)
+    consistency.run_commands(drawing, config.route)
+    folder = config.pictures / config.route
+    names = [consistency.slug(c) for c in consistency.CAPTIONS[: config.count]]
+    pairs = consistency.read_pictures(
+        [path for n in names for path in (folder / "runs" / n / "sample.png", folder / f"{n}.png")]
+    )
+    rows = -(-config.count // config.columns)
+    width = config.columns * (2 * _CELL + 2 * _GAP)
+    sheet = torch.full((3, rows * (_CELL + _GAP), width), 0.88)
+    for i in range(config.count):
+        y, x = (i // config.columns) * (_CELL + _GAP), (i % config.columns) * (2 * _CELL + 2 * _GAP)
+        for j in range(2):
+            left = x + j * (_CELL + _GAP // 3)
+            sheet[:, y : y + _CELL, left : left + _CELL] = pairs[2 * i + j]
+    write_png(config.out, sheet)
+    print(config.out)
+
+
+if __name__ == "__main__":
+    main()
