@@ -1,0 +1,92 @@
+"""Re-initialization: paths that show nothing begin anew as circles on top; Thesis 6.4.3, 11.2 and Table 11.1."""
+
+import torch
+from torch import Tensor
+
+from runtime.vector.paths import Kind, Layout, circle_points, path_areas, random_colours
+from runtime.vector.scene import VectorScene
+
+CANVAS = 600
+"""Side in pixels of the canvas that the thesis' lengths and areas are given on."""
+
+
+def due(step: int, steps: int, *, every: int = 50, quiet: int = 200) -> bool:
+    """Return whether paths are replaced after a step.
+
+    Args:
+        step: in [0, steps), just done.
+        steps: of the stage.
+        every: steps between two times.
+        quiet: last steps without, for what is new to settle; at most two fifths of a short stage.
+    """
+    return (step + 1) % every == 0 and step + 1 <= steps - min(quiet, 2 * steps // 5)
+
+
+def unused_paths(scene: VectorScene, *, opacity: float, area: float) -> Tensor:
+    """Return which paths show next to nothing, (B, P) bool: closed ones of one contour that are faint or small.
+
+    Args:
+        scene: the drawing.
+        opacity: threshold in [0, 1]; the thesis has 0.05.
+        area: threshold in square canvas pixels; the thesis has 0 from scratch, and 64 on a canvas of 600 after tracing.
+    """
+    drawing = scene.drawing().detach()
+    layout = drawing.layout
+    closed = [
+        kind in (Kind.NONZERO, Kind.EVENODD) and len(contours) == 1 and contours[0] >= 2
+        for kind, contours in zip(layout.kinds, layout.contours, strict=True)
+    ]
+    return ((drawing.colours[..., 3] < opacity) | (path_areas(drawing) < area)) & torch.tensor(closed)
+
+
+@torch.no_grad()
+def replace_paths(
+    scene: VectorScene, optimizer: torch.optim.Optimizer, dead: Tensor, generator: torch.Generator
+) -> None:
+    """Take paths out of a drawing and put as many circles, of random place, colour and opacity, on top of it.
+
+    Parameters and moments change in place: the paths that stay keep theirs in their new order, new ones have none. A
+    circle has as many segments as the path that it replaces, and a radius of 20 on a canvas of 600.
+
+    Args:
+        scene: one drawing (B = 1).
+        optimizer: whose moments follow the paths.
+        dead: (1, P) bool, the paths to replace.
+        generator: of the draws.
+
+    Raises:
+        ValueError: where the scene holds several drawings, whose paths could no longer share a layout.
+    """
+    if len(dead) != 1:
+        raise ValueError(f"replace_paths: expected one drawing, got a batch of {len(dead)}")
+    gone = dead[0].nonzero()[:, 0].tolist()
+    if not gone:
+        return
+    stay = [path for path in range(dead.shape[1]) if path not in set(gone)]
+    _reorder(scene, optimizer, stay + gone, len(stay))
+    kinds = scene.layout.kinds[: len(stay)] + (Kind.NONZERO,) * len(gone)
+    scene.layout = Layout(kinds, scene.layout.contours)
+    height, width = scene.size
+    centres = torch.rand(len(gone), 2, generator=generator) * torch.tensor([float(width), float(height)])
+    for path, centre in enumerate(centres, len(stay)):
+        (segments,) = scene.layout.contours[path]
+        scene.points[:, scene.layout.path_slice(path)] = circle_points(centre, 20 / CANVAS * min(scene.size), segments)
+    scene.colours[:, len(stay) :] = random_colours(1, len(gone), generator)
+
+
+def _reorder(scene: VectorScene, optimizer: torch.optim.Optimizer, order: list[int], kept: int) -> None:
+    """Bring the paths and the optimizer's moments of them into an order; moments after the first `kept` become 0."""
+    points = range(scene.layout.num_points)
+    rows = [row for path in order for row in points[scene.layout.path_slice(path)]]
+    scene.layout = scene.layout.select(order)
+    kept_points = scene.layout.offsets[kept]
+    for parameter, index, first_new in (
+        (scene.points, rows, kept_points),
+        (scene.colours, order, kept),
+        (scene.widths, order, kept),
+    ):
+        parameter.copy_(parameter[:, index].clone())
+        for moment in optimizer.state.get(parameter, {}).values():
+            if isinstance(moment, Tensor) and moment.shape == parameter.shape:
+                moment.copy_(moment[:, index].clone())
+                moment[:, first_new:] = 0.0

@@ -1,0 +1,75 @@
+"""What a command tells about its progress: a bar on a terminal, now and then a line elsewhere; all on stderr."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from runtime.optimize import Progress
+
+LINE_S = 5.0
+"""Seconds between two lines where stderr is not a terminal."""
+
+
+class ProgressBar:
+    """Shows the stage, the loss and the time left. Use it as a context manager.
+
+    Args:
+        stream: where it is shown; by default stderr.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._bar = None
+        self._told_at = -LINE_S
+        self._stage = ""
+
+    def __call__(self, progress: "Progress") -> None:
+        """Show a step of the loop, with its stage, loss and seconds left."""
+        ends = progress.done == progress.total
+        eta = time.strftime("%M:%S", time.gmtime(round(progress.eta_s)))
+        text = f"loss {progress.loss:.4g}, {eta} left"
+        self.note(f"{progress.stage} {progress.step}/{progress.steps}", progress.done, progress.total, text, last=ends)
+
+    def note(self, stage: str, done: int, total: int, text: str = "", *, last: bool = False) -> None:
+        """Show that `done` of `total` steps are done.
+
+        Args:
+            stage: what is being done.
+            done: steps, in [0, total].
+            total: steps.
+            text: what else there is to say.
+            last: whether nothing follows.
+        """
+        if self._stream.isatty():
+            self._draw(stage, done, total, text)
+            return
+        now = time.monotonic()
+        if last or now - self._told_at >= LINE_S:
+            self._told_at = now
+            self._stream.write(f"{stage} ({done} of {total} steps) {text}".rstrip() + "\n")
+            self._stream.flush()
+
+    def _draw(self, stage: str, done: int, total: int, text: str) -> None:
+        """Bring the terminal's bar up to date."""
+        if self._bar is None or self._bar.total != total:
+            from tqdm import tqdm
+
+            self.close()
+            style = "{desc} {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+            self._bar = tqdm(total=total, file=self._stream, bar_format=style, dynamic_ncols=True, leave=False)
+        self._bar.set_description_str(stage, refresh=False)
+        self._bar.set_postfix_str(text, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def __enter__(self) -> "ProgressBar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,250 @@
+"""The command of `runtime.vectorfusion`: options, files, run folder, and how it ends."""
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from runtime import __version__
+from runtime.errors import UserError
+from runtime.vectorfusion import Config, build, check, file_name, from_json, settings_of, to_json, with_defaults
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from runtime.engines.bundle import Bundle
+    from runtime.runs import RunFolder
+
+PROGRAM = "python -m runtime.vectorfusion"
+RUNS = Path("runs")
+"""Folder of the run folders."""
+
+PNG_SIDE = 512
+"""Least side of the PNG, pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Draw what a prompt says: an SVG, its PNG, and a run folder."""
+
+    config: tyro.conf.OmitArgPrefixes[Config]
+    resume: Path | None = None
+    """Run folder, such as runs/a-red-apple, whose run goes on; its own options hold, only --out may be changed."""
+    list_bundles: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Show the installed bundles and end."""
+
+
+def run_command(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code; raises `UserError` for a mistake of the user's."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    early = _early(arguments)
+    if early.list_bundles:
+        print(_bundle_list())
+        return 0
+    if early.help:
+        _parse(arguments, settings_of(early.preset, early.route))
+    return _resume(arguments, early.resume) if early.resume else _start(arguments, early)
+
+
+def _early(arguments: list[str]) -> argparse.Namespace:
+    """Return the options on which the others' defaults depend."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("--list-bundles", "--list_bundles", action="store_true")
+    parser.add_argument("--preset", default="icon")
+    parser.add_argument("--route")
+    parser.add_argument("--bundle", default="icons")
+    parser.add_argument("--resume", type=Path)
+    try:
+        return parser.parse_known_args(arguments)[0]
+    except argparse.ArgumentError as error:
+        raise UserError(f"{error}; {PROGRAM} --help lists the options") from error
+
+
+def _parse(arguments: list[str], default: Config) -> Config:
+    """Return the configuration of a command line; tyro ends the process with code 2 on one that is none."""
+    command = tyro.cli(Command, prog=PROGRAM, args=arguments, default=Command(config=default))
+    return command.config
+
+
+def _bundle_list() -> str:
+    """Return a line for each installed bundle."""
+    from runtime.engines.bundle import installed_bundles
+
+    found = [f"{b.name}  {b.size / 2**20:.1f} MiB  {b.problem or b.licence}  {b.folder}" for b in installed_bundles()]
+    return "\n".join(found) or "no bundle is installed"
+
+
+def _start(arguments: list[str], early: argparse.Namespace) -> int:
+    """Begin a run: everything is checked before anything is written."""
+    from runtime.engines.bundle import Bundle
+    from runtime.runs import RunFolder
+
+    default = settings_of(early.preset, early.route)
+    parsed = check(_parse(arguments, default))  # mistakes in the options are told before those in the bundle
+    bundle = Bundle.load(parsed.bundle)
+    config = check(_parse(arguments, with_defaults(default, bundle.defaults, bundle.name)))
+    svg = _output(config)
+    drawing_source = _read_start(config, bundle)
+    bundle.text_encoder()([config.prompt + bundle.prompt_suffix])  # tells of a prompt that is too long
+    config = replace(config, out=svg.absolute())
+    known = {"method": "vectorfusion", "bundle_sha256": bundle.digest, "config": to_json(config)}
+    with RunFolder.create(RUNS / svg.stem, known) as run:
+        if drawing_source is not None:
+            (run.path / "init.svg").write_text(drawing_source)
+        return _work(config, bundle, run)
+
+
+def _resume(arguments: list[str], folder: Path) -> int:
+    """Go on with the run in a folder."""
+    from runtime.engines.bundle import Bundle
+    from runtime.runs import RunFolder
+
+    run, known = RunFolder.reopen(folder)
+    with run:
+        if known.get("method") != "vectorfusion":
+            raise UserError(f"--resume '{folder}': the run is of another command ({known.get('method')})")
+        stored = from_json(known.get("config", {}), f"'{folder / 'config.json'}'")
+        config = check(_parse(arguments, stored))
+        changed = [f.name for f in fields(Config) if getattr(config, f.name) != getattr(stored, f.name)]
+        if set(changed) - {"out"}:
+            options = ", ".join(f"{name} {getattr(stored, name)!r}" for name in changed if name != "out")
+            raise UserError(f"--resume '{folder}': the run has {options}; leave these options out, or start a new run")
+        bundle = Bundle.load(config.bundle)
+        if bundle.digest != known.get("bundle_sha256"):
+            raise UserError(
+                f"--resume '{folder}': bundle '{bundle.name}' is not the one that the run began with (SHA-256 of "
+                "bundle.json); put that one back or start a new run"
+            )
+        return _work(config, bundle, run)
+
+
+def _output(config: Config) -> Path:
+    """Return the SVG file to write.
+
+    Raises:
+        UserError: where it can't be written, or holds what this program has not written and --out does not name it.
+    """
+    svg = config.out or Path(f"{file_name(config.prompt)}.svg")
+    if svg.suffix != ".svg":
+        raise UserError(f"--out: expected the name of an SVG file, ending in .svg, got '{svg}'")
+    if not svg.parent.is_dir():
+        raise UserError(f"--out '{svg}': folder '{svg.parent}' does not exist; make it, or choose another")
+    for file in (svg, svg.with_suffix(".png")):
+        if file.is_dir():
+            raise UserError(f"--out '{svg}': '{file}' is a folder; choose another name")
+        _try_writing(file)
+        if config.out is None and file.exists() and not _ours(svg):
+            raise UserError(f"'{file}' exists and is not of this program; move it, or name it with --out {svg}")
+    return svg
+
+
+def _try_writing(file: Path) -> None:
+    """Raise `UserError` where a file beside `file` can't be made."""
+    probe = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"'{file}' cannot be written: {error.strerror}; choose another place with --out") from error
+
+
+def _ours(svg: Path) -> bool:
+    """Return whether an SVG file carries this program's metadata near its beginning."""
+    from runtime.vector.svg import METADATA_NAMESPACE
+
+    if not svg.is_file():
+        return False
+    with svg.open("rb") as file:
+        return METADATA_NAMESPACE.encode() in file.read(4096)
+
+
+def _read_start(config: Config, bundle: "Bundle") -> str | None:
+    """Return the text of the drawing to start from, which is one; None where there is none."""
+    if config.init is None:
+        return None
+    from runtime.vector.svg import read_svg
+
+    drawing = read_svg(config.init, size=(bundle.image_size, bundle.image_size))
+    if drawing.layout.num_paths == 0:
+        raise UserError(f"--init '{config.init}' has no shapes: expected at least one that is filled or stroked")
+    return config.init.read_text()
+
+
+def _work(config: Config, bundle: "Bundle", run: "RunFolder") -> int:
+    """Do the run, or the rest of it, write its drawing and return the exit code."""
+    from runtime.optimize import InterruptedRun, NotFiniteError
+    from runtime.pictures import write_png
+    from runtime.vector.svg import write_svg
+
+    assert config.out is not None
+    go_on = f"go on with: {PROGRAM} --resume {run.path}"
+    try:
+        scene = _optimize(config, bundle, run)
+        drawing = scene.drawing().detach()
+        write_svg(config.out, drawing, metadata=metadata_of(config, bundle))
+        write_png(config.out.with_suffix(".png"), _picture(scene))
+    except InterruptedRun as stop:
+        print(f"{stop}; {go_on}", file=sys.stderr)
+        return 128 + stop.signal_number
+    except KeyboardInterrupt:
+        print(f"stopped; {go_on}", file=sys.stderr)
+        return 130
+    except NotFiniteError as error:
+        print(f"error: {error}; another --seed or a lower --rate may do", file=sys.stderr)
+        return 1
+    png = config.out.with_suffix(".png")
+    print(f"drew {_shown(config.out)} and {_shown(png)}; the run is in {run.path}{os.sep}")
+    return 0
+
+
+def _optimize(config: Config, bundle: "Bundle", run: "RunFolder") -> "nn.Module":
+    """Return the scene with which the run ends."""
+    from runtime.optimize import generator_of, optimize
+    from runtime.progress import ProgressBar
+    from runtime.vector.scene import VectorScene
+    from runtime.vector.svg import read_svg, write_svg
+
+    def snapshot(scene: "nn.Module", stem: str) -> Path:
+        file = run.path / ("snapshots" if stem != "last-good" else "") / f"{stem}.svg"
+        write_svg(file, scene.drawing(), metadata=metadata_of(config, bundle))
+        return file
+
+    drawing = None
+    if config.init is not None:
+        drawing = read_svg(run.path / "init.svg", size=(bundle.image_size, bundle.image_size))
+    restore: Callable = partial(VectorScene.from_state, backend=config.rasterizer)
+    with ProgressBar() as bar:
+        draws = generator_of(config.seed, 0, 0, "sample")
+        stages = build(config, bundle, draws, folder=run.path, drawing=drawing, report=bar.note)
+        scene = optimize(stages, seed=config.seed, restore=restore, run=run, report=bar, snapshot=snapshot)
+    run.plot()
+    return scene
+
+
+def metadata_of(config: Config, bundle: "Bundle") -> dict[str, str]:
+    """Return what an SVG says of its making; equal runs say the same."""
+    names = ("prompt", "preset", "route", "seed", "steps", "omega")
+    made = {"generator": f"tgm {__version__}", "bundle": f"{bundle.name} {bundle.digest[:12]}"}
+    return {name: str(getattr(config, name)) for name in names} | made
+
+
+def _picture(scene: "nn.Module"):
+    """Return the drawing as a picture, (3, H, W), a whole multiple of its canvas and at least `PNG_SIDE` a side."""
+    import torch
+
+    factor = math.ceil(PNG_SIDE / min(scene.size))
+    with torch.no_grad():
+        return scene.render((scene.size[0] * factor, scene.size[1] * factor))[0]
+
+
+def _shown(path: Path) -> Path:
+    """Return a path as short as it can be written from here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,0 +1,209 @@
+"""The parts of VectorFusion: where a drawing starts, and the stage that distils a prompt into it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from runtime.guidance.augment import random_crop, random_perspective
+from runtime.guidance.clip import rank
+from runtime.guidance.reinit import CANVAS, due, replace_paths, unused_paths
+from runtime.guidance.sampler import sample_latents
+from runtime.guidance.schedule import Schedule
+from runtime.guidance.sds import Prompt, distillation_loss, draw_time, saturation_penalty
+from runtime.optimize import Stage
+from runtime.pictures import read_png, write_png
+from runtime.vector.live import TraceConfig, trace_stages, xing_loss
+from runtime.vector.paths import Drawing, pixel_grid, random_circles, random_strokes
+from runtime.vector.raster import rasterize
+from runtime.vector.scene import VectorScene
+
+if TYPE_CHECKING:
+    from runtime.engines.bundle import Bundle
+    from runtime.vectorfusion import Config
+
+TRAINED = {"icon": ("points", "colours", "background"), "sketch": ("points",), "pixel": ("colours",)}
+"""What is optimized of a drawing of each preset; Thesis 6.4.4."""
+
+MARGIN = 600 / 512
+"""Side of the picture over the side of the crop; Thesis 11.9.2."""
+
+SAMPLER_STEPS = 25
+"""Calls of the denoiser for each raster sample."""
+
+Report = Callable[[str, int, int], None]
+"""Called with what is being done, the steps that are done, and all steps."""
+
+
+def random_start(config: "Config", size: tuple[int, int], generator: torch.Generator) -> Drawing:
+    """Return the random drawing of a preset; Thesis 11.9.1."""
+    if config.preset == "sketch":
+        return random_strokes(config.paths, size=size, generator=generator)
+    if config.preset == "pixel":
+        return pixel_grid(math.isqrt(config.paths), size=size, generator=generator)
+    return random_circles(config.paths, size=size, generator=generator)
+
+
+def pixelated(picture: Tensor, cells: int) -> Drawing:
+    """Return a grid of opaque squares, each of the median colour of what it covers, which is nearest to it by L1.
+
+    Args:
+        picture: (3, H, W) in [0, 1].
+        cells: squares a side, at most H and W.
+    """
+    height, width = picture.shape[1:]
+    grid = pixel_grid(cells, size=(height, width), generator=torch.Generator())
+    rows, columns = ([round(i * side / cells) for i in range(cells + 1)] for side in (height, width))
+    parts = [picture[:, a:b, c:d].flatten(1) for a, b in pairwise(rows) for c, d in pairwise(columns)]
+    colours = torch.stack([part.median(1).values for part in parts])
+    return replace(grid, colours=torch.cat([colours, torch.ones(len(parts), 1)], 1)[None])
+
+
+def sample_picture(
+    config: "Config", bundle: "Bundle", generator: torch.Generator, folder: Path | None, report: Report
+) -> Tensor:
+    """Return the raster sample that is traced, (3, H, W): of K, the one most consistent with the prompt; Thesis 6.4.1.
+
+    It is rounded to 8 bits, so that `sample.png`, from which a run goes on, is the very same picture.
+
+    Args:
+        config: the prompt, how many samples and how guided.
+        bundle: the networks.
+        generator: of the draws.
+        folder: where `sample.png` is kept, and found by a run that goes on.
+        report: told of each call of the denoiser.
+    """
+    if folder is not None and (folder / "sample.png").is_file():
+        return read_png(folder / "sample.png")
+    prompt = Prompt.encode(config.prompt + bundle.prompt_suffix, bundle.text_encoder())
+    latents = sample_latents(
+        bundle.denoiser(),
+        Schedule.of(bundle.schedule),
+        prompt,
+        (config.samples, *bundle.latent_shape),
+        generator,
+        omega=config.sample_omega,
+        steps=SAMPLER_STEPS,
+        report=lambda done: report("sample", done, SAMPLER_STEPS),
+    )
+    images = bundle.latent_decoder()(latents)
+    best = images[rank(images, config.prompt, bundle.scorer())[0] if config.samples > 1 else 0]
+    if folder is not None:
+        write_png(folder / "samples.png", torch.cat(list(images), -1))
+        write_png(folder / "sample.png", best)
+    return best.clamp(0.0, 1.0).mul(255.0).round() / 255.0
+
+
+def start_of(config: "Config", size: tuple[int, int], drawing: Drawing | None) -> Callable:
+    """Return what begins the distillation: the stage before's drawing, a given one, or a random one."""
+
+    def begin(before: nn.Module | None, generator: torch.Generator) -> VectorScene:
+        first = before.drawing().detach() if isinstance(before, VectorScene) else drawing
+        if first is None or first.layout.num_paths == 0:  # nothing given, or an empty picture traced
+            first = random_start(config, size, generator)
+        return VectorScene(first, train=TRAINED[config.preset], backend=config.rasterizer)
+
+    return begin
+
+
+def trace(config: "Config", picture: Tensor) -> list[Stage]:
+    """Return LIVE's stages for a picture (3, H, W), drawn by the configuration's rasterizer."""
+
+    def drawn_by(begin: Callable, before: nn.Module | None, generator: torch.Generator) -> nn.Module:
+        scene = begin(before, generator)
+        scene.backend = config.rasterizer  # as a scene that is restored has it: else a run goes on with other bits
+        return scene
+
+    stages = trace_stages(picture, TraceConfig(paths=config.paths))
+    return [replace(stage, begin=partial(drawn_by, stage.begin)) for stage in stages]
+
+
+def distillation(config: "Config", bundle: "Bundle", start: Callable) -> Stage:
+    """Return the stage that distils a prompt into a drawing; Thesis 6.4.2, 11.9.
+
+    Args:
+        config: the prompt and how it is distilled.
+        bundle: the networks.
+        start: the stage's `begin`.
+    """
+    scale = bundle.image_size / CANVAS
+    return Stage(
+        name="distil",
+        steps=config.steps,
+        begin=start,
+        optimizer=partial(_adam, config, scale),
+        loss=_loss(config, bundle),
+        rate=lambda step: warm_then_cosine(step, config.steps),
+        after=partial(_tidy, config, scale),
+        snapshots=min(4, config.steps),
+    )
+
+
+def warm_then_cosine(step: int, steps: int, *, warmup: int = 500) -> float:
+    """Return the factor on the greatest rate: from 0.1 linearly to 1, then by a cosine to 0.25; Thesis 11.9.3.
+
+    Args:
+        step: in [0, steps).
+        steps: of the stage.
+        warmup: steps of the linear part, at most a quarter of all (the thesis has 500 of 1,000 to 2,000).
+    """
+    warm = min(warmup, steps // 4)
+    if step < warm:
+        return 0.1 + 0.9 * step / warm
+    return 0.25 + 0.75 * 0.5 * (1.0 + math.cos(math.pi * (step - warm) / max(1, steps - 1 - warm)))
+
+
+def _adam(config: "Config", scale: float, scene: nn.Module) -> torch.optim.Optimizer:
+    """Return Adam (0.9, 0.9, 1e-6) with a group for each trained part of the drawing."""
+    rates = {"points": config.rate * scale, "colours": config.colour_rate, "background": config.colour_rate / 10.0}
+    trained = TRAINED[config.preset]
+    groups = [{"params": [getattr(scene, name)], "lr": rates[name]} for name in trained]
+    return torch.optim.Adam(groups, betas=(0.9, 0.9), eps=1e-6)
+
+
+def _loss(config: "Config", bundle: "Bundle") -> Callable[[VectorScene, int, torch.Generator], dict[str, Tensor]]:
+    """Return the loss of a step: distillation, self-intersection, saturation."""
+    networks = {"denoise": bundle.denoiser(), "schedule": Schedule.of(bundle.schedule), "omega": config.omega}
+    encode = bundle.latent_encoder(gradients=config.gradients)
+    prompt = Prompt.encode(config.prompt + bundle.prompt_suffix, bundle.text_encoder())
+    side, count = bundle.image_size, len(networks["schedule"])
+    lowest, first, last = (round(t * count / 1000) for t in (50, *config.upper_t))
+
+    def loss(scene: VectorScene, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        drawing = scene.drawing()
+        image = _view(drawing, side, config, generator)
+        z = encode(image)
+        t = draw_time(len(z), step / config.steps, generator, lowest=lowest, highest=(first, last))
+        noise = torch.randn(z.shape, generator=generator)
+        terms = {"sds": distillation_loss(z, t, noise, prompt=prompt, **networks)}
+        if config.xing > 0.0 and config.preset == "icon":
+            terms["xing"] = config.xing * xing_loss(drawing.points, drawing.layout)
+        if config.saturation > 0.0:
+            terms["saturation"] = config.saturation * saturation_penalty(image)
+        return terms
+
+    return loss
+
+
+def _view(drawing: Drawing, side: int, config: "Config", generator: torch.Generator) -> Tensor:
+    """Return what the teacher sees, (B, 3, side, side): a random view from scratch, else the drawing itself."""
+    if config.route == "trace":
+        return rasterize(drawing, (side, side), backend=config.rasterizer)
+    larger = round(side * MARGIN)
+    image = rasterize(drawing, (larger, larger), backend=config.rasterizer)
+    return random_crop(random_perspective(image, generator, fill=drawing.background), side, generator)
+
+
+def _tidy(config: "Config", scale: float, scene: nn.Module, optimizer, step: int, generator: torch.Generator) -> None:
+    """Bring colours back into range and, when it is time, replace unused paths."""
+    assert isinstance(scene, VectorScene)
+    scene.clamp_()
+    if config.preset == "icon" and due(step, config.steps):
+        area = 64.0 * scale**2 if config.route == "trace" else 0.0
+        replace_paths(scene, optimizer, unused_paths(scene, opacity=0.05, area=area), generator)
