@@ -53,4 +53,10 @@ def _torch(drawing: Drawing, size: tuple[int, int]) -> Tensor:
     return rasterize_torch(drawing, size)
 
 
-_BACKENDS: dict[str, Callable[[Drawing, tuple[int, int]], Tensor]] = {"numba": _torch, "torch": _torch}
+def _numba(drawing: Drawing, size: tuple[int, int]) -> Tensor:
+    from runtime.vector.raster_cpu import rasterize_numba
+
+    return rasterize_numba(drawing, size)
+
+
+_BACKENDS: dict[str, Callable[[Drawing, tuple[int, int]], Tensor]] = {"numba": _numba, "torch": _torch}
