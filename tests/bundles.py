@@ -19,48 +19,11 @@ from runtime.engines.kl_encoder import KLEncoder, KLEncoderConfig
 from runtime.engines.manifest import Manifest
 from runtime.engines.spec import EngineSpec, TensorSpec
 
-WORDS = [
-    "a",
-    "an",
-    "the",
-    "of",
-    "on",
-    "in",
-    "with",
-    "and",
-    "red",
-    "green",
-    "blue",
-    "yellow",
-    "black",
-    "white",
-    "orange",
-    "purple",
-    "apple",
-    "cat",
-    "dog",
-    "fire",
-    "truck",
-    "rocket",
-    "slice",
-    "pizza",
-    "tree",
-    "heart",
-    "robot",
-    "car",
-    "panda",
-    "flower",
-    "icon",
-    "flat",
-    "emoji",
-    "sun",
-    "moon",
-    "star",
-    "house",
-    "fish",
-    "bird",
-    "boat",
-]
+_TEXT = (
+    "a an the of on in with and red green blue yellow black white orange purple apple cat dog fire truck rocket slice "
+    "pizza tree heart robot car panda flower icon flat emoji sun moon star house fish bird boat"
+)
+WORDS = tuple(_TEXT.split())
 """The tiny tokenizer's vocabulary, after the special tokens."""
 
 WIDTH = 384

@@ -94,9 +94,10 @@ class Bundle:
         folder = Path(text).expanduser()
         if not (folder / "bundle.json").is_file():
             names = ", ".join(bundle.name for bundle in installed_bundles()) or "none"
+            got = "a folder without one" if folder.is_dir() else "neither"
             raise UserError(
                 f"bundle {text!r}: expected the name of an installed bundle ({names}) or a folder with a bundle.json, "
-                f"got {'a folder without one' if folder.is_dir() else 'neither'}; --list-bundles shows the installed ones"
+                f"got {got}; --list-bundles shows what is installed"
             )
         return cls(folder, device=device, threads=threads)
 

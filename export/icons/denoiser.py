@@ -1,0 +1,21 @@
+"""The denoiser: noised latents, times and contexts to the predicted noise."""
+
+import torch
+
+from export.cut import Cut, batched
+from export.icons.weights import Weights, noised
+from train.latent_diffusion.text import LENGTH, WIDTH
+
+
+def cut(weights: Weights) -> Cut:
+    """Return the U-Net; it is verified on latents of icons, noised to times over the whole schedule."""
+    sample, timestep = noised(weights.latents, torch.Generator().manual_seed(0))
+    return Cut(
+        spec=batched(
+            "denoiser",
+            {"sample": (4, 16, 16), "timestep": ("int64",), "context": (1 + LENGTH, WIDTH)},
+            {"epsilon": (4, 16, 16)},
+        ),
+        module=weights.denoiser,
+        samples=(sample, timestep, weights.context()),
+    )

@@ -1,0 +1,29 @@
+"""The latent decoder: scaled latents to pictures, not clamped."""
+
+from torch import Tensor, nn
+
+from export.cut import Cut, batched
+from export.icons.weights import Weights
+from train.latent_diffusion.autoencoder import IconAutoencoder
+
+
+class ScaledDecoder(nn.Module):
+    """The autoencoder's decoder on scaled latents."""
+
+    def __init__(self, autoencoder: IconAutoencoder, scale: float) -> None:
+        """Wrap an autoencoder."""
+        super().__init__()
+        self.autoencoder, self.scale = autoencoder, scale
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Return (B, 3, 128, 128) RGB, nominally in [0, 1], of (B, 4, 16, 16) scaled latents."""
+        return self.autoencoder.decode(latents / self.scale)
+
+
+def cut(weights: Weights) -> Cut:
+    """Return the decoder; it is verified on latents of icons."""
+    return Cut(
+        spec=batched("latent_decoder", {"latents": (4, 16, 16)}, {"images": (3, 128, 128)}),
+        module=ScaledDecoder(weights.autoencoder, weights.latent_scale),
+        samples=(weights.latents,),
+    )

@@ -1,0 +1,148 @@
+"""The trained networks of the bundle `icons`, and inputs of the distribution that they see in use."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from runtime.engines.tokens import PromptTokenizer
+from runtime.errors import UserError
+from runtime.guidance.schedule import Schedule
+from train.clip.dual import DualEncoder
+from train.latent_diffusion.autoencoder import IconAutoencoder
+from train.latent_diffusion.text import LENGTH, TextEncoder, bits_of, load_text_encoder
+from train.latent_diffusion.unet import SCHEDULE, IconDenoiser
+from train.quantize import Groups, quantize_groups
+
+Module = TypeVar("Module", bound=nn.Module)
+
+PROMPTS = (
+    "",
+    "a red apple",
+    "a cat",
+    "a fire truck",
+    "a rocket, minimal flat vector icon",
+    "an icon of a slice of pizza",
+    "a blue heart",
+    "two friendly robots, cartoon icon",
+)
+"""Texts that the networks are verified with."""
+
+FILES = (
+    "autoencoder/ema.safetensors",
+    "denoiser/ema.safetensors",
+    "denoiser/prepared.safetensors",
+    "dual/ema.safetensors",
+    "minilm/config.json",
+    "minilm/model.safetensors",
+    "minilm/tokenizer.json",
+)
+"""What a folder of weights holds: the run folders of the training programs, and all-MiniLM-L6-v2."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Trained networks, frozen, and verification inputs; V is `len(PROMPTS)`."""
+
+    autoencoder: IconAutoencoder
+    """Pictures to latents and back."""
+    denoiser: IconDenoiser
+    """Noise predictor."""
+    dual: DualEncoder
+    """Image-text encoder."""
+    text_encoder: TextEncoder
+    """MiniLM with its quantized values."""
+    text_groups: tuple[Groups, ...]
+    """The codes of those values."""
+    tokenizer: bytes
+    """Content of tokenizer.json."""
+    latent_scale: float
+    """Factor on the autoencoder's latents."""
+    latents: Tensor
+    """(V, 4, 16, 16) scaled latents of training pictures."""
+    input_ids: Tensor
+    """(V, 16) int64 tokens of `PROMPTS`."""
+    attention_mask: Tensor
+    """(V, 16) int64."""
+
+    def context(self) -> Tensor:
+        """Return the contexts of `PROMPTS`, (V, 17, 384)."""
+        with torch.no_grad():
+            return self.text_encoder(self.input_ids, self.attention_mask)
+
+    def images(self) -> Tensor:
+        """Return (V, 3, 128, 128) pictures in [0, 1]: the verification latents, decoded."""
+        with torch.no_grad():
+            return self.autoencoder.decode(self.latents / self.latent_scale).clamp(0.0, 1.0)
+
+
+def load_weights(folder: Path) -> Weights:
+    """Return the trained networks of a folder that holds `FILES`.
+
+    Raises:
+        UserError: a file is missing, or does not fit its network.
+    """
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise UserError(
+                f"--weights {folder}: expected {name} in it, got no such file; see train/ for how to make it"
+            )
+    autoencoder = _load(IconAutoencoder, folder / "autoencoder" / "ema.safetensors")
+    with safe_open(folder / "denoiser" / "prepared.safetensors", "pt") as prepared:
+        rows = prepared.get_slice("latents")
+        step = max(1, rows.get_shape()[0] // len(PROMPTS))
+        latents = torch.cat([rows[i * step : i * step + 1] for i in range(len(PROMPTS))])
+        latent_scale = float(prepared.get_tensor("latent_scale"))
+    text_encoder, groups = load_text(folder / "minilm")
+    tokenizer = (folder / "minilm" / "tokenizer.json").read_bytes()
+    input_ids, attention_mask = tokenize(tokenizer)
+    return Weights(
+        autoencoder=autoencoder,
+        denoiser=_load(IconDenoiser, folder / "denoiser" / "ema.safetensors"),
+        dual=_load(DualEncoder, folder / "dual" / "ema.safetensors"),
+        text_encoder=text_encoder,
+        text_groups=groups,
+        tokenizer=tokenizer,
+        latent_scale=latent_scale,
+        latents=latents,
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+    )
+
+
+def load_text(folder: Path) -> tuple[TextEncoder, tuple[Groups, ...]]:
+    """Return MiniLM with its quantized values, and the codes of those values in the order of its parameters."""
+    network = load_text_encoder(folder)
+    weights = load_file(folder / "model.safetensors")
+    groups = []
+    for name, parameter in network.named_parameters():
+        if (scheme := bits_of(name, parameter)) is not None:
+            groups.append(quantize_groups(weights[name.removeprefix("bert.")], bits=scheme[0], group=scheme[1]))
+    return network, tuple(groups)
+
+
+def tokenize(tokenizer: bytes) -> tuple[Tensor, Tensor]:
+    """Return the tokens of `PROMPTS` and their mask, each (V, 16) int64."""
+    return PromptTokenizer(tokenizer, LENGTH, "tokenizer.json")(PROMPTS)
+
+
+def noised(latents: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return latents noised to times spread over the whole schedule, and those times (V,) int64."""
+    schedule = Schedule.of(SCHEDULE)
+    t = torch.linspace(0, len(schedule) - 1, len(latents)).long()
+    return schedule.diffuse(latents, torch.randn(latents.shape, generator=generator), t), t
+
+
+def _load(make: Callable[[], Module], path: Path) -> Module:
+    network = make()
+    try:
+        network.load_state_dict(load_file(path))
+    except (RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{path} does not fit {type(network).__name__}: {reason}; train it with this version") from None
+    return network.eval().requires_grad_(False)

@@ -1,0 +1,94 @@
+"""A frozen PyTorch module to an ONNX model that fits its spec, with free dimensions and no trace of this machine."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import onnx
+import torch
+from onnx import TensorProto, helper
+from torch import Tensor, nn
+
+from runtime.engines.inputs import check_inputs
+from runtime.engines.spec import EngineSpec, TensorSpec
+
+_ELEMENT = {
+    "float32": TensorProto.FLOAT,
+    "float16": TensorProto.FLOAT16,
+    "int64": TensorProto.INT64,
+    "int32": TensorProto.INT32,
+    "bool": TensorProto.BOOL,
+}
+
+
+def export_onnx(module: nn.Module, spec: EngineSpec, samples: Sequence[Tensor]) -> onnx.ModelProto:
+    """Return the ONNX model of a module, its weights inside.
+
+    Args:
+        module: frozen, in evaluation mode; takes the samples in order.
+        spec: names and shapes of its tensors; a dimension that is a string is free in the model.
+        samples: one tensor for each input; free dimensions have to be at least 2 here, or the exporter fixes them.
+
+    Raises:
+        ValueError: the samples do not fit the spec, or the exported model does not.
+    """
+    sizes = check_inputs(spec, samples)
+    dimensions = {name: torch.export.Dim(name, min=1, max=spec.ranges[name][2]) for name in sizes}
+    shapes = tuple(
+        {axis: dimensions[size] for axis, size in enumerate(tensor.shape) if isinstance(size, str)}
+        for tensor in spec.inputs
+    )
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            module.eval(),
+            tuple(samples),
+            dynamo=True,
+            verbose=False,
+            input_names=[tensor.name for tensor in spec.inputs],
+            output_names=[tensor.name for tensor in spec.outputs],
+            dynamic_shapes=shapes,
+        )
+    assert program is not None
+    model = program.model_proto
+    strip(model)
+    _pin(model.graph.input, spec.inputs, spec.name)
+    _pin(model.graph.output, spec.outputs, spec.name)
+    model.graph.name = spec.name
+    onnx.checker.check_model(model)
+    return model
+
+
+def strip(model: onnx.ModelProto) -> None:
+    """Remove what says how and where a model was made: stack traces, documentation, inner tensors' shapes."""
+    graph = model.graph
+    del model.metadata_props[:], graph.metadata_props[:], graph.value_info[:]
+    model.doc_string = graph.doc_string = ""
+    for part in (*graph.node, *graph.initializer, *graph.input, *graph.output):
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+def _pin(values: Sequence[onnx.ValueInfoProto], tensors: Sequence[TensorSpec], name: str) -> None:
+    if [value.name for value in values] != [tensor.name for tensor in tensors]:
+        raise ValueError(f"{name}: expected {[t.name for t in tensors]} in the model, got {[v.name for v in values]}")
+    for value, tensor in zip(values, tensors, strict=True):
+        found = [d.dim_value or None for d in value.type.tensor_type.shape.dim]
+        fixed = [None if isinstance(size, str) else size for size in tensor.shape]
+        if value.type.tensor_type.elem_type != _ELEMENT[tensor.dtype] or found != fixed:
+            raise ValueError(f"{name}: tensor '{tensor.name}': expected {tensor} in the model, got {found}")
+        value.CopyFrom(helper.make_tensor_value_info(tensor.name, _ELEMENT[tensor.dtype], list(tensor.shape)))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what the exporter says about itself: deprecations inside PyTorch and packages that it does not need."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
