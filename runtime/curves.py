@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+from xml.sax.saxutils import escape
 
 _WIDTH, _HEIGHT, _MARGIN = 720, 240, 44
 
@@ -38,6 +39,6 @@ def _panel(rows: Sequence[Mapping[str, Any]], left: float, width: float) -> str:
     )
     labels = [(left, 12, f"{rows[0]['name']}"), (left, _HEIGHT - 8, f"{rows[0]['step']} to {rows[-1]['step']}")]
     labels += [(left + 2, top - 2, f"{high:.3g}"), (left + 2, bottom + 8, f"{low:.3g}")]
-    text = "".join(f'<text x="{x:.0f}" y="{y:.0f}">{label}</text>' for x, y, label in labels)
+    text = "".join(f'<text x="{x:.0f}" y="{y:.0f}">{escape(label)}</text>' for x, y, label in labels)
     frame = f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="{bottom - top}" fill="none" stroke="#ccc"/>'
     return f'{frame}<polyline points="{points}" fill="none" stroke="#246" stroke-width="1"/>{text}'

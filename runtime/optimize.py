@@ -19,9 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from runtime.runs import Checkpoint, RunFolder
+
+Scene = Any
+"""An `nn.Module` with `state()`; Python's types have no name for both at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +35,15 @@ class Stage:
     """What the progress line, the log and the snapshots call it."""
     steps: int
     """Steps, at least 0."""
-    begin: Callable[[nn.Module | None, torch.Generator], nn.Module]
+    begin: Callable[[Scene | None, torch.Generator], Scene]
     """Turns the scene of the stage before (None for the first) into this stage's."""
-    optimizer: Callable[[nn.Module], torch.optim.Optimizer]
+    optimizer: Callable[[Scene], torch.optim.Optimizer]
     """Makes the optimizer of the scene; each group's `lr` is its initial rate."""
-    loss: Callable[[nn.Module, int, torch.Generator], dict[str, Tensor]]
+    loss: Callable[[Scene, int, torch.Generator], dict[str, Tensor]]
     """Named scalar terms at a step in [0, steps); their sum is minimized."""
     rate: Callable[[int], float] = lambda step: 1.0
     """Factor on each group's initial rate at a step."""
-    after: Callable[[nn.Module, torch.optim.Optimizer, int, torch.Generator], None] | None = None
+    after: Callable[[Scene, torch.optim.Optimizer, int, torch.Generator], None] | None = None
     """Called without gradient after each update: clamp, replace paths. Changes parameters and moments in place."""
     snapshots: int = 1
     """Drawings kept on the way, evenly spaced, the last at the stage's end; at least 0."""
@@ -89,11 +92,11 @@ def optimize(
     stages: Sequence[Stage],
     *,
     seed: int,
-    restore: Callable[[dict[str, Tensor]], nn.Module],
+    restore: Callable[[dict[str, Tensor]], Scene],
     run: RunFolder | None = None,
     report: Callable[[Progress], None] | None = None,
-    snapshot: Callable[[nn.Module, str], Path] | None = None,
-) -> nn.Module:
+    snapshot: Callable[[Scene, str], Path] | None = None,
+) -> Scene:
     """Return the scene with which the last stage ends.
 
     Args:
@@ -124,7 +127,7 @@ def generator_of(seed: int, stage: int, step: int, purpose: str) -> torch.Genera
 class _Loop:
     """One call of `optimize`: the scene, its optimizer, and where they stand."""
 
-    scene: nn.Module
+    scene: Scene
     optimizer: torch.optim.Optimizer
 
     def __init__(self, stages: Sequence[Stage], seed: int, *, restore, run: RunFolder | None, report, snapshot) -> None:
@@ -134,7 +137,7 @@ class _Loop:
         self.pace = _Pace([stage.steps for stage in stages])
         self.saved_at = time.monotonic()
 
-    def work(self, caught: list[int]) -> nn.Module:
+    def work(self, caught: list[int]) -> Scene:
         """Go through all stages, or the rest of them."""
         resumed = self.resume()
         for index in range(self.index, len(self.stages)):

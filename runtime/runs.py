@@ -25,6 +25,9 @@ from runtime.files import replace_file
 if TYPE_CHECKING:
     from torch import Tensor
 
+INTERVAL_S = 2.0
+"""Seconds between two checkpoints, by default: what a killed run loses. Writing one takes milliseconds."""
+
 FORMAT = 1
 """Version of the folder's layout; another one is refused."""
 
@@ -44,36 +47,40 @@ class RunFolder:
 
     Args:
         path: the folder; made by `create`, found by `reopen`.
-        interval_s: seconds between two checkpoints, at least 0 (0: after every step).
+        interval_s: seconds between two checkpoints, at least 0 (0: after every step); None: `INTERVAL_S`.
     """
 
-    def __init__(self, path: Path, *, interval_s: float = 2.0) -> None:
-        self.path, self.interval_s = path, interval_s
+    def __init__(self, path: Path, *, interval_s: float | None = None) -> None:
+        self.path, self.interval_s = path, INTERVAL_S if interval_s is None else interval_s
         self._log: IO[str] | None = None
         self._lock = _lock(path)
 
     @classmethod
-    def create(cls, path: Path, config: Mapping[str, Any], *, interval_s: float = 2.0) -> "RunFolder":
+    def create(cls, path: Path, config: Mapping[str, Any], *, interval_s: float | None = None) -> "RunFolder":
         """Return a fresh run folder; what an earlier run left in it is deleted.
 
         Raises:
             UserError: where the folder holds something else than a run, is in use, or cannot be written.
         """
+        if path.is_dir() and not (path / "config.json").is_file() and any(path.glob("[!.]*")):
+            raise UserError(f"folder '{path}' holds no run but other files: move it away or choose another --out")
         try:
-            if path.is_dir() and not (path / "config.json").is_file() and any(path.glob("[!.]*")):
-                raise UserError(f"folder '{path}' holds no run but other files: move it away or choose another --out")
             path.mkdir(parents=True, exist_ok=True)
             run = cls(path, interval_s=interval_s)
+        except OSError as error:
+            raise _not_writable(path, error) from error
+        try:
             run._clear()
             text = json.dumps({"format": FORMAT, "version": __version__, **config}, indent=2) + "\n"
             replace_file(path / "config.json", text)  # last: a run killed before this leaves its predecessor's config
             (path / "snapshots").mkdir(exist_ok=True)
-        except OSError as error:
-            raise UserError(f"run folder '{path}' cannot be written: {error.strerror}; choose another --out") from error
+        except BaseException as error:
+            run.close()
+            raise (_not_writable(path, error) if isinstance(error, OSError) else error) from None
         return run
 
     @classmethod
-    def reopen(cls, path: Path, *, interval_s: float = 2.0) -> tuple["RunFolder", dict[str, Any]]:
+    def reopen(cls, path: Path, *, interval_s: float | None = None) -> tuple["RunFolder", dict[str, Any]]:
         """Return the folder of an earlier run and its config.json.
 
         Raises:
@@ -121,6 +128,7 @@ class RunFolder:
 
     def forget_after(self, stage: int, step: int) -> None:
         """Drop the lines of loss.jsonl of a checkpoint's future, which the resumed run writes again."""
+        self._close_log()
         kept = [r for r in self.losses() if (r["stage"], r["step"]) < (stage, step)]
         replace_file(self.path / "loss.jsonl", "".join(json.dumps(r) + "\n" for r in kept))
 
@@ -142,12 +150,16 @@ class RunFolder:
 
     def close(self) -> None:
         """Close the log and give up the lock."""
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        self._close_log()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def _close_log(self) -> None:
+        """Close loss.jsonl until the next record."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -158,9 +170,22 @@ class RunFolder:
     def _clear(self) -> None:
         """Delete what an earlier run left, by the names that runs use; anything else stays."""
         (self.path / "checkpoint.json").unlink(missing_ok=True)
-        for pattern in ("checkpoint-*.safetensors", "loss.*", "last-good.*", "sample*.png", ".*.tmp", "snapshots/*"):
+        for pattern in (
+            "checkpoint-*.safetensors",
+            "loss.*",
+            "last-good.*",
+            "init.svg",
+            "sample*.png",
+            ".*.tmp",
+            "snapshots/*",
+        ):
             for file in self.path.glob(pattern):
                 file.unlink()
+
+
+def _not_writable(path: Path, error: OSError) -> UserError:
+    """Return what to tell of a folder that can't be written."""
+    return UserError(f"run folder '{path}' cannot be written: {error.strerror}; choose another --out")
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from runtime.errors import UserError
 from runtime.vectorfusion import Config, build, check, file_name, from_json, settings_of, to_json, with_defaults
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
 
     from runtime.engines.bundle import Bundle
+    from runtime.optimize import Scene
     from runtime.runs import RunFolder
 
 PROGRAM = "python -m runtime.vectorfusion"
@@ -205,14 +206,14 @@ def _work(config: Config, bundle: "Bundle", run: "RunFolder") -> int:
     return 0
 
 
-def _optimize(config: Config, bundle: "Bundle", run: "RunFolder") -> "nn.Module":
+def _optimize(config: Config, bundle: "Bundle", run: "RunFolder") -> "Scene":
     """Return the scene with which the run ends."""
     from runtime.optimize import generator_of, optimize
     from runtime.progress import ProgressBar
     from runtime.vector.scene import VectorScene
     from runtime.vector.svg import read_svg, write_svg
 
-    def snapshot(scene: "nn.Module", stem: str) -> Path:
+    def snapshot(scene: "Scene", stem: str) -> Path:
         file = run.path / ("snapshots" if stem != "last-good" else "") / f"{stem}.svg"
         write_svg(file, scene.drawing(), metadata=metadata_of(config, bundle))
         return file
@@ -236,7 +237,7 @@ def metadata_of(config: Config, bundle: "Bundle") -> dict[str, str]:
     return {name: str(getattr(config, name)) for name in names} | made
 
 
-def _picture(scene: "nn.Module"):
+def _picture(scene: "Scene") -> "Tensor":
     """Return the drawing as a picture, (3, H, W), a whole multiple of its canvas and at least `PNG_SIDE` a side."""
     import torch
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from runtime.guidance.augment import random_crop, random_perspective
 from runtime.guidance.clip import rank
@@ -17,7 +17,7 @@ from runtime.guidance.reinit import CANVAS, due, replace_paths, unused_paths
 from runtime.guidance.sampler import sample_latents
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import Prompt, distillation_loss, draw_time, saturation_penalty
-from runtime.optimize import Stage
+from runtime.optimize import Scene, Stage
 from runtime.pictures import read_png, write_png
 from runtime.vector.live import TraceConfig, trace_stages, xing_loss
 from runtime.vector.paths import Drawing, pixel_grid, random_circles, random_strokes
@@ -103,7 +103,7 @@ def sample_picture(
 def start_of(config: "Config", size: tuple[int, int], drawing: Drawing | None) -> Callable:
     """Return what begins the distillation: the stage before's drawing, a given one, or a random one."""
 
-    def begin(before: nn.Module | None, generator: torch.Generator) -> VectorScene:
+    def begin(before: Scene | None, generator: torch.Generator) -> VectorScene:
         first = before.drawing().detach() if isinstance(before, VectorScene) else drawing
         if first is None or first.layout.num_paths == 0:  # nothing given, or an empty picture traced
             first = random_start(config, size, generator)
@@ -115,7 +115,7 @@ def start_of(config: "Config", size: tuple[int, int], drawing: Drawing | None) -
 def trace(config: "Config", picture: Tensor) -> list[Stage]:
     """Return LIVE's stages for a picture (3, H, W), drawn by the configuration's rasterizer."""
 
-    def drawn_by(begin: Callable, before: nn.Module | None, generator: torch.Generator) -> nn.Module:
+    def drawn_by(begin: Callable, before: Scene | None, generator: torch.Generator) -> Scene:
         scene = begin(before, generator)
         scene.backend = config.rasterizer  # as a scene that is restored has it: else a run goes on with other bits
         return scene
@@ -159,7 +159,7 @@ def warm_then_cosine(step: int, steps: int, *, warmup: int = 500) -> float:
     return 0.25 + 0.75 * 0.5 * (1.0 + math.cos(math.pi * (step - warm) / max(1, steps - 1 - warm)))
 
 
-def _adam(config: "Config", scale: float, scene: nn.Module) -> torch.optim.Optimizer:
+def _adam(config: "Config", scale: float, scene: Scene) -> torch.optim.Optimizer:
     """Return Adam (0.9, 0.9, 1e-6) with a group for each trained part of the drawing."""
     rates = {"points": config.rate * scale, "colours": config.colour_rate, "background": config.colour_rate / 10.0}
     trained = TRAINED[config.preset]
@@ -200,9 +200,8 @@ def _view(drawing: Drawing, side: int, config: "Config", generator: torch.Genera
     return random_crop(random_perspective(image, generator, fill=drawing.background), side, generator)
 
 
-def _tidy(config: "Config", scale: float, scene: nn.Module, optimizer, step: int, generator: torch.Generator) -> None:
+def _tidy(config: "Config", scale: float, scene: Scene, optimizer, step: int, generator: torch.Generator) -> None:
     """Bring colours back into range and, when it is time, replace unused paths."""
-    assert isinstance(scene, VectorScene)
     scene.clamp_()
     if config.preset == "icon" and due(step, config.steps):
         area = 64.0 * scale**2 if config.route == "trace" else 0.0

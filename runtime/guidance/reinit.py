@@ -68,22 +68,24 @@ def replace_paths(
     scene.layout = Layout(kinds, scene.layout.contours)
     height, width = scene.size
     centres = torch.rand(len(gone), 2, generator=generator) * torch.tensor([float(width), float(height)])
+    drawing = scene.drawing()
     for path, centre in enumerate(centres, len(stay)):
         (segments,) = scene.layout.contours[path]
-        scene.points[:, scene.layout.path_slice(path)] = circle_points(centre, 20 / CANVAS * min(scene.size), segments)
-    scene.colours[:, len(stay) :] = random_colours(1, len(gone), generator)
+        where = scene.layout.path_slice(path)
+        drawing.points[:, where] = circle_points(centre, 20 / CANVAS * min(height, width), segments)
+    drawing.colours[:, len(stay) :] = random_colours(1, len(gone), generator)
 
 
 def _reorder(scene: VectorScene, optimizer: torch.optim.Optimizer, order: list[int], kept: int) -> None:
     """Bring the paths and the optimizer's moments of them into an order; moments after the first `kept` become 0."""
-    points = range(scene.layout.num_points)
+    points, drawing = range(scene.layout.num_points), scene.drawing()
     rows = [row for path in order for row in points[scene.layout.path_slice(path)]]
     scene.layout = scene.layout.select(order)
     kept_points = scene.layout.offsets[kept]
     for parameter, index, first_new in (
-        (scene.points, rows, kept_points),
-        (scene.colours, order, kept),
-        (scene.widths, order, kept),
+        (drawing.points, rows, kept_points),
+        (drawing.colours, order, kept),
+        (drawing.widths, order, kept),
     ):
         parameter.copy_(parameter[:, index].clone())
         for moment in optimizer.state.get(parameter, {}).values():

@@ -1,0 +1,156 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from runtime import __version__
+from runtime.errors import UserError
+from runtime.files import replace_file
+from runtime.runs import Checkpoint, RunFolder, read_config
+
+
+def checkpoint(stage: int = 1, step: int = 5) -> Checkpoint:
+    values = torch.tensor([1.0 / 3.0, -0.0, 1e-42])
+    return Checkpoint(stage, step, {"a": values, "b": torch.arange(4).view(2, 2).T}, {"rate": 0.1})
+
+
+def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path / "run", {"prompt": "ä"}) as run:
+        assert run.load() is None
+        run.save(checkpoint())
+        found = run.load()
+    assert found is not None and (found.stage, found.step, found.numbers) == (1, 5, {"rate": 0.1})
+    for name, value in checkpoint().tensors.items():
+        assert torch.equal(found.tensors[name], value) and found.tensors[name].dtype == value.dtype
+    assert found.tensors["a"].view(torch.int32).tolist() == checkpoint().tensors["a"].view(torch.int32).tolist()
+
+
+def test_only_the_last_checkpoint_stays(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path / "run", {}) as run:
+        run.save(checkpoint(0, 9))
+        run.save(checkpoint(1, 2))
+    assert [p.name for p in (tmp_path / "run").glob("*.safetensors")] == ["checkpoint-001-000002.safetensors"]
+
+
+def test_config_says_what_was_asked_and_by_which_version(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path / "run", {"prompt": "a cat"}):
+        pass
+    assert read_config(tmp_path / "run") == {"format": 1, "version": __version__, "prompt": "a cat"}
+
+
+def test_a_new_run_clears_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path / "run", {"prompt": "old"}) as run:
+        run.save(checkpoint())
+        run.log({"stage": 0, "name": "x", "step": 0, "loss": 1.0})
+        run.plot()
+        (tmp_path / "run" / "snapshots" / "a.svg").touch()
+        (tmp_path / "run" / "notes.txt").write_text("mine")
+    with RunFolder.create(tmp_path / "run", {"prompt": "new"}) as run:
+        assert run.load() is None and run.losses() == []
+    left = sorted(p.name for p in (tmp_path / "run").rglob("*") if p.is_file() and p.name != ".lock")
+    assert left == ["config.json", "notes.txt"]
+    assert read_config(tmp_path / "run")["prompt"] == "new"
+
+
+def test_a_folder_of_something_else_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match="holds no run but other files"):
+        RunFolder.create(tmp_path / "run", {})
+    assert (tmp_path / "run" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot be written.*choose another --out"):
+        RunFolder.create(tmp_path / "file" / "run", {})
+
+
+def test_a_folder_in_use_is_refused_and_free_after_the_end(tmp_path: Path) -> None:
+    make = f"RunFolder.create(Path({str(tmp_path / 'r')!r}), {{}}).close()"
+    code = f"from pathlib import Path; from runtime.runs import RunFolder; {make}"
+    with RunFolder.create(tmp_path / "r", {}):
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "in use by another process" in other.stderr
+    subprocess.run([sys.executable, "-c", code], check=True)  # its lock ends with it
+    RunFolder.create(tmp_path / "r", {}).close()
+
+
+def test_no_run_is_said_to_be_none(tmp_path: Path) -> None:
+    for folder in (tmp_path / "nothing", tmp_path):
+        with pytest.raises(UserError, match=r"no run is here \(no config.json\)"):
+            RunFolder.reopen(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 1}', "\x00\xff"])
+def test_a_config_that_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=r"config\.json is not a run's"):
+        RunFolder.reopen(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"version": "9.9.9"}, {"format": 2}])
+def test_a_run_of_another_version(tmp_path: Path, change: dict[str, object]) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"format": 1, "version": __version__} | change))
+    with pytest.raises(UserError, match=f"this is tgm {__version__}.*start anew"):
+        RunFolder.reopen(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path / "run", {}) as run:
+        run.save(checkpoint())
+        (file,) = (tmp_path / "run").glob("*.safetensors")
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(data)
+        with pytest.raises(UserError, match="is not what was written"):
+            run.load()
+        file.unlink()
+        with pytest.raises(UserError, match="cannot be read"):
+            run.load()
+        (tmp_path / "run" / "checkpoint.json").write_text("{")
+        with pytest.raises(UserError, match="cannot be read"):
+            run.load()
+
+
+def test_the_log_forgets_the_future_and_half_lines(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path / "run", {}) as run:
+        for stage, step in [(0, 0), (0, 1), (1, 0), (1, 1)]:
+            run.log({"stage": stage, "name": "x", "step": step, "loss": 0.5})
+        with (tmp_path / "run" / "loss.jsonl").open("a") as file:
+            file.write('{"stage": 1, "st')
+        run.forget_after(1, 1)
+        run.log({"stage": 1, "name": "x", "step": 1, "loss": 0.25})
+        assert [(r["stage"], r["step"], r["loss"]) for r in run.losses()] == [
+            (0, 0, 0.5), (0, 1, 0.5), (1, 0, 0.5), (1, 1, 0.25),
+        ]  # fmt: skip
+
+
+def test_the_curve_is_a_picture_of_the_losses(tmp_path: Path) -> None:
+    from xml.etree import ElementTree
+
+    with RunFolder.create(tmp_path / "run", {}) as run:
+        run.plot()  # nothing yet
+        for step in range(1000):
+            run.log({"stage": step // 500, "name": "a & b", "step": step % 500, "loss": 2.0 - step / 1000})
+        run.plot()
+    root = ElementTree.parse(tmp_path / "run" / "loss.svg").getroot()
+    curves = root.findall("{http://www.w3.org/2000/svg}polyline")
+    assert len(curves) == 2
+    heights = [float(pair.split(",")[1]) for pair in curves[0].attrib["points"].split()]
+    assert heights == sorted(heights) and len(heights) <= 400  # the loss falls: y grows downwards
+
+
+def test_replacing_a_file_leaves_the_old_one_where_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_file(tmp_path / "a", "old")
+
+    def full(number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        replace_file(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["a"]
