@@ -4,8 +4,8 @@ The standard library's expat does the parsing. What an attacker needs is refused
 (expansion bombs, external files), files, trees and nestings beyond any drawing's.
 """
 
-from xml.parsers import expat
 from dataclasses import dataclass, field
+from xml.parsers import expat
 
 from runtime.errors import UserError
 

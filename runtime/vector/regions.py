@@ -1,0 +1,235 @@
+"""Where a tracer puts its next paths: regions of one colour where the drawing is most wrong.
+
+As in LIVE (arXiv:2206.04655, section 3.2) a path starts on a connected component of the error. Here a component is of
+pixels alike in the target, or alike in their error; it is tried as the closed path that follows its outline, and the
+one whose painting lowers the squared error most is taken. Then the next is sought as if that one were painted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from runtime.vector.outlines import fit_closed, sample_closed, trace_outline
+
+PALETTES = (3, 6, 12, 24)
+"""Colours to which the target is reduced, from silhouettes to details."""
+ERROR_COLOURS = 8
+"""Colours to which the error is reduced."""
+SMALLEST = 3
+"""Fewest pixels of a region."""
+TRIED = 6
+"""Helpful paths that are compared for each that is taken."""
+LISTED = 48
+"""Most regions that are looked at for each path that is taken."""
+RING = 0.5
+"""Size of a hole, as a part of the region around it, from which both are drawn as one path over the other."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A closed path that is about to be added."""
+
+    points: np.ndarray
+    """(3S, 2) control points in pixels."""
+    colour: np.ndarray
+    """(3,) RGB in [0, 1]."""
+    gain: float
+    """By how much painting it lowers the squared error, summed over pixels and channels."""
+
+
+def border_colour(target: np.ndarray) -> np.ndarray:
+    """Return the (3,) RGB that is most frequent along the border of a (H, W, 3) picture, exactly if it is flat."""
+    border = np.concatenate([target[0], target[-1], target[:, 0], target[:, -1]])
+    keys = (border * 15 + 0.5).astype(np.int64) @ np.array([256, 16, 1])
+    values, counts = np.unique(keys, return_counts=True)
+    return np.median(border[keys == values[counts.argmax()]], axis=0)
+
+
+def find_patches(target: np.ndarray, drawn: np.ndarray, count: int, *, segments: int, least: float) -> list[Patch]:
+    """Return up to `count` paths to paint, in order, over what is drawn.
+
+    Args:
+        target: (H, W, 3) RGB in [0, 1].
+        drawn: the same, of the drawing so far.
+        count: most paths.
+        segments: cubic segments a path.
+        least: gain, a pixel of the picture, below which no path is worth its place.
+    """
+    search = _Search(target, drawn, segments)
+    patches: list[Patch] = []
+    while len(patches) < count:
+        found = search.best(most=count - len(patches))
+        if sum(patch.gain for patch in found) <= least * len(found) * target.shape[0] * target.shape[1]:
+            break
+        for patch in found:
+            search.paint(patch)
+        patches += found
+    return patches
+
+
+class _Search:
+    """The regions of a target, and the picture as it would be with the paths taken so far."""
+
+    def __init__(self, target: np.ndarray, drawn: np.ndarray, segments: int) -> None:
+        self.target, self.flat, self.segments = target, target.reshape(-1, 3), segments
+        self.error = ((target - drawn) ** 2).sum(axis=-1).ravel()
+        maps = [components(quantized(target, colours)) for colours in PALETTES]
+        maps.append(components(opened(quantized(target, PALETTES[1]))))
+        maps.append(components(quantized(0.5 + 0.5 * (target - drawn), ERROR_COLOURS)))
+        self.regions = _Regions(maps, target)
+        self.shapes: dict[tuple[int, int], list[list[_Shape]]] = {}
+        self.useless: set[tuple[int, int]] = set()
+
+    def best(self, most: int) -> list[Patch]:
+        """Return the best path, or two where a ring and what it encloses are better; empty where none helps."""
+        best: list[Patch] = []
+        helpful = 0
+        for region in self.regions.promising(self.error, LISTED, self.useless):
+            found = self.candidates(*region, most)
+            gains = [_mean_gain(patches) for patches in found]
+            if max(gains) > max(_mean_gain(best), 0.0):
+                best = found[int(np.argmax(gains))]
+            helpful += max(gains) > 0
+            if max(gains) <= 0:
+                self.useless.add(region)
+            if helpful >= TRIED:
+                break
+        return best
+
+    def candidates(self, which: int, label: int, most: int) -> list[list[Patch]]:
+        """Return the ways to draw a region with at most so many paths, and what each gains now."""
+        if (which, label) not in self.shapes:
+            self.shapes[which, label] = self.fit(self.regions.mask(which, label))
+        return [self.painted(shapes) for shapes in self.shapes[which, label] if len(shapes) <= most]
+
+    def painted(self, shapes: list["_Shape"]) -> list[Patch]:
+        """Return the paths of shapes, each with what painting it after the ones before gains now."""
+        error, patches = self.error, []
+        for shape in shapes:
+            patches.append(Patch(shape.points, shape.colour, float(error[shape.inside].sum() - shape.left.sum())))
+            if len(shapes) > 1:
+                error = error.copy()
+                error[shape.inside] = shape.left
+        return patches
+
+    def fit(self, region: np.ndarray) -> list[list["_Shape"]]:
+        """Return the ways to draw a region: whole; where it is a ring, also with its largest hole over it."""
+        whole = self.shape_of(region)
+        hole = largest_hole(region)
+        if hole is None:
+            return [[whole]]
+        inner = self.shape_of(hole)
+        # the rim of the hole alone, as wide as the ring is at most places: what else hangs on the ring comes later
+        inside = ndimage.distance_transform_edt(region | hole)
+        rim = ndimage.binary_dilation(hole) & region
+        width = float(np.median(inside[rim]))
+        disc = ndimage.distance_transform_edt(~hole) < width + 0.5
+        return [[whole], [whole, inner], [self.shape_of(disc, colour=whole.colour), inner]]
+
+    def shape_of(self, region: np.ndarray, colour: np.ndarray | None = None) -> "_Shape":
+        """Return the closed path around a region, filled with its median colour unless one is given."""
+        points = fit_closed(trace_outline(region), self.segments)
+        colour = np.median(self.target[region], axis=0) if colour is None else colour
+        inside = np.flatnonzero(filled_mask(points, region.shape))
+        return _Shape(points, colour, inside, ((self.flat[inside] - colour) ** 2).sum(axis=-1))
+
+    def paint(self, patch: Patch) -> None:
+        """Bring the error up to date, and look again at what the path touches."""
+        mask = filled_mask(patch.points, self.target.shape[:2]).ravel()
+        self.error[mask] = ((self.flat[mask] - patch.colour) ** 2).sum(axis=-1)
+        self.useless = {region for region in self.useless if not mask[self.shapes[region][0][0].inside].any()}
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """A closed path of one colour: the flat indices of the pixels inside, and their squared error once painted."""
+
+    points: np.ndarray
+    colour: np.ndarray
+    inside: np.ndarray
+    left: np.ndarray
+
+
+def _mean_gain(patches: list[Patch]) -> float:
+    return sum(patch.gain for patch in patches) / max(len(patches), 1)
+
+
+class _Regions:
+    """Connected components of several label maps, with the colour of each and what painting it leaves."""
+
+    def __init__(self, maps: Sequence[np.ndarray], target: np.ndarray) -> None:
+        self.maps, self.target = [labels.ravel() for labels in maps], target
+        self.boxes = [ndimage.find_objects(labels) for labels in maps]
+        flat = target.reshape(-1, 3)
+        self.sizes = [np.bincount(labels) for labels in self.maps]
+        self.left = [self._spread(labels, flat) for labels in self.maps]
+
+    @staticmethod
+    def _spread(labels: np.ndarray, flat: np.ndarray) -> np.ndarray:
+        """Return each component's summed squared distance from its mean colour."""
+        sizes = np.maximum(np.bincount(labels), 1)
+        sums = np.stack([np.bincount(labels, flat[:, channel]) for channel in range(3)], axis=1)
+        squares = np.bincount(labels, (flat**2).sum(axis=-1))
+        return squares - (sums**2).sum(axis=-1) / sizes
+
+    def promising(self, error: np.ndarray, count: int, skip: set[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Return the components (map, label), but some, that lower the error most if exactly they are painted."""
+        found = []
+        for which, labels in enumerate(self.maps):
+            gain = np.bincount(labels, error) - self.left[which]
+            gain[self.sizes[which] < SMALLEST] = 0
+            gain[0] = 0
+            gain[[label for other, label in skip if other == which]] = 0
+            found += [(float(gain[label]), which, int(label)) for label in np.argsort(-gain)[:count]]
+        found = sorted((region for region in found if region[0] > 0), reverse=True)
+        return [(which, label) for _, which, label in found[:count]]
+
+    def mask(self, which: int, label: int) -> np.ndarray:
+        """Return a component as a (H, W) mask."""
+        return (self.maps[which] == label).reshape(self.target.shape[:2])
+
+
+def largest_hole(region: np.ndarray) -> np.ndarray | None:
+    """Return the mask of a region's largest hole; None where it is smaller than `RING` of the region."""
+    labels, count = ndimage.label(ndimage.binary_fill_holes(region) & ~region)
+    if not count:
+        return None
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return labels == sizes.argmax() if sizes.max() >= RING * region.sum() else None
+
+
+def quantized(picture: np.ndarray, colours: int) -> np.ndarray:
+    """Return the (H, W) index of each pixel's colour among the best few; (H, W, 3) in [0, 1]."""
+    image = Image.fromarray((picture * 255 + 0.5).astype(np.uint8))
+    return np.asarray(image.quantize(colors=colours, method=Image.Quantize.MEDIANCUT, kmeans=1))
+
+
+def opened(values: np.ndarray) -> np.ndarray:
+    """Return the (H, W) values with the thin parts of each region, up to 4 pixels wide, set to -1: they join others."""
+    disc = np.hypot(*np.mgrid[-2:3, -2:3]) < 2.5
+    result = np.full(values.shape, -1)
+    for value in np.unique(values):
+        result[ndimage.binary_opening(values == value, disc)] = value
+    return result
+
+
+def components(values: np.ndarray) -> np.ndarray:
+    """Return (H, W) int labels, from 1, of the 4-connected regions of equal value; 0 where that is negative."""
+    labels, count = np.zeros(values.shape, dtype=np.int64), 0
+    for value in np.unique(values[values >= 0]):
+        own, found = ndimage.label(values == value)
+        labels += np.where(own > 0, own + count, 0)
+        count += found
+    return labels
+
+
+def filled_mask(points: np.ndarray, shape: tuple[int, ...], per_segment: int = 12) -> np.ndarray:
+    """Return the (H, W) mask of the pixels in a closed path."""
+    image = Image.new("1", (shape[1], shape[0]))
+    corners = sample_closed(points, per_segment) - 0.5  # Pillow's coordinates are of pixel centres
+    ImageDraw.Draw(image).polygon([tuple(corner) for corner in corners], fill=1)
+    return np.asarray(image)
