@@ -263,7 +263,7 @@ def random_strokes(
     steps = (2 * torch.rand(batch, count, 3 * segments, 2, generator=generator) - 1) * (reach * min(size))
     points = torch.cat((start, start + steps.cumsum(2)), 2).reshape(batch, -1, 2)
     colours = torch.tensor((0.0, 0.0, 0.0, 1.0)).expand(batch, count, 4).clone()
-    return Drawing(layout, points, colours, torch.full((batch, count), width), torch.ones(batch, 3), tuple(size))
+    return Drawing(layout, points, colours, torch.full((batch, count), float(width)), torch.ones(batch, 3), tuple(size))
 
 
 def pixel_grid(cells: int = 32, *, size: tuple[int, int], generator: torch.Generator, batch: int = 1) -> Drawing:

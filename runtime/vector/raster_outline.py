@@ -32,6 +32,17 @@ class Structure(NamedTuple):
     """(C,) cubic segments of each contour."""
 
 
+PIECE = np.dtype(
+    [
+        *((name, np.float64) for name in ("x0", "y0", "x1", "y1", "s0", "s1")),
+        *((name, np.int32) for name in ("v0", "v1", "k0", "k1", "mark", "path")),
+    ],
+    align=True,
+)
+"""An edge: its ends in picture pixels; which span s0 to s1 of the whole edge it is; the vertex at the start and at the end of
+the whole edge, and the pen corner of each (-1: none); FIRST and LAST; its path."""
+
+
 class Outline(NamedTuple):
     """The edges of all paths of all scenes, scene by scene, path by path."""
 
@@ -42,13 +53,7 @@ class Outline(NamedTuple):
     pens: np.ndarray
     """(U, 2) corners of all strokes' pens, scaled to the picture, for a radius of 1."""
     pieces: np.ndarray
-    """(E, 4) x0 y0 x1 y1 of each edge in picture pixels."""
-    owners: np.ndarray
-    """(E, 4) vertex of the start and of the end of the whole edge, pen corner of each (-1: none)."""
-    spans: np.ndarray
-    """(E, 2) which part of the whole edge the piece is."""
-    marks: np.ndarray
-    """(E,) FIRST and LAST."""
+    """(E,) PIECE."""
     firsts: np.ndarray
     """(B * P + 1,) first piece of each path of each scene."""
 
@@ -154,101 +159,99 @@ def _turn_pen(vertices, v, end, corners, sx, sy, stops, turns):
 
 
 @njit(cache=True, nogil=True)
-def _add_piece(outline, e, x0, y0, x1, y1, v0, v1, k0, k1):
-    outline.pieces[e, 0], outline.pieces[e, 1], outline.pieces[e, 2], outline.pieces[e, 3] = x0, y0, x1, y1
-    outline.owners[e, 0], outline.owners[e, 1], outline.owners[e, 2], outline.owners[e, 3] = v0, v1, k0, k1
-    outline.spans[e, 0], outline.spans[e, 1], outline.marks[e] = 0.0, 1.0, 0
-
-
-@njit(cache=True, nogil=True)
-def _add_loop(outline, e, v, end):
+def _add_loop(pieces, e, vertices, v, end, path):
     """Pieces of a closed polygon, vertices v to end; returns the next free piece."""
-    first, vertices = e, outline.vertices
+    first = e
     for i in range(v, end):
         j = i + 1 if i + 1 < end else v
-        _add_piece(outline, e, vertices[i, 0], vertices[i, 1], vertices[j, 0], vertices[j, 1], i, j, -1, -1)
+        piece = pieces[e]
+        piece.x0, piece.y0, piece.x1, piece.y1 = vertices[i, 0], vertices[i, 1], vertices[j, 0], vertices[j, 1]
+        piece.s0, piece.s1, piece.mark, piece.path = 0.0, 1.0, 0, path
+        piece.v0, piece.v1, piece.k0, piece.k1 = i, j, -1, -1
         e += 1
-    outline.marks[first] |= FIRST
-    outline.marks[e - 1] |= LAST
+    pieces[first].mark |= FIRST
+    pieces[e - 1].mark |= LAST
     return e
 
 
 @njit(cache=True, nogil=True)
-def _corner(vertex, pen, radius):
-    return vertex[0] + radius * pen[0], vertex[1] + radius * pen[1]
-
-
-@njit(cache=True, nogil=True)
-def _add_whole(outline, e, v0, v1, k0, k1, radius):
-    """A piece from pen corner k0 at vertex v0 to pen corner k1 at vertex v1."""
-    x0, y0 = _corner(outline.vertices[v0], outline.pens[k0], radius)
-    x1, y1 = _corner(outline.vertices[v1], outline.pens[k1], radius)
-    _add_piece(outline, e, x0, y0, x1, y1, v0, v1, k0, k1)
+def _add_whole(piece, vertices, pens, v0, v1, k0, k1, radius, path):
+    """Make a piece the edge from pen corner k0 at vertex v0 to pen corner k1 at vertex v1."""
+    piece.x0, piece.y0 = vertices[v0, 0] + radius * pens[k0, 0], vertices[v0, 1] + radius * pens[k0, 1]
+    piece.x1, piece.y1 = vertices[v1, 0] + radius * pens[k1, 0], vertices[v1, 1] + radius * pens[k1, 1]
+    piece.s0, piece.s1, piece.mark, piece.path = 0.0, 1.0, 0, path
+    piece.v0, piece.v1, piece.k0, piece.k1 = v0, v1, k0, k1
 
 
 @njit(cache=True, nogil=True)
 def _meet(a, b, span):
-    """Where two whole edges (rows of 4) cross: parameters on both, or -1 if not after `span` on the first."""
-    ax, ay, bx, by = a[2] - a[0], a[3] - a[1], b[2] - b[0], b[3] - b[1]
+    """Where two whole edges cross: parameters on both, or -1 if not after `span` on the first."""
+    ax, ay, bx, by = a.x1 - a.x0, a.y1 - a.y0, b.x1 - b.x0, b.y1 - b.y0
     determinant = ax * by - ay * bx
     if determinant == 0.0:
         return -1.0, -1.0
-    s = ((b[0] - a[0]) * by - (b[1] - a[1]) * bx) / determinant
-    t = ((b[0] - a[0]) * ay - (b[1] - a[1]) * ax) / determinant
+    s = ((b.x0 - a.x0) * by - (b.y0 - a.y0) * bx) / determinant
+    t = ((b.x0 - a.x0) * ay - (b.y0 - a.y0) * ax) / determinant
     if span < s < 1.0 and 0.0 < t < 1.0:
         return s, t
     return -1.0, -1.0
 
 
 @njit(cache=True, nogil=True)
-def _add_stroke(outline, e, edges, stops, turns, pen, corners, radius):
+def _turn_at(turns, i, edges, corners):
+    """Pen corner, unwrapped, of outline edge i: forth along the polyline, back on its other side, then as at the start."""
+    if i < edges:
+        return turns[i]
+    return turns[2 * edges - 1 - i] + corners // 2 if i < 2 * edges else turns[0] + corners
+
+
+@njit(cache=True, nogil=True)
+def _stop_at(stops, i, edges):
+    """Polyline vertex where outline edge i begins."""
+    return stops[i] if i <= edges else stops[2 * edges - i]
+
+
+@njit(cache=True, nogil=True)
+def _add_stroke(pieces, e, vertices, pens, edges, stops, turns, pen, corners, radius, path):
     """The outline of a polyline with a round pen, `raster_torch.stroke_outline`; returns the next free piece."""
-    first, pieces, spans = e, outline.pieces, outline.spans
-    half = corners // 2
-    start, start_x, start_y = 0.0, 0.0, 0.0
+    first, start, cut_x, cut_y = e, 0.0, 0.0, 0.0
     for i in range(2 * edges):
-        back, j = i >= edges, i if i < edges else 2 * edges - 1 - i
-        v0, v1 = (stops[j + 1], stops[j]) if back else (stops[j], stops[j + 1])
-        turn = turns[j] + (half if back else 0)
-        if i == 2 * edges - 1:
-            after = turns[0] + corners
-        else:
-            n = i + 1 if i + 1 < edges else 2 * edges - 2 - i
-            after = turns[n] + (half if i + 1 >= edges else 0)
-        _add_whole(outline, e, v0, v1, pen + turn % corners, pen + turn % corners, radius)
+        turn, after = _turn_at(turns, i, edges, corners), _turn_at(turns, i + 1, edges, corners)
+        v0, v1, k = _stop_at(stops, i, edges), _stop_at(stops, i + 1, edges), pen + turn % corners
+        piece = pieces[e]
+        _add_whole(piece, vertices, pens, v0, v1, k, k, radius, path)
         s = t = -1.0
         if after < turn:
-            v2 = stops[j - 1] if back else stops[j + 2]
-            _add_whole(outline, e + 1, v1, v2, pen + after % corners, pen + after % corners, radius)
-            s, t = _meet(pieces[e], pieces[e + 1], start)
-        if s > 0.0:
-            cut_x = pieces[e, 0] + s * (pieces[e, 2] - pieces[e, 0])
-            cut_y = pieces[e, 1] + s * (pieces[e, 3] - pieces[e, 1])
-            pieces[e, 2], pieces[e, 3], spans[e, 1] = cut_x, cut_y, s
+            v2, n = _stop_at(stops, i + 2, edges), pen + after % corners
+            _add_whole(pieces[e + 1], vertices, pens, v1, v2, n, n, radius, path)
+            s, t = _meet(piece, pieces[e + 1], start)
+        next_x, next_y = piece.x0 + s * (piece.x1 - piece.x0), piece.y0 + s * (piece.y1 - piece.y0)
         if start > 0.0:
-            pieces[e, 0], pieces[e, 1], spans[e, 0] = start_x, start_y, start
+            piece.x0, piece.y0, piece.s0 = cut_x, cut_y, start
         e += 1
         start = 0.0
         if s > 0.0:
-            start, start_x, start_y = t, cut_x, cut_y
+            piece.x1, piece.y1, piece.s1 = next_x, next_y, s
+            start, cut_x, cut_y = t, next_x, next_y
             continue
         step = 1 if after > turn else -1
         while turn != after:
-            _add_whole(outline, e, v1, v1, pen + turn % corners, pen + (turn + step) % corners, radius)
+            a, b = pen + turn % corners, pen + (turn + step) % corners
+            _add_whole(pieces[e], vertices, pens, v1, v1, a, b, radius, path)
             turn += step
             e += 1
-    outline.marks[first] |= FIRST
-    outline.marks[e - 1] |= LAST
+    pieces[first].mark |= FIRST
+    pieces[e - 1].mark |= LAST
     return e
 
 
 @njit(cache=True, nogil=True)
-def _add_dot(outline, e, v, pen, corners, radius):
+def _add_dot(pieces, e, vertices, pens, v, pen, corners, radius, path):
     """The outline of a stroke of no length: its pen."""
     for k in range(corners):
-        _add_whole(outline, e + k, v, v, pen + k, pen + (k + 1) % corners, radius)
-    outline.marks[e] |= FIRST
-    outline.marks[e + corners - 1] |= LAST
+        _add_whole(pieces[e + k], vertices, pens, v, v, pen + k, pen + (k + 1) % corners, radius, path)
+    pieces[e].mark |= FIRST
+    pieces[e + corners - 1].mark |= LAST
     return e + corners
 
 
@@ -342,10 +345,7 @@ def build_outline(structure, points, widths, sx, sy):
         vertices,
         counts,
         np.empty((pens[batch * paths], 2)),
-        np.empty((pieces, 4)),
-        np.empty((pieces, 4), np.int32),
-        np.empty((pieces, 2)),
-        np.empty(pieces, np.uint8),
+        np.empty(pieces, PIECE),
         np.zeros(batch * paths + 1, np.int64),
     )
     e = 0
@@ -357,36 +357,40 @@ def build_outline(structure, points, widths, sx, sy):
             _fill_pen(outline.pens, pens[i], corners, sx, sy)
             edges = _turn_pen(vertices, ends[first], ends[last], corners, sx, sy, stops, turns)[0]
             if edges > 0:
-                e = _add_stroke(outline, e, edges, stops, turns, pens[i], corners, radius)
+                e = _add_stroke(
+                    outline.pieces, e, vertices, outline.pens, edges, stops, turns, pens[i], corners, radius, p
+                )
             else:
-                e = _add_dot(outline, e, ends[first], pens[i], corners, radius)
+                e = _add_dot(outline.pieces, e, vertices, outline.pens, ends[first], pens[i], corners, radius, p)
         else:
             for contour in range(first, last):
-                e = _add_loop(outline, e, ends[contour], ends[contour + 1])
+                e = _add_loop(outline.pieces, e, vertices, ends[contour], ends[contour + 1], p)
         outline.firsts[i + 1] = e
     return finite, outline
 
 
 @njit(cache=True, nogil=True)
-def _pull_vertices(outline, first, last, moments, pulls):
+def _pull_vertices(pieces, pens, first, last, moments, pulls):
     """Add each piece's pull to the vertices at the ends of its whole edge; returns the pull on the radius.
 
-    Moving a boundary point by d changes the area by d cross the edge's direction, so a piece's two moments (the integrals of
-    the upstream gradient, and of it times the place along the piece) are all that is needed.
+    Moving a boundary point by d changes the area by d cross the edge's direction, so a piece's two moments (the integrals
+    of the upstream gradient, and of it times the place along the piece) are all that is needed.
     """
     total = 0.0
     for e in range(first, last):
         if moments[e, 0] == 0.0 and moments[e, 1] == 0.0:
             continue
-        dx, dy = outline.pieces[e, 2] - outline.pieces[e, 0], outline.pieces[e, 3] - outline.pieces[e, 1]
-        end = outline.spans[e, 0] * moments[e, 0] + (outline.spans[e, 1] - outline.spans[e, 0]) * moments[e, 1]
+        piece = pieces[e]
+        dx, dy = piece.x1 - piece.x0, piece.y1 - piece.y0
+        end = piece.s0 * moments[e, 0] + (piece.s1 - piece.s0) * moments[e, 1]
         start = moments[e, 0] - end
-        for k, weight in ((0, start), (1, end)):
-            vertex, corner = outline.owners[e, k], outline.owners[e, 2 + k]
-            pulls[vertex, 0] -= weight * dy
-            pulls[vertex, 1] += weight * dx
-            if corner >= 0:
-                total += weight * (outline.pens[corner, 1] * dx - outline.pens[corner, 0] * dy)
+        pulls[piece.v0, 0] -= start * dy
+        pulls[piece.v0, 1] += start * dx
+        pulls[piece.v1, 0] -= end * dy
+        pulls[piece.v1, 1] += end * dx
+        if piece.k0 >= 0:
+            total += start * (pens[piece.k0, 1] * dx - pens[piece.k0, 0] * dy)
+            total += end * (pens[piece.k1, 1] * dx - pens[piece.k1, 0] * dy)
     return total
 
 
@@ -415,16 +419,16 @@ def _pull_contour(base, segments, closed, counts, at, sx, sy, pulls, v, grad):
 @njit(cache=True, nogil=True)
 def pull_points(structure, outline, entry_pieces, entry_moments, sx, sy, grad_points, grad_widths):
     """Add to the gradients of points (B, N, 2) and widths (B, P), given moments of pieces, (N, 2) entries with (N,) pieces."""
-    at, v = 0, 0
-    moments = np.zeros((len(outline.pieces), 2))
+    at, v, pieces = 0, 0, outline.pieces
+    moments = np.zeros((len(pieces), 2))
     for entry in range(len(entry_moments)):
-        moments[entry_pieces[entry, 0], 0] += entry_moments[entry, 0]
-        moments[entry_pieces[entry, 0], 1] += entry_moments[entry, 1]
+        moments[entry_pieces[entry], 0] += entry_moments[entry, 0]
+        moments[entry_pieces[entry], 1] += entry_moments[entry, 1]
     pulls = np.zeros(outline.vertices.shape)
     paths = len(structure.kinds)
     for i in range(grad_widths.size):
         b, p = i // paths, i % paths
-        radius = _pull_vertices(outline, outline.firsts[i], outline.firsts[i + 1], moments, pulls)
+        radius = _pull_vertices(pieces, outline.pens, outline.firsts[i], outline.firsts[i + 1], moments, pulls)
         grad_widths[b, p] += 0.5 * radius
         base, closed = structure.points[p], structure.kinds[p] != STROKE
         for contour in range(structure.contours[p], structure.contours[p + 1]):

@@ -9,96 +9,45 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from runtime.vector.raster_cells import (
-    BAND,
-    COUNT,
-    DOWN,
-    LEFT,
-    LINK,
-    MASK,
-    NEXT,
-    PART,
-    PATH,
-    RIGHT,
-    TOP,
-    UP,
-    WRAPS,
-    X,
-    trace_job,
-)
-from runtime.vector.raster_pixel import filled, pixel_area
+from runtime.vector.raster_cells import BAND, DOWN, LEFT, RIGHT, UP, WRAPS, trace_job
+from runtime.vector.raster_pixel import EDGE, filled, find_moments, pixel_area
 
 _ON_BORDER = 1e-11
 """How close to an integer the mean winding number counts as an edge that runs along the pixel's border."""
 
+_MANY = 2.0
+"""Slope of an event whose pixel the path visits more than once: its edges have moments of their own."""
 
-class Paint(NamedTuple):
-    """What the paths are filled with, float64."""
+BRUSH = np.dtype(
+    [
+        *((name, np.float64) for name in ("red", "green", "blue", "alpha")),
+        *((name, np.float64) for name in ("pull_red", "pull_green", "pull_blue", "pull_alpha", "cover")),
+        *((name, np.int64) for name in ("top", "seen", "evenodd")),
+    ]
+)
+"""A path in one job: straight RGBA and its gradient; the winding number at the pixel's left, averaged over the row's height,
+and at its upper left corner; the last row in which it was met; its rule."""
 
-    colours: np.ndarray
-    """(B, P, 4) straight RGBA."""
-    background: np.ndarray
-    """(B, 3) RGB."""
-    evenodd: np.ndarray
-    """(P,) whether a path's rule is even-odd."""
+SLOT = np.dtype(
+    [
+        *((name, np.int64) for name in ("touched", "active", "path", "visit", "count", "corner", "layer", "event")),
+        *((name, np.float64) for name in ("value", "slope", "share", "alpha", "red", "green", "blue")),
+    ]
+)
+"""Entry k of several lists of one job: paths met in this row, descending; paths that cover the present run, ascending; the
+events of this pixel (path, first visit, number of parts, winding number at the corner, coverage, its slope in the signed
+area); the layers of this pixel or run (path, event or -1, coverage, alpha, and the RGB below)."""
 
 
 class Pulls(NamedTuple):
-    """Gradients of one job each, float64; empty in the forward pass."""
+    """Gradients, float64; the backward pass adds to them."""
 
     colours: np.ndarray
-    """(J, P, 4)."""
+    """(J, P, 4) of each job."""
     background: np.ndarray
-    """(J, 3)."""
+    """(J, 3) of each job."""
     moments: np.ndarray
-    """(N, 2) of each entry's piece, see `raster_pixel.slab_area`."""
-
-
-class Desk(NamedTuple):
-    """Working space of one job."""
-
-    covers: np.ndarray
-    """(P,) winding number to the left of the pixel, averaged over the row's height."""
-    tops: np.ndarray
-    """(P,) winding number at the pixel's upper left corner."""
-    seen: np.ndarray
-    """(P,) last row in which an edge of the path was visited."""
-    touched: np.ndarray
-    """(P,) paths visited in this row."""
-    active: np.ndarray
-    """(P,) paths that cover the present run, lowest first."""
-    columns: np.ndarray
-    """(W,) first visit in each column, -1 if none."""
-    event_paths: np.ndarray
-    """(P,) paths with an edge in this pixel, lowest first."""
-    event_visits: np.ndarray
-    """(P,) first visit of each."""
-    event_values: np.ndarray
-    """(P, 2) coverage, and its slope in the signed area (2: see moments)."""
-    layer_paths: np.ndarray
-    """(2 P,) paths that this pixel or run shows, lowest first."""
-    layer_events: np.ndarray
-    """(2 P,) the event of each layer, -1 for full coverage."""
-    layers: np.ndarray
-    """(2 P, 5) coverage, alpha, and the RGB below each layer."""
-
-
-@njit(cache=True, nogil=True)
-def _make_desk(paths, width):
-    return Desk(
-        np.zeros(paths),
-        np.zeros(paths, np.int64),
-        np.full(paths, -1, np.int64),
-        np.empty(paths, np.int64),
-        np.empty(paths, np.int64),
-        np.full(width, -1, np.int64),
-        np.empty(paths, np.int64),
-        np.empty(paths, np.int64),
-        np.empty((paths, 2)),
-        np.empty(2 * paths, np.int64),
-        np.empty(2 * paths, np.int64),
-        np.empty((2 * paths, 5)),
-    )
+    """(N, 2) of each entry, see `raster_pixel.EDGE`; (0, 2) if not wanted."""
 
 
 @njit(cache=True, nogil=True)
@@ -109,9 +58,8 @@ def _simple_coverage(mean, mask, evenodd):
         low = int(near) - 1 if mask & (DOWN | LEFT) else int(near)
     else:
         low = int(np.floor(mean))
-    share = mean - low
     below, above = filled(low, evenodd), filled(low + 1, evenodd)
-    return below + (above - below) * share, above - below
+    return below + (above - below) * (mean - low), above - below
 
 
 @njit(cache=True, nogil=True)
@@ -121,148 +69,127 @@ def _is_simple(mask, count):
 
 
 @njit(cache=True, nogil=True)
-def _gather_parts(outline, cells, first, last_link, count, column, row):
-    """Ends, spans, borders and entries of all parts of some linked visits, relative to the pixel."""
-    ends, spans = np.empty((count, 4)), np.empty((count, 2))
-    borders, entries = np.empty(count, np.int32), np.empty(count, np.int64)
-    visit, n = first, 0
-    while visit != last_link:
-        for part in range(cells.visits[visit, PART], cells.visits[visit, PART] + cells.visits[visit, COUNT]):
-            entries[n], borders[n] = cells.parts[part, 0], cells.parts[part, 1]
-            piece = outline.pieces[cells.entries[entries[n], 0]]
-            for k in range(2):
-                s = cells.spans[part, k]
-                spans[n, k] = s
-                ends[n, 2 * k] = piece[0] + s * (piece[2] - piece[0]) - column
-                ends[n, 2 * k + 1] = piece[1] + s * (piece[3] - piece[1]) - row
+def _gather_edges(pieces, entries, visits, parts, visit, count, column, row):
+    """All parts in one pixel of the path of the visit given, which is the path's first there."""
+    edges, n, path = np.empty(count, EDGE), 0, visits[visit].path
+    while visit >= 0 and visits[visit].path == path:
+        for k in range(visits[visit].part, visits[visit].part + visits[visit].count):
+            part, edge = parts[k], edges[n]
+            piece = pieces[entries[part.entry]]
+            dx, dy = piece.x1 - piece.x0, piece.y1 - piece.y0
+            edge.x0, edge.y0 = piece.x0 + part.s * dx - column, piece.y0 + part.s * dy - row
+            edge.x1, edge.y1 = piece.x0 + part.t * dx - column, piece.y0 + part.t * dy - row
+            edge.s, edge.t, edge.borders, edge.entry = part.s, part.t, part.borders, part.entry
+            edge.zeroth, edge.first = 0.0, 0.0
             n += 1
-        visit = cells.visits[visit, LINK]
-    return ends, spans, borders, entries
+        visit = visits[visit].link
+    return edges
 
 
 @njit(cache=True, nogil=True)
-def _exact_coverage(outline, cells, first, last_link, count, column, row, corner, evenodd):
-    """Coverage of a pixel with several visits."""
-    ends, spans, borders, _ = _gather_parts(outline, cells, first, last_link, count, column, row)
-    return pixel_area(ends, spans, borders, count, corner, evenodd, np.empty((count, 2)), False)
+def _pull_edges(edges, pull, moments):
+    """Add a pixel's pull on the coverage to the moments of its edges' entries."""
+    for i in range(len(edges)):
+        moments[edges[i].entry, 0] += pull * edges[i].zeroth
+        moments[edges[i].entry, 1] += pull * edges[i].first
 
 
 @njit(cache=True, nogil=True)
-def _pull_exact(outline, cells, first, last_link, count, column, row, corner, evenodd, pull, out):
-    """Add a pixel's pull on the coverage to the moments of the entries that bound the filled region in it."""
-    ends, spans, borders, entries = _gather_parts(outline, cells, first, last_link, count, column, row)
-    moments = np.empty((count, 2))
-    pixel_area(ends, spans, borders, count, corner, evenodd, moments, True)
-    for i in range(count):
-        out[entries[i], 0] += pull * moments[i, 0]
-        out[entries[i], 1] += pull * moments[i, 1]
+def _pull_simple(visits, parts, visit, pull, moments):
+    """Add a pixel's pull on the signed area to the moments of its entries; `visit` is the path's first in the pixel."""
+    path = visits[visit].path
+    while visit >= 0 and visits[visit].path == path:
+        for k in range(visits[visit].part, visits[visit].part + visits[visit].count):
+            part = parts[k]
+            share = pull * (part.t - part.s)
+            moments[part.entry, 0] += share
+            moments[part.entry, 1] += share * 0.5 * (part.s + part.t)
+        visit = visits[visit].link
 
 
 @njit(cache=True, nogil=True)
-def _pull_simple(cells, first, last_link, pull, out):
-    """Add a pixel's pull on the signed area to the moments of its entries."""
-    visit = first
-    while visit != last_link:
-        for part in range(cells.visits[visit, PART], cells.visits[visit, PART] + cells.visits[visit, COUNT]):
-            entry = cells.parts[part, 0]
-            s, t = cells.spans[part, 0], cells.spans[part, 1]
-            out[entry, 0] += pull * (t - s)
-            out[entry, 1] += pull * (t - s) * 0.5 * (s + t)
-        visit = cells.visits[visit, LINK]
-
-
-@njit(cache=True, nogil=True)
-def _set_active(desk, actives, path, wanted):
+def _set_active(slots, actives, path, wanted):
     """Add a path to the sorted active list or take it out; returns the list's length."""
-    active = desk.active
     at = actives
-    while at > 0 and active[at - 1] >= path:
+    while at > 0 and slots[at - 1].active >= path:
         at -= 1
-    present = at < actives and active[at] == path
+    present = at < actives and slots[at].active == path
     if wanted and not present:
         for k in range(actives, at, -1):
-            active[k] = active[k - 1]
-        active[at] = path
+            slots[k].active = slots[k - 1].active
+        slots[at].active = path
         return actives + 1
     if present and not wanted:
         for k in range(at, actives - 1):
-            active[k] = active[k + 1]
+            slots[k].active = slots[k + 1].active
         return actives - 1
     return actives
 
 
 @njit(cache=True, nogil=True)
-def _open_row(cells, desk, head, row, evenodd):
-    """Sort a row's visits into columns; returns the numbers of paths touched and of paths active left of the picture."""
-    visits, touched = cells.visits, 0
-    visit = head
+def _open_row(visits, brushes, slots, columns, visit, row):
+    """Sort a row's visits, from the last on, into columns; returns the number of paths active left of the picture."""
+    touched = 0
     while visit >= 0:
-        path, column = visits[visit, PATH], visits[visit, X]
-        if desk.seen[path] != row:
-            desk.seen[path] = row
-            desk.covers[path], desk.tops[path] = 0.0, 0
-            desk.touched[touched] = path
+        here = visits[visit]
+        brush = brushes[here.path]
+        if brush.seen != row:
+            brush.seen, brush.cover, brush.top = row, 0.0, 0
+            slots[touched].touched = here.path
             touched += 1
-        if column < 0:
-            desk.covers[path] += cells.sums[visit, 0]
-            desk.tops[path] += visits[visit, TOP]
+        if here.column < 0:
+            brush.cover += here.cover
+            brush.top += here.top
         else:
-            visits[visit, LINK] = desk.columns[column]
-            desk.columns[column] = visit
-        visit = visits[visit, NEXT]
+            here.link = columns[here.column]
+            columns[here.column] = visit
+        visit = here.next
     actives = 0
     for k in range(touched - 1, -1, -1):
-        path = desk.touched[k]
-        if filled(int(np.rint(desk.covers[path])), evenodd[path]):
-            desk.active[actives] = path
+        path = slots[k].touched
+        if filled(int(np.rint(brushes[path].cover)), brushes[path].evenodd):
+            slots[actives].active = path
             actives += 1
     return actives
 
 
 @njit(cache=True, nogil=True)
-def _take_events(outline, cells, desk, column, row, evenodd):
+def _take_events(visits, brushes, slots, visit):
     """Coverage of each path with an edge in the pixel; moves its winding numbers on. Returns the number of events."""
-    visits, sums = cells.visits, cells.sums
-    visit, events = desk.columns[column], 0
-    desk.columns[column] = -1
+    events = 0
     while visit >= 0:
-        first, path, count, mask = visit, visits[visit, PATH], 0, 0
-        number, wraps, cover, area, top = 0, 0, 0.0, 0.0, 0
-        while visit >= 0 and visits[visit, PATH] == path:
-            count += visits[visit, COUNT]
-            mask |= visits[visit, MASK]
-            wraps += 1 if visits[visit, MASK] & WRAPS else 0
-            top += visits[visit, TOP]
-            cover += sums[visit, 0]
-            area += sums[visit, 1]
-            number += 1
-            visit = visits[visit, LINK]
-        single = number == 1 or (number == 2 and wraps == 2)
-        if single and _is_simple(mask, count):
-            value, slope = _simple_coverage(desk.covers[path] + area, mask, evenodd[path])
+        path, mask, count, number, wraps, cover, area, top = visits[visit].path, 0, 0, 0, 0, 0.0, 0.0, 0
+        slot, brush = slots[events], brushes[path]
+        slot.path, slot.visit = path, visit
+        while visit >= 0 and visits[visit].path == path:
+            here = visits[visit]
+            mask |= here.mask
+            wraps += 1 if here.mask & WRAPS else 0
+            count, number, visit = count + here.count, number + 1, here.link
+            cover, area, top = cover + here.cover, area + here.area, top + here.top
+        slot.count, slot.corner = count, brush.top
+        if (number == 1 or (number == 2 and wraps == 2)) and _is_simple(mask, count):
+            slot.value, slot.slope = _simple_coverage(brush.cover + area, mask, brush.evenodd)
         else:
-            corner = desk.tops[path]
-            value, slope = _exact_coverage(outline, cells, first, visit, count, column, row, corner, evenodd[path]), 2.0
-        desk.event_paths[events], desk.event_visits[events] = path, first
-        desk.event_values[events, 0], desk.event_values[events, 1] = value, slope
+            slot.value, slot.slope = 0.0, _MANY
         events += 1
-        desk.covers[path] += cover
-        desk.tops[path] += top
+        brush.cover += cover
+        brush.top += top
     return events
 
 
 @njit(cache=True, nogil=True)
-def _stack_layers(desk, actives, events):
+def _stack_layers(slots, actives, events):
     """Merge active paths and the pixel's events in drawing order; returns the number of layers."""
     a, e, layers = 0, 0, 0
     while a < actives or e < events:
-        if e == events or (a < actives and desk.active[a] < desk.event_paths[e]):
-            desk.layer_paths[layers], desk.layer_events[layers], desk.layers[layers, 0] = desk.active[a], -1, 1.0
+        layer = slots[layers]
+        if e == events or (a < actives and slots[a].active < slots[e].path):
+            layer.layer, layer.event, layer.share = slots[a].active, -1, 1.0
             a += 1
         else:
-            desk.layer_paths[layers], desk.layer_events[layers] = desk.event_paths[e], e
-            desk.layers[layers, 0] = desk.event_values[e, 0]
-            if a < actives and desk.active[a] == desk.event_paths[e]:
+            layer.layer, layer.event, layer.share = slots[e].path, e, slots[e].value
+            if a < actives and slots[a].active == slots[e].path:
                 a += 1
             e += 1
         layers += 1
@@ -270,139 +197,207 @@ def _stack_layers(desk, actives, events):
 
 
 @njit(cache=True, nogil=True)
-def _composite(desk, layers, colours, background):
-    """RGB of the layers over the background; keeps what lies below each layer."""
-    red, green, blue = background[0], background[1], background[2]
+def _composite(slots, brushes, layers, red, green, blue):
+    """RGB of the layers over a background; keeps what lies below each layer."""
     for k in range(layers):
-        colour = colours[desk.layer_paths[k]]
-        layer = desk.layers[k]
-        alpha = layer[0] * colour[3]
-        layer[1], layer[2], layer[3], layer[4] = alpha, red, green, blue
-        red += alpha * (colour[0] - red)
-        green += alpha * (colour[1] - green)
-        blue += alpha * (colour[2] - blue)
+        layer = slots[k]
+        brush = brushes[layer.layer]
+        alpha = layer.share * brush.alpha
+        layer.alpha, layer.red, layer.green, layer.blue = alpha, red, green, blue
+        red += alpha * (brush.red - red)
+        green += alpha * (brush.green - green)
+        blue += alpha * (brush.blue - blue)
     return red, green, blue
 
 
 @njit(cache=True, nogil=True)
-def _pull_layers(desk, layers, colours, red, green, blue, pull_colours, pull_background):
-    """Take a pixel's or run's upstream gradient down through the layers; leaves each layer's pull on its coverage."""
+def _pull_layers(slots, brushes, layers, red, green, blue):
+    """Take an upstream gradient down through the layers, whose alpha becomes the pull on their coverage.
+
+    Returns the background's gradient.
+    """
     for k in range(layers - 1, -1, -1):
-        path, layer = desk.layer_paths[k], desk.layers[k]
-        colour, pull = colours[path], pull_colours[path]
-        alpha = layer[1]
-        pull[0] += alpha * red
-        pull[1] += alpha * green
-        pull[2] += alpha * blue
-        change = red * (colour[0] - layer[2]) + green * (colour[1] - layer[3]) + blue * (colour[2] - layer[4])
-        pull[3] += change * layer[0]
-        layer[1] = change * colour[3]
+        layer = slots[k]
+        brush, alpha = brushes[layer.layer], layer.alpha
+        brush.pull_red += alpha * red
+        brush.pull_green += alpha * green
+        brush.pull_blue += alpha * blue
+        change = red * (brush.red - layer.red) + green * (brush.green - layer.green) + blue * (brush.blue - layer.blue)
+        brush.pull_alpha += change * layer.share
+        layer.alpha = change * brush.alpha
         red, green, blue = red * (1.0 - alpha), green * (1.0 - alpha), blue * (1.0 - alpha)
-    pull_background[0] += red
-    pull_background[1] += green
-    pull_background[2] += blue
-
-
-@njit(cache=True, nogil=True)
-def _pull_events(outline, cells, desk, layers, corners, column, row, evenodd, moments):
-    """Hand each event's pull on its coverage to the edges in the pixel."""
-    for k in range(layers):
-        event = desk.layer_events[k]
-        pull = desk.layers[k, 1]
-        if event < 0 or pull == 0.0:
-            continue
-        first, path, slope = desk.event_visits[event], desk.layer_paths[k], desk.event_values[event, 1]
-        last, count = first, 0
-        while last >= 0 and cells.visits[last, PATH] == path:
-            count += cells.visits[last, COUNT]
-            last = cells.visits[last, LINK]
-        if slope == 2.0:
-            top = corners[path]
-            visit = first
-            while visit != last:
-                top -= cells.visits[visit, TOP]
-                visit = cells.visits[visit, LINK]
-            _pull_exact(outline, cells, first, last, count, column, row, top, evenodd[path], pull, moments)
-        elif slope != 0.0:
-            _pull_simple(cells, first, last, pull * slope, moments)
+    return red, green, blue
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc"})
 def _sum(values, first, last):
     """Sum in an order fixed when compiled, which leaves room for vector instructions."""
     total = 0.0
-    for i in range(first, last):
+    for i in range(np.uint64(first), np.uint64(last)):
         total += values[i]
     return total
 
 
 @njit(cache=True, nogil=True)
-def _sweep_row(outline, cells, desk, head, row, red, green, blue, colours, background, evenodd, backward, pulls):
-    """Composite one row (forward), or take its upstream gradient back to paint and edges (backward)."""
-    pull_colours, pull_background, moments = pulls
-    actives = _open_row(cells, desk, head, row, evenodd)
-    column, width = 0, len(red)
+def _fill(values, first, last, value):
+    for i in range(np.uint64(first), np.uint64(last)):
+        values[i] = value
+
+
+@njit(cache=True, nogil=True)
+def _paint_row(pieces, entries, visits, parts, brushes, slots, columns, actives, row, image, at, plane, width, ground):
+    """Composite one row, whose pixels in `image` begin at `at`, planes apart."""
+    column = 0
     while column < width:
         start = column
-        while column < width and desk.columns[column] < 0:
+        while column < width and columns[column] < 0:
             column += 1
         if column > start:
-            layers = _stack_layers(desk, actives, 0)
-            r, g, b = _composite(desk, layers, colours, background)
-            if backward:
-                r, g, b = _sum(red, start, column), _sum(green, start, column), _sum(blue, start, column)
-                _pull_layers(desk, layers, colours, r, g, b, pull_colours, pull_background)
-            else:
-                red[start:column], green[start:column], blue[start:column] = r, g, b
+            layers = _stack_layers(slots, actives, 0)
+            red, green, blue = _composite(slots, brushes, layers, ground[0], ground[1], ground[2])
+            _fill(image, at + start, at + column, red)
+            _fill(image, at + plane + start, at + plane + column, green)
+            _fill(image, at + 2 * plane + start, at + 2 * plane + column, blue)
         if column == width:
             break
-        events = _take_events(outline, cells, desk, column, row, evenodd)
-        layers = _stack_layers(desk, actives, events)
-        r, g, b = _composite(desk, layers, colours, background)
-        if backward:
-            r, g, b = float(red[column]), float(green[column]), float(blue[column])
-            _pull_layers(desk, layers, colours, r, g, b, pull_colours, pull_background)
-            if len(moments):
-                _pull_events(outline, cells, desk, layers, desk.tops, column, row, evenodd, moments)
-        else:
-            red[column], green[column], blue[column] = r, g, b
-        for e in range(events):
-            path = desk.event_paths[e]
-            inside = filled(int(np.rint(desk.covers[path])), evenodd[path])
-            actives = _set_active(desk, actives, path, inside > 0.0)
+        events = _take_events(visits, brushes, slots, columns[column])
+        columns[column] = -1
+        for k in range(events):
+            slot = slots[k]
+            if slot.slope == _MANY:
+                edges = _gather_edges(pieces, entries, visits, parts, slot.visit, slot.count, column, row)
+                slot.value = pixel_area(edges, slot.corner, brushes[slot.path].evenodd)
+                # The signed area has no further use in such a pixel; the backward pass finds the coverage there.
+                visits[slot.visit].area = slot.value
+        layers = _stack_layers(slots, actives, events)
+        red, green, blue = _composite(slots, brushes, layers, ground[0], ground[1], ground[2])
+        image[at + column], image[at + plane + column], image[at + 2 * plane + column] = red, green, blue
+        for k in range(events):
+            brush = brushes[slots[k].path]
+            inside = filled(int(np.rint(brush.cover)), brush.evenodd) > 0.0
+            actives = _set_active(slots, actives, slots[k].path, inside)
         column += 1
 
 
 @njit(cache=True, nogil=True)
-def sweep(outline, cells, paint, image, first, step, backward, pulls):
-    """Do every step-th job from the first on: trace edges and composite (forward), or take gradients back (backward).
+def _pull_row(
+    pieces, entries, visits, parts, brushes, slots, columns, actives, row, image, at, plane, width, ground, moments
+):
+    """Take one row's upstream gradient back to brushes and moments; returns the background's gradient."""
+    column, ground_red, ground_green, ground_blue = 0, 0.0, 0.0, 0.0
+    while column < width:
+        start = column
+        while column < width and columns[column] < 0:
+            column += 1
+        if column > start:
+            layers = _stack_layers(slots, actives, 0)
+            _composite(slots, brushes, layers, ground[0], ground[1], ground[2])
+            red, green = _sum(image, at + start, at + column), _sum(image, at + plane + start, at + plane + column)
+            blue = _sum(image, at + 2 * plane + start, at + 2 * plane + column)
+            red, green, blue = _pull_layers(slots, brushes, layers, red, green, blue)
+            ground_red, ground_green, ground_blue = ground_red + red, ground_green + green, ground_blue + blue
+        if column == width:
+            break
+        events = _take_events(visits, brushes, slots, columns[column])
+        columns[column] = -1
+        for k in range(events):
+            if slots[k].slope == _MANY:
+                slots[k].value = visits[slots[k].visit].area
+        layers = _stack_layers(slots, actives, events)
+        _composite(slots, brushes, layers, ground[0], ground[1], ground[2])
+        red, green, blue = image[at + column], image[at + plane + column], image[at + 2 * plane + column]
+        red, green, blue = _pull_layers(slots, brushes, layers, float(red), float(green), float(blue))
+        ground_red, ground_green, ground_blue = ground_red + red, ground_green + green, ground_blue + blue
+        for k in range(layers if len(moments) else 0):
+            if slots[k].event < 0 or slots[k].alpha == 0.0:
+                continue
+            slot, pull = slots[slots[k].event], slots[k].alpha
+            if slot.slope == _MANY:
+                edges = _gather_edges(pieces, entries, visits, parts, slot.visit, slot.count, column, row)
+                find_moments(edges, slot.corner, brushes[slot.path].evenodd)
+                _pull_edges(edges, pull, moments)
+            elif slot.slope != 0.0:
+                _pull_simple(visits, parts, slot.visit, pull * slot.slope, moments)
+        for k in range(events):
+            brush = brushes[slots[k].path]
+            inside = filled(int(np.rint(brush.cover)), brush.evenodd) > 0.0
+            actives = _set_active(slots, actives, slots[k].path, inside)
+        column += 1
+    return ground_red, ground_green, ground_blue
+
+
+@njit(cache=True, nogil=True)
+def _load_brushes(brushes, colours, evenodd):
+    for path in range(len(brushes)):
+        brush = brushes[path]
+        brush.red, brush.green = colours[path, 0], colours[path, 1]
+        brush.blue, brush.alpha = colours[path, 2], colours[path, 3]
+        brush.pull_red, brush.pull_green, brush.pull_blue, brush.pull_alpha = 0.0, 0.0, 0.0, 0.0
+        brush.seen, brush.evenodd = -1, evenodd[path]
+
+
+@njit(cache=True, nogil=True)
+def paint(outline, cells, colours, background, evenodd, image, size, first, step):
+    """The forward pass: do every step-th job from the first on, tracing edges and compositing.
 
     Args:
         outline: all edges.
-        cells: filled in by the forward pass, read by the backward pass.
-        paint: colours, background and rules.
-        image: (B, 3, H, W), written by the forward pass; the upstream gradient in the backward pass.
+        cells: filled in.
+        colours: (B, P, 4) straight RGBA, float64.
+        background: (B, 3) RGB, float64.
+        evenodd: (P,) which paths' rule is even-odd.
+        image: (B * 3 * H * W,), written.
+        size: height and width.
         first: the first job.
         step: number of threads that share the jobs.
-        backward: which pass.
-        pulls: the backward pass adds to them.
     """
-    _, _, height, width = image.shape
+    height, width = size
     bands = (height + BAND - 1) // BAND
-    desk = _make_desk(paint.colours.shape[1], width)
+    brushes, slots = np.empty(len(evenodd), BRUSH), np.empty(2 * len(evenodd) + 1, SLOT)
+    columns = np.full(width, -1, np.int64)
+    entries, visits, parts = cells.entries, cells.visits, cells.parts
     for job in range(first, len(cells.firsts) - 1, step):
         scene, top = job // bands, job % bands * BAND
         bottom = min(top + BAND, height)
-        if not backward:
-            trace_job(outline, cells, job, scene, top, bottom, width)
-        desk.seen[:] = -1
+        span = cells.entry_firsts[job], cells.entry_firsts[job + 1]
+        base, at = scene * height, cells.firsts[job]
+        trace_job(
+            outline.pieces, entries, span[0], span[1], visits, parts, at, cells.rows, base, top, bottom, width
+        )
+        _load_brushes(brushes, colours[scene], evenodd)
+        ground = background[scene, 0], background[scene, 1], background[scene, 2]
         for row in range(top, bottom):
-            head = cells.rows[scene, row]
-            picture = image[scene]
-            slot = job if backward else 0
-            shares = pulls.colours[slot], pulls.background[slot], pulls.moments
-            red, green, blue = picture[0, row], picture[1, row], picture[2, row]
-            colours, background = paint.colours[scene], paint.background[scene]
-            _sweep_row(
-                outline, cells, desk, head, row, red, green, blue, colours, background, paint.evenodd, backward, shares
-            )
+            actives = _open_row(visits, brushes, slots, columns, cells.rows[base + row], row)
+            pixel, plane = 3 * base * width + row * width, height * width
+            _paint_row(
+                outline.pieces, entries, visits, parts, brushes, slots, columns, actives, row, image, pixel, plane,
+                width, ground,
+            )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def pull(outline, cells, colours, background, evenodd, image, size, first, step, pulls):
+    """The backward pass over every step-th job from the first on; `image` is the upstream gradient, `pulls` is added to."""
+    height, width = size
+    bands = (height + BAND - 1) // BAND
+    brushes, slots = np.empty(len(evenodd), BRUSH), np.empty(2 * len(evenodd) + 1, SLOT)
+    columns = np.full(width, -1, np.int64)
+    entries, visits, parts, moments = cells.entries, cells.visits, cells.parts, pulls.moments
+    for job in range(first, len(cells.firsts) - 1, step):
+        scene, top = job // bands, job % bands * BAND
+        bottom, base = min(top + BAND, height), scene * height
+        _load_brushes(brushes, colours[scene], evenodd)
+        ground = background[scene, 0], background[scene, 1], background[scene, 2]
+        for row in range(top, bottom):
+            actives = _open_row(visits, brushes, slots, columns, cells.rows[base + row], row)
+            pixel, plane = 3 * base * width + row * width, height * width
+            red, green, blue = _pull_row(
+                outline.pieces, entries, visits, parts, brushes, slots, columns, actives, row, image, pixel, plane,
+                width, ground, moments,
+            )  # fmt: skip
+            pulls.background[job, 0] += red
+            pulls.background[job, 1] += green
+            pulls.background[job, 2] += blue
+        for path in range(len(brushes)):
+            brush, out = brushes[path], pulls.colours[job, path]
+            out[0], out[1], out[2], out[3] = brush.pull_red, brush.pull_green, brush.pull_blue, brush.pull_alpha
