@@ -98,7 +98,7 @@ class Graph:
 
 
 def _infos(tensors: tuple[TensorSpec, ...]) -> list[onnx.ValueInfoProto]:
-    types = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+    types = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "int64": TensorProto.INT64}
     return [helper.make_tensor_value_info(t.name, types[t.dtype], list(t.shape)) for t in tensors]
 
 

@@ -27,11 +27,14 @@ def check_inputs(spec: EngineSpec, inputs: Sequence[Tensor]) -> dict[str, int]:
         names = ", ".join(tensor.name for tensor in spec.inputs)
         raise ValueError(f"engine '{spec.name}': expected {len(spec.inputs)} inputs ({names}), got {len(inputs)}")
     sizes: dict[str, int] = {}
-    for wanted, tensor in zip(spec.inputs, inputs, strict=True):
-        dtype = dtype_name(tensor.dtype)
-        if not wanted.bind(tensor.shape, dtype, sizes):
-            expected, got = format_tensor(wanted.bound(sizes), wanted.dtype), format_tensor(tensor.shape, dtype)
-            raise ValueError(f"engine '{spec.name}' input '{wanted.name}': expected {expected}, got {got}")
+    pairs = list(zip(spec.inputs, inputs, strict=True))
+    # every input that fits settles its free dimensions first, so that a message about one that does not names numbers
+    unfit = [pair for pair in pairs if not pair[0].bind(pair[1].shape, dtype_name(pair[1].dtype), sizes)]
+    if unfit:
+        wanted, tensor = unfit[0]
+        expected = format_tensor(wanted.bound(sizes), wanted.dtype)
+        got = format_tensor(tensor.shape, dtype_name(tensor.dtype))
+        raise ValueError(f"engine '{spec.name}' input '{wanted.name}': expected {expected}, got {got}")
     for name, (least, _, greatest) in spec.ranges.items():
         if not least <= sizes[name] <= greatest:
             raise ValueError(

@@ -1,0 +1,143 @@
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runtime.engines import bundle as module
+from runtime.engines.bundle import Bundle, installed_bundles
+from runtime.errors import UserError
+from tests.bundles import make_tiny_bundle
+
+
+@pytest.fixture
+def broken(tiny_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_folder, tmp_path / "broken"))
+
+
+def test_a_bundle_says_what_its_manifest_says(tiny: Bundle) -> None:
+    assert (tiny.name, tiny.licence, tiny.image_size, tiny.text_length) == ("tiny", "Apache-2.0", 128, 16)
+    assert (tiny.latent_scale, tiny.latent_shape, tiny.prompt_suffix) == (0.5, (4, 16, 16), "")
+    assert tiny.defaults == {"omega": 4.0}
+    assert tiny.schedule["num_timesteps"] == 1000
+    assert len(tiny.digest) == 64
+
+
+def test_the_same_seed_makes_the_same_bundle(tmp_path: Path, tiny: Bundle) -> None:
+    assert Bundle.load(make_tiny_bundle(tmp_path / "again")).digest == tiny.digest
+    assert Bundle.load(make_tiny_bundle(tmp_path / "other", seed=1)).digest != tiny.digest
+
+
+def test_writing_replaces_a_bundle_and_leaves_nothing_else(tmp_path: Path) -> None:
+    folder = make_tiny_bundle(tmp_path / "b")
+    (folder / "stray").write_text("x")
+    make_tiny_bundle(folder, seed=1)
+    assert not (folder / "stray").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+FILES = ["denoiser/model.onnx", "latent_encoder/weights.safetensors", "text_encoder/tokenizer.json", "ATTRIBUTION.md"]
+DAMAGES: list[tuple[Callable[[Path], object], str]] = [
+    (Path.unlink, "is missing: expected a file of {size} bytes, got none"),
+    (lambda path: path.write_bytes(path.read_bytes()[:-1]), "is truncated: expected {size} bytes, got {less}"),
+    (lambda path: path.write_bytes(path.read_bytes() + b"x"), "is too long: expected {size} bytes, got {more}"),
+    (flip, "was edited: expected SHA-256 {hash}, got "),
+]
+
+
+@pytest.mark.parametrize("name", [*FILES, "denoiser/spec.json"])
+@pytest.mark.parametrize(("damage", "words"), DAMAGES, ids=["missing", "truncated", "longer", "edited"])
+def test_a_damaged_file_is_named_with_what_was_expected(
+    broken: Path, name: str, damage: Callable[[Path], object], words: str
+) -> None:
+    content = (broken / name).read_bytes()
+    damage(broken / name)
+    with pytest.raises(UserError) as error:
+        Bundle.load(broken)
+    size = len(content)
+    wanted = words.format(size=size, less=size - 1, more=size + 1, hash=hashlib.sha256(content).hexdigest())
+    assert str(error.value).startswith(f"bundle 'tiny': {name} {wanted}")
+    assert "copy the bundle again from its source" in str(error.value)
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused(broken: Path) -> None:
+    (broken / "ATTRIBUTION.md").unlink()
+    (broken / "ATTRIBUTION.md").mkdir()
+    with pytest.raises(UserError, match=r"ATTRIBUTION\.md is missing: expected a file of 16 bytes, got a folder"):
+        Bundle.load(broken)
+
+
+def test_a_file_edited_after_loading_is_refused_when_it_is_used(broken: Path) -> None:
+    bundle = Bundle.load(broken)
+    flip(broken / "denoiser" / "model.onnx")
+    with pytest.raises(UserError, match=r"denoiser/model\.onnx was edited"):
+        bundle.denoiser()
+
+
+def test_an_edited_spec_with_a_matching_manifest_still_needs_matching_files(broken: Path) -> None:
+    spec = broken / "denoiser" / "spec.json"
+    document = json.loads(spec.read_text())
+    document["files"]["../../secret"] = {"size": 1, "sha256": "0" * 64}
+    spec.write_text(json.dumps(document))
+    manifest = json.loads((broken / "bundle.json").read_text())
+    content = spec.read_bytes()
+    manifest["files"]["denoiser/spec.json"] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (broken / "bundle.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"denoiser/spec\.json: files: '\.\./\.\./secret' is no file name inside"):
+        Bundle.load(broken)
+
+
+def test_a_newer_bundle_is_refused_with_the_remedy(broken: Path) -> None:
+    document = json.loads((broken / "bundle.json").read_text()) | {"format": 9, "new": "thing"}
+    (broken / "bundle.json").write_text(json.dumps(document))
+    with pytest.raises(UserError, match=r"newer version: expected format 1, got 9; upgrade with: pip install"):
+        Bundle.load(broken)
+
+
+@pytest.mark.parametrize(("name", "got"), [("nosuch", "neither"), (".", "a folder without one"), ("", "")])
+def test_a_bundle_that_is_not_there_is_named(name: str, got: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"bundle '{name}': expected the name of an installed bundle .*, got {got}"):
+        Bundle.load(name)
+
+
+def test_a_role_or_file_that_is_not_there_is_named(tiny: Bundle) -> None:
+    with pytest.raises(
+        UserError, match="has no network for the role 'latent_encoder_vjp'; it has text_encoder, denois"
+    ):
+        tiny.latent_encoder(gradients="engine")
+    with pytest.raises(UserError, match=r"has no file denoiser/config\.json"):
+        tiny.eager_engine("denoiser")
+    with pytest.raises(UserError, match="gradients: expected one of torch, engine, none, got 'magic'"):
+        tiny.latent_encoder(gradients="magic")
+
+
+def test_engines_are_made_once(tiny: Bundle) -> None:
+    assert tiny.engine("denoiser") is tiny.engine("denoiser")
+    assert tiny.text_encoder() is tiny.text_encoder()
+
+
+def test_installed_bundles_are_listed_with_size_and_licence(tmp_path: Path, monkeypatch) -> None:
+    folder = make_tiny_bundle(tmp_path / "small", name="small")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "bundle.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
+    bad, small = installed_bundles(tmp_path)
+    assert (small.name, small.licence, small.problem) == ("small", "Apache-2.0", "")
+    assert small.size == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert (bad.name, bad.licence) == ("bad", "")
+    assert bad.problem == "bundle 'bad': bundle.json: field 'format': expected 1, got None"
+    monkeypatch.setattr(module, "INSTALLED", tmp_path)
+    assert Bundle.load("small").folder == folder
+
+
+def test_no_installed_bundles_is_an_empty_list(tmp_path: Path) -> None:
+    assert installed_bundles(tmp_path / "nowhere") == []

@@ -1,0 +1,86 @@
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.engines.manifest import Manifest
+from runtime.engines.spec import FORMAT, FileSpec
+from runtime.errors import UserError
+from tests.bundles import MANIFEST
+
+FULL = replace(MANIFEST, networks={"denoiser": "denoiser"}, files={"denoiser/spec.json": FileSpec(1, "0" * 64)})
+
+
+def test_a_manifest_survives_the_file() -> None:
+    assert Manifest.from_json(FULL.to_json().encode(), "bundle.json") == FULL
+
+
+def edited(place: tuple[str, ...], value: Any) -> bytes:
+    document = json.loads(FULL.to_json())
+    inner = document
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("format",), FORMAT + 1, "from a newer version: expected format 1, got 2; upgrade with"),
+        (("format",), 0, "field 'format': expected 1, got 0"),
+        (("surprise",), 1, "unknown field 'surprise'"),
+        (("name",), "a/b", "expected a name of letters"),
+        (("licence",), 3, "field 'licence': expected str, got int 3"),
+        (("image_size",), 0, "field 'image_size': expected 1 to 16384, got 0"),
+        (("image_size",), 10**9, "field 'image_size': expected 1 to 16384"),
+        (("text_length",), -1, "field 'text_length'"),
+        (("latent_scale",), 0.0, "field 'latent_scale'"),
+        (("latent_shape",), [4, 16], "field 'latent_shape': expected three sizes"),
+        (("latent_shape",), [4, 16, 1e3], "field 'latent_shape': expected three sizes"),
+        (("schedule", "num_timesteps"), 10**12, "schedule: field 'num_timesteps': expected 1 to 100000"),
+        (("schedule", "beta_start"), 0.0, "schedule: field 'beta_start'"),
+        (("schedule", "beta_end"), 1e-5, "schedule: field 'beta_end'"),
+        (("schedule", "beta_schedule"), "magic", "expected scaled_linear or linear, got 'magic'"),
+        (("schedule", "prediction_type"), "x", "expected epsilon, v_prediction, sample, got 'x'"),
+        (("defaults",), {"a b": 1}, "defaults: expected option names"),
+        (("defaults",), {"omega": {"x": 1}}, "defaults: expected option names"),
+        (("networks",), {"dancer": "denoiser"}, "unknown role 'dancer'"),
+        (("networks",), {"denoiser": "../denoiser"}, "no file name inside a bundle"),
+        (("networks",), {"denoiser": "elsewhere"}, "elsewhere/spec.json is not among the files"),
+        (("networks",), {"denoiser": 1}, "expected the name of a folder, got 1"),
+        (("files", "/etc/passwd"), {"size": 1, "sha256": "0" * 64}, "no file name inside a bundle"),
+    ],
+)
+def test_a_manifest_that_makes_no_sense_is_refused_by_name(place: tuple[str, ...], value: Any, words: str) -> None:
+    with pytest.raises(UserError, match=words) as error:
+        Manifest.from_json(edited(place, value), "bundle.json")
+    assert str(error.value).startswith("bundle.json")
+
+
+def test_a_number_beyond_float_is_refused() -> None:
+    text = FULL.to_json().replace('"omega": 4.0', '"omega": 1e400')
+    with pytest.raises(UserError, match="defaults"):
+        Manifest.from_json(text.encode(), "bundle.json")
+
+
+@pytest.mark.parametrize("field", sorted(json.loads(FULL.to_json())))
+def test_a_missing_field_is_named(field: str) -> None:
+    document = json.loads(FULL.to_json())
+    del document[field]
+    with pytest.raises(UserError, match=f"'{field}'"):
+        Manifest.from_json(json.dumps(document).encode(), "bundle.json")
+
+
+TEXT = FULL.to_json().encode()
+
+
+@given(st.integers(0, len(TEXT) - 1), st.binary(min_size=0, max_size=3))
+def test_a_manifest_with_any_bytes_changed_is_read_or_refused(at: int, new: bytes) -> None:
+    try:
+        Manifest.from_json(TEXT[:at] + new + TEXT[at + 1 :], "bundle.json")
+    except UserError as error:
+        assert str(error).startswith("bundle.json")
