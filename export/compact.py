@@ -139,7 +139,7 @@ def _axis(node: onnx.NodeProto, name: str) -> int:
 
 def _store_half(rewriter: _Rewriter, name: str, weight: np.ndarray, use: _Use) -> None:
     greatest = float(np.abs(weight).max())
-    if greatest > np.finfo(np.float16).max:
+    if greatest > float(np.finfo(np.float16).max):
         raise ValueError(f"weight {name!r}: expected magnitudes that float16 holds, got {greatest}")
     rewriter.to_float(rewriter.constant(f"{name}.half", weight.astype(np.float16)), name)
 
@@ -160,13 +160,14 @@ def _store_groups(rewriter: _Rewriter, stored: Groups, weights: dict[str, np.nda
     if columns % size:
         raise ValueError(f"weight {name!r}: expected rows of a multiple of {size} values, got {values.shape}")
     codes = stored.codes.numpy().reshape(rows, columns)
-    parts = {
-        f"{name}.plane{i}": _pack(codes >> shift & (1 << bits) - 1, bits)
-        for i, (bits, shift) in enumerate(_planes(int(codes.max()).bit_length()))
-    }
-    parts |= {f"{name}.{k}": getattr(stored, k).numpy().reshape(rows, -1, 1) for k in ("step", "low")}
-    planes = [(bits, shift) for bits, shift in _planes(int(codes.max()).bit_length())]
-    names = [rewriter.constant(part, value) for part, value in parts.items()]
+    planes = _planes(int(codes.max()).bit_length())
+    names = [
+        rewriter.constant(f"{name}.plane{i}", _pack(codes >> shift & (1 << bits) - 1, bits))
+        for i, (bits, shift) in enumerate(planes)
+    ]
+    names += [
+        rewriter.constant(f"{name}.{k}", getattr(stored, k).numpy().reshape(rows, -1, 1)) for k in ("step", "low")
+    ]
     lookups = [node for node in rewriter.graph.node if name in node.input]
     if not transposed and all(n.op_type == "Gather" and rewriter.ranks.get(n.input[1]) for n in lookups):
         for node in lookups:

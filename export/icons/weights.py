@@ -89,9 +89,7 @@ def load_weights(folder: Path) -> Weights:
     """
     for name in FILES:
         if not (folder / name).is_file():
-            raise UserError(
-                f"--weights {folder}: expected {name} in it, got no such file; see train/ for how to make it"
-            )
+            raise UserError(f"--weights {folder}: expected {name} in it, got none; see train/ for how to make it")
     autoencoder = _load(IconAutoencoder, folder / "autoencoder" / "ema.safetensors")
     with safe_open(folder / "denoiser" / "prepared.safetensors", "pt") as prepared:
         rows = prepared.get_slice("latents")
