@@ -2,6 +2,9 @@
 
 A network is trained by a function of the network, a generator and a step that returns the loss. Every draw of a step
 comes from a generator seeded with (seed, step), so a run that is cut and goes on ends where an uninterrupted one does.
+
+Under `torchrun --nproc-per-node N -m train...` N processes draw a batch each and average their gradients; every process
+holds the same weights and the first one writes.
 """
 
 import json
@@ -13,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 
 LossOfStep = Callable[[torch.nn.Module, torch.Generator], torch.Tensor]
@@ -54,9 +58,28 @@ def rate_at(step: int, config: FitConfig) -> float:
     return config.rate * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress))))
 
 
-def generator_of_step(config: FitConfig, step: int) -> torch.Generator:
-    """Return the CPU generator from which a step draws everything."""
-    return torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+def generator_of_step(config: FitConfig, step: int, rank: int = 0) -> torch.Generator:
+    """Return the CPU generator from which a step of a process draws everything."""
+    return torch.Generator().manual_seed(rank * 2**40 + config.seed * 1_000_003 + step)
+
+
+def join_processes(device: str) -> tuple[int, int]:
+    """Return this process' rank and the number of processes, joining those that torchrun started."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    return (dist.get_rank(), size) if size > 1 else (0, 1)
+
+
+def average_gradients(weights: list[torch.Tensor], size: int) -> None:
+    """Replace each weight's gradient by its mean over the processes, in one exchange."""
+    if size == 1:
+        return
+    gradients = [w.grad for w in weights if w.grad is not None]
+    flat = torch.cat([g.reshape(-1) for g in gradients])
+    dist.all_reduce(flat)
+    for gradient, part in zip(gradients, flat.div_(size).split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
 
 
 def replace_file(path: Path, write: Callable[[Path], None]) -> None:
@@ -71,6 +94,7 @@ class _Run:
 
     def __init__(self, network: torch.nn.Module, config: FitConfig) -> None:
         self.network, self.config, self.step = network, config, 0
+        self.rank, self.size = join_processes(config.device)
         self.names = [n for n, p in network.named_parameters() if p.requires_grad]
         self.weights = [p for p in network.parameters() if p.requires_grad]
         self.average = [p.detach().clone() for p in self.weights]
@@ -79,6 +103,8 @@ class _Run:
         )
 
     def save(self) -> None:
+        if self.rank > 0:
+            return
         state = {}
         for name, weight, mean in zip(self.names, self.weights, self.average, strict=True):
             moments = self.optimizer.state.get(weight, {})
@@ -117,9 +143,10 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.step, config)
         with torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.bf16):
-            loss = loss_of_step(self.network, generator_of_step(config, self.step))
+            loss = loss_of_step(self.network, generator_of_step(config, self.step, self.rank))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        average_gradients(self.weights, self.size)
         torch.nn.utils.clip_grad_norm_(self.weights, config.clip)
         self.optimizer.step()
         decay = min(config.ema, (1 + self.step) / (10 + self.step))
@@ -154,7 +181,7 @@ def fit(network: torch.nn.Module, loss_of_step: LossOfStep, config: FitConfig, r
         if not math.isfinite(recent[-1]):
             raise FloatingPointError(f"loss is {recent[-1]} at step {run.step}; the last checkpoint is in {config.out}")
         now = time.monotonic()
-        if now - told > 10.0 or run.step == config.steps:
+        if run.rank == 0 and (now - told > 10.0 or run.step == config.steps):
             rate = (run.step - first) / (now - started)
             left = (config.steps - run.step) / rate / 60.0
             mean = sum(recent) / len(recent)

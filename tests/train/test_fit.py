@@ -1,12 +1,15 @@
 """The training loop: closed forms of the rate, and a cut run that ends where an uncut one does."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.tolerance import FLOAT32_ROUNDING
 from train.fit import FitConfig, fit, generator_of_step, rate_at
 
 
@@ -87,3 +90,34 @@ def test_steps_draw_from_their_own_generators(tmp_path: Path) -> None:
     draws = [torch.rand(3, generator=generator_of_step(c, s)) for s in (0, 1, 0)]
     assert torch.equal(draws[0], draws[2])
     assert not torch.equal(draws[0], draws[1])
+
+
+PROGRAM = """
+import sys, torch
+from pathlib import Path
+from tests.train.test_fit import config, line, network
+from train.fit import fit
+net = network()
+fit(net, line, config(Path(sys.argv[1]), 3), print)
+"""
+
+
+def test_two_processes_average_their_gradients(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    command += [sys.executable, "-c", PROGRAM, str(tmp_path / "two")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+
+    alone = config(tmp_path / "one", 3)
+    step = 0
+
+    def both(net: torch.nn.Module, _: torch.Generator) -> torch.Tensor:
+        nonlocal step
+        losses = [line(net, generator_of_step(alone, step, rank)) for rank in range(2)]
+        step += 1
+        return sum(losses) / 2
+
+    net = network()
+    fit(net, both, alone, lambda _: None)
+    found = load_file(tmp_path / "two" / "ema.safetensors")
+    assert torch.allclose(found["weight"], net.weight.detach(), atol=FLOAT32_ROUNDING)
