@@ -5,6 +5,7 @@ match is refused by name. Nothing is unpickled.
 """
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,6 +56,10 @@ def _describe(folder: Path) -> InstalledBundle:
     return InstalledBundle(folder.name, manifest.licence, size, folder)
 
 
+def _holds_bundle(folder: Path) -> bool:
+    return os.path.isfile(folder / "bundle.json")  # unlike Path.is_file, never raises: the name is a user's
+
+
 class Bundle:
     """Frozen networks with their schedule and sizes. Engines are made on first use and shared."""
 
@@ -89,15 +94,15 @@ class Bundle:
                 edited; the message names the file, what was expected, what came, and the remedy.
         """
         text = str(name_or_path)
-        if "/" not in text and (INSTALLED / text / "bundle.json").is_file():
+        if "/" not in text and _holds_bundle(INSTALLED / text):
             return cls(INSTALLED / text, device=device, threads=threads)
-        folder = Path(text).expanduser()
-        if not (folder / "bundle.json").is_file():
+        folder = Path(text)
+        if not _holds_bundle(folder):
             names = ", ".join(bundle.name for bundle in installed_bundles()) or "none"
-            got = "a folder without one" if folder.is_dir() else "neither"
+            got = "a folder without one" if os.path.isdir(folder) else "neither"
             raise UserError(
-                f"bundle {text!r}: expected the name of an installed bundle ({names}) or a folder with a bundle.json, "
-                f"got {got}; --list-bundles shows what is installed"
+                f"bundle {text!r:.200}: expected the name of an installed bundle ({names}) or a folder with a "
+                f"bundle.json, got {got}; --list-bundles shows what is installed"
             )
         return cls(folder, device=device, threads=threads)
 
@@ -192,7 +197,7 @@ class Bundle:
         return DualEncoderScorer(self.text_encoder(), self.engine("image_embedder"), self.engine("text_embedder"))
 
     def engine(self, role: str) -> Engine:
-        """Return the ONNX Runtime engine of a role, made once."""
+        """Return the engine of a role, made once: ONNX Runtime's, the one place where another backend would join."""
         if role not in self._engines:
             from runtime.engines.ort import OrtEngine
 

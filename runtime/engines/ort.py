@@ -22,6 +22,7 @@ _ELEMENT = {
     "int8": np.int8,
     "uint8": np.uint8,
     "bool": np.bool_,
+    "bfloat16": 16,  # NumPy has none; the number of ONNX' TensorProto
 }
 
 

@@ -41,7 +41,7 @@ class Denoiser(Protocol):
 class LatentEncoder(Protocol):
     """The encoder of an autoencoder, differentiable in its images."""
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, /) -> Tensor:
         """Return the scaled mean latents, (B, 4, h, w), of (B, 3, H, W) RGB in [0, 1]."""
         ...
 

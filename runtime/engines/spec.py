@@ -199,10 +199,11 @@ def _tensors(values: list[object], where: str) -> tuple[TensorSpec, ...]:
 
 
 def _range(value: object, where: str) -> tuple[int, int, int]:
-    whole = isinstance(value, list) and len(value) == 3 and all(type(size) is int for size in value)
-    if not whole or not 1 <= value[0] <= value[1] <= value[2] < _GREATEST_DIMENSION:
+    sizes = value if isinstance(value, list) else []
+    whole = len(sizes) == 3 and all(type(size) is int for size in sizes)
+    if not whole or not 1 <= sizes[0] <= sizes[1] <= sizes[2] < _GREATEST_DIMENSION:
         raise UserError(f"{where}: expected [least, typical, greatest] of at least 1 in order, got {value!r:.60}")
-    return (value[0], value[1], value[2])
+    return (sizes[0], sizes[1], sizes[2])
 
 
 def _check_name(name: str, where: str) -> None:

@@ -102,11 +102,20 @@ def test_a_newer_bundle_is_refused_with_the_remedy(broken: Path) -> None:
         Bundle.load(broken)
 
 
-@pytest.mark.parametrize(("name", "got"), [("nosuch", "neither"), (".", "a folder without one"), ("", "")])
+@pytest.mark.parametrize(
+    ("name", "got"), [("nosuch", "neither"), (".", "a folder without one"), ("", "a folder"), ("~nobody", "neither")]
+)
 def test_a_bundle_that_is_not_there_is_named(name: str, got: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=f"bundle '{name}': expected the name of an installed bundle .*, got {got}"):
         Bundle.load(name)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "/dev/null", "/dev/null/x", "\ud800"])
+def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="expected the name of an installed bundle") as error:
+        Bundle.load(name)
+    assert len(str(error.value)) < 500
 
 
 def test_a_role_or_file_that_is_not_there_is_named(tiny: Bundle) -> None:
