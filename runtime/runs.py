@@ -56,13 +56,27 @@ class RunFolder:
         self._lock = _lock(path)
 
     @classmethod
-    def create(cls, path: Path, config: Mapping[str, Any], *, interval_s: float | None = None) -> "RunFolder":
+    def create(
+        cls,
+        path: Path,
+        config: Mapping[str, Any],
+        *,
+        files: Mapping[str, bytes] | None = None,
+        interval_s: float | None = None,
+    ) -> "RunFolder":
         """Return a fresh run folder; what an earlier run left in it is deleted.
+
+        Args:
+            path: the folder.
+            config: what is asked, for config.json.
+            files: content of further files that the run needs to go on, by name.
+            interval_s: as of the class.
 
         Raises:
             UserError: where the folder holds something else than a run, is in use, or cannot be written.
         """
-        if path.is_dir() and not (path / "config.json").is_file() and any(path.glob("[!.]*")):
+        ours = (path / "config.json").is_file() or (path / ".lock").is_file()
+        if path.is_dir() and not ours and any(path.iterdir()):
             raise UserError(f"folder '{path}' holds no run but other files: move it away or choose another --out")
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -71,25 +85,30 @@ class RunFolder:
             raise _not_writable(path, error) from error
         try:
             run._clear()
-            text = json.dumps({"format": FORMAT, "version": __version__, **config}, indent=2) + "\n"
-            replace_file(path / "config.json", text)  # last: a run killed before this leaves its predecessor's config
+            for name, content in (files or {}).items():
+                replace_file(path / name, content)
             (path / "snapshots").mkdir(exist_ok=True)
+            text = json.dumps({"format": FORMAT, "version": __version__, **config}, indent=2) + "\n"
+            replace_file(path / "config.json", text)  # last: a folder that has it has all that the run needs
         except BaseException as error:
             run.close()
             raise (_not_writable(path, error) if isinstance(error, OSError) else error) from None
         return run
 
     @classmethod
-    def reopen(cls, path: Path, *, interval_s: float | None = None) -> tuple["RunFolder", dict[str, Any]]:
-        """Return the folder of an earlier run and its config.json.
+    def reopen(cls, path: Path, *, interval_s: float | None = None) -> "RunFolder":
+        """Return the folder of an earlier run, to go on with it; `read_config` tells what was asked of it.
 
         Raises:
             UserError: where it is no run, is damaged, is in use, or was made by another version.
         """
-        config = read_config(path)
-        run = cls(path, interval_s=interval_s)
-        (path / "snapshots").mkdir(exist_ok=True)
-        return run, config
+        read_config(path)
+        try:
+            run = cls(path, interval_s=interval_s)
+            (path / "snapshots").mkdir(exist_ok=True)
+        except OSError as error:
+            raise _not_writable(path, error) from error
+        return run
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint: its tensors, then the note that names them; then delete the one before."""
@@ -169,7 +188,8 @@ class RunFolder:
 
     def _clear(self) -> None:
         """Delete what an earlier run left, by the names that runs use; anything else stays."""
-        (self.path / "checkpoint.json").unlink(missing_ok=True)
+        for name in ("config.json", "checkpoint.json"):  # first: what is left is then no run
+            (self.path / name).unlink(missing_ok=True)
         for pattern in (
             "checkpoint-*.safetensors",
             "loss.*",

@@ -1,10 +1,12 @@
 """The command of `runtime.vectorfusion`: options, files, run folder, and how it ends."""
 
 import argparse
+import contextlib
 import math
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -51,7 +53,11 @@ def run_command(arguments: list[str] | None = None) -> int:
         return 0
     if early.help:
         _parse(arguments, settings_of(early.preset, early.route))
-    return _resume(arguments, early.resume) if early.resume else _start(arguments, early)
+    try:
+        return _resume(arguments, early.resume) if early.resume else _start(arguments, early)
+    except KeyboardInterrupt:
+        print("stopped before the run began", file=sys.stderr)
+        return 130
 
 
 def _early(arguments: list[str]) -> argparse.Namespace:
@@ -93,38 +99,41 @@ def _start(arguments: list[str], early: argparse.Namespace) -> int:
     bundle = Bundle.load(parsed.bundle)
     config = check(_parse(arguments, with_defaults(default, bundle.defaults, bundle.name)))
     svg = _output(config)
-    drawing_source = _read_start(config, bundle)
-    bundle.text_encoder()([config.prompt + bundle.prompt_suffix])  # tells of a prompt that is too long
+    start = _read_start(config, bundle)
+    _try_parts(config, bundle)
     config = replace(config, out=svg.absolute())
     known = {"method": "vectorfusion", "bundle_sha256": bundle.digest, "config": to_json(config)}
-    with RunFolder.create(RUNS / svg.stem, known) as run:
-        if drawing_source is not None:
-            (run.path / "init.svg").write_text(drawing_source)
-        return _work(config, bundle, run)
+    folder = RUNS / svg.stem
+    files = {} if start is None else {"init.svg": start}
+    with _interruptible(folder) as code, RunFolder.create(folder, known, files=files) as run:
+        _work(config, bundle, run)
+    return code[0]
 
 
 def _resume(arguments: list[str], folder: Path) -> int:
     """Go on with the run in a folder."""
     from runtime.engines.bundle import Bundle
-    from runtime.runs import RunFolder
+    from runtime.runs import RunFolder, read_config
 
-    run, known = RunFolder.reopen(folder)
-    with run:
-        if known.get("method") != "vectorfusion":
-            raise UserError(f"--resume '{folder}': the run is of another command ({known.get('method')})")
-        stored = from_json(known.get("config", {}), f"'{folder / 'config.json'}'")
-        config = check(_parse(arguments, stored))
-        changed = [f.name for f in fields(Config) if getattr(config, f.name) != getattr(stored, f.name)]
-        if set(changed) - {"out"}:
-            options = ", ".join(f"{name} {getattr(stored, name)!r}" for name in changed if name != "out")
-            raise UserError(f"--resume '{folder}': the run has {options}; leave these options out, or start a new run")
-        bundle = Bundle.load(config.bundle)
-        if bundle.digest != known.get("bundle_sha256"):
-            raise UserError(
-                f"--resume '{folder}': bundle '{bundle.name}' is not the one that the run began with (SHA-256 of "
-                "bundle.json); put that one back or start a new run"
-            )
-        return _work(config, bundle, run)
+    known = read_config(folder)
+    if known.get("method") != "vectorfusion":
+        raise UserError(f"--resume '{folder}': the run is of another command ({known.get('method')})")
+    stored = from_json(known.get("config", {}), f"'{folder / 'config.json'}'")
+    config = check(_parse(arguments, stored))
+    changed = [f.name for f in fields(Config) if getattr(config, f.name) != getattr(stored, f.name) and f.name != "out"]
+    if changed:
+        options = ", ".join(f"{name} {getattr(stored, name)!r}" for name in changed)
+        raise UserError(f"--resume '{folder}': the run has {options}; leave these options out, or start a new run")
+    bundle = Bundle.load(config.bundle)
+    if bundle.digest != known.get("bundle_sha256"):
+        raise UserError(
+            f"--resume '{folder}': bundle '{bundle.name}' is not the one that the run began with (SHA-256 of "
+            "bundle.json); put that one back or start a new run"
+        )
+    config = replace(config, out=_output(config).absolute())
+    with _interruptible(folder) as code, RunFolder.reopen(folder) as run:
+        _work(config, bundle, run)
+    return code[0]
 
 
 def _output(config: Config) -> Path:
@@ -167,43 +176,54 @@ def _ours(svg: Path) -> bool:
         return METADATA_NAMESPACE.encode() in file.read(4096)
 
 
-def _read_start(config: Config, bundle: "Bundle") -> str | None:
-    """Return the text of the drawing to start from, which is one; None where there is none."""
+def _read_start(config: Config, bundle: "Bundle") -> bytes | None:
+    """Return the SVG file to start from, which can be read; None where there is none."""
     if config.init is None:
         return None
     from runtime.vector.svg import read_svg
 
-    drawing = read_svg(config.init, size=(bundle.image_size, bundle.image_size))
-    if drawing.layout.num_paths == 0:
-        raise UserError(f"--init '{config.init}' has no shapes: expected at least one that is filled or stroked")
-    return config.init.read_text()
+    read_svg(config.init, size=(bundle.image_size, bundle.image_size))
+    return config.init.read_bytes()
 
 
-def _work(config: Config, bundle: "Bundle", run: "RunFolder") -> int:
-    """Do the run, or the rest of it, write its drawing and return the exit code."""
-    from runtime.optimize import InterruptedRun, NotFiniteError
+def _try_parts(config: Config, bundle: "Bundle") -> None:
+    """Raise `UserError` where a part can't do what is asked: a prompt too long, no such gradients or rasterizer."""
+    import torch
+
+    from runtime.vector.paths import random_circles
+    from runtime.vector.raster import rasterize
+
+    bundle.text_encoder()([config.prompt + bundle.prompt_suffix])
+    bundle.latent_encoder(gradients=config.gradients)
+    rasterize(random_circles(1, size=(8, 8), generator=torch.Generator()), backend=config.rasterizer)
+
+
+@contextlib.contextmanager
+def _interruptible(folder: Path) -> Iterator[list[int]]:
+    """Yield a list with the exit code of a run: 0, or that of how the block ended, which is told on stderr."""
+    code = [0]
+    try:
+        yield code
+    except KeyboardInterrupt as stop:
+        # InterruptedRun of runtime.optimize has the signal's number; it is not imported only to be named here
+        code[0] = 128 + getattr(stop, "signal_number", signal.SIGINT)
+        print(f"{str(stop) or 'stopped'}; go on with: {PROGRAM} --resume {folder}", file=sys.stderr)
+    except FloatingPointError as error:
+        code[0] = 1
+        print(f"error: {error}; another --seed or a lower --rate may do", file=sys.stderr)
+
+
+def _work(config: Config, bundle: "Bundle", run: "RunFolder") -> None:
+    """Do the run, or the rest of it, and write its drawing."""
     from runtime.pictures import write_png
     from runtime.vector.svg import write_svg
 
     assert config.out is not None
-    go_on = f"go on with: {PROGRAM} --resume {run.path}"
-    try:
-        scene = _optimize(config, bundle, run)
-        drawing = scene.drawing().detach()
-        write_svg(config.out, drawing, metadata=metadata_of(config, bundle))
-        write_png(config.out.with_suffix(".png"), _picture(scene))
-    except InterruptedRun as stop:
-        print(f"{stop}; {go_on}", file=sys.stderr)
-        return 128 + stop.signal_number
-    except KeyboardInterrupt:
-        print(f"stopped; {go_on}", file=sys.stderr)
-        return 130
-    except NotFiniteError as error:
-        print(f"error: {error}; another --seed or a lower --rate may do", file=sys.stderr)
-        return 1
     png = config.out.with_suffix(".png")
+    scene = _optimize(config, bundle, run)
+    write_svg(config.out, scene.drawing().detach(), metadata=metadata_of(config, bundle))
+    write_png(png, _picture(scene))
     print(f"drew {_shown(config.out)} and {_shown(png)}; the run is in {run.path}{os.sep}")
-    return 0
 
 
 def _optimize(config: Config, bundle: "Bundle", run: "RunFolder") -> "Scene":

@@ -73,7 +73,7 @@ def snapshots_into(folder: Path):
 def run_in(folder: Path, **options) -> Tensor:
     """Return the dots that a run in a folder ends with; go on with what is there."""
     if (folder / "config.json").is_file():
-        opened, _ = RunFolder.reopen(folder, interval_s=0.0)
+        opened = RunFolder.reopen(folder, interval_s=0.0)
     else:
         opened = RunFolder.create(folder, {}, interval_s=0.0)
     options = {"seed": 3, "restore": restore, "snapshot": snapshots_into(folder / "snapshots"), **options}
@@ -284,7 +284,7 @@ def test_a_scene_that_is_not_finite_is_not_called_good(tmp_path: Path) -> None:
     stages = [noisy_stage("only", 6, after=after)]
     with pytest.raises(InterruptedRun):
         run_in(tmp_path / "run", stages=stages, report=report)
-    run, _ = RunFolder.reopen(tmp_path / "run", interval_s=1_000.0)
+    run = RunFolder.reopen(tmp_path / "run", interval_s=1_000.0)
     snapshot = snapshots_into(tmp_path / "run")
     with run, pytest.raises(NotFiniteError, match="step 4") as caught:
         optimize(stages, seed=3, restore=restore, run=run, snapshot=snapshot)

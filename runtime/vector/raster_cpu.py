@@ -75,7 +75,10 @@ class _Rasterize(torch.autograd.Function):
         points, widths = np.zeros(points_shape), np.zeros(widths_shape)
         if geometry:
             pull_points(ctx.structure, outline, cells.entries, moments, *ctx.scale, points, widths)
-        sums = pulls.colours.reshape(batch, -1, paths, 4).sum(1), pulls.background.reshape(batch, -1, 3).sum(1)
+        sums = (
+            pulls.colours.reshape(batch, jobs // batch, paths, 4).sum(1),
+            pulls.background.reshape(batch, jobs // batch, 3).sum(1),
+        )
         grads = [torch.from_numpy(grad).to(dtype) for grad in (points, sums[0], widths, sums[1])]
         return *grads, None, None, None
 

@@ -1,0 +1,302 @@
+import dataclasses
+import json
+import math
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+from torch import Tensor
+
+from runtime.optimize import generator_of, optimize
+from runtime.pictures import read_png
+from runtime.vector.live import TraceConfig
+from runtime.vector.paths import Kind, pixel_grid, random_circles
+from runtime.vector.scene import VectorScene
+from runtime.vector.svg import read_svg, write_svg
+from runtime.vectorfusion import PRESETS, RANGES, Config, build, check, main
+from runtime.vectorfusion_stages import pixelated, sample_picture, warm_then_cosine
+from tests.bundles import make_tiny_bundle
+from tests.guidance.gaussians import GaussianDenoiser
+
+SIDE = 32
+
+
+@dataclasses.dataclass
+class GreyBundle:
+    """Networks with known answers: latents are 8-pixel averages, and pictures of a prompt are grey, "0.25" at 0.25."""
+
+    image_size = SIDE
+    latent_shape = (4, 4, 4)
+    prompt_suffix = ""
+    schedule = {  # noqa: RUF012
+        "num_timesteps": 1000,
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "prediction_type": "epsilon",
+    }
+    seen: list[Tensor] = dataclasses.field(default_factory=list)
+
+    def denoiser(self):
+        return GaussianDenoiser(0.0)
+
+    def text_encoder(self):
+        return lambda texts: torch.tensor([float(text or 0.5) for text in texts])[:, None, None]
+
+    def latent_encoder(self, gradients: str = "torch"):
+        assert gradients == "torch"
+
+        def encode(images: Tensor) -> Tensor:
+            self.seen.append(images.detach())
+            means = torch.nn.functional.avg_pool2d(images, 8)
+            return torch.cat([means, means.mean(1, keepdim=True)], 1)
+
+        return encode
+
+    def latent_decoder(self):
+        return lambda z: torch.nn.functional.interpolate(z[:, :3], scale_factor=8.0).clamp(0, 1)
+
+    def scorer(self):
+        return lambda images, texts: -(images.flatten(1) - float(texts[0])).abs().mean(1, keepdim=True)
+
+
+def config_of(preset: str, route: str, **change) -> Config:
+    return check(dataclasses.replace(PRESETS[preset][route], prompt="0.25", omega=0.0, **change))
+
+
+def draw(config: Config, bundle: GreyBundle, **options) -> VectorScene:
+    stages = build(config, bundle, generator_of(config.seed, 0, 0, "sample"), **options)
+    return optimize(stages, seed=config.seed, restore=VectorScene.from_state)
+
+
+def test_distillation_finds_the_pictures_of_the_prompt() -> None:
+    config = config_of("pixel", "trace", paths=16, steps=150, colour_rate=0.05, saturation=0.0)
+    start = pixel_grid(4, size=(SIDE, SIDE), generator=torch.Generator().manual_seed(0))
+    scene = draw(config, GreyBundle(), drawing=start)
+    picture = torch.nn.functional.avg_pool2d(scene.render().detach(), 8)
+    assert (picture - 0.25).abs().max() < 0.03
+
+
+def test_saturation_penalty_pulls_to_grey() -> None:
+    config = config_of("pixel", "scratch", paths=16, steps=150, colour_rate=0.05, saturation=1000.0)
+    picture = draw(config, GreyBundle()).render().detach()
+    assert (picture - 0.5).abs().mean() < 0.06
+
+
+@pytest.mark.parametrize(
+    ("preset", "route", "moves", "stays"),
+    [
+        ("icon", "scratch", {"points", "colours", "background"}, {"widths"}),
+        ("sketch", "scratch", {"points"}, {"colours", "widths", "background"}),
+        ("pixel", "scratch", {"colours"}, {"points", "widths", "background"}),
+    ],
+)
+def test_presets_train_what_they_say(preset: str, route: str, moves: set[str], stays: set[str]) -> None:
+    config = config_of(preset, route, paths=4, steps=3)
+    start = draw(dataclasses.replace(config, steps=1, rate=0.0, colour_rate=0.0), GreyBundle()).drawing()
+    end = draw(config, GreyBundle()).drawing()
+    assert all(not torch.equal(getattr(start, name), getattr(end, name)) for name in moves)
+    assert all(torch.equal(getattr(start, name), getattr(end, name)) for name in stays)
+
+
+def test_presets_start_as_the_thesis_says() -> None:
+    icon, sketch, pixel = (
+        draw(config_of(preset, "scratch", steps=1, rate=0.0, colour_rate=0.0), GreyBundle()).drawing()
+        for preset in ("icon", "sketch", "pixel")
+    )
+    assert icon.layout.contours == ((4,),) * 64 and set(icon.layout.kinds) == {Kind.NONZERO}
+    assert sketch.layout.contours == ((5,),) * 16 and set(sketch.layout.kinds) == {Kind.STROKE}
+    assert sketch.colours.unique(dim=1).tolist() == [[[0.0, 0.0, 0.0, 1.0]]]
+    assert sketch.widths.unique().item() == pytest.approx(6 / 224 * SIDE)
+    assert pixel.layout.num_paths == 32 * 32 and set(pixel.layout.kinds) == {Kind.RECTANGLE}
+    assert PRESETS["pixel"]["trace"].saturation == 0.05
+
+
+def test_only_from_scratch_the_view_is_augmented() -> None:
+    for route, varied in (("scratch", True), ("trace", False)):
+        bundle = GreyBundle()
+        drawing = random_circles(4, size=(SIDE, SIDE), radius=8.0, generator=torch.Generator().manual_seed(0))
+        draw(config_of("icon", route, steps=6, rate=0.0, colour_rate=0.0), bundle, drawing=drawing)
+        views = torch.cat(bundle.seen)
+        assert views.shape == (6, 3, SIDE, SIDE)
+        assert bool((views.std(0) > 0.01).any()) == varied
+
+
+def test_trace_samples_traces_and_refines() -> None:
+    config = config_of("icon", "trace", paths=3, steps=2, samples=3)
+    bundle = GreyBundle()
+    stages = build(config, bundle, generator_of(0, 0, 0, "sample"))
+    assert [stage.name for stage in stages] == ["trace-1", "trace-2", "trace-3", "distil"]
+    assert stages[0].steps == TraceConfig().steps and stages[-1].steps == 2
+
+
+def test_a_sample_is_the_best_of_k_in_eight_bits(tmp_path: Path) -> None:
+    bundle, told = GreyBundle(), []
+    config = config_of("icon", "trace", samples=3, sample_omega=0.0)
+    first = sample_picture(config, bundle, torch.Generator().manual_seed(0), tmp_path, lambda *step: told.append(step))
+    assert first.shape == (3, SIDE, SIDE)
+    assert (first - 0.25).abs().max() < 1.0 / 255.0  # the denoiser knows the one picture of the prompt
+    assert told == [("sample", i, 25) for i in range(1, 26)]
+    assert torch.equal(read_png(tmp_path / "sample.png"), first)
+    bundle.denoiser = None  # type: ignore[method-assign]
+    again = sample_picture(config, bundle, torch.Generator(), tmp_path, lambda *step: None)
+    assert torch.equal(again, first)
+
+
+def test_an_empty_sample_still_gets_paths() -> None:
+    # A uniform picture is its border colour: tracing adds no path, and distillation would have nothing to move.
+    scene = draw(config_of("icon", "trace", paths=3, steps=1), GreyBundle())
+    assert scene.drawing().layout.num_paths >= 1
+
+
+def test_pixelated_is_the_median_of_each_cell() -> None:
+    picture = torch.rand(3, 12, 12, generator=torch.Generator().manual_seed(0))
+    grid = pixelated(picture, 4)
+    assert grid.colours.shape == (1, 16, 4)
+    for row in range(4):
+        for column in range(4):
+            cell = picture[:, 3 * row : 3 * row + 3, 3 * column : 3 * column + 3].reshape(3, 9)
+            expected = [*(sorted(channel)[4] for channel in cell.tolist()), 1.0]
+            assert grid.colours[0, 4 * row + column].tolist() == pytest.approx(expected)
+            place = grid.points[0, grid.layout.path_slice(4 * row + column)]
+            assert place.tolist() == [[3.0 * column, 3.0 * row], [3.0 * column + 3, 3.0 * row + 3]]
+    assert pixelated(picture, 5).colours.shape == (1, 25, 4)  # cells of two and three pixels
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"),
+    [(0, 0.1), (250, 0.55), (500, 1.0), (1249, 0.25 + 0.375 * (1 + math.cos(math.pi * 749 / 1499))), (1999, 0.25)],
+)
+def test_rates_of_a_long_run_are_the_thesis(step: int, factor: float) -> None:
+    assert warm_then_cosine(step, 2000) == pytest.approx(factor)  # of 0.2: 0.02 -> 0.2 -> 0.05
+
+
+def test_rates_of_short_runs() -> None:
+    assert warm_then_cosine(0, 1) == 1.0
+    factors = [warm_then_cosine(step, 100) for step in range(100)]
+    assert factors[0] == pytest.approx(0.1) and factors[25] == 1.0 and factors[-1] == pytest.approx(0.25)
+    assert max(factors) == 1.0 and min(factors) == pytest.approx(0.1)
+
+
+def test_colours_are_slower_by_twenty_and_the_background_by_two_hundred_in_the_thesis() -> None:
+    config = config_of("icon", "scratch", rate=0.2, colour_rate=0.01)
+    stage = build(config, GreyBundle(), torch.Generator())[-1]
+    groups = stage.optimizer(stage.begin(None, torch.Generator())).param_groups
+    scale = SIDE / 600
+    assert [group["lr"] for group in groups] == pytest.approx([0.2 * scale, 0.2 / 20, 0.2 / 200])
+    assert (groups[0]["betas"], groups[0]["eps"]) == ((0.9, 0.9), 1e-6)
+
+
+def test_every_preset_is_in_range_and_every_number_has_one() -> None:
+    for routes in PRESETS.values():
+        for config in routes.values():
+            check(dataclasses.replace(config, prompt="a cat"))
+    numbers = {f.name for f in dataclasses.fields(Config) if f.type in (int, float)}
+    assert numbers == set(RANGES)
+    assert len(dataclasses.fields(Config)) < 20
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+def command(bundle: Path, *arguments: str) -> int:
+    return main([*arguments, "--bundle", str(bundle), "--steps", "4"])
+
+
+def test_the_command_leaves_drawing_picture_and_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command(bundle, "a red apple", "--paths", "2", "--samples", "2") == 0
+    printed = capsys.readouterr()
+    assert printed.out == "drew a-red-apple.svg and a-red-apple.png; the run is in runs/a-red-apple/\n"
+    assert "distil 4/4" in printed.err and "loss" in printed.err and "left" in printed.err
+    run = Path("runs/a-red-apple")
+    assert {p.name for p in run.iterdir()} >= {"config.json", "loss.jsonl", "loss.svg", "sample.png", "snapshots"}
+    assert read_png("a-red-apple.png").shape == (3, 512, 512)
+    text = Path("a-red-apple.svg").read_text()
+    assert ElementTree.fromstring(text).attrib["viewBox"] == "0 0 128 128"
+    assert '<entry name="prompt">a red apple</entry>' in text and str(tmp_path) not in text
+    config = json.loads((run / "config.json").read_text())
+    assert config["config"]["omega"] == 4.0  # the bundle's default
+    assert (config["config"]["paths"], config["config"]["preset"]) == (2, "icon")
+    terms = [json.loads(line)["terms"] for line in (run / "loss.jsonl").read_text().splitlines()]
+    assert set(terms[-1]) == {"sds", "xing"}
+
+
+def test_a_second_run_replaces_the_first_and_options_beat_the_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scratch = ("--preset", "sketch", "--paths", "2")
+    assert command(bundle, "a cat", *scratch) == 0
+    first = Path("a-cat.svg").read_bytes()
+    assert command(bundle, "a cat", *scratch, "--seed", "1", "--omega", "2") == 0
+    assert Path("a-cat.svg").read_bytes() != first
+    config = json.loads(Path("runs/a-cat/config.json").read_text())["config"]
+    assert (config["seed"], config["omega"]) == (1, 2.0)
+    assert command(bundle, "a cat", *scratch) == 0
+    assert Path("a-cat.svg").read_bytes() == first
+
+
+def test_a_drawing_can_be_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    start = random_circles(3, size=(64, 64), radius=12.0, generator=torch.Generator().manual_seed(0))
+    write_svg("start.svg", start)
+    arguments = ("a cat", "--init", "start.svg", "--out", "cat.svg", "--rate", "0", "--colour-rate", "0")
+    assert command(bundle, *arguments) == 0
+    drawn = read_svg("cat.svg")
+    assert torch.allclose(drawn.points, 2.0 * start.points, atol=0.002)
+    assert not Path("runs/cat/sample.png").exists()
+    Path("start.svg").unlink()  # the run folder has all that it needs
+    Path("cat.svg").unlink()
+    assert main(["--resume", "runs/cat"]) == 0
+    assert torch.equal(read_svg("cat.svg").points, drawn.points)
+
+
+def test_resuming_may_write_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command(bundle, "a cat", "--preset", "sketch", "--paths", "2") == 0
+    assert main(["--resume", "runs/a-cat", "--out", "other.svg"]) == 0
+    assert Path("other.svg").read_bytes() == Path("a-cat.svg").read_bytes()
+
+
+def test_numbers_that_run_away_end_with_code_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    poison = "runtime.vectorfusion_stages.distillation_loss"
+    monkeypatch.setattr(poison, lambda z, t, noise, **networks: z.sum() * float("nan"))
+    assert command(bundle, "a cat", "--preset", "sketch", "--paths", "2") == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "step 0 of stage 'distil'" in line and "runs/a-cat/last-good.svg" in line
+    assert read_svg("runs/a-cat/last-good.svg").layout.num_paths == 2
+    assert not Path("a-cat.svg").exists()
+
+
+def test_list_of_bundles(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
+    monkeypatch.setattr("runtime.engines.bundle.installed_bundles", lambda: [])
+    assert main(["--list-bundles"]) == 0
+    assert capsys.readouterr().out == "no bundle is installed\n"
+    from runtime.engines import bundle as bundles
+
+    found = bundles.InstalledBundle("tiny", "Apache-2.0", 3 * 2**20, bundle)
+    monkeypatch.setattr("runtime.engines.bundle.installed_bundles", lambda: [found])
+    assert main(["--list-bundles"]) == 0
+    assert capsys.readouterr().out == f"tiny  3.0 MiB  Apache-2.0  {bundle}\n"
+
+
+def test_help_names_every_option_with_its_range(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    names = ["out", "preset", "route", "bundle", "init", "seed", "steps", "paths", "omega", "samples", "rasterizer"]
+    for name in [*names, "gradients", "resume"]:
+        assert f"--{name} " in printed
+    assert "--list-bundles" in printed
+    for text in ("1 to 100000", "1 to 4096", "0 to 1000", "1 to 64", "1 to 500 characters"):
+        assert text in printed
