@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from runtime.optimize import Progress
 
+BAR_S = 0.1
+"""Seconds between two changes of the bar on a terminal."""
+
 LINE_S = 5.0
 """Seconds between two lines where stderr is not a terminal."""
+
+
+def duration(seconds: float) -> str:
+    """Return a time as hours, minutes and seconds, such as 1:02:03 or 02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes:02d}:{rest:02d}"
 
 
 class ProgressBar:
@@ -22,13 +31,11 @@ class ProgressBar:
         self._stream = sys.stderr if stream is None else stream
         self._bar = None
         self._told_at = -LINE_S
-        self._stage = ""
 
     def __call__(self, progress: "Progress") -> None:
         """Show a step of the loop, with its stage, loss and seconds left."""
         ends = progress.done == progress.total
-        eta = time.strftime("%M:%S", time.gmtime(round(progress.eta_s)))
-        text = f"loss {progress.loss:.4g}, {eta} left"
+        text = f"loss {progress.loss:.4g}, {duration(progress.eta_s)} left"
         self.note(f"{progress.stage} {progress.step}/{progress.steps}", progress.done, progress.total, text, last=ends)
 
     def note(self, stage: str, done: int, total: int, text: str = "", *, last: bool = False) -> None:
@@ -41,26 +48,26 @@ class ProgressBar:
             text: what else there is to say.
             last: whether nothing follows.
         """
-        if self._stream.isatty():
-            self._draw(stage, done, total, text)
-            return
         now = time.monotonic()
-        if last or now - self._told_at >= LINE_S:
+        if last or now - self._told_at >= (BAR_S if self._stream.isatty() else LINE_S):
             self._told_at = now
+            self._tell(stage, done, total, text)
+
+    def _tell(self, stage: str, done: int, total: int, text: str) -> None:
+        """Write a line, or bring the terminal's bar up to date."""
+        if not self._stream.isatty():
             self._stream.write(f"{stage} ({done} of {total} steps) {text}".rstrip() + "\n")
             self._stream.flush()
-
-    def _draw(self, stage: str, done: int, total: int, text: str) -> None:
-        """Bring the terminal's bar up to date."""
+            return
         if self._bar is None or self._bar.total != total:
             from tqdm import tqdm
 
             self.close()
             style = "{desc} {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
-            self._bar = tqdm(total=total, file=self._stream, bar_format=style, dynamic_ncols=True, leave=False)
+            self._bar = tqdm(total=total, file=self._stream, bar_format=style, leave=False, delay=1e-9)
+        self._bar.n = done
         self._bar.set_description_str(stage, refresh=False)
-        self._bar.set_postfix_str(text, refresh=False)
-        self._bar.update(done - self._bar.n)
+        self._bar.set_postfix_str(text, refresh=True)
 
     def close(self) -> None:
         """Take the bar away."""

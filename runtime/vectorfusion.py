@@ -79,7 +79,7 @@ class Config:
 PRESETS: Mapping[str, Mapping[str, Config]] = {
     "icon": {
         "trace": Config(),
-        "scratch": Config(route="scratch", steps=400, rate=4.0),
+        "scratch": Config(route="scratch", steps=400, rate=5.0),
     },
     "sketch": {
         "scratch": Config(preset="sketch", route="scratch", paths=16, steps=400, rate=4.0, xing=0.0),

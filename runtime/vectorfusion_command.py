@@ -19,8 +19,6 @@ from runtime.errors import UserError
 from runtime.vectorfusion import Config, build, check, file_name, from_json, settings_of, to_json, with_defaults
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from runtime.engines.bundle import Bundle
     from runtime.optimize import Scene
     from runtime.runs import RunFolder
@@ -30,7 +28,7 @@ RUNS = Path("runs")
 """Folder of the run folders."""
 
 PNG_SIDE = 512
-"""Least side of the PNG, pixels."""
+"""Least side of the PNG in pixels; it is a whole multiple of the canvas."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,12 +185,14 @@ def _read_start(config: Config, bundle: "Bundle") -> bytes | None:
 
 
 def _try_parts(config: Config, bundle: "Bundle") -> None:
-    """Raise `UserError` where a part can't do what is asked: a prompt too long, no such gradients or rasterizer."""
+    """Raise `UserError` where a part can't do what is asked: prompt too long, no such gradients or rasterizer."""
     import torch
 
+    from runtime.guidance.schedule import Schedule
     from runtime.vector.paths import random_circles
     from runtime.vector.raster import rasterize
 
+    Schedule.of(bundle.schedule)
     bundle.text_encoder()([config.prompt + bundle.prompt_suffix])
     bundle.latent_encoder(gradients=config.gradients)
     rasterize(random_circles(1, size=(8, 8), generator=torch.Generator()), backend=config.rasterizer)
@@ -211,19 +211,29 @@ def _interruptible(folder: Path) -> Iterator[list[int]]:
     except FloatingPointError as error:
         code[0] = 1
         print(f"error: {error}; another --seed or a lower --rate may do", file=sys.stderr)
+    except OSError as error:  # such as a full disk: what was saved before is whole
+        code[0] = 1
+        print(f"error: {error}; once that is mended, go on with: {PROGRAM} --resume {folder}", file=sys.stderr)
 
 
 def _work(config: Config, bundle: "Bundle", run: "RunFolder") -> None:
     """Do the run, or the rest of it, and write its drawing."""
+    import torch
+
     from runtime.pictures import write_png
+    from runtime.vector.raster import rasterize
     from runtime.vector.svg import write_svg
+    from runtime.vectorfusion_stages import without_unused
 
     assert config.out is not None
-    png = config.out.with_suffix(".png")
-    scene = _optimize(config, bundle, run)
-    write_svg(config.out, scene.drawing().detach(), metadata=metadata_of(config, bundle))
-    write_png(png, _picture(scene))
-    print(f"drew {_shown(config.out)} and {_shown(png)}; the run is in {run.path}{os.sep}")
+    svg, png = config.out, config.out.with_suffix(".png")
+    drawing = without_unused(_optimize(config, bundle, run).drawing().detach())
+    factor = math.ceil(PNG_SIDE / min(drawing.size))
+    with torch.no_grad():
+        picture = rasterize(drawing, (drawing.size[0] * factor, drawing.size[1] * factor), backend=config.rasterizer)
+    write_svg(svg, drawing, metadata=metadata_of(config, bundle))
+    write_png(png, picture[0])
+    print(f"drew {_shown(svg)} and {_shown(png)}; the run is in {run.path}{os.sep}")
 
 
 def _optimize(config: Config, bundle: "Bundle", run: "RunFolder") -> "Scene":
@@ -255,15 +265,6 @@ def metadata_of(config: Config, bundle: "Bundle") -> dict[str, str]:
     names = ("prompt", "preset", "route", "seed", "steps", "omega")
     made = {"generator": f"tgm {__version__}", "bundle": f"{bundle.name} {bundle.digest[:12]}"}
     return {name: str(getattr(config, name)) for name in names} | made
-
-
-def _picture(scene: "Scene") -> "Tensor":
-    """Return the drawing as a picture, (3, H, W), a whole multiple of its canvas and at least `PNG_SIDE` a side."""
-    import torch
-
-    factor = math.ceil(PNG_SIDE / min(scene.size))
-    with torch.no_grad():
-        return scene.render((scene.size[0] * factor, scene.size[1] * factor))[0]
 
 
 def _shown(path: Path) -> Path:

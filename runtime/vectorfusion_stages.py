@@ -34,6 +34,9 @@ TRAINED = {"icon": ("points", "colours", "background"), "sketch": ("points",), "
 MARGIN = 600 / 512
 """Side of the picture over the side of the crop; Thesis 11.9.2."""
 
+FAINT = 0.05
+"""Opacity below which a path counts as unused; Thesis Table 11.1."""
+
 SAMPLER_STEPS = 25
 """Calls of the denoiser for each raster sample."""
 
@@ -205,4 +208,11 @@ def _tidy(config: "Config", scale: float, scene: Scene, optimizer, step: int, ge
     scene.clamp_()
     if config.preset == "icon" and due(step, config.steps):
         area = 64.0 * scale**2 if config.route == "trace" else 0.0
-        replace_paths(scene, optimizer, unused_paths(scene, opacity=0.05, area=area), generator)
+        unused = unused_paths(scene.drawing().detach(), opacity=FAINT, area=area)
+        replace_paths(scene, optimizer, unused, generator)
+
+
+def without_unused(drawing: Drawing) -> Drawing:
+    """Return a drawing without the paths that are too faint to see, which an editor would only stumble on."""
+    unused = unused_paths(drawing, opacity=FAINT, area=0.0)[0].tolist()
+    return drawing.select([path for path, gone in enumerate(unused) if not gone])

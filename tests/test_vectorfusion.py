@@ -15,7 +15,7 @@ from runtime.vector.paths import Kind, pixel_grid, random_circles
 from runtime.vector.scene import VectorScene
 from runtime.vector.svg import read_svg, write_svg
 from runtime.vectorfusion import PRESETS, RANGES, Config, build, check, main
-from runtime.vectorfusion_stages import pixelated, sample_picture, warm_then_cosine
+from runtime.vectorfusion_stages import pixelated, sample_picture, warm_then_cosine, without_unused
 from tests.bundles import make_tiny_bundle
 from tests.guidance.gaussians import GaussianDenoiser
 
@@ -275,6 +275,27 @@ def test_numbers_that_run_away_end_with_code_1(
     assert "step 0 of stage 'distil'" in line and "runs/a-cat/last-good.svg" in line
     assert read_svg("runs/a-cat/last-good.svg").layout.num_paths == 2
     assert not Path("a-cat.svg").exists()
+
+
+def test_a_full_disk_is_told_and_can_be_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def full(run: object, checkpoint: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("runtime.runs.RunFolder.save", full)
+        assert command(bundle, "a cat", "--preset", "sketch", "--paths", "2") == 1
+    assert "No space left on device; once that is mended, go on with" in capsys.readouterr().err
+    assert main(["--resume", "runs/a-cat"]) == 0
+
+
+def test_paths_too_faint_to_see_are_not_written() -> None:
+    drawing = random_circles(5, size=(SIDE, SIDE), radius=8.0, generator=torch.Generator().manual_seed(0))
+    drawing.colours[0, [1, 4], 3] = torch.tensor([0.049, 0.0])
+    assert torch.equal(without_unused(drawing).colours, drawing.colours[:, [0, 2, 3]])
 
 
 def test_list_of_bundles(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:

@@ -158,6 +158,24 @@ def test_bundle_whose_defaults_are_unknown(refused: Callable[..., None], tmp_pat
     refused("defaults name options that this version has not.*magic", "a cat", chosen=folder)
 
 
+def test_bundle_of_another_schedule(refused: Callable[..., None], tmp_path_factory) -> None:
+    folder = make_tiny_bundle(tmp_path_factory.mktemp("bad") / "tiny")
+    document = json.loads((folder / "bundle.json").read_text())
+    document["schedule"]["prediction_type"] = "v_prediction"
+    (folder / "bundle.json").write_text(json.dumps(document))
+    refused("expected 'scaled_linear' and 'epsilon', got 'scaled_linear' and 'v_prediction'", "a cat", chosen=folder)
+
+
+def test_rasterizer_that_is_not_installed(refused: Callable[..., None]) -> None:
+    try:
+        import diffvg  # noqa: F401
+    except ImportError:
+        pytest.importorskip("numba")
+    else:
+        pytest.skip("diffvg is installed")
+    refused("diffvg", "a cat", "--rasterizer", "diffvg")
+
+
 def test_output_in_no_folder(refused: Callable[..., None]) -> None:
     refused("folder 'nowhere' does not exist", "a cat", "--out", "nowhere/cat.svg")
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from runtime.vector.paths import Kind, Layout, circle_points, path_areas, random_colours
+from runtime.vector.paths import Drawing, Kind, Layout, circle_points, path_areas, random_colours
 from runtime.vector.scene import VectorScene
 
 CANVAS = 600
@@ -22,15 +22,14 @@ def due(step: int, steps: int, *, every: int = 50, quiet: int = 200) -> bool:
     return (step + 1) % every == 0 and step + 1 <= steps - min(quiet, 2 * steps // 5)
 
 
-def unused_paths(scene: VectorScene, *, opacity: float, area: float) -> Tensor:
+def unused_paths(drawing: Drawing, *, opacity: float, area: float) -> Tensor:
     """Return which paths show next to nothing, (B, P) bool: closed ones of one contour that are faint or small.
 
     Args:
-        scene: the drawing.
+        drawing: B scenes.
         opacity: threshold in [0, 1]; the thesis has 0.05.
         area: threshold in square canvas pixels; the thesis has 0 from scratch, and 64 on a canvas of 600 after tracing.
     """
-    drawing = scene.drawing().detach()
     layout = drawing.layout
     closed = [
         kind in (Kind.NONZERO, Kind.EVENODD) and len(contours) == 1 and contours[0] >= 2

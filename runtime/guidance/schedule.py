@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from runtime.errors import UserError
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -48,11 +50,14 @@ class Schedule:
         """Return the schedule that a bundle describes.
 
         Raises:
-            ValueError: where its kind or what its network predicts is another one than is implemented.
+            UserError: where its kind or what its network predicts is another one than is implemented.
         """
         kind, predicts = description["beta_schedule"], description.get("prediction_type", "epsilon")
         if (kind, predicts) != ("scaled_linear", "epsilon"):
-            raise ValueError(f"schedule: expected 'scaled_linear' and 'epsilon', got '{kind}' and '{predicts}'")
+            came = f"'{kind}' and '{predicts}'"
+            raise UserError(
+                f"bundle's schedule: expected 'scaled_linear' and 'epsilon', got {came}; use another bundle"
+            )
         names = ("beta_start", "beta_end", "num_timesteps")
         return cls.scaled_linear(**{name: description[name] for name in names})
 

@@ -44,15 +44,21 @@ def adam(scene: VectorScene) -> torch.optim.Adam:
 
 def test_unused_are_the_faint_and_the_small_closed_paths() -> None:
     scene = mixed_scene()
-    assert unused_paths(scene, opacity=0.05, area=2.0).tolist() == [[True, True, False, False, False]]
-    assert unused_paths(scene, opacity=0.05, area=0.0).tolist() == [[True, False, False, False, False]]
-    assert unused_paths(scene, opacity=0.0, area=400.0).tolist() == [[False, True, True, False, False]]
+    assert unused_paths(scene.drawing().detach(), opacity=0.05, area=2.0).tolist() == [
+        [True, True, False, False, False]
+    ]
+    assert unused_paths(scene.drawing().detach(), opacity=0.05, area=0.0).tolist() == [
+        [True, False, False, False, False]
+    ]
+    assert unused_paths(scene.drawing().detach(), opacity=0.0, area=400.0).tolist() == [
+        [False, True, True, False, False]
+    ]
 
 
 def test_replaced_paths_are_circles_on_top() -> None:
     scene = mixed_scene()
     before = scene.drawing().clone()
-    replace_paths(scene, adam(scene), unused_paths(scene, opacity=0.05, area=2.0), generator(5))
+    replace_paths(scene, adam(scene), unused_paths(scene.drawing().detach(), opacity=0.05, area=2.0), generator(5))
     after = scene.drawing().detach()
     assert after.layout.contours == ((5,), (2,), (4, 4), (4,), (3,))
     assert after.layout.kinds[-2:] == (Kind.NONZERO, Kind.NONZERO)
@@ -70,7 +76,7 @@ def test_moments_follow_their_paths_and_new_ones_have_none() -> None:
     optimizer = adam(scene)
     old = {name: optimizer.state[getattr(scene, name)]["exp_avg"].clone() for name in ("points", "colours")}
     rows = scene.layout
-    replace_paths(scene, optimizer, unused_paths(scene, opacity=0.05, area=2.0), generator())
+    replace_paths(scene, optimizer, unused_paths(scene.drawing().detach(), opacity=0.05, area=2.0), generator())
     new = {name: optimizer.state[getattr(scene, name)] for name in ("points", "colours")}
     assert torch.equal(new["colours"]["exp_avg"][:, :3], old["colours"][:, 2:])
     assert torch.equal(new["points"]["exp_avg"][:, : 15 + 7 + 24], old["points"][:, rows.path_slice(2).start :])
@@ -94,7 +100,7 @@ def test_the_picture_changes_only_by_what_was_taken_and_put() -> None:
     with torch.no_grad():
         scene.colours[0, 2, 3] = 0.0  # invisible: taking it away changes nothing
     before = scene.render().detach()
-    replace_paths(scene, adam(scene), unused_paths(scene, opacity=0.05, area=0.0), generator(4))
+    replace_paths(scene, adam(scene), unused_paths(scene.drawing().detach(), opacity=0.05, area=0.0), generator(4))
     with torch.no_grad():
         scene.colours[0, -1, 3] = 0.0
     assert torch.allclose(scene.render().detach(), before, atol=1e-6)
