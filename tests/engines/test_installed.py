@@ -1,0 +1,60 @@
+"""What ships in the package has to load, fit its size and agree with itself."""
+
+import pytest
+import torch
+
+from runtime.engines.bundle import INSTALLED, Bundle, InstalledBundle, installed_bundles
+from runtime.engines.manifest import ROLES
+from tests.tolerance import ENGINE_FLOAT32
+
+BUNDLES = installed_bundles()
+LIMIT = 32 * 2**20
+
+
+@pytest.fixture(params=BUNDLES, ids=lambda bundle: bundle.name, scope="module")
+def installed(request: pytest.FixtureRequest) -> InstalledBundle:
+    return request.param
+
+
+def test_it_is_whole_and_small_enough(installed: InstalledBundle) -> None:
+    assert installed.problem == ""
+    assert installed.size <= LIMIT
+    bundle = Bundle.load(installed.name)
+    assert bundle.folder == INSTALLED / installed.name
+    assert set(bundle.specs) >= set(ROLES[:6])
+    listed = {"bundle.json", *bundle.manifest.files}
+    listed |= {f"{bundle.manifest.networks[role]}/{name}" for role, spec in bundle.specs.items() for name in spec.files}
+    found = {path.relative_to(installed.folder).as_posix() for path in installed.folder.rglob("*") if path.is_file()}
+    assert found == listed
+
+
+def test_it_bears_no_trace_of_the_machine_that_made_it(installed: InstalledBundle) -> None:
+    for path in installed.folder.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert [t for t in (b"/home/", b"/work/", b"/tmp/", b'File "', b"site-packages") if t in content] == [], (
+                path
+            )
+
+
+def test_every_network_runs_and_the_twin_is_the_engine(installed: InstalledBundle) -> None:
+    bundle = Bundle.load(installed.name)
+    context = bundle.text_encoder()(["a red apple" + bundle.prompt_suffix, ""])
+    z = torch.randn(2, *bundle.latent_shape, generator=torch.Generator().manual_seed(0))
+    noise = bundle.denoiser()(z, torch.tensor([20, 980]), context)
+    assert noise.shape == z.shape
+    images = bundle.latent_decoder()(z)
+    scores = bundle.scorer()(images, ["a red apple"])
+    assert scores.abs().max() <= 1.0 + 1e-5
+    ours, engine = (bundle.latent_encoder(gradients=g)(images) for g in ("torch", "none"))
+    torch.testing.assert_close(ours, engine, atol=ENGINE_FLOAT32 * 10, rtol=ENGINE_FLOAT32)
+    for tensor in (noise, scores, ours):
+        assert torch.isfinite(tensor).all()
+
+
+def test_its_noise_prediction_is_nearly_the_noise_where_all_is_noise(installed: InstalledBundle) -> None:
+    bundle = Bundle.load(installed.name)
+    z = torch.randn(4, *bundle.latent_shape, generator=torch.Generator().manual_seed(0))
+    t = torch.full((4,), bundle.schedule["num_timesteps"] - 1)
+    predicted = bundle.denoiser()(z, t, bundle.text_encoder()([""] * 4))
+    assert torch.nn.functional.cosine_similarity(predicted.flatten(1), z.flatten(1)).min() > 0.9
