@@ -13,9 +13,11 @@ import hashlib
 import math
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -68,7 +70,7 @@ class Progress:
     total: int
     """Steps of all stages."""
     eta_s: float
-    """Seconds left in all stages, by the pace so far."""
+    """Seconds left in all stages, by the pace of the last steps; not a number after the first step."""
 
 
 class NotFiniteError(FloatingPointError):
@@ -143,7 +145,6 @@ class _Loop:
         for index in range(self.index, len(self.stages)):
             if not (resumed and index == self.index):
                 self.begin(index)
-            self.pace.enter(index, self.step)
             while self.step < self.stages[index].steps:
                 self.advance()
                 if caught or time.monotonic() - self.saved_at >= (self.run.interval_s if self.run else math.inf):
@@ -259,27 +260,20 @@ def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Pace:
-    """How fast it goes: this stage by its own pace, later ones by the pace of all so far."""
+    """How fast it goes: by the median of the last steps, which a compilation or a stage's beginning does not move."""
 
     def __init__(self, steps: Sequence[int]) -> None:
         self.steps, self.total = steps, sum(steps)
-        self.started = self.entered = time.monotonic()
-        self.first: int | None = None
-        self.first_in_stage = 0
-
-    def enter(self, index: int, step: int) -> None:
-        """Start the clock of a stage that stands at `step`."""
-        self.entered, self.first_in_stage = time.monotonic(), step
-        if self.first is None:
-            self.first = sum(self.steps[:index]) + step
+        self.last: float | None = None
+        self.durations: deque[float] = deque(maxlen=50)
 
     def after(self, index: int, step: int) -> tuple[int, float]:
-        """Return the steps of all stages that are done, and the seconds left."""
+        """Return the steps of all stages that are done, and the seconds left: not a number after the first step."""
         now, done = time.monotonic(), sum(self.steps[:index]) + step
-        here = (now - self.entered) / (step - self.first_in_stage)
-        overall = (now - self.started) / (done - (self.first or 0))
-        left = self.steps[index] - step
-        return done, here * left + overall * (self.total - done - left)
+        if self.last is not None:
+            self.durations.append(now - self.last)
+        self.last = now
+        return done, (median(self.durations) * (self.total - done) if self.durations else math.nan)
 
 
 @contextlib.contextmanager

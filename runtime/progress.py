@@ -1,5 +1,7 @@
 """What a command tells about its progress: a bar on a terminal, now and then a line elsewhere; all on stderr."""
 
+import math
+import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, TextIO
@@ -15,7 +17,9 @@ LINE_S = 5.0
 
 
 def duration(seconds: float) -> str:
-    """Return a time as hours, minutes and seconds, such as 1:02:03 or 02:03."""
+    """Return a time as hours, minutes and seconds, such as 1:02:03 or 02:03; ? where it is not known."""
+    if math.isnan(seconds):
+        return "?"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes:02d}:{rest:02d}"
 
@@ -63,8 +67,9 @@ class ProgressBar:
             from tqdm import tqdm
 
             self.close()
+            columns = shutil.get_terminal_size().columns
             style = "{desc} {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
-            self._bar = tqdm(total=total, file=self._stream, bar_format=style, leave=False, delay=1e-9)
+            self._bar = tqdm(total=total, file=self._stream, bar_format=style, leave=False, delay=1e-9, ncols=columns)
         self._bar.n = done
         self._bar.set_description_str(stage, refresh=False)
         self._bar.set_postfix_str(text, refresh=True)

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import signal
 import threading
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from runtime import files, runs
-from runtime.optimize import InterruptedRun, NotFiniteError, Progress, Stage, generator_of, optimize
+from runtime.optimize import InterruptedRun, NotFiniteError, Progress, Stage, _Pace, generator_of, optimize
 from runtime.runs import RunFolder
 
 
@@ -129,9 +130,18 @@ def test_report_counts_stages_and_time() -> None:
     assert [(p.stage, p.step, p.done) for p in told] == [("first", i, i) for i in range(1, 8)] + [
         ("third", i, 7 + i) for i in range(1, 6)
     ]
-    assert all(p.total == 12 and p.eta_s >= 0.0 and set(p.terms) == {"near", "small"} for p in told)
-    assert told[-1].eta_s == 0.0
+    assert all(p.total == 12 and set(p.terms) == {"near", "small"} for p in told)
+    assert math.isnan(told[0].eta_s) and all(p.eta_s > 0.0 for p in told[1:-1]) and told[-1].eta_s == 0.0
     assert told[0].loss == pytest.approx(sum(told[0].terms.values()))
+
+
+def test_time_left_is_not_moved_by_one_slow_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = iter([10.0, 20.0, 20.5, 21.0, 21.5, 22.0, 22.5, 23.0, 23.5, 24.0, 24.5, 25.0])
+    pace = _Pace([7, 0, 5])
+    monkeypatch.setattr("runtime.optimize.time.monotonic", lambda: next(ends))
+    left = [pace.after(0, step) for step in range(1, 8)] + [pace.after(2, step) for step in range(1, 6)]
+    assert [done for done, _ in left] == list(range(1, 13))
+    assert [seconds for _, seconds in left][3:] == [4.0, 3.5, 3.0, 2.5, 2.0, 1.5, 1.0, 0.5, 0.0]
 
 
 class KilledError(BaseException):

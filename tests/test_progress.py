@@ -1,4 +1,5 @@
 import io
+import math
 from itertools import pairwise
 
 import pytest
@@ -21,7 +22,7 @@ def step(done: int, total: int = 10, stage: str = "distil") -> Progress:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.4, "00:00"), (61.0, "01:01"), (3599.0, "59:59"), (3723.0, "1:02:03"), (90_000.0, "25:00:00")],
+    [(math.nan, "?"), (0.4, "00:00"), (61.0, "01:01"), (3599.0, "59:59"), (3723.0, "1:02:03"), (90_000.0, "25:00:00")],
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
