@@ -68,7 +68,7 @@ class ProgressBar:
 
             self.close()
             columns = shutil.get_terminal_size().columns
-            style = "{desc} {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+            style = "{desc} {percentage:3.0f}%|{bar:16}| {elapsed}{postfix}"  # fits 80 columns
             self._bar = tqdm(total=total, file=self._stream, bar_format=style, leave=False, delay=1e-9, ncols=columns)
         self._bar.n = done
         self._bar.set_description_str(stage, refresh=False)
