@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 from scipy import ndimage
 
 from runtime.vector.outlines import fit_closed, sample_closed, trace_outline
@@ -228,8 +228,15 @@ def components(values: np.ndarray) -> np.ndarray:
 
 
 def filled_mask(points: np.ndarray, shape: tuple[int, ...], per_segment: int = 12) -> np.ndarray:
-    """Return the (H, W) mask of the pixels in a closed path."""
-    image = Image.new("1", (shape[1], shape[0]))
-    corners = sample_closed(points, per_segment) - 0.5  # Pillow's coordinates are of pixel centres
-    ImageDraw.Draw(image).polygon([tuple(corner) for corner in corners], fill=1)
-    return np.asarray(image)
+    """Return the (H, W) mask of the pixels whose middle a closed path of (3S, 2) points winds round."""
+    start = sample_closed(points, per_segment)
+    end = np.roll(start, -1, axis=0)
+    middles = np.arange(shape[0]) + 0.5
+    below = start[:, 1:] <= middles  # (edges, rows)
+    edge, row = np.nonzero(below != (end[:, 1:] <= middles))
+    slope = (end[edge, 0] - start[edge, 0]) / (end[edge, 1] - start[edge, 1])
+    crossing = start[edge, 0] + (middles[row] - start[edge, 1]) * slope
+    column = np.ceil(crossing - 0.5).clip(0, shape[1]).astype(np.int64)
+    turns = np.where(below[edge, row], 1.0, -1.0)
+    winding = np.bincount(row * (shape[1] + 1) + column, turns, minlength=shape[0] * (shape[1] + 1))
+    return np.cumsum(winding.reshape(shape[0], -1), axis=1)[:, :-1] != 0

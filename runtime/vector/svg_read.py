@@ -20,7 +20,7 @@ from runtime.vector.svg_xml import MAX_BYTES, MAX_ELEMENTS, Element, parse_xml
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 MAX_SIDE = 8192
 """Longest side of a canvas, in pixels."""
-MAX_PATHS = 20_000
+MAX_PATHS = 10_000
 """Most paths in a drawing."""
 MAX_POINTS = 1_000_000
 """Most control points in a drawing, painted or not."""

@@ -60,8 +60,8 @@ def style_of(element: Element, parent: Style, rules: list[Rule]) -> Style:
     Raises:
         ValueError: where the `style` attribute cannot be read.
     """
-    style = {name: parent.get(name, initial) for name, initial in INHERITED.items()} | OWN
-    declared = {name: element.attributes[name] for name in style if name in element.attributes}
+    style = INHERITED | parent | OWN
+    declared = {name: value for name, value in element.attributes.items() if name in style}
     for _, selector, declarations in rules:
         if _matches(selector, element):
             declared |= declarations

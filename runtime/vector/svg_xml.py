@@ -11,7 +11,7 @@ from runtime.errors import UserError
 
 MAX_BYTES = 16 * 2**20
 """Largest file that is parsed."""
-MAX_ELEMENTS = 100_000
+MAX_ELEMENTS = 50_000
 """Most elements in one file."""
 MAX_DEPTH = 128
 """Deepest nesting of elements."""

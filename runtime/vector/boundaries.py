@@ -1,0 +1,78 @@
+"""Where the boundaries of a drawing's paths run: their cubic segments, and how far each pixel is from the nearest."""
+
+import functools
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from runtime.vector.paths import Drawing, Kind, Layout
+
+
+@functools.lru_cache(maxsize=64)
+def segment_corners(layout: Layout) -> tuple[Tensor, Tensor]:
+    """Return (S, 4) indices of every cubic segment's points, and (S,) weights for a mean over paths of means."""
+    corners, weights = [], []
+    bent = sum(kind != Kind.RECTANGLE for kind in layout.kinds)
+    for path, kind in enumerate(layout.kinds):
+        if kind == Kind.RECTANGLE:
+            continue
+        first = layout.path_slice(path).start
+        for count in layout.contours[path]:
+            starts = 3 * np.arange(count)
+            own = starts[:, None] + np.arange(4)
+            corners.append(first + (own if kind == Kind.STROKE else own % (3 * count)))
+            weights.append(np.full(count, 1 / (bent * sum(layout.contours[path]))))
+            first += 3 * count
+    if not corners:
+        return torch.zeros(0, 4, dtype=torch.int64), torch.zeros(0)
+    return torch.from_numpy(np.concatenate(corners)), torch.from_numpy(np.concatenate(weights))
+
+
+def boundary_distance(drawing: Drawing, *, cell: int = 1) -> Tensor:
+    """Return the (B, H / cell, W / cell) distance of each cell's middle to the nearest path boundary, in canvas pixels.
+
+    The boundary is taken at points on the canvas, less than half a cell apart. The nearest cell that holds one is
+    found, and from there the nearest of its neighbours along the path: off by less than half a cell where one curve is
+    near, by less than one and a half where several are about as near. Without any boundary, infinity.
+
+    Args:
+        drawing: B scenes; strokes count with their centre lines, paths of opacity 0 too.
+        cell: side of a cell in pixels; a last row or column that is not whole counts as one.
+    """
+    shape = [-(-side // cell) for side in drawing.size]
+    with torch.no_grad():
+        samples = _boundary_points(drawing, 0.5 * cell).double().cpu().numpy() / cell
+    grids = np.stack([_nearest_distance(points, shape) for points in samples])
+    return torch.from_numpy(grids * cell).to(drawing.points)
+
+
+def _boundary_points(drawing: Drawing, spacing: float) -> Tensor:
+    """Return (B, M, 2) points along all paths, less than `spacing` apart along cubics."""
+    corners, weights = segment_corners(drawing.layout)
+    if not len(weights):
+        return drawing.points[:, :0]
+    cubics = drawing.points[:, corners]  # (B, S, 4, 2)
+    longest = (cubics[:, :, 1:] - cubics[:, :, :-1]).norm(dim=-1).sum(dim=-1).amax(dim=0)
+    counts = (longest / spacing).ceil().clamp(1, 4096).long()
+    segment = torch.repeat_interleave(torch.arange(len(counts)), counts)
+    first = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+    t = ((torch.arange(len(segment)) - first) / counts[segment]).to(cubics)[:, None]
+    basis = torch.cat(((1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3), dim=1)
+    return torch.einsum("mk,bmkd->bmd", basis, cubics[:, segment])
+
+
+def _nearest_distance(points: np.ndarray, shape: list[int]) -> np.ndarray:
+    """Return the (h, w) distance of each cell's middle to the nearest of (M, 2) points along curves, in cells."""
+    columns, rows = np.floor(points).astype(np.int64).T
+    seen = np.flatnonzero((rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1]))
+    if not len(seen):
+        return np.full(shape, np.inf)
+    holder = np.full(shape[0] * shape[1], -1)
+    holder[rows[seen] * shape[1] + columns[seen]] = seen
+    row, column = ndimage.distance_transform_edt(holder.reshape(shape) < 0, return_distances=False, return_indices=True)
+    index = holder[row * shape[1] + column].ravel()
+    middles = np.stack(np.meshgrid(np.arange(shape[1]), np.arange(shape[0])), axis=-1).reshape(-1, 2) + 0.5
+    squares = [((points[(index + k).clip(0, len(points) - 1)] - middles) ** 2).sum(axis=1) for k in range(-4, 5)]
+    return np.sqrt(np.min(squares, axis=0)).reshape(shape)

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from runtime import pictures
+from runtime.errors import UserError
+from runtime.pictures import format_png, read_picture, read_png, write_png
+
+
+def test_eight_bit_pictures_survive_the_round_trip(tmp_path):
+    levels = torch.randint(0, 256, (3, 5, 7), generator=torch.Generator().manual_seed(0))
+    write_png(tmp_path / "a.png", levels / 255)
+    back = read_png(tmp_path / "a.png")
+    assert back.dtype == torch.float32 and back.shape == (3, 5, 7)
+    torch.testing.assert_close(back, levels / 255, rtol=0, atol=1e-7)
+
+
+def test_values_are_clamped_and_rounded_to_the_nearest_level(tmp_path):
+    image = torch.tensor([-1.0, 0.4 / 255, 0.6 / 255, 2.0]).expand(3, 1, 4)
+    write_png(tmp_path / "a.png", image)
+    assert read_png(tmp_path / "a.png")[0, 0].mul(255).tolist() == [0, 0, 1, 255]
+
+
+def test_rows_run_down_and_columns_right(tmp_path):
+    pixels = np.zeros((2, 3, 3), np.uint8)
+    pixels[0, 2] = (255, 0, 0)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert read_png(tmp_path / "a.png")[:, 0, 2].tolist() == [1, 0, 0]
+
+
+def test_transparent_pixels_show_the_background(tmp_path):
+    pixels = np.full((1, 2, 4), 255, np.uint8)
+    pixels[0, 0, 3] = 51
+    pixels[..., 1:3] = 0
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert read_png(tmp_path / "a.png")[:, 0, 0].tolist() == pytest.approx([1, 0.8, 0.8])
+    assert read_png(tmp_path / "a.png", background=0)[:, 0, 0].tolist() == pytest.approx([0.2, 0, 0])
+
+
+@pytest.mark.parametrize(("mode", "value", "expected"), [("L", 51, 0.2), ("I;16", 13107, 0.2), ("1", 1, 1.0)])
+def test_grey_pictures_become_rgb(tmp_path, mode, value, expected):
+    Image.new(mode, (3, 2), value).save(tmp_path / "a.png")
+    assert read_png(tmp_path / "a.png").flatten().tolist() == pytest.approx([expected] * 18)
+
+
+def test_cameras_pictures_are_turned_upright(tmp_path):
+    image = Image.new("RGB", (8, 4))
+    exif = image.getexif()
+    exif[0x0112] = 6  # a quarter turn
+    image.save(tmp_path / "a.jpg", exif=exif)
+    assert read_picture(tmp_path / "a.jpg").shape == (3, 8, 4)
+
+
+def test_what_is_no_picture_is_named(tmp_path):
+    (tmp_path / "a.png").write_text("not a picture")
+    Image.new("RGB", (4, 4)).save(tmp_path / "b.jpg")
+    whole = format_png(torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    (tmp_path / "c.png").write_bytes(whole[: len(whole) // 2])
+    for read, name in ((read_png, "a.png"), (read_png, "b.jpg"), (read_png, "c.png"), (read_picture, "d.png")):
+        with pytest.raises(UserError, match=name.replace(".", r"\.")):
+            read(tmp_path / name)
+
+
+def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
+    write_png(tmp_path / "a.png", torch.zeros(3, 4, 5))
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 19)
+    with pytest.raises(UserError, match="5 x 4 pixels"):
+        read_png(tmp_path / "a.png")
+
+
+def test_only_pictures_are_written_and_only_where_one_can(tmp_path):
+    with pytest.raises(ValueError, match="3, H, W"):
+        write_png(tmp_path / "a.png", torch.zeros(1, 3, 4, 4))
+    with pytest.raises(UserError, match="cannot write"):
+        write_png(tmp_path / "missing" / "a.png", torch.zeros(3, 4, 4))
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,95 @@
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+from runtime.errors import UserError
+from runtime.pictures import write_png
+from runtime.vector.raster import rasterize
+from runtime.vector.svg import read_svg
+from runtime.vectorize import RANGES, Config, main, scaled_down, vectorize
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """A white picture, 40 high and 60 wide, with a red square and a blue one."""
+    image = torch.ones(3, 40, 60)
+    image[1:, 5:25, 5:30] = 0
+    image[:2, 20:35, 35:55] = 0
+    write_png(tmp_path / "two squares.png", image)
+    return tmp_path / "two squares.png"
+
+
+def test_the_command_traces_a_picture_into_the_working_directory(picture, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([str(picture), "--paths", "2", "--stages", "1", "--steps", "30", "--quiet"]) == 0
+    assert "two squares.svg" in capsys.readouterr().out
+    drawing = read_svg(tmp_path / "two squares.svg")
+    assert drawing.size == (40, 60) and drawing.layout.num_paths == 2
+    picture_back = rasterize(drawing)[0]
+    assert picture_back[:, 15, 15].tolist() == pytest.approx([1, 0, 0], abs=0.05)
+    assert picture_back[:, 30, 45].tolist() == pytest.approx([0, 0, 1], abs=0.05)
+    root = ElementTree.parse(tmp_path / "two squares.svg").getroot()
+    entries = {entry.get("name"): entry.text for entry in root.iter("{urn:tgm:drawing}entry")}
+    assert entries["source"] == "two squares.png" and entries["seed"] == "0" and "tgm" in entries["version"]
+
+
+def test_a_large_picture_is_traced_small_and_drawn_large(picture, tmp_path):
+    config = Config(picture=picture, out=tmp_path / "a.svg", paths=2, stages=1, steps=5, size=30)
+    vectorize(config)
+    drawing = read_svg(tmp_path / "a.svg")
+    assert drawing.size == (40, 60)
+    assert drawing.points[..., 0].max() == pytest.approx(55, abs=3)
+
+
+def test_scaling_down_takes_means():
+    image = torch.rand(3, 64, 32, generator=torch.Generator().manual_seed(0))
+    assert scaled_down(image, 64) is image
+    assert scaled_down(image, 16).shape == (3, 16, 8)
+    torch.testing.assert_close(scaled_down(image, 16).mean(), image.mean(), atol=0.02, rtol=0)
+
+
+def test_the_same_picture_gives_the_same_file(picture, tmp_path):
+    for name in ("a.svg", "b.svg"):
+        vectorize(Config(picture=picture, out=tmp_path / name, paths=3, stages=2, steps=4))
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+@pytest.mark.parametrize(("name", "value"), [(n, v) for n, (low, high) in RANGES.items() for v in (low - 1, high + 1)])
+def test_numbers_out_of_range_are_named(picture, name, value):
+    with pytest.raises(UserError, match=f"--{name} is .*: expected"):
+        vectorize(Config(picture=picture, **{name: value}))
+
+
+def test_what_is_not_a_number_is_out_of_range(picture):
+    with pytest.raises(UserError, match="--rate is nan"):
+        vectorize(Config(picture=picture, rate=float("nan")))
+
+
+def test_an_unwritable_output_is_named_before_any_work(picture, tmp_path):
+    with pytest.raises(UserError, match="no folder"):
+        vectorize(Config(picture=picture, out=tmp_path / "missing" / "a.svg"))
+
+
+def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path):
+    command = [sys.executable, "-m", "runtime.vectorize", str(tmp_path / "missing.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2
+    assert "missing.png" in done.stderr and "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_help_names_units_and_imports_nothing_heavy():
+    code = (
+        "import sys, runtime.vectorize as v\n"
+        "try: v.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'numba', 'scipy'} & set(sys.modules), 'heavy'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    for option in ("--out", "--paths", "--seed", "--steps", "--size"):
+        assert option in done.stdout
+    assert "pixels" in done.stdout and "1 to" in done.stdout
