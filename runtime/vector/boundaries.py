@@ -2,6 +2,7 @@
 
 import functools
 
+import numba
 import numpy as np
 import torch
 from scipy import ndimage
@@ -72,7 +73,20 @@ def _nearest_distance(points: np.ndarray, shape: list[int]) -> np.ndarray:
     holder = np.full(shape[0] * shape[1], -1)
     holder[rows[seen] * shape[1] + columns[seen]] = seen
     row, column = ndimage.distance_transform_edt(holder.reshape(shape) < 0, return_distances=False, return_indices=True)
-    index = holder[row * shape[1] + column].ravel()
-    middles = np.stack(np.meshgrid(np.arange(shape[1]), np.arange(shape[0])), axis=-1).reshape(-1, 2) + 0.5
-    squares = [((points[(index + k).clip(0, len(points) - 1)] - middles) ** 2).sum(axis=1) for k in range(-4, 5)]
-    return np.sqrt(np.min(squares, axis=0)).reshape(shape)
+    return _refined(points, holder[row * shape[1] + column])
+
+
+@numba.njit(cache=True, nogil=True)
+def _refined(points: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Return the distance of each cell's middle to the nearest of the 9 points along the curve about its own."""
+    height, width = index.shape
+    distance = np.empty((height, width))
+    for row in range(height):
+        for column in range(width):
+            nearest = np.inf
+            own = index[row, column]
+            for other in range(max(own - 4, 0), min(own + 5, len(points))):
+                x, y = points[other, 0] - column - 0.5, points[other, 1] - row - 0.5
+                nearest = min(nearest, x * x + y * y)
+            distance[row, column] = np.sqrt(nearest)
+    return distance
