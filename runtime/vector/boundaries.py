@@ -72,7 +72,8 @@ def _nearest_distance(points: np.ndarray, shape: list[int]) -> np.ndarray:
         return np.full(shape, np.inf)
     holder = np.full(shape[0] * shape[1], -1)
     holder[rows[seen] * shape[1] + columns[seen]] = seen
-    row, column = ndimage.distance_transform_edt(holder.reshape(shape) < 0, return_distances=False, return_indices=True)
+    empty = holder.reshape(shape) < 0
+    row, column = np.asarray(ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True))
     return _refined(points, holder[row * shape[1] + column])
 
 

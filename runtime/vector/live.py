@@ -7,10 +7,11 @@ boundary in pixels, d' its weight. Thesis 6.4.1, Eq. 6.5 and 6.6; Ma et al., arX
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from runtime.optimize import Progress, Stage, optimize
@@ -126,7 +127,7 @@ def trace(
 ) -> Drawing:
     """Return a drawing, of one scene, that shows the (3, H, W) target; `report` is told of every step."""
     scene = optimize(trace_stages(target, config), seed=seed, restore=VectorScene.from_state, report=report)
-    return scene.drawing().clone()
+    return cast(VectorScene, scene).drawing().clone()
 
 
 def stage_counts(paths: int, stages: int) -> list[int]:
@@ -138,7 +139,7 @@ def stage_counts(paths: int, stages: int) -> list[int]:
 
 
 def _begin(
-    previous: nn.Module | None, _: torch.Generator, *, target: Tensor, total: int, config: TraceConfig
+    previous: VectorScene | None, _: torch.Generator, *, target: Tensor, total: int, config: TraceConfig
 ) -> VectorScene:
     """Return the scene with useless paths dropped and new ones added where the error is, up to `total`."""
     drawing = _blank(target) if previous is None else _useful(previous.drawing().clone())
@@ -203,10 +204,11 @@ def _rate(step: int, *, steps: int) -> float:
 def _loss(
     scene: VectorScene, _: int, __: torch.Generator, *, target: Tensor, unit: float, config: TraceConfig
 ) -> dict[str, Tensor]:
-    weights = _weights(scene.drawing(), config.reach * unit, config.floor)
+    drawing = scene.drawing()
+    weights = _weights(drawing, config.reach * unit, config.floor)
     return {
         "udf": udf_loss(scene.render(), target, weights),
-        "xing": config.crossing * xing_loss(scene.points, scene.layout),
+        "xing": config.crossing * xing_loss(drawing.points, drawing.layout),
     }
 
 
@@ -222,7 +224,7 @@ def _weights(drawing: Drawing, reach: float, floor: float) -> Tensor:
 
 def _clamp(scene: VectorScene, *_: object) -> None:
     scene.clamp_()
-    scene.colours[..., 3] = 1.0  # flat opaque paths: what an editor expects, and what keeps layers apart
+    scene.drawing().colours[..., 3] = 1.0  # flat opaque paths: what an editor expects, and what keeps layers apart
 
 
 def _sine(u: Tensor, v: Tensor) -> Tensor:

@@ -123,10 +123,10 @@ class _Search:
             return [[whole]]
         inner = self.shape_of(hole)
         # the rim of the hole alone, as wide as the ring is at most places: what else hangs on the ring comes later
-        inside = ndimage.distance_transform_edt(region | hole)
-        rim = ndimage.binary_dilation(hole) & region
+        inside = np.asarray(ndimage.distance_transform_edt(region | hole))
+        rim = np.asarray(ndimage.binary_dilation(hole)) & region
         width = float(np.median(inside[rim]))
-        disc = ndimage.distance_transform_edt(~hole) < width + 0.5
+        disc = np.asarray(ndimage.distance_transform_edt(~hole)) < width + 0.5
         return [[whole], [whole, inner], [self.shape_of(disc, colour=whole.colour), inner]]
 
     def shape_of(self, region: np.ndarray, colour: np.ndarray | None = None) -> "_Shape":
@@ -194,8 +194,8 @@ class _Regions:
 
 def largest_hole(region: np.ndarray) -> np.ndarray | None:
     """Return the mask of a region's largest hole; None where it is smaller than `RING` of the region."""
-    labels, count = ndimage.label(ndimage.binary_fill_holes(region) & ~region)
-    if not count:
+    labels = labelled(np.asarray(ndimage.binary_fill_holes(region)) & ~region)
+    if not labels.any():
         return None
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
@@ -213,7 +213,7 @@ def opened(values: np.ndarray) -> np.ndarray:
     disc = np.hypot(*np.mgrid[-2:3, -2:3]) < 2.5
     result = np.full(values.shape, -1)
     for value in np.unique(values):
-        result[ndimage.binary_opening(values == value, disc)] = value
+        result = np.where(np.asarray(ndimage.binary_opening(values == value, disc)), value, result)
     return result
 
 
@@ -221,9 +221,16 @@ def components(values: np.ndarray) -> np.ndarray:
     """Return (H, W) int labels, from 1, of the 4-connected regions of equal value; 0 where that is negative."""
     labels, count = np.zeros(values.shape, dtype=np.int64), 0
     for value in np.unique(values[values >= 0]):
-        own, found = ndimage.label(values == value)
+        own = labelled(values == value)
         labels += np.where(own > 0, own + count, 0)
-        count += found
+        count += own.max()
+    return labels
+
+
+def labelled(mask: np.ndarray) -> np.ndarray:
+    """Return (H, W) int labels, from 1, of the 4-connected regions of a mask."""
+    labels = np.zeros(mask.shape, dtype=np.int64)
+    ndimage.label(mask, output=labels)
     return labels
 
 

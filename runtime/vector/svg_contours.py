@@ -84,7 +84,8 @@ def _segment_counts(shape: Paint) -> tuple[int, ...]:
 def _control_points(shape: Paint) -> np.ndarray:
     """Return the layout's points: two corners, an open stroke's 3S + 1, or 3S for each closed contour."""
     if shape.kind == Kind.RECTANGLE:
-        return np.stack(rectangle_of(shape.contours))
+        points = shape.contours[0].points
+        return np.stack([points.min(axis=0), points.max(axis=0)])
     if shape.kind == Kind.STROKE:
         return shape.contours[0].points
     return np.concatenate([contour.points[:-1] for contour in shape.contours])

@@ -177,8 +177,9 @@ def _arc_points(arc: svgelements.Arc) -> list[tuple[float, float]]:
     """Return the points of an elliptic arc in pieces of at most a quarter turn: off by 2.8e-4 of the radius at most."""
     centre, across, down = (np.array(point) for point in (arc.center, arc.prx, arc.pry))
     across, down = across - centre, down - centre
-    pieces = max(math.ceil(abs(arc.sweep) / (math.tau / 4) - 1e-4), 1)
-    step, first = arc.sweep / pieces, arc.get_start_t()
+    sweep, first = float(arc.sweep or 0.0), float(arc.get_start_t())
+    pieces = max(math.ceil(abs(sweep) / (math.tau / 4) - 1e-4), 1)
+    step = sweep / pieces
     handle = 4 / 3 * math.tan(step / 4)
     points = []
     for piece in range(pieces):
