@@ -16,7 +16,7 @@ import tyro
 
 from runtime import __version__
 from runtime.errors import UserError
-from runtime.vectorfusion import Config, build, check, file_name, from_json, settings_of, to_json, with_defaults
+from runtime.vectorfusion_config import Config, check, file_name, from_json, settings_of, to_json, with_defaults
 
 if TYPE_CHECKING:
     from runtime.engines.bundle import Bundle
@@ -42,8 +42,12 @@ class Command:
     """Show the installed bundles and end."""
 
 
-def run_command(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code; raises `UserError` for a mistake of the user's."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code: 0, 1 where numbers ran away, 130 where it was interrupted.
+
+    Raises:
+        UserError: for a mistake of the user's.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     early = _early(arguments)
     if early.list_bundles:
@@ -242,6 +246,7 @@ def _optimize(config: Config, bundle: "Bundle", run: "RunFolder") -> "Scene":
     from runtime.progress import ProgressBar
     from runtime.vector.scene import VectorScene
     from runtime.vector.svg import read_svg, write_svg
+    from runtime.vectorfusion_stages import build
 
     def snapshot(scene: "Scene", stem: str) -> Path:
         file = run.path / ("snapshots" if stem != "last-good" else "") / f"{stem}.svg"

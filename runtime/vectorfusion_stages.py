@@ -26,7 +26,7 @@ from runtime.vector.scene import VectorScene
 
 if TYPE_CHECKING:
     from runtime.engines.bundle import Bundle
-    from runtime.vectorfusion import Config
+    from runtime.vectorfusion_config import Config
 
 TRAINED = {"icon": ("points", "colours", "background"), "sketch": ("points",), "pixel": ("colours",)}
 """What is optimized of a drawing of each preset; Thesis 6.4.4."""
@@ -216,3 +216,33 @@ def without_unused(drawing: Drawing) -> Drawing:
     """Return a drawing without the paths that are too faint to see, which an editor would only stumble on."""
     unused = unused_paths(drawing, opacity=FAINT, area=0.0)[0].tolist()
     return drawing.select([path for path, gone in enumerate(unused) if not gone])
+
+
+def build(
+    config: "Config",
+    bundle: "Bundle",
+    generator: torch.Generator,
+    *,
+    folder: Path | None = None,
+    drawing: Drawing | None = None,
+    report: Report = lambda what, done, total: None,
+) -> list[Stage]:
+    """Return the stages of a configuration for `runtime.optimize.optimize`.
+
+    Args:
+        config: what to draw; checked.
+        bundle: the frozen networks.
+        generator: of the raster samples.
+        folder: where `sample.png` is kept, and found by a run that goes on.
+        drawing: what `config.init` holds, on a canvas of the bundle's size.
+        report: told of the sampling.
+    """
+    size = (bundle.image_size, bundle.image_size)
+    stages: list[Stage] = []
+    if drawing is None and config.route == "trace":
+        picture = sample_picture(config, bundle, generator, folder, report)
+        if config.preset == "pixel":
+            drawing = pixelated(picture, math.isqrt(config.paths))
+        else:
+            stages += trace(config, picture)
+    return [*stages, distillation(config, bundle, start_of(config, size, drawing))]
