@@ -1,6 +1,6 @@
 """How long does a picture of a drawing take, forward and backward? Ours and, where it is installed, diffvg.
 
-    python -m benchmarks.raster [--json] [--peer diffvg] [--threads N] [--only NAME]
+python -m benchmarks.raster [--json] [--peer diffvg] [--threads N] [--only NAME]
 """
 
 import argparse
@@ -104,7 +104,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
     parser.add_argument("--peer", choices=["diffvg"], help="time this rasterizer beside ours; it must be installed")
     parser.add_argument("--threads", type=int, help="threads (default: PyTorch's choice)")
-    parser.add_argument("--seconds", type=float, default=1.5, help="time to spend on each case, in seconds (default 1.5)")
+    parser.add_argument(
+        "--seconds", type=float, default=1.5, help="time to spend on each case, in seconds (default 1.5)"
+    )
     parser.add_argument("--only", default="", help="only the cases whose name contains this")
     options = parser.parse_args()
     if options.threads:
@@ -112,7 +114,9 @@ def main() -> None:
     backends = ["numba", *([options.peer] if options.peer else [])]
     if not options.json:
         print(describe_machine())
-        print(f"{'case':32} {'rasterizer':10} {'forward ms':>10} {'backward ms':>11} {'both: quartiles':>16} {'rounds':>6}")
+        print(
+            f"{'case':32} {'rasterizer':10} {'forward ms':>10} {'backward ms':>11} {'both: quartiles':>16} {'rounds':>6}"
+        )
     for case in CASES:
         if options.only not in case.name:
             continue

@@ -56,6 +56,11 @@ class Layout:
             offsets.append(offsets[-1] + _count_points(kind, contours))
         return tuple(offsets)
 
+    @cached_property
+    def memo(self) -> dict:
+        """What others derive from the layout and want to keep with it."""
+        return {}
+
     @property
     def num_paths(self) -> int:
         """Number of paths."""

@@ -1,13 +1,13 @@
 """Compiled: the fill rule applied exactly within one pixel that a path visits more than once.
 
-The pixel is cut into slabs at every end and crossing of the path's parts in it. Within a slab the parts keep their order
-from left to right, so that the filled region is a row of trapezoids.
+The pixel is cut into slabs at every end and crossing of the path's parts in it. Within a slab the parts keep their
+order from left to right, so that the filled region is a row of trapezoids.
 """
 
 import numpy as np
-from numba import njit
 
 from runtime.vector.raster_cells import ENTER_LEFT, ENTER_TOP, EXIT_LEFT, EXIT_TOP
+from runtime.vector.raster_jit import inner
 
 _THINNEST = 1e-13
 """Height in pixels below which a slab is skipped."""
@@ -18,12 +18,12 @@ EDGE = np.dtype(
         *((name, np.int64) for name in ("borders", "entry", "order")),
     ]
 )
-"""A part in one pixel: its ends relative to the upper left corner; where on its piece it begins and ends; its moments (the
-integrals over the piece's parameter of weight and of weight times parameter, the weight being the area gained where the signed
-area to the part's right grows by one); place and order in the slab; borders crossed; entry."""
+"""A part in one pixel: its ends relative to the upper left corner; where on its piece it begins and ends; its moments
+(the integrals over the piece's parameter of weight and of weight times parameter, the weight being the area gained
+where the signed area to the part's right grows by one); place and order in the slab; borders crossed; entry."""
 
 
-@njit(cache=True, nogil=True)
+@inner
 def filled(winding, evenodd):
     """1.0 where the winding number is inside, 0.0 where outside."""
     if evenodd:
@@ -31,7 +31,7 @@ def filled(winding, evenodd):
     return 1.0 if winding != 0 else 0.0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _insert(breaks, count, value):
     """Add a height between 0 and 1 to the sorted heights; returns their number."""
     if not 0.0 < value < 1.0:
@@ -44,10 +44,10 @@ def _insert(breaks, count, value):
     return count + 1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _find_breaks(edges, breaks):
     """Write the sorted heights of 0 and all ends and crossings, then 1; returns their number."""
-    breaks[0], found = 0.0, 1
+    breaks[0], found = 0.0, np.int64(1)
     for i in range(len(edges)):
         a = edges[i]
         found = _insert(breaks, found, a.y0)
@@ -66,9 +66,9 @@ def _find_breaks(edges, breaks):
     return found + 1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _sort_slab(edges, middle, winding):
-    """Order the edges that cross the slab from left to right; returns their number, and the winding number at the left."""
+    """Order the edges that cross the slab from left to right; returns their number and the left's winding number."""
     found = 0
     for i in range(len(edges)):
         edge = edges[i]
@@ -87,7 +87,7 @@ def _sort_slab(edges, middle, winding):
     return found, winding
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _walk_slab(edges, found, winding, evenodd, top, bottom, sign):
     """Filled length at the middle of a slab; adds sign times its part of the steep edges' moments."""
     length, left, before = 0.0, 0.0, filled(winding, evenodd)
@@ -110,7 +110,7 @@ def _walk_slab(edges, found, winding, evenodd, top, bottom, sign):
     return length + before * (1.0 - left)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _slab_area(edges, corner, evenodd, sign):
     """Filled area of a pixel; adds sign times the moments of its steep edges."""
     breaks = np.empty(3 + len(edges) * (len(edges) + 3) // 2)
@@ -118,18 +118,18 @@ def _slab_area(edges, corner, evenodd, sign):
     for slab in range(_find_breaks(edges, breaks) - 1):
         top, bottom = breaks[slab], breaks[slab + 1]
         if bottom - top > _THINNEST:
-            found, winding = _sort_slab(edges, 0.5 * (top + bottom), corner)
+            found, winding = _sort_slab(edges, 0.5 * (top + bottom), np.int64(corner))
             area += (bottom - top) * _walk_slab(edges, found, winding, evenodd, top, bottom, sign)
     return area
 
 
-@njit(cache=True, nogil=True)
+@inner
 def pixel_area(edges, corner, evenodd):
     """Filled area of a pixel given a path's edges in it and the winding number at its upper left corner."""
     return _slab_area(edges, corner, evenodd, 1.0)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def find_moments(edges, corner, evenodd):
     """Fill in the edges' moments: of steep ones by level slabs, of flat ones by upright slabs. Spoils the ends."""
     _slab_area(edges, corner, evenodd, 1.0)

@@ -1,42 +1,29 @@
-"""Compiled: compositing, and its gradients, pixel row by pixel row.
+"""Compiled: compositing paths over a row of pixels, and taking a row's upstream gradient back to paint and edges.
 
-Only pixels that an edge visits are composited one by one. Between them the same paths cover every pixel fully, so that a run
-of pixels has one colour, and one sum of upstream gradients.
+A row is composited path by path, in blocks of `BLOCK` pixels so that vector loops have no remainders: what lies beyond
+a path's end in its last block has coverage 0. The three planes of a row lie `width + 2 * BLOCK` apart.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from runtime.vector.raster_cells import BAND, DOWN, LEFT, RIGHT, UP, WRAPS, trace_job
-from runtime.vector.raster_pixel import EDGE, filled, find_moments, pixel_area
+from runtime.vector.raster_cells import BAND, sort_job, trace_job
+from runtime.vector.raster_jit import entry, inner, summing
+from runtime.vector.raster_pixel import find_moments
+from runtime.vector.raster_spans import EXACT, VISIT_BITS, fill_lacking, find_strips, gather_edges
 
-_ON_BORDER = 1e-11
-"""How close to an integer the mean winding number counts as an edge that runs along the pixel's border."""
+BLOCK = 32
+"""Pixels of a block: a multiple of what the compiler's vector loops take at a time."""
 
-_MANY = 2.0
-"""Slope of an event whose pixel the path visits more than once: its edges have moments of their own."""
 
-BRUSH = np.dtype(
-    [
-        *((name, np.float64) for name in ("red", "green", "blue", "alpha")),
-        *((name, np.float64) for name in ("pull_red", "pull_green", "pull_blue", "pull_alpha", "cover")),
-        *((name, np.int64) for name in ("top", "seen", "evenodd")),
-    ]
-)
-"""A path in one job: straight RGBA and its gradient; the winding number at the pixel's left, averaged over the row's height,
-and at its upper left corner; the last row in which it was met; its rule."""
+class Strips(NamedTuple):
+    """What the forward pass leaves to the backward pass."""
 
-SLOT = np.dtype(
-    [
-        *((name, np.int64) for name in ("touched", "active", "path", "visit", "count", "corner", "layer", "event")),
-        *((name, np.float64) for name in ("value", "slope", "share", "alpha", "red", "green", "blue")),
-    ]
-)
-"""Entry k of several lists of one job: paths met in this row, descending; paths that cover the present run, ascending; the
-events of this pixel (path, first visit, number of parts, winding number at the corner, coverage, its slope in the signed
-area); the layers of this pixel or run (path, event or -1, coverage, alpha, and the RGB below)."""
+    strips: np.ndarray
+    """(2 M,) STRIP, from twice each job's first on."""
+    rows: np.ndarray
+    """(B * H, 2) int64: first strip of each row, and the one after its last."""
 
 
 class Pulls(NamedTuple):
@@ -50,299 +37,162 @@ class Pulls(NamedTuple):
     """(N, 2) of each entry, see `raster_pixel.EDGE`; (0, 2) if not wanted."""
 
 
-@njit(cache=True, nogil=True)
-def _simple_coverage(mean, mask, evenodd):
-    """Coverage and slope of a pixel with one visit, across which the winding number changes by one."""
-    near = np.rint(mean)
-    if abs(mean - near) < _ON_BORDER:
-        low = int(near) - 1 if mask & (DOWN | LEFT) else int(near)
-    else:
-        low = int(np.floor(mean))
-    below, above = filled(low, evenodd), filled(low + 1, evenodd)
-    return below + (above - below) * (mean - low), above - below
+@inner
+def _fill(values, start, blocks, value):
+    """Set whole blocks to a value."""
+    first = np.uint64(start)
+    for i in range(first, first + np.uint64(blocks * BLOCK)):
+        values[i] = value
 
 
-@njit(cache=True, nogil=True)
-def _is_simple(mask, count):
-    """Whether a visit cannot cross itself: two parts, or all parts going one way along one axis."""
-    return count <= 2 or not (mask & DOWN and mask & UP) or not (mask & LEFT and mask & RIGHT)
+@inner
+def _cover(strips, first, last, covers):
+    """Write the coverages of the first path's strips from its first column on; returns the strip after, and blocks."""
+    start, path, k, at = strips[first].start, strips[first].path, first, np.int64(0)
+    while k < last and strips[k].path == path:
+        strip = strips[k]
+        begin, end = strip.start - start, strip.stop - start
+        if begin > at:
+            _fill(covers, at, (begin - at + BLOCK - 1) // BLOCK, 0.0)
+        if end == begin + 1:
+            covers[begin] = strip.cover
+        else:
+            _fill(covers, begin, (end - begin + BLOCK - 1) // BLOCK, 1.0)
+        at = end
+        k += 1
+    _fill(covers, at, np.int64(1), 0.0)
+    return k, (at + BLOCK - 1) // BLOCK
 
 
-@njit(cache=True, nogil=True)
-def _gather_edges(pieces, entries, visits, parts, visit, count, column, row):
-    """All parts in one pixel of the path of the visit given, which is the path's first there."""
-    edges, n, path = np.empty(count, EDGE), 0, visits[visit].path
-    while visit >= 0 and visits[visit].path == path:
-        for k in range(visits[visit].part, visits[visit].part + visits[visit].count):
-            part, edge = parts[k], edges[n]
-            piece = pieces[entries[part.entry]]
-            dx, dy = piece.x1 - piece.x0, piece.y1 - piece.y0
-            edge.x0, edge.y0 = piece.x0 + part.s * dx - column, piece.y0 + part.s * dy - row
-            edge.x1, edge.y1 = piece.x0 + part.t * dx - column, piece.y0 + part.t * dy - row
-            edge.s, edge.t, edge.borders, edge.entry = part.s, part.t, part.borders, part.entry
-            edge.zeroth, edge.first = 0.0, 0.0
-            n += 1
-        visit = visits[visit].link
-    return edges
+@inner
+def _blend(row, start, stride, blocks, covers, opacity, red, green, blue):
+    """Composite a colour over pixels."""
+    a, b, c = np.uint64(start), np.uint64(start + stride), np.uint64(start + 2 * stride)
+    for i in range(np.uint64(blocks * BLOCK)):
+        alpha = opacity * covers[i]
+        row[a + i] += alpha * (red - row[a + i])
+        row[b + i] += alpha * (green - row[b + i])
+        row[c + i] += alpha * (blue - row[c + i])
 
 
-@njit(cache=True, nogil=True)
-def _pull_edges(edges, pull, moments):
-    """Add a pixel's pull on the coverage to the moments of its edges' entries."""
+@inner
+def _copy(row, start, stride, blocks, tape, at):
+    """Copy pixels to the tape, plane by plane."""
+    length = np.uint64(blocks * BLOCK)
+    a, b, c = np.uint64(start), np.uint64(start + stride), np.uint64(start + 2 * stride)
+    d, e, f = np.uint64(at), np.uint64(at) + length, np.uint64(at) + length + length
+    for i in range(length):
+        tape[d + i], tape[e + i], tape[f + i] = row[a + i], row[b + i], row[c + i]
+
+
+@inner
+def _move(source, start, target, at, length):
+    here, there = np.uint64(start), np.uint64(at)
+    for i in range(np.uint64(length)):
+        target[there + i] = source[here + i]
+
+
+@inner
+def _paint_strips(strips, first, last, colours, row, stride, covers, tape):
+    """Composite a row's strips; copies what lies below each path to the tape unless it's empty. Returns its end."""
+    kind, at = row.dtype.type, np.int64(0)
+    while first < last:
+        start, path = strips[first].start, strips[first].path
+        first, blocks = _cover(strips, first, last, covers)
+        if len(tape) > 0:
+            _copy(row, start, stride, blocks, tape, at)
+            at += 3 * BLOCK * blocks
+        red, green, blue, opacity = colours[path]
+        _blend(row, start, stride, blocks, covers, kind(opacity), kind(red), kind(green), kind(blue))
+    return at
+
+
+@summing
+def _pull_blend(grad, start, stride, blocks, covers, tape, at, opacity, red, green, blue, changes):
+    """The gradient of `_blend`: dims `grad`, writes the derivative by each pixel's alpha.
+
+    Returns the sums over pixels of coverage times gradient, by channel, and of coverage times derivative by alpha. They
+    are added up in an order fixed when compiled, which leaves room for vector instructions.
+    """
+    a, b, c = np.uint64(start), np.uint64(start + stride), np.uint64(start + 2 * stride)
+    length = np.uint64(blocks * BLOCK)
+    d, e, f = np.uint64(at), np.uint64(at) + length, np.uint64(at) + length + length
+    zero = grad.dtype.type(0.0)
+    one = grad.dtype.type(1.0)
+    x = y = z = w = zero
+    for i in range(length):
+        cover, p, q, r = covers[i], grad[a + i], grad[b + i], grad[c + i]
+        change = p * (red - tape[d + i]) + q * (green - tape[e + i]) + r * (blue - tape[f + i])
+        changes[i] = change
+        keep = one - opacity * cover
+        x, y, z, w = x + cover * p, y + cover * q, z + cover * r, w + cover * change
+        grad[a + i], grad[b + i], grad[c + i] = p * keep, q * keep, r * keep
+    return float(x), float(y), float(z), float(w)
+
+
+@summing
+def _sum(values, first, length):
+    """Sum in an order fixed when compiled."""
+    total = 0.0
+    here = np.uint64(first)
+    for i in range(here, here + np.uint64(length)):
+        total += values[i]
+    return total
+
+
+@inner
+def _pull_parts(parts, first, last, pull, moments):
+    """Add an edge pixel's pull on the signed area to the moments of its entries."""
+    for k in range(first, last):
+        part = parts[k]
+        share = pull * (part.t - part.s)
+        moments[part.entry, 0] += share
+        moments[part.entry, 1] += share * 0.5 * (part.s + part.t)
+
+
+@inner
+def _pull_visits(visits, parts, keys, at, strip, pull, moments):
+    """`_pull_parts` for a pixel of several visits."""
+    for k in range(strip.first, strip.first + strip.number):
+        visit = visits[at + (keys[k] & ((1 << VISIT_BITS) - 1))]
+        _pull_parts(parts, visit.part, visit.part + visit.count, pull, moments)
+
+
+@inner
+def _pull_exact(edges, corner, evenodd, pull, moments):
+    """Add an edge pixel's pull on the coverage to the moments of the edges that bound the filled region."""
+    find_moments(edges, corner, evenodd)
     for i in range(len(edges)):
         moments[edges[i].entry, 0] += pull * edges[i].zeroth
         moments[edges[i].entry, 1] += pull * edges[i].first
 
 
-@njit(cache=True, nogil=True)
-def _pull_simple(visits, parts, visit, pull, moments):
-    """Add a pixel's pull on the signed area to the moments of its entries; `visit` is the path's first in the pixel."""
-    path = visits[visit].path
-    while visit >= 0 and visits[visit].path == path:
-        for k in range(visits[visit].part, visits[visit].part + visits[visit].count):
-            part = parts[k]
-            share = pull * (part.t - part.s)
-            moments[part.entry, 0] += share
-            moments[part.entry, 1] += share * 0.5 * (part.s + part.t)
-        visit = visits[visit].link
-
-
-@njit(cache=True, nogil=True)
-def _set_active(slots, actives, path, wanted):
-    """Add a path to the sorted active list or take it out; returns the list's length."""
-    at = actives
-    while at > 0 and slots[at - 1].active >= path:
-        at -= 1
-    present = at < actives and slots[at].active == path
-    if wanted and not present:
-        for k in range(actives, at, -1):
-            slots[k].active = slots[k - 1].active
-        slots[at].active = path
-        return actives + 1
-    if present and not wanted:
-        for k in range(at, actives - 1):
-            slots[k].active = slots[k + 1].active
-        return actives - 1
-    return actives
-
-
-@njit(cache=True, nogil=True)
-def _open_row(visits, brushes, slots, columns, visit, row):
-    """Sort a row's visits, from the last on, into columns; returns the number of paths active left of the picture."""
-    touched = 0
-    while visit >= 0:
-        here = visits[visit]
-        brush = brushes[here.path]
-        if brush.seen != row:
-            brush.seen, brush.cover, brush.top = row, 0.0, 0
-            slots[touched].touched = here.path
-            touched += 1
-        if here.column < 0:
-            brush.cover += here.cover
-            brush.top += here.top
+@inner
+def _pull_strips(pieces, entries, visits, parts, keys, at, strips, first, last, y, evenodd, opacity, changes, moments):
+    """Hand the derivatives by alpha of one path's pixels in a row to its edges."""
+    start = strips[first].start
+    for k in range(first, last):
+        strip = strips[k]
+        if strip.slope == 0.0:
+            continue
+        pull = opacity * changes[strip.start - start]
+        if strip.slope == EXACT:
+            edges = gather_edges(pieces, entries, visits, parts, keys, at, strip, y)
+            _pull_exact(edges, strip.corner, evenodd, pull, moments)
+        elif strip.number == 1:
+            _pull_parts(parts, strip.part, strip.part + strip.count, pull * strip.slope, moments)
         else:
-            here.link = columns[here.column]
-            columns[here.column] = visit
-        visit = here.next
-    actives = 0
-    for k in range(touched - 1, -1, -1):
-        path = slots[k].touched
-        if filled(int(np.rint(brushes[path].cover)), brushes[path].evenodd):
-            slots[actives].active = path
-            actives += 1
-    return actives
+            _pull_visits(visits, parts, keys, at, strip, pull * strip.slope, moments)
 
 
-@njit(cache=True, nogil=True)
-def _take_events(visits, brushes, slots, visit):
-    """Coverage of each path with an edge in the pixel; moves its winding numbers on. Returns the number of events."""
-    events = 0
-    while visit >= 0:
-        path, mask, count, number, wraps, cover, area, top = visits[visit].path, 0, 0, 0, 0, 0.0, 0.0, 0
-        slot, brush = slots[events], brushes[path]
-        slot.path, slot.visit = path, visit
-        while visit >= 0 and visits[visit].path == path:
-            here = visits[visit]
-            mask |= here.mask
-            wraps += 1 if here.mask & WRAPS else 0
-            count, number, visit = count + here.count, number + 1, here.link
-            cover, area, top = cover + here.cover, area + here.area, top + here.top
-        slot.count, slot.corner = count, brush.top
-        if (number == 1 or (number == 2 and wraps == 2)) and _is_simple(mask, count):
-            slot.value, slot.slope = _simple_coverage(brush.cover + area, mask, brush.evenodd)
-        else:
-            slot.value, slot.slope = 0.0, _MANY
-        events += 1
-        brush.cover += cover
-        brush.top += top
-    return events
-
-
-@njit(cache=True, nogil=True)
-def _stack_layers(slots, actives, events):
-    """Merge active paths and the pixel's events in drawing order; returns the number of layers."""
-    a, e, layers = 0, 0, 0
-    while a < actives or e < events:
-        layer = slots[layers]
-        if e == events or (a < actives and slots[a].active < slots[e].path):
-            layer.layer, layer.event, layer.share = slots[a].active, -1, 1.0
-            a += 1
-        else:
-            layer.layer, layer.event, layer.share = slots[e].path, e, slots[e].value
-            if a < actives and slots[a].active == slots[e].path:
-                a += 1
-            e += 1
-        layers += 1
-    return layers
-
-
-@njit(cache=True, nogil=True)
-def _composite(slots, brushes, layers, red, green, blue):
-    """RGB of the layers over a background; keeps what lies below each layer."""
-    for k in range(layers):
-        layer = slots[k]
-        brush = brushes[layer.layer]
-        alpha = layer.share * brush.alpha
-        layer.alpha, layer.red, layer.green, layer.blue = alpha, red, green, blue
-        red += alpha * (brush.red - red)
-        green += alpha * (brush.green - green)
-        blue += alpha * (brush.blue - blue)
-    return red, green, blue
-
-
-@njit(cache=True, nogil=True)
-def _pull_layers(slots, brushes, layers, red, green, blue):
-    """Take an upstream gradient down through the layers, whose alpha becomes the pull on their coverage.
-
-    Returns the background's gradient.
-    """
-    for k in range(layers - 1, -1, -1):
-        layer = slots[k]
-        brush, alpha = brushes[layer.layer], layer.alpha
-        brush.pull_red += alpha * red
-        brush.pull_green += alpha * green
-        brush.pull_blue += alpha * blue
-        change = red * (brush.red - layer.red) + green * (brush.green - layer.green) + blue * (brush.blue - layer.blue)
-        brush.pull_alpha += change * layer.share
-        layer.alpha = change * brush.alpha
-        red, green, blue = red * (1.0 - alpha), green * (1.0 - alpha), blue * (1.0 - alpha)
-    return red, green, blue
-
-
-@njit(cache=True, nogil=True, fastmath={"reassoc"})
-def _sum(values, first, last):
-    """Sum in an order fixed when compiled, which leaves room for vector instructions."""
-    total = 0.0
-    for i in range(np.uint64(first), np.uint64(last)):
-        total += values[i]
-    return total
-
-
-@njit(cache=True, nogil=True)
-def _fill(values, first, last, value):
-    for i in range(np.uint64(first), np.uint64(last)):
-        values[i] = value
-
-
-@njit(cache=True, nogil=True)
-def _paint_row(pieces, entries, visits, parts, brushes, slots, columns, actives, row, image, at, plane, width, ground):
-    """Composite one row, whose pixels in `image` begin at `at`, planes apart."""
-    column = 0
-    while column < width:
-        start = column
-        while column < width and columns[column] < 0:
-            column += 1
-        if column > start:
-            layers = _stack_layers(slots, actives, 0)
-            red, green, blue = _composite(slots, brushes, layers, ground[0], ground[1], ground[2])
-            _fill(image, at + start, at + column, red)
-            _fill(image, at + plane + start, at + plane + column, green)
-            _fill(image, at + 2 * plane + start, at + 2 * plane + column, blue)
-        if column == width:
-            break
-        events = _take_events(visits, brushes, slots, columns[column])
-        columns[column] = -1
-        for k in range(events):
-            slot = slots[k]
-            if slot.slope == _MANY:
-                edges = _gather_edges(pieces, entries, visits, parts, slot.visit, slot.count, column, row)
-                slot.value = pixel_area(edges, slot.corner, brushes[slot.path].evenodd)
-                # The signed area has no further use in such a pixel; the backward pass finds the coverage there.
-                visits[slot.visit].area = slot.value
-        layers = _stack_layers(slots, actives, events)
-        red, green, blue = _composite(slots, brushes, layers, ground[0], ground[1], ground[2])
-        image[at + column], image[at + plane + column], image[at + 2 * plane + column] = red, green, blue
-        for k in range(events):
-            brush = brushes[slots[k].path]
-            inside = filled(int(np.rint(brush.cover)), brush.evenodd) > 0.0
-            actives = _set_active(slots, actives, slots[k].path, inside)
-        column += 1
-
-
-@njit(cache=True, nogil=True)
-def _pull_row(
-    pieces, entries, visits, parts, brushes, slots, columns, actives, row, image, at, plane, width, ground, moments
-):
-    """Take one row's upstream gradient back to brushes and moments; returns the background's gradient."""
-    column, ground_red, ground_green, ground_blue = 0, 0.0, 0.0, 0.0
-    while column < width:
-        start = column
-        while column < width and columns[column] < 0:
-            column += 1
-        if column > start:
-            layers = _stack_layers(slots, actives, 0)
-            _composite(slots, brushes, layers, ground[0], ground[1], ground[2])
-            red, green = _sum(image, at + start, at + column), _sum(image, at + plane + start, at + plane + column)
-            blue = _sum(image, at + 2 * plane + start, at + 2 * plane + column)
-            red, green, blue = _pull_layers(slots, brushes, layers, red, green, blue)
-            ground_red, ground_green, ground_blue = ground_red + red, ground_green + green, ground_blue + blue
-        if column == width:
-            break
-        events = _take_events(visits, brushes, slots, columns[column])
-        columns[column] = -1
-        for k in range(events):
-            if slots[k].slope == _MANY:
-                slots[k].value = visits[slots[k].visit].area
-        layers = _stack_layers(slots, actives, events)
-        _composite(slots, brushes, layers, ground[0], ground[1], ground[2])
-        red, green, blue = image[at + column], image[at + plane + column], image[at + 2 * plane + column]
-        red, green, blue = _pull_layers(slots, brushes, layers, float(red), float(green), float(blue))
-        ground_red, ground_green, ground_blue = ground_red + red, ground_green + green, ground_blue + blue
-        for k in range(layers if len(moments) else 0):
-            if slots[k].event < 0 or slots[k].alpha == 0.0:
-                continue
-            slot, pull = slots[slots[k].event], slots[k].alpha
-            if slot.slope == _MANY:
-                edges = _gather_edges(pieces, entries, visits, parts, slot.visit, slot.count, column, row)
-                find_moments(edges, slot.corner, brushes[slot.path].evenodd)
-                _pull_edges(edges, pull, moments)
-            elif slot.slope != 0.0:
-                _pull_simple(visits, parts, slot.visit, pull * slot.slope, moments)
-        for k in range(events):
-            brush = brushes[slots[k].path]
-            inside = filled(int(np.rint(brush.cover)), brush.evenodd) > 0.0
-            actives = _set_active(slots, actives, slots[k].path, inside)
-        column += 1
-    return ground_red, ground_green, ground_blue
-
-
-@njit(cache=True, nogil=True)
-def _load_brushes(brushes, colours, evenodd):
-    for path in range(len(brushes)):
-        brush = brushes[path]
-        brush.red, brush.green = colours[path, 0], colours[path, 1]
-        brush.blue, brush.alpha = colours[path, 2], colours[path, 3]
-        brush.pull_red, brush.pull_green, brush.pull_blue, brush.pull_alpha = 0.0, 0.0, 0.0, 0.0
-        brush.seen, brush.evenodd = -1, evenodd[path]
-
-
-@njit(cache=True, nogil=True)
-def paint(outline, cells, colours, background, evenodd, image, size, first, step):
+@entry
+def paint(pieces, cells, kept, colours, background, evenodd, image, size, first, step):
     """The forward pass: do every step-th job from the first on, tracing edges and compositing.
 
     Args:
-        outline: all edges.
+        pieces: all edges.
         cells: filled in.
+        kept: filled in.
         colours: (B, P, 4) straight RGBA, float64.
         background: (B, 3) RGB, float64.
         evenodd: (P,) which paths' rule is even-odd.
@@ -352,52 +202,83 @@ def paint(outline, cells, colours, background, evenodd, image, size, first, step
         step: number of threads that share the jobs.
     """
     height, width = size
-    bands = (height + BAND - 1) // BAND
-    brushes, slots = np.empty(len(evenodd), BRUSH), np.empty(2 * len(evenodd) + 1, SLOT)
-    columns = np.full(width, -1, np.int64)
-    entries, visits, parts = cells.entries, cells.visits, cells.parts
+    bands, plane, stride = (height + BAND - 1) // BAND, height * width, width + 2 * BLOCK
+    entries, visits, parts, paths = cells.entries, cells.visits, cells.parts, len(evenodd)
+    keys, strips = cells.keys, kept.strips
+    row, covers = np.empty(3 * stride, image.dtype), np.empty(stride, image.dtype)
     for job in range(first, len(cells.firsts) - 1, step):
         scene, top = job // bands, job % bands * BAND
-        bottom = min(top + BAND, height)
-        span = cells.entry_firsts[job], cells.entry_firsts[job + 1]
-        base, at = scene * height, cells.firsts[job]
-        trace_job(
-            outline.pieces, entries, span[0], span[1], visits, parts, at, cells.rows, base, top, bottom, width
-        )
-        _load_brushes(brushes, colours[scene], evenodd)
-        ground = background[scene, 0], background[scene, 1], background[scene, 2]
-        for row in range(top, bottom):
-            actives = _open_row(visits, brushes, slots, columns, cells.rows[base + row], row)
-            pixel, plane = 3 * base * width + row * width, height * width
-            _paint_row(
-                outline.pieces, entries, visits, parts, brushes, slots, columns, actives, row, image, pixel, plane,
-                width, ground,
-            )  # fmt: skip
+        bottom, base, at = min(top + BAND, height), scene * height, cells.firsts[job]
+        span, rows = (cells.entry_firsts[job], cells.entry_firsts[job + 1]), cells.rows[base + top : base + bottom]
+        stop = trace_job(pieces, entries, span, scene * paths, visits, parts, at, rows, top, bottom, width)
+        sort_job(visits, at, stop, keys, rows, top)
+        key, end = at, 2 * at
+        for y in range(top, bottom):
+            begin, last = end, rows[y - top]
+            end, lacking = find_strips(visits, at, keys, key, last, evenodd, width, strips, begin)
+            if lacking:
+                fill_lacking(pieces, entries, visits, parts, keys, at, evenodd, y, strips, begin, end)
+            key = last
+            kept.rows[base + y, 0], kept.rows[base + y, 1] = begin, end
+            for k in range(3):
+                _fill(row, k * stride, (width + BLOCK - 1) // BLOCK, background[scene, k])
+            _paint_strips(strips, begin, end, colours[scene], row, stride, covers, row[:0])
+            for k in range(3):
+                _move(row, k * stride, image, (3 * scene + k) * plane + y * width, width)
 
 
-@njit(cache=True, nogil=True)
-def pull(outline, cells, colours, background, evenodd, image, size, first, step, pulls):
-    """The backward pass over every step-th job from the first on; `image` is the upstream gradient, `pulls` is added to."""
+@entry
+def pull(pieces, cells, kept, colours, background, evenodd, image, size, first, step, pulls):
+    """The backward pass over every step-th job from the first on: `image` is the upstream gradient, `pulls` grows."""
     height, width = size
-    bands = (height + BAND - 1) // BAND
-    brushes, slots = np.empty(len(evenodd), BRUSH), np.empty(2 * len(evenodd) + 1, SLOT)
-    columns = np.full(width, -1, np.int64)
-    entries, visits, parts, moments = cells.entries, cells.visits, cells.parts, pulls.moments
+    bands, plane, stride = (height + BAND - 1) // BAND, height * width, width + 2 * BLOCK
+    kind, strips, moments, visits = image.dtype.type, kept.strips, pulls.moments, cells.visits
+    row, grad = np.zeros(3 * stride, image.dtype), np.zeros(3 * stride, image.dtype)
+    covers, changes, tape = np.empty(stride, image.dtype), np.empty(stride, image.dtype), np.empty(0, image.dtype)
     for job in range(first, len(cells.firsts) - 1, step):
         scene, top = job // bands, job % bands * BAND
-        bottom, base = min(top + BAND, height), scene * height
-        _load_brushes(brushes, colours[scene], evenodd)
-        ground = background[scene, 0], background[scene, 1], background[scene, 2]
-        for row in range(top, bottom):
-            actives = _open_row(visits, brushes, slots, columns, cells.rows[base + row], row)
-            pixel, plane = 3 * base * width + row * width, height * width
-            red, green, blue = _pull_row(
-                outline.pieces, entries, visits, parts, brushes, slots, columns, actives, row, image, pixel, plane,
-                width, ground, moments,
-            )  # fmt: skip
-            pulls.background[job, 0] += red
-            pulls.background[job, 1] += green
-            pulls.background[job, 2] += blue
-        for path in range(len(brushes)):
-            brush, out = brushes[path], pulls.colours[job, path]
-            out[0], out[1], out[2], out[3] = brush.pull_red, brush.pull_green, brush.pull_blue, brush.pull_alpha
+        base, out, paints = scene * height, pulls.colours[job], colours[scene]
+        for y in range(top, min(top + BAND, height)):
+            begin, end = kept.rows[base + y]
+            room = _count_blocks(strips, begin, end) * 3 * BLOCK
+            if room > len(tape):
+                tape = np.empty(2 * room, image.dtype)
+            for k in range(3):
+                _move(image, (3 * scene + k) * plane + y * width, grad, k * stride, width)
+                _fill(row, k * stride, (width + BLOCK - 1) // BLOCK, background[scene, k])
+            at = _paint_strips(strips, begin, end, paints, row, stride, covers, tape)
+            while end > begin:
+                path, last = strips[end - 1].path, end
+                while end > begin and strips[end - 1].path == path:
+                    end -= 1
+                start, (_, blocks) = strips[end].start, _cover(strips, end, last, covers)
+                at -= 3 * BLOCK * blocks
+                red, green, blue, opacity = paints[path]
+                x, z, u, w = _pull_blend(
+                    grad, start, stride, blocks, covers, tape, at, kind(opacity), kind(red), kind(green), kind(blue),
+                    changes,
+                )  # fmt: skip
+                out[path, 0] += opacity * x
+                out[path, 1] += opacity * z
+                out[path, 2] += opacity * u
+                out[path, 3] += w
+                if len(moments):
+                    _pull_strips(
+                        pieces, cells.entries, visits, cells.parts, cells.keys, cells.firsts[job], strips,
+                        end, last, y, evenodd[path], opacity, changes, moments,
+                    )  # fmt: skip
+            for k in range(3):
+                pulls.background[job, k] += _sum(grad, k * stride, width)
+
+
+@inner
+def _count_blocks(strips, first, last):
+    """Blocks of all paths of a row together."""
+    blocks = 0
+    while first < last:
+        start, path, stop = strips[first].start, strips[first].path, 0
+        while first < last and strips[first].path == path:
+            stop = strips[first].stop
+            first += 1
+        blocks += (stop - start + BLOCK - 1) // BLOCK
+    return blocks

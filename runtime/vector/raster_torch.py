@@ -13,7 +13,9 @@ A stroke is the union of its pieces, each widened by a regular polygon (`stroke_
 """
 
 import math
+from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,8 +27,6 @@ STROKE_TOLERANCE = 0.01
 """Largest distance between a stroke's round pen and its polygon, in output pixels."""
 MAX_PIECES = 1024
 """Most pieces of one cubic segment: reached only by segments of a million pixels."""
-MAX_CORNERS = 512
-"""Most corners of a pen."""
 
 
 def count_pieces(corners: Tensor, tolerance: float) -> int:
@@ -62,17 +62,21 @@ def flatten(points: Tensor, segments: int, tolerance: float, *, closed: bool) ->
     return torch.cat(vertices if closed else [*vertices, points[-1:]])
 
 
-def pen(radius: float, tolerance: float) -> Tensor:
-    """(K, 2) corners of the regular polygon, K a multiple of 4, whose perimeter is that of the unit circle."""
-    corners = 4 * math.ceil(math.pi / 4 / math.sqrt(max(2 * tolerance / max(radius, 1e-9), 1e-4)))
-    corners = min(max(corners, 8), MAX_CORNERS)
-    angles = torch.arange(corners, dtype=torch.float64) * (2 * math.pi / corners)
+def count_corners(radius: float, tolerance: float) -> int:
+    """Number of corners of a round pen's polygon, a multiple of 4: it stays within the tolerance of its circle."""
+    return max(4 * math.ceil(math.pi / 4 / math.sqrt(max(2 * tolerance / max(radius, 1e-9), 1e-4))), 8)
+
+
+@lru_cache(maxsize=64)
+def unit_pen(corners: int) -> np.ndarray:
+    """(K, 2) corners of the regular polygon whose perimeter is the unit circle's, so that strokes keep their width."""
+    angles = np.arange(corners) * (2 * math.pi / corners)
     scale = (math.pi / corners) / math.sin(math.pi / corners)
-    return scale * torch.stack((angles.cos(), angles.sin()), -1)
+    return scale * np.stack((np.cos(angles), np.sin(angles)), -1)
 
 
 def stroke_outline(vertices: Tensor, radius: Tensor, corners: Tensor) -> Tensor:
-    """(E, 2) closed outline whose non-zero fill is the union of the polyline's pieces, each widened by radius * corners.
+    """(E, 2) closed outline whose non-zero fill is the union of the polyline's pieces, widened by radius * corners.
 
     Along a piece the outline keeps to the pen's corner farthest in the normal's direction; at a vertex it walks round
     the pen by the turn. The winding number is the number of the polyline's parts under the pen: never negative.
@@ -92,7 +96,7 @@ def stroke_outline(vertices: Tensor, radius: Tensor, corners: Tensor) -> Tensor:
     back = [(stop, k + count // 2) for stop, k in reversed(forth)]
     outline, at = [], forth[0][1]
     for stop, k in [*forth, *back, (forth[0][0], forth[0][1] + count)]:
-        outline += [(stop, j) for j in range(at, k, 1 if k > at else -1)][1:] + [(stop, k)]
+        outline += [*((stop, j) for j in range(at + 1 if k > at else at - 1, k, 1 if k > at else -1)), (stop, k)]
         at = k
     return torch.stack([stop + radius * corners[j % count] for stop, j in outline[:-1]])
 
@@ -168,7 +172,7 @@ def path_coverage(drawing: Drawing, scene: int, path: int, size: tuple[int, int]
     tolerance = TOLERANCE / scale.max().item()
     if kind is Kind.STROKE:
         radius = drawing.widths[scene, path].double() / 2
-        corners = pen(radius.item(), STROKE_TOLERANCE / scale.max().item())
+        corners = torch.from_numpy(unit_pen(count_corners(radius.item(), STROKE_TOLERANCE / scale.max().item())))
         loops = [stroke_outline(flatten(points, contours[0], tolerance, closed=False), radius, corners)]
     else:
         pieces = points.split([3 * segments for segments in contours])

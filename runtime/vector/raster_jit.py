@@ -1,0 +1,33 @@
+"""How the rasterizer's kernels are compiled.
+
+`entry` kernels are called from Python and cached on disk; `inner` ones only from other kernels. Both leave arithmetic
+as written (no fast-math), so that a result has the same bits on every run.
+"""
+
+import hashlib
+from pathlib import Path
+
+from numba import njit
+
+entry = njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
+"""Decorator of a kernel that Python calls. Numba looks for changes in the kernel's own file alone: see `STAMP`."""
+
+_INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+inner = njit(**_INNER)
+"""Decorator of a kernel that only kernels call."""
+
+summing = njit(**_INNER, fastmath={"reassoc"})
+"""Like `inner`, but sums may be split among the lanes of a vector, in an order fixed when compiled."""
+
+
+def _hash_sources() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("raster_*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+STAMP = f"stamp_{_hash_sources()}"
+"""Changes with any kernel's source. It names a field of `raster_outline.PIECE`, and so takes part in the signature
+under which an entry kernel is cached: a changed helper in another file is never served from an old cache."""
