@@ -192,8 +192,9 @@ class _Rasterize(torch.autograd.Function):
         if geometry:
             pull_vertices(outline.pieces, outline.pens, cells.entries, moments, vertices, radii)
             pull_corners(outline.structure.corners, outline.firsts, vertices, outline.scale, points)
-        colours = pulls.colours.reshape(batch, -1, paths, 4).sum(1)
-        background = pulls.background.reshape(batch, -1, 3).sum(1)
+        bands = math.ceil(ctx.size[0] / BAND)
+        colours = pulls.colours.reshape(batch, bands, paths, 4).sum(1)
+        background = pulls.background.reshape(batch, bands, 3).sum(1)
         grads = points, colours, radii.reshape(widths_shape) / 2, background
         return *(torch.from_numpy(grad).to(dtype) for grad in grads), None, None, None
 
