@@ -23,3 +23,26 @@ BOUNDARY_CELLS = 0.5
 
 BOUNDARY_CELLS_BETWEEN = 2**0.5
 """Cells: between two curves, the cell that is nearest by its middle may hold the farther one: half a diagonal each."""
+
+RASTER_PIXEL = 8e-3
+"""Coverage of one pixel: flattened curves stray up to 0.014 pixels to one side and 0.007 to the other within a few
+pixels; the brute force has 128 scan lines a pixel, so that a nearly level edge is off by up to 1/256."""
+
+RASTER_AREA = 2e-4
+"""Area of a flattened circle, per pixel of its circumference: pieces enclose the curve's own area but for terms of
+fourth order, a hundredth of the 0.02 pixels that chords may stray."""
+
+RASTER_STROKE_PIXEL = 2.5e-2
+"""Coverage of one pixel by a stroke: the pen's polygon strays up to 0.01 pixels, the flattened curve up to 0.014, and
+the brute force has 24 x 24 places a pixel, of which an edge that is nearly level or upright decides a whole row at
+once."""
+
+RASTER_DIFFERENCE = 1e-4
+"""Central differences of the rasterizer, relative to the sum of absolute terms: its second derivative jumps where an
+edge crosses a pixel's corner, so they are right to a few steps, of 1e-5 each."""
+
+RASTER_TWIN = 1e-6
+"""Two float64 implementations of one formula: the twin replaces short quotients by midpoints below 1e-6 pixels."""
+
+RASTER_TWIN_VJP = 1e-5
+"""Gradients of the same two, relative to the largest: the twin's quotients lose about six digits."""

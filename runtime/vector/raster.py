@@ -59,4 +59,20 @@ def _numba(drawing: Drawing, size: tuple[int, int]) -> Tensor:
     return rasterize_numba(drawing, size)
 
 
-_BACKENDS: dict[str, Callable[[Drawing, tuple[int, int]], Tensor]] = {"numba": _numba, "torch": _torch}
+def _diffvg(drawing: Drawing, size: tuple[int, int]) -> Tensor:
+    from runtime.vector.raster_diffvg import rasterize_diffvg
+
+    return rasterize_diffvg(drawing, size)
+
+
+def _cuda(drawing: Drawing, size: tuple[int, int]) -> Tensor:
+    """Where a CUDA kernel will sit: bands of rows are independent jobs there too, see `raster_sweep`."""
+    raise UserError("rasterizer: cuda is not built yet; use numba, which runs on the CPU")
+
+
+_BACKENDS: dict[str, Callable[[Drawing, tuple[int, int]], Tensor]] = {
+    "numba": _numba,
+    "torch": _torch,
+    "diffvg": _diffvg,
+    "cuda": _cuda,
+}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from runtime.vector.raster_jit import STAMP, entry, inner
-from runtime.vector.raster_torch import MAX_PIECES
+from runtime.vector.raster_torch import MAX_PIECES, STRAIGHT
 
 STROKE = 2
 FIRST, LAST = 1, 2
@@ -64,9 +64,10 @@ def count_pieces(corners, points, tolerance, firsts):
                     z = points[b, corners[segment, k + 2, axis], axis]
                     square += (x - 2.0 * y + z) ** 2
                 bend = max(bend, square)
-            count = math.ceil(min(math.sqrt(0.75 * math.sqrt(bend) / tolerance), float(MAX_PIECES)))
+            off = 0.75 * math.sqrt(bend) / tolerance
+            count = max(int(np.ceil(math.sqrt(min(off, float(MAX_PIECES) ** 2)))), 2) if off >= STRAIGHT else 1
             firsts[at] = total
-            total += max(int(count), 1)
+            total += count
             at += 1
     firsts[at] = total
 

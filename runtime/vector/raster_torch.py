@@ -21,8 +21,11 @@ from torch import Tensor
 
 from runtime.vector.paths import Drawing, Kind
 
-TOLERANCE = 0.06
-"""Largest distance between a curve and the chord of one of its pieces, in output pixels, before the area correction."""
+TOLERANCE = 0.02
+"""Largest distance between a curve and the chord of one of its pieces, in output pixels, before the area correction,
+which leaves two thirds of it at the vertices and a third, on the other side, between."""
+STRAIGHT = 0.1
+"""A segment whose chord is this much of the tolerance off, or less, is one piece; others are two or more."""
 STROKE_TOLERANCE = 0.01
 """Largest distance between a stroke's round pen and its polygon, in output pixels."""
 MAX_PIECES = 1024
@@ -32,7 +35,8 @@ MAX_PIECES = 1024
 def count_pieces(corners: Tensor, tolerance: float) -> int:
     """Number of pieces of a cubic segment (4, 2) whose chords stay within the tolerance, by its second differences."""
     bend = (corners[:-2] - 2 * corners[1:-1] + corners[2:]).norm(dim=-1).max().item()
-    return min(max(math.ceil(math.sqrt(0.75 * bend / tolerance)), 1), MAX_PIECES)
+    off = 0.75 * bend / tolerance
+    return 1 if off < STRAIGHT else min(max(math.ceil(math.sqrt(off)), 2), MAX_PIECES)
 
 
 def piece_weights(count: int) -> Tensor:
