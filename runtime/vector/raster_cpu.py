@@ -169,10 +169,12 @@ class _Rasterize(torch.autograd.Function):
             raise UserError("drawing: points or widths are not finite numbers; check the loss and the learning rates")
         outline = build_outline(plan, places, sizes, (size[1] / canvas[1], size[0] / canvas[0]))
         cells = _make_cells(outline, batch, paths, size)
-        strips = Strips(np.empty(2 * len(cells.visits), STRIP), np.empty((batch * size[0], 2), np.int64))
+        jobs = len(cells.firsts) - 1
+        rows, visits = np.empty((batch * size[0], 2), np.int64), np.empty(jobs, np.int64)
+        strips = Strips(np.empty(2 * len(cells.visits), STRIP), rows, visits)
         image = torch.empty(batch, 3, *size, dtype=points.dtype)
         kept = outline.pieces, cells, strips, _double(colours), _double(background), plan.evenodd
-        _share(paint, len(cells.firsts) - 1, *kept, image.view(-1).numpy(), size)
+        _share(paint, jobs, *kept, image.view(-1).numpy(), size)
         ctx.kept, ctx.outline, ctx.size = kept, outline, size
         ctx.shapes = points.shape, widths.shape, points.dtype
         return image

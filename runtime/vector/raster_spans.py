@@ -16,15 +16,15 @@ EXACT = 2.0
 
 STRIP = np.dtype(
     [
-        *((name, np.int32) for name in ("start", "stop", "path", "first", "number", "count", "corner", "part")),
+        *((name, np.int32) for name in ("start", "stop", "path", "first", "number", "count", "corner", "visit")),
         ("cover", np.float64),
         ("slope", np.float64),
     ],
     align=True,
 )
 """Columns start to stop of one path; for an edge pixel the first of its visits among the keys, their number, their
-parts, the winding number at the pixel's upper left corner, and the first visit's first part; coverage, and its slope in
-the signed area (0 for full pixels)."""
+parts, the winding number at the pixel's upper left corner, and the first visit; coverage, and its slope in the signed
+area (0 for full pixels)."""
 
 
 @inner
@@ -97,7 +97,6 @@ def find_strips(visits, at, keys, first, last, evenodd, width, strips, n):
             column, cover, corner, rule = np.int64(0), 0.0, 0, evenodd[path]
         here = (place & _COLUMN) - 1
         begin, mask, count, wraps, area, height, top = first, 0, 0, 0, 0.0, 0.0, 0
-        part = visits[at + (keys[first] & _VISIT)].part
         while first < last and keys[first] >> VISIT_BITS == place:
             visit = visits[at + (keys[first] & _VISIT)]
             mask |= visit.mask
@@ -110,7 +109,7 @@ def find_strips(visits, at, keys, first, last, evenodd, width, strips, n):
                 n += 1
             strip, number = strips[n], first - begin
             strip.start, strip.stop, strip.path, strip.first, strip.number = here, here + 1, path, begin, number
-            strip.count, strip.corner, strip.part = count, corner, part
+            strip.count, strip.corner, strip.visit = count, corner, at + (keys[begin] & _VISIT)
             if (number == 1 or (number == 2 and wraps == 2)) and _is_simple(mask, count):
                 strip.cover, strip.slope = _simple_cover(cover + area, mask, rule)
             else:

@@ -24,6 +24,8 @@ class Strips(NamedTuple):
     """(2 M,) STRIP, from twice each job's first on."""
     rows: np.ndarray
     """(B * H, 2) int64: first strip of each row, and the one after its last."""
+    visits: np.ndarray
+    """(J,) int64: the visit after each job's last."""
 
 
 class Pulls(NamedTuple):
@@ -141,48 +143,50 @@ def _sum(values, first, length):
 
 
 @inner
-def _pull_parts(parts, first, last, pull, moments):
-    """Add an edge pixel's pull on the signed area to the moments of its entries."""
+def _pull_strips(visits, strips, first, last, opacity, changes):
+    """Leave the pull on each visit's signed area in `area`, for one path's strips in a row.
+
+    Returns whether pixels with several visits are left to `_pull_several`.
+    """
+    start, several = strips[first].start, False
     for k in range(first, last):
-        part = parts[k]
-        share = pull * (part.t - part.s)
-        moments[part.entry, 0] += share
-        moments[part.entry, 1] += share * 0.5 * (part.s + part.t)
+        strip = strips[k]
+        if strip.number == 1 and strip.slope != EXACT:
+            visits[strip.visit].area = opacity * strip.slope * changes[strip.start - start]
+        elif strip.number > 0:
+            several = True
+    return several
 
 
 @inner
-def _pull_visits(visits, parts, keys, at, strip, pull, moments):
-    """`_pull_parts` for a pixel of several visits."""
-    for k in range(strip.first, strip.first + strip.number):
-        visit = visits[at + (keys[k] & ((1 << VISIT_BITS) - 1))]
-        _pull_parts(parts, visit.part, visit.part + visit.count, pull, moments)
-
-
-@inner
-def _pull_exact(edges, corner, evenodd, pull, moments):
-    """Add an edge pixel's pull on the coverage to the moments of the edges that bound the filled region."""
-    find_moments(edges, corner, evenodd)
-    for i in range(len(edges)):
-        moments[edges[i].entry, 0] += pull * edges[i].zeroth
-        moments[edges[i].entry, 1] += pull * edges[i].first
-
-
-@inner
-def _pull_strips(pieces, entries, visits, parts, keys, at, strips, first, last, y, evenodd, opacity, changes, moments):
-    """Hand the derivatives by alpha of one path's pixels in a row to its edges."""
+def _pull_several(pieces, entries, visits, parts, keys, at, strips, first, last, y, evenodd, opacity, changes, moments):
+    """`_pull_strips` for pixels with several visits, or one that may cross itself: their edges' moments at once."""
     start = strips[first].start
     for k in range(first, last):
         strip = strips[k]
-        if strip.slope == 0.0:
+        if strip.number == 0 or (strip.number == 1 and strip.slope != EXACT):
             continue
         pull = opacity * changes[strip.start - start]
+        for n in range(strip.first, strip.first + strip.number):
+            visits[at + (keys[n] & ((1 << VISIT_BITS) - 1))].area = 0.0 if strip.slope == EXACT else pull * strip.slope
         if strip.slope == EXACT:
             edges = gather_edges(pieces, entries, visits, parts, keys, at, strip, y)
-            _pull_exact(edges, strip.corner, evenodd, pull, moments)
-        elif strip.number == 1:
-            _pull_parts(parts, strip.part, strip.part + strip.count, pull * strip.slope, moments)
-        else:
-            _pull_visits(visits, parts, keys, at, strip, pull * strip.slope, moments)
+            find_moments(edges, strip.corner, evenodd)
+            for i in range(len(edges)):
+                moments[edges[i].entry, 0] += pull * edges[i].zeroth
+                moments[edges[i].entry, 1] += pull * edges[i].first
+
+
+@inner
+def _add_moments(visits, parts, first, last, moments):
+    """Add the pulls that visits hold to the moments of their parts' entries."""
+    for v in range(first, last):
+        pull = visits[v].area
+        for k in range(visits[v].part, visits[v].part + visits[v].count):
+            part = parts[k]
+            share = pull * (part.t - part.s)
+            moments[part.entry, 0] += share
+            moments[part.entry, 1] += share * 0.5 * (part.s + part.t)
 
 
 @entry
@@ -212,6 +216,7 @@ def paint(pieces, cells, kept, colours, background, evenodd, image, size, first,
         span, rows = (cells.entry_firsts[job], cells.entry_firsts[job + 1]), cells.rows[base + top : base + bottom]
         stop = trace_job(pieces, entries, span, scene * paths, visits, parts, at, rows, top, bottom, width)
         sort_job(visits, at, stop, keys, rows, top)
+        kept.visits[job] = stop
         key, end = at, 2 * at
         for y in range(top, bottom):
             begin, last = end, rows[y - top]
@@ -262,13 +267,15 @@ def pull(pieces, cells, kept, colours, background, evenodd, image, size, first, 
                 out[path, 1] += opacity * z
                 out[path, 2] += opacity * u
                 out[path, 3] += w
-                if len(moments):
-                    _pull_strips(
-                        pieces, cells.entries, visits, cells.parts, cells.keys, cells.firsts[job], strips,
-                        end, last, y, evenodd[path], opacity, changes, moments,
+                if len(moments) and _pull_strips(visits, strips, end, last, opacity, changes):
+                    _pull_several(
+                        pieces, cells.entries, visits, cells.parts, cells.keys, cells.firsts[job], strips, end, last, y,
+                        evenodd[path], opacity, changes, moments,
                     )  # fmt: skip
             for k in range(3):
                 pulls.background[job, k] += _sum(grad, k * stride, width)
+        if len(moments):
+            _add_moments(visits, cells.parts, cells.firsts[job], kept.visits[job], moments)
 
 
 @inner
