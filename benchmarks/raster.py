@@ -115,7 +115,7 @@ def main() -> None:
     if not options.json:
         print(describe_machine())
         print(
-            f"{'case':32} {'rasterizer':10} {'forward ms':>10} {'backward ms':>11} {'both: quartiles':>16} {'rounds':>6}"
+            f"{'case':32} {'rasterizer':10} {'forward ms':>10} {'backward ms':>11} {'both: quartiles':>16} rounds"
         )
     for case in CASES:
         if options.only not in case.name:

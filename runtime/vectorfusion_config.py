@@ -34,11 +34,11 @@ class Config:
     """SVG file to start from in place of sampling, tracing or random paths."""
     seed: int = 0
     """Of every draw, 0 to 2^63 - 1: equal seeds and options give equal files on a machine's CPU."""
-    steps: int = 300
+    steps: int = 150
     """Steps of distillation, 1 to 100000; tracing has its own."""
     paths: int = 64
     """Paths of the drawing, 1 to 4096; for pixel a square number, 1 to 4096."""
-    omega: float = 15.0
+    omega: float = 10.0
     """Weight of guidance in (1 + omega) eps(z; y) - omega eps(z), 0 to 1000; the thesis has 100 for large models."""
     samples: int = 4
     """Raster samples K of which the best is traced, 1 to 64."""
@@ -48,13 +48,13 @@ class Config:
     """What draws: numba (compiled), torch (slow, readable), diffvg (a peer, where it is installed)."""
     gradients: Literal["torch", "engine"] = "torch"
     """What differentiates the latent encoder: PyTorch, or an engine where the bundle has one."""
-    rate: float = 2.0
+    rate: float = 0.4
     """Greatest rate of control points in pixels of a canvas of 600, 0 to 100; warmed up from a tenth, a quarter at the
     end. The thesis has 0.2, for 1000 to 2000 steps."""
-    colour_rate: float = 0.02
+    colour_rate: float = 0.004
     """Greatest rate of colours in [0, 1], 0 to 1, with the same warm-up; a tenth of it for the background. The thesis
     has 0.01 (pixel: 0.0001)."""
-    upper_t: tuple[int, int] = (950, 300)
+    upper_t: tuple[int, int] = (600, 200)
     """Greatest time of 1000 that is drawn, at the first step and at the last, each 50 to 999; the thesis has 950."""
     xing: float = 0.01
     """Weight of the self-intersection term of icons, 0 to 1000."""
@@ -62,17 +62,19 @@ class Config:
     """Weight of the saturation penalty, 0 to 1000."""
 
 
+_FROM_SCRATCH = Config(route="scratch", steps=400, omega=15.0, rate=5.0, colour_rate=0.02, upper_t=(950, 300))
+
 PRESETS: Mapping[str, Mapping[str, Config]] = {
     "icon": {
         "trace": Config(),
-        "scratch": Config(route="scratch", steps=400, rate=5.0),
+        "scratch": _FROM_SCRATCH,
     },
     "sketch": {
-        "scratch": Config(preset="sketch", route="scratch", paths=16, steps=400, rate=4.0, xing=0.0),
+        "scratch": replace(_FROM_SCRATCH, preset="sketch", paths=16, rate=4.0, xing=0.0),
     },
     "pixel": {
         "trace": Config(preset="pixel", paths=1024, xing=0.0, saturation=0.05),
-        "scratch": Config(preset="pixel", route="scratch", paths=1024, steps=400, xing=0.0, saturation=0.05),
+        "scratch": replace(_FROM_SCRATCH, preset="pixel", paths=1024, xing=0.0, saturation=0.05),
     },
 }
 """The named instances of Config: by preset and route; a preset's first route is its default."""

@@ -40,6 +40,9 @@ FAINT = 0.05
 SAMPLER_STEPS = 25
 """Calls of the denoiser for each raster sample."""
 
+LEAST_GAIN = 2e-5
+"""Mean squared error that a traced path must save: samples are soft, and a layer for every shade of an edge frays."""
+
 Report = Callable[[str, int, int], None]
 """Called with what is being done, the steps that are done, and all steps."""
 
@@ -123,7 +126,7 @@ def trace(config: "Config", picture: Tensor) -> list[Stage]:
         scene.backend = config.rasterizer  # as a scene that is restored has it: else a run goes on with other bits
         return scene
 
-    stages = trace_stages(picture, TraceConfig(paths=config.paths))
+    stages = trace_stages(picture, TraceConfig(paths=config.paths, least=LEAST_GAIN))
     return [replace(stage, begin=partial(drawn_by, stage.begin)) for stage in stages]
 
 

@@ -17,9 +17,9 @@ def due(step: int, steps: int, *, every: int = 50, quiet: int = 200) -> bool:
         step: in [0, steps), just done.
         steps: of the stage.
         every: steps between two times.
-        quiet: last steps without, for what is new to settle; at most two fifths of a short stage.
+        quiet: last steps without, for what is new to settle; a stage that is no longer replaces nothing.
     """
-    return (step + 1) % every == 0 and step + 1 <= steps - min(quiet, 2 * steps // 5)
+    return (step + 1) % every == 0 and step + 1 <= steps - quiet
 
 
 def unused_paths(drawing: Drawing, *, opacity: float, area: float) -> Tensor:

@@ -118,8 +118,8 @@ def test_a_batch_is_refused() -> None:
         (2000, list(range(50, 1801, 50))),
         (1000, list(range(50, 801, 50))),
         (500, [50, 100, 150, 200, 250, 300]),
-        (300, [50, 100, 150]),
-        (60, []),
+        (300, [50, 100]),
+        (150, []),
     ],
 )
 def test_times_of_replacement(steps: int, times: list[int]) -> None:

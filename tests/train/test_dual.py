@@ -49,5 +49,5 @@ def test_roughened_pictures_stay_pictures_and_repeat() -> None:
     first = roughen(images, torch.Generator().manual_seed(3))
     assert torch.equal(first, roughen(images, torch.Generator().manual_seed(3)))
     assert first.shape == images.shape
-    assert 0.0 <= float(first.min()) and float(first.max()) <= 1.0
+    assert float(first.min()) >= 0.0 and float(first.max()) <= 1.0
     assert roughen(torch.ones(20, 3, 32, 32), torch.Generator().manual_seed(3)).amin() > 0.5
