@@ -60,7 +60,7 @@ def build(case: Case) -> Drawing:
     return Drawing(layout, points, colours, torch.ones(1, case.paths), torch.ones(1, 3), size)
 
 
-def time_case(render: Callable[[Drawing], Tensor], drawing: Drawing, seconds: float) -> dict[str, float]:
+def time_case(render: Callable[[Drawing], Tensor], drawing: Drawing, seconds: float) -> dict:
     """Median milliseconds of forward and backward, with all gradients, over at least 5 rounds and about `seconds`."""
     upstream = torch.randn(1, 3, *drawing.size, generator=torch.Generator().manual_seed(1))
     forward, backward, started = [], [], time.perf_counter()
@@ -100,7 +100,7 @@ def describe_machine() -> str:
 
 def main() -> None:
     """Time all cases and print them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
     parser.add_argument("--peer", choices=["diffvg"], help="time this rasterizer beside ours; it must be installed")
     parser.add_argument("--threads", type=int, help="threads (default: PyTorch's choice)")
@@ -114,9 +114,7 @@ def main() -> None:
     backends = ["numba", *([options.peer] if options.peer else [])]
     if not options.json:
         print(describe_machine())
-        print(
-            f"{'case':32} {'rasterizer':10} {'forward ms':>10} {'backward ms':>11} {'both: quartiles':>16} rounds"
-        )
+        print(f"{'case':32} {'rasterizer':10} {'forward ms':>10} {'backward ms':>11} {'both, quartiles':>16} rounds")
     for case in CASES:
         if options.only not in case.name:
             continue

@@ -124,6 +124,7 @@ class Drawing:
         self._check("background", (batch, 3))
         if len(self.size) != 2 or min(self.size) < 1:
             raise UserError(f"drawing size: expected a height and a width of at least 1 pixel, got {self.size}")
+        object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
 
     def _check(self, name: str, shape: tuple) -> None:
         tensor = getattr(self, name)
@@ -177,7 +178,7 @@ class Drawing:
         """The drawing scaled to another canvas; widths scale by the square root of the two factors' product."""
         factors = self.points.new_tensor((size[1] / self.size[1], size[0] / self.size[0]))
         scale = math.sqrt(size[0] * size[1] / (self.size[0] * self.size[1]))
-        return dataclasses.replace(self, points=self.points * factors, widths=self.widths * scale, size=tuple(size))
+        return dataclasses.replace(self, points=self.points * factors, widths=self.widths * scale, size=size)
 
     def scene(self, index: int) -> "Drawing":
         """One scene of the batch as a batch of one."""
@@ -230,7 +231,7 @@ def random_circles(
     centres = torch.rand(batch, count, 2, generator=generator) * torch.tensor((float(size[1]), float(size[0])))
     points = circle_points(centres, radius, segments).reshape(batch, -1, 2)
     colours = random_colours(batch, count, generator)
-    return Drawing(layout, points, colours, torch.ones(batch, count), torch.ones(batch, 3), tuple(size))
+    return Drawing(layout, points, colours, torch.ones(batch, count), torch.ones(batch, 3), size)
 
 
 def random_colours(batch: int, count: int, generator: torch.Generator) -> Tensor:
@@ -268,7 +269,7 @@ def random_strokes(
     steps = (2 * torch.rand(batch, count, 3 * segments, 2, generator=generator) - 1) * (reach * min(size))
     points = torch.cat((start, start + steps.cumsum(2)), 2).reshape(batch, -1, 2)
     colours = torch.tensor((0.0, 0.0, 0.0, 1.0)).expand(batch, count, 4).clone()
-    return Drawing(layout, points, colours, torch.full((batch, count), float(width)), torch.ones(batch, 3), tuple(size))
+    return Drawing(layout, points, colours, torch.full((batch, count), float(width)), torch.ones(batch, 3), size)
 
 
 def pixel_grid(cells: int = 32, *, size: tuple[int, int], generator: torch.Generator, batch: int = 1) -> Drawing:
@@ -282,7 +283,7 @@ def pixel_grid(cells: int = 32, *, size: tuple[int, int], generator: torch.Gener
     unit = torch.cat((corner, corner + 1), 1).reshape(1, -1, 2).to(torch.float64) / cells
     points = (unit * torch.tensor((size[1], size[0]))).to(torch.float32).repeat(batch, 1, 1)
     colours = random_colours(batch, cells**2, generator)
-    return Drawing(layout, points, colours, torch.ones(batch, cells**2), torch.ones(batch, 3), tuple(size))
+    return Drawing(layout, points, colours, torch.ones(batch, cells**2), torch.ones(batch, 3), size)
 
 
 def path_areas(drawing: Drawing) -> Tensor:
@@ -300,7 +301,7 @@ def path_areas(drawing: Drawing) -> Tensor:
             areas.append((points[:, 1:] - points[:, :-1]).norm(dim=-1).sum(-1) * drawing.widths[:, path])
         else:
             pieces = points.split([3 * count for count in contours], 1)
-            areas.append(sum(_signed_area(piece) for piece in pieces).abs())
+            areas.append(torch.stack([_signed_area(piece) for piece in pieces]).sum(0).abs())
     return torch.stack(areas, 1) if areas else drawing.points.new_zeros(drawing.points.shape[0], 0)
 
 

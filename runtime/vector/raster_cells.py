@@ -63,19 +63,9 @@ def _clamped(value, low, high):
     return int(np.floor(min(max(value, float(low)), float(high))))
 
 
-@inner
-def _extent(piece, height, width):
-    """First and last pixel row of a piece (none: BAND, 0), and how many columns it crosses."""
-    top, bottom = _clamped(min(piece.y0, piece.y1), -1, height), _clamped(max(piece.y0, piece.y1), -1, height)
-    if bottom < 0 or top >= height or min(piece.x0, piece.x1) >= width:
-        return BAND, 0, 0
-    columns = abs(_clamped(piece.x0, -1, width) - _clamped(piece.x1, -1, width))
-    return max(top, 0), min(bottom, height - 1), columns
-
-
 @entry
 def count_entries(pieces, ranges, paths, height, width, entry_firsts, firsts):
-    """Find how many edges touch each band, and room for their visits.
+    """Find which bands each edge touches, how many edges each band has, and room for their visits.
 
     Args:
         pieces: all pieces.
@@ -88,28 +78,33 @@ def count_entries(pieces, ranges, paths, height, width, entry_firsts, firsts):
     """
     bands = (height + BAND - 1) // BAND
     for path in range(len(ranges)):
+        job = path // paths * bands + 1
         for e in range(ranges[path, 0], ranges[path, 1]):
-            top, bottom, columns = _extent(pieces[e], height, width)
-            for band in range(top // BAND, bottom // BAND + 1):
-                job = path // paths * bands + band
-                entry_firsts[job + 1] += 1
-                firsts[job + 1] += min(bottom, band * BAND + BAND - 1) - max(top, band * BAND) + columns + 3
+            piece = pieces[e]
+            top, bottom = _clamped(min(piece.y0, piece.y1), -1, height), _clamped(max(piece.y0, piece.y1), -1, height)
+            if bottom < 0 or top >= height or min(piece.x0, piece.x1) >= width:
+                piece.low, piece.high = 0, -1
+                continue
+            top, bottom = max(top, 0), min(bottom, height - 1)
+            columns = int(min(abs(piece.x1 - piece.x0), width + 1.0)) + 4
+            piece.low, piece.high = top // BAND, bottom // BAND
+            for band in range(piece.low, piece.high + 1):
+                entry_firsts[job + band] += 1
+                firsts[job + band] += min(bottom, band * BAND + BAND - 1) - max(top, band * BAND) + columns
     for job in range(len(firsts) - 1):
         entry_firsts[job + 1] += entry_firsts[job]
         firsts[job + 1] += firsts[job]
 
 
 @entry
-def fill_entries(pieces, ranges, paths, height, width, fill, entries):
+def fill_entries(pieces, ranges, paths, bands, fill, entries):
     """Write each band's edges into `entries`; `fill` is a copy of `Cells.entry_firsts`, used up."""
-    bands = (height + BAND - 1) // BAND
     for path in range(len(ranges)):
+        job = path // paths * bands
         for e in range(ranges[path, 0], ranges[path, 1]):
-            top, bottom, _ = _extent(pieces[e], height, width)
-            for band in range(top // BAND, bottom // BAND + 1):
-                job = path // paths * bands + band
-                entries[fill[job]] = e
-                fill[job] += 1
+            for band in range(pieces[e].low, pieces[e].high + 1):
+                entries[fill[job + band]] = e
+                fill[job + band] += 1
 
 
 @inner

@@ -1,9 +1,11 @@
 """The compiled rasterizer as a PyTorch function: arrays, threads, gradients. The kernels are in modules beside it."""
 
 import math
+import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from queue import SimpleQueue
+from threading import Thread
 from typing import NamedTuple
 
 import numpy as np
@@ -92,19 +94,21 @@ def build_outline(plan: Plan, points: np.ndarray, widths: np.ndarray, scale: tup
     count_pieces(structure.corners, points, TOLERANCE / max(scale), firsts)
     vertices = np.empty((firsts[-1], 2))
     flatten(structure.corners, points, firsts, scale, vertices)
-    rooms = np.diff(firsts[segments * np.arange(batch)[:, None] + ends]).reshape(-1)
-    pens, stroked = np.empty((0, 2)), strokes.any()
-    if stroked:
-        pens, starts = _make_pens(np.where(strokes, widths / 2, -1.0).reshape(-1), scale)
-        working = np.empty(len(vertices) + 1, np.int64), np.empty(len(vertices) + 1, np.int64)
-        _measure(structure, firsts, vertices, starts, scale, *working, rooms)
-    ranges = np.repeat(np.cumsum(rooms)[:, None], 2, 1)
-    ranges[:, 0] -= rooms
-    pieces = np.empty(ranges[-1, 1] if len(ranges) else 0, PIECE)
+    bounds = firsts[segments * np.arange(batch)[:, None] + ends]
+    ranges = np.stack((bounds[:, :-1], bounds[:, 1:]), -1).reshape(-1, 2)
+    if not plan.strokes.any():
+        pieces = np.empty(len(vertices), PIECE)
+        add_loops(structure, firsts, vertices, ranges, pieces)
+        return Outline(structure, scale, firsts, vertices, np.empty((0, 2)), ranges, pieces)
+    pens, starts = _make_pens(np.where(strokes, widths / 2, -1.0).reshape(-1), scale)
+    rooms, working = ranges[:, 1] - ranges[:, 0], np.empty((2, len(vertices) + 1), np.int64)
+    _measure(structure, firsts, vertices, starts, scale, *working, rooms)
+    ranges[:, 1] = np.cumsum(rooms)
+    ranges[:, 0] = ranges[:, 1] - rooms
+    pieces = np.empty(ranges[-1, 1], PIECE)
     add_loops(structure, firsts, vertices, ranges, pieces)
-    if stroked:
-        radii = np.maximum(widths.reshape(-1) / 2, 0)
-        _add(structure, firsts, vertices, starts, pens, radii, scale, *working, ranges, pieces)
+    radii = np.maximum(widths.reshape(-1) / 2, 0)
+    _add(structure, firsts, vertices, starts, pens, radii, scale, *working, ranges, pieces)
     return Outline(structure, scale, firsts, vertices, pens, ranges, pieces)
 
 
@@ -134,28 +138,49 @@ def _make_cells(outline: Outline, batch: int, paths: int, size: tuple[int, int])
     entry_firsts, firsts = np.zeros(jobs + 1, np.int64), np.zeros(jobs + 1, np.int64)
     count_entries(outline.pieces, outline.ranges, paths, height, width, entry_firsts, firsts)
     entries = np.empty(entry_firsts[-1], np.int32)
-    fill_entries(outline.pieces, outline.ranges, paths, height, width, entry_firsts.copy(), entries)
+    fill_entries(outline.pieces, outline.ranges, paths, jobs // max(batch, 1), entry_firsts.copy(), entries)
     room = firsts[-1]
     visits, keys, parts = np.empty(room, VISIT), np.empty(room, np.int64), np.empty(room, PART)
     return Cells(entries, entry_firsts, firsts, np.zeros(batch * height, np.int64), visits, keys, parts)
 
 
 @lru_cache(maxsize=1)
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(thread_name_prefix="raster")
+def _helpers() -> tuple[list[Thread], SimpleQueue]:
+    """Helper threads, started as they are needed, and the queue of their work: much cheaper a call than an executor."""
+    return [], SimpleQueue()
+
+
+os.register_at_fork(after_in_child=_helpers.cache_clear)
+
+
+def _help(work: SimpleQueue) -> None:
+    while True:
+        kernel, args, done = work.get()
+        try:
+            kernel(*args)
+            done.put(None)
+        except BaseException as error:  # handed to the caller, who raises it
+            done.put(error)
 
 
 def _share(kernel: Callable, jobs: int, *args) -> None:
     """Call a kernel on as many threads as PyTorch uses, this one among them, each with its share of the jobs."""
     threads = max(1, min(torch.get_num_threads(), jobs))
-    others = [_pool().submit(kernel, *args[:8], first, threads, *args[8:]) for first in range(1, threads)]
+    if threads > 1:
+        (helpers, work), done = _helpers(), SimpleQueue()
+        while len(helpers) < threads - 1:
+            helpers.append(Thread(target=_help, args=(work,), name="raster", daemon=True))
+            helpers[-1].start()
+        for first in range(1, threads):
+            work.put((kernel, (*args[:8], first, threads, *args[8:]), done))
     kernel(*args[:8], 0, threads, *args[8:])
-    for other in others:
-        other.result()
+    errors = [done.get() for _ in range(1, threads)]
+    for error in filter(None, errors):
+        raise error
 
 
 def _double(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().to(torch.float64).contiguous().numpy()
+    return np.ascontiguousarray(tensor.detach().numpy(), np.float64)
 
 
 class _Rasterize(torch.autograd.Function):

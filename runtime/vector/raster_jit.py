@@ -6,18 +6,20 @@ as written (no fast-math), so that a result has the same bits on every run.
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from numba import njit
 
-entry = njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
+_compile: Any = njit  # its annotations lack the options for wrappers
+_COMMON = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+
+entry = _compile(**_COMMON, cache=True)
 """Decorator of a kernel that Python calls. Numba looks for changes in the kernel's own file alone: see `STAMP`."""
 
-_INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-
-inner = njit(**_INNER)
+inner = _compile(**_COMMON, no_cpython_wrapper=True)
 """Decorator of a kernel that only kernels call."""
 
-summing = njit(**_INNER, fastmath={"reassoc"})
+summing = _compile(**_COMMON, no_cpython_wrapper=True, fastmath={"reassoc"})
 """Like `inner`, but sums may be split among the lanes of a vector, in an order fixed when compiled."""
 
 

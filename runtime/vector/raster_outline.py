@@ -20,13 +20,13 @@ FIRST, LAST = 1, 2
 PIECE = np.dtype(
     [
         *((name, np.float64) for name in ("x0", "y0", "x1", "y1", "s0", "s1")),
-        *((name, np.int32) for name in ("v0", "v1", "k0", "k1", "mark", "path", STAMP)),
+        *((name, np.int32) for name in ("v0", "v1", "k0", "k1", "mark", "path", "low", "high", STAMP)),
     ],
     align=True,
 )
 """An edge: its ends in picture pixels; which span s0 to s1 of the whole edge it is; the vertex at the start and at the
-end of the whole edge, and the pen corner of each (-1: none); FIRST and LAST; its path, counted through all scenes;
-nothing."""
+end of the whole edge, and the pen corner of each (-1: none); FIRST and LAST; its path, counted through all scenes; the
+first and last band that it touches; nothing."""
 
 
 class Structure(NamedTuple):
@@ -73,15 +73,10 @@ def count_pieces(corners, points, tolerance, firsts):
 
 
 @inner
-def _weights(j, count):
-    """Row j of `raster_torch.piece_weights`."""
-    if j == 0:
-        return 1.0, 0.0, 0.0, 0.0
+def _steps(count):
+    """Parameter of vertex 1 less that of vertex 0, and the other vertices' step, see `raster_torch.piece_weights`."""
     step = 1.0 / (count - 2 + math.sqrt(2.0))
-    t = (j - 1 + math.sqrt(0.5)) * step
-    u, c = 1.0 - t, 0.5 * step * step
-    second = 3.0 * t * u * u - c * (3.0 * t - 2.0)
-    return u * u * u - c * u, second, 3.0 * t * t * u - c * (1.0 - 3.0 * t), t * t * t - c * t
+    return step * math.sqrt(0.5), step
 
 
 @entry
@@ -90,16 +85,21 @@ def flatten(corners, points, firsts, scale, vertices):
     at = 0
     for b in range(len(points)):
         for segment in range(len(corners)):
-            first, count = firsts[at], firsts[at + 1] - firsts[at]
+            first, last = firsts[at], firsts[at + 1]
             at += 1
-            for j in range(count):
-                w0, w1, w2, w3 = _weights(j, count)
-                for axis in range(2):
-                    value = w0 * points[b, corners[segment, 0, axis], axis]
-                    value += w1 * points[b, corners[segment, 1, axis], axis]
-                    value += w2 * points[b, corners[segment, 2, axis], axis]
-                    value += w3 * points[b, corners[segment, 3, axis], axis]
-                    vertices[first + j, axis] = value * scale[axis]
+            start, step = _steps(last - first)
+            for axis in range(2):
+                p0 = points[b, corners[segment, 0, axis], axis] * scale[axis]
+                p1 = points[b, corners[segment, 1, axis], axis] * scale[axis]
+                p2 = points[b, corners[segment, 2, axis], axis] * scale[axis]
+                p3 = points[b, corners[segment, 3, axis], axis] * scale[axis]
+                vertices[first, axis] = p0
+                # The curve as a polynomial, less step^2 / 12 of its second derivative.
+                c1, c2, c3 = 3.0 * (p1 - p0), 3.0 * (p0 - 2.0 * p1 + p2), p3 - p0 + 3.0 * (p1 - p2)
+                c0, c1 = p0 - step * step / 6.0 * c2, c1 - step * step / 2.0 * c3
+                for v in range(first + 1, last):
+                    t = start + (v - first - 1) * step
+                    vertices[v, axis] = c0 + t * (c1 + t * (c2 + t * c3))
 
 
 @entry
@@ -108,16 +108,21 @@ def pull_corners(corners, firsts, pulls, scale, grad):
     at = 0
     for b in range(len(grad)):
         for segment in range(len(corners)):
-            first, count = firsts[at], firsts[at + 1] - firsts[at]
+            first, last = firsts[at], firsts[at + 1]
             at += 1
-            for j in range(count):
-                w0, w1, w2, w3 = _weights(j, count)
-                for axis in range(2):
-                    pull = pulls[first + j, axis] * scale[axis]
-                    grad[b, corners[segment, 0, axis], axis] += w0 * pull
-                    grad[b, corners[segment, 1, axis], axis] += w1 * pull
-                    grad[b, corners[segment, 2, axis], axis] += w2 * pull
-                    grad[b, corners[segment, 3, axis], axis] += w3 * pull
+            start, step = _steps(last - first)
+            for axis in range(2):
+                g0 = g1 = g2 = g3 = 0.0
+                for v in range(first + 1, last):
+                    t, pull = start + (v - first - 1) * step, pulls[v, axis]
+                    g0, g1, g2, g3 = g0 + pull, g1 + t * pull, g2 + t * t * pull, g3 + t * t * t * pull
+                g2, g3 = g2 - step * step / 6.0 * g0, g3 - step * step / 2.0 * g1
+                p1, p2 = 3.0 * (g1 - 2.0 * g2 + g3), 3.0 * (g2 - g3)
+                p0 = pulls[first, axis] + g0 - 3.0 * g1 + 3.0 * g2 - g3
+                grad[b, corners[segment, 0, axis], axis] += p0 * scale[axis]
+                grad[b, corners[segment, 1, axis], axis] += p1 * scale[axis]
+                grad[b, corners[segment, 2, axis], axis] += p2 * scale[axis]
+                grad[b, corners[segment, 3, axis], axis] += g3 * scale[axis]
 
 
 @entry

@@ -182,8 +182,8 @@ def path_coverage(drawing: Drawing, scene: int, path: int, size: tuple[int, int]
         pieces = points.split([3 * segments for segments in contours])
         loops = [flatten(piece, n, tolerance, closed=True) for piece, n in zip(pieces, contours, strict=True)]
     starts, ends = torch.cat(loops) * scale, torch.cat([loop.roll(-1, 0) for loop in loops]) * scale
-    *parts, weights = boundary(starts, ends, Kind.EVENODD if kind is Kind.EVENODD else Kind.NONZERO)
-    return torch.einsum("m,mhw->hw", weights, signed_areas(*parts, rows, columns))
+    starts, ends, weights = boundary(starts, ends, Kind.EVENODD if kind is Kind.EVENODD else Kind.NONZERO)
+    return torch.einsum("m,mhw->hw", weights, signed_areas(starts, ends, rows, columns))
 
 
 def _rectangle(points: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

@@ -24,6 +24,11 @@ class VectorScene(nn.Module):
         backend: the rasterizer's backend, see `runtime.vector.raster.rasterize`.
     """
 
+    points: nn.Parameter
+    colours: nn.Parameter
+    widths: nn.Parameter
+    background: nn.Parameter
+
     def __init__(
         self,
         drawing: Drawing,

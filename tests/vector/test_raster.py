@@ -10,7 +10,7 @@ import torch
 
 from runtime.errors import UserError
 from runtime.vector.paths import Drawing, Kind, Layout, random_circles, random_strokes
-from runtime.vector.raster import coverage, rasterize
+from runtime.vector.raster import coverage, rasterize, warm_up
 from tests.tolerance import FLOAT32_ROUNDING, RASTER_AREA, RASTER_PIXEL, RASTER_STROKE_PIXEL
 from tests.vector.shapes import (
     disc,
@@ -235,3 +235,8 @@ def test_no_paths():
     layout = Layout((), ())
     empty = Drawing(layout, torch.zeros(2, 0, 2), torch.zeros(2, 0, 4), torch.zeros(2, 0), torch.rand(2, 3), (3, 4))
     assert torch.equal(rasterize(empty), empty.background[..., None, None].expand(2, 3, 3, 4))
+
+
+def test_warm_up():
+    warm_up()
+    warm_up(strokes=True)

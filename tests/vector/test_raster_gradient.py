@@ -213,3 +213,27 @@ def test_only_what_is_wanted_has_gradients():
     colours = drawing.colours.requires_grad_()
     rasterize(dataclasses.replace(drawing, colours=colours)).sum().backward()
     assert torch.allclose(colours.grad[0, :, 0], 16 * colours.detach()[0, :, 3])
+
+
+def test_backward_twice_gives_the_same():
+    drawing = blobs(21, Kind.NONZERO)
+    points = drawing.points.requires_grad_()
+    loss = weigh(rasterize(dataclasses.replace(drawing, points=points)))
+    first, second = (torch.autograd.grad(loss, points, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_errors_in_a_helper_thread_reach_the_caller():
+    from runtime.vector.raster_cpu import _share
+
+    def kernel(*args):
+        if args[8] == 1:
+            raise ValueError("in the helper")
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(ValueError, match="in the helper"):
+            _share(kernel, 2, *range(8))
+    finally:
+        torch.set_num_threads(before)
