@@ -8,7 +8,6 @@ import json
 import platform
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from runtime.errors import run_main
 from runtime.vector.paths import Drawing, Kind, Layout, circle_points, random_colours, random_strokes
 from runtime.vector.raster import rasterize
 
@@ -132,4 +132,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_main(main)
