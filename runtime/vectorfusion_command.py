@@ -195,9 +195,10 @@ def _try_parts(config: Config, bundle: "Bundle") -> None:
     from runtime.guidance.schedule import Schedule
     from runtime.vector.paths import random_circles
     from runtime.vector.raster import rasterize
+    from runtime.vectorfusion_stages import styled_prompt
 
     Schedule.of(bundle.schedule)
-    bundle.text_encoder()([config.prompt + bundle.prompt_suffix])
+    styled_prompt(config.prompt, bundle)
     bundle.latent_encoder(gradients=config.gradients)
     rasterize(random_circles(1, size=(8, 8), generator=torch.Generator()), backend=config.rasterizer)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from runtime.errors import UserError
 from runtime.guidance.augment import random_crop, random_perspective
 from runtime.guidance.clip import rank
 from runtime.guidance.reinit import CANVAS, due, replace_paths, unused_paths
@@ -71,6 +72,21 @@ def pixelated(picture: Tensor, cells: int) -> Drawing:
     return replace(grid, colours=torch.cat([colours, torch.ones(len(parts), 1)], 1)[None])
 
 
+def styled_prompt(prompt: str, bundle: "Bundle") -> str:
+    """Return a prompt that ends on the bundle's suffix, or the prompt alone where the suffix finds no room.
+
+    Raises:
+        UserError: where the prompt alone is too long.
+    """
+    styled, encoder = prompt + bundle.prompt_suffix, bundle.text_encoder()
+    try:
+        encoder([styled])
+    except UserError:
+        encoder([prompt])
+        return prompt
+    return styled
+
+
 def sample_picture(
     config: "Config", bundle: "Bundle", generator: torch.Generator, folder: Path | None, report: Report
 ) -> Tensor:
@@ -87,7 +103,7 @@ def sample_picture(
     """
     if folder is not None and (folder / "sample.png").is_file():
         return read_png(folder / "sample.png")
-    prompt = Prompt.encode(config.prompt + bundle.prompt_suffix, bundle.text_encoder())
+    prompt = Prompt.encode(styled_prompt(config.prompt, bundle), bundle.text_encoder())
     latents = sample_latents(
         bundle.denoiser(),
         Schedule.of(bundle.schedule),
@@ -177,7 +193,7 @@ def _loss(config: "Config", bundle: "Bundle") -> Callable[[VectorScene, int, tor
     """Return the loss of a step: distillation, self-intersection, saturation."""
     networks = {"denoise": bundle.denoiser(), "schedule": Schedule.of(bundle.schedule), "omega": config.omega}
     encode = bundle.latent_encoder(gradients=config.gradients)
-    prompt = Prompt.encode(config.prompt + bundle.prompt_suffix, bundle.text_encoder())
+    prompt = Prompt.encode(styled_prompt(config.prompt, bundle), bundle.text_encoder())
     side, count = bundle.image_size, len(networks["schedule"])
     lowest, first, last = (round(t * count / 1000) for t in (50, *config.upper_t))
 

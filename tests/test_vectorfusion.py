@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from runtime.errors import UserError
 from runtime.optimize import generator_of, optimize
 from runtime.pictures import read_png
 from runtime.vector.live import TraceConfig
@@ -15,7 +16,7 @@ from runtime.vector.paths import Kind, pixel_grid, random_circles
 from runtime.vector.scene import VectorScene
 from runtime.vector.svg import read_svg, write_svg
 from runtime.vectorfusion import PRESETS, RANGES, Config, build, check, main
-from runtime.vectorfusion_stages import pixelated, sample_picture, warm_then_cosine, without_unused
+from runtime.vectorfusion_stages import pixelated, sample_picture, styled_prompt, warm_then_cosine, without_unused
 from tests.bundles import make_tiny_bundle
 from tests.guidance.gaussians import GaussianDenoiser
 
@@ -321,3 +322,28 @@ def test_help_names_every_option_with_its_range(capsys: pytest.CaptureFixture[st
     assert "--list-bundles" in printed
     for text in ("1 to 100000", "1 to 4096", "0 to 1000", "1 to 64", "1 to 500 characters"):
         assert text in printed
+
+
+class _ShortTexts:
+    """A bundle whose text encoder takes five words."""
+
+    prompt_suffix = ", flat icon"
+
+    def text_encoder(self):
+        def encode(texts: list[str]) -> None:
+            if any(len(text.split()) > 5 for text in texts):
+                raise UserError("too long")
+
+        return encode
+
+
+@pytest.mark.parametrize(
+    ("prompt", "styled"), [("a red apple", "a red apple, flat icon"), ("a red apple and pear", "a red apple and pear")]
+)
+def test_the_suffix_gives_way_to_a_long_prompt(prompt: str, styled: str) -> None:
+    assert styled_prompt(prompt, _ShortTexts()) == styled
+
+
+def test_a_prompt_that_is_too_long_without_suffix_is_refused() -> None:
+    with pytest.raises(UserError, match="too long"):
+        styled_prompt("one two three four five six", _ShortTexts())
