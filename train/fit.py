@@ -17,7 +17,9 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
+
+from runtime.files import replace_file
 
 LossOfStep = Callable[[torch.nn.Module, torch.Generator], torch.Tensor]
 
@@ -82,13 +84,6 @@ def average_gradients(weights: list[torch.Tensor], size: int) -> None:
         gradient.copy_(part.view_as(gradient))
 
 
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file under a temporary name and rename it, so that a reader never sees half of it."""
-    temporary = path.with_name(path.name + ".tmp")
-    write(temporary)
-    os.replace(temporary, path)
-
-
 class _Run:
     """What a checkpoint holds: weights, their average, the optimizer's moments and the step."""
 
@@ -114,9 +109,9 @@ class _Run:
         state = {k: v.cpu().contiguous() for k, v in state.items()}
         averages = {n: m.cpu().contiguous() for n, m in zip(self.names, self.average, strict=True)}
         metadata = {"step": str(self.step)}
-        replace_file(folder / "checkpoint.safetensors", lambda p: save_file(state, p, metadata))
-        replace_file(folder / "ema.safetensors", lambda p: save_file(averages, p))
-        replace_file(folder / "checkpoint.json", lambda p: p.write_text(json.dumps({"step": self.step})))
+        replace_file(folder / "checkpoint.safetensors", save(state, metadata))
+        replace_file(folder / "ema.safetensors", save(averages))
+        replace_file(folder / "checkpoint.json", json.dumps({"step": self.step}))
 
     @torch.no_grad()
     def load(self) -> bool:

@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
+from runtime.files import replace_file
 from runtime.guidance.schedule import Schedule
 from train.data.captions import STYLES, common_keywords, write_caption
 from train.data.icons import read_captions
-from train.fit import FitConfig, fit, replace_file
+from train.fit import FitConfig, fit
 from train.latent_diffusion.autoencoder import IconAutoencoder
 from train.latent_diffusion.text import encode_texts, load_text_encoder, load_tokenizer
 from train.latent_diffusion.unet import SCHEDULE, IconDenoiser
@@ -122,7 +123,7 @@ def prepare(config: Config) -> dict[str, Tensor]:
     }
     config.out.mkdir(parents=True, exist_ok=True)
     prepared = {name: tensor.contiguous() for name, tensor in prepared.items()}
-    replace_file(cache, lambda path: save_file(prepared, path))
+    replace_file(cache, save(prepared))
     return prepared
 
 
