@@ -3,10 +3,12 @@
 A network is trained by a function of the network, a generator and a step that returns the loss. Every draw of a step
 comes from a generator seeded with (seed, step), so a run that is cut and goes on ends where an uninterrupted one does.
 
-Under `torchrun --nproc-per-node N -m train...` N processes draw a batch each and average their gradients; every process
-holds the same weights and the first one writes.
+Under `torchrun --nproc-per-node N -m train...` N processes draw a batch each and average their gradients at every step,
+or, with `exchange` above 1, train apart and average their weights now and then (local SGD, arXiv:1805.09767), so that a
+slow core or wire does not hold up the others at every step. The first process writes.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -44,6 +46,8 @@ class FitConfig:
     """Greatest norm of the gradient."""
     seed: int = 0
     """Seed of every draw."""
+    exchange: int = 1
+    """Steps between exchanges of several processes: 1 averages gradients, more averages weights; at least 1."""
     minutes: float = 3.0
     """Minutes between checkpoints."""
     device: str = "cpu"
@@ -61,8 +65,12 @@ def rate_at(step: int, config: FitConfig) -> float:
 
 
 def generator_of_step(config: FitConfig, step: int, rank: int = 0) -> torch.Generator:
-    """Return the CPU generator from which a step of a process draws everything."""
-    return torch.Generator().manual_seed(rank * 2**40 + config.seed * 1_000_003 + step)
+    """Return the CPU generator from which a step of a process draws everything.
+
+    PyTorch's CPU generator reads 32 bits of its seed, so seed, process and step are hashed to as many.
+    """
+    digest = hashlib.sha256(f"{config.seed} {rank} {step}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:4], "little"))
 
 
 def join_processes(device: str) -> tuple[int, int]:
@@ -73,15 +81,15 @@ def join_processes(device: str) -> tuple[int, int]:
     return (dist.get_rank(), size) if size > 1 else (0, 1)
 
 
-def average_gradients(weights: list[torch.Tensor], size: int) -> None:
-    """Replace each weight's gradient by its mean over the processes, in one exchange."""
+@torch.no_grad()
+def average(tensors: list[torch.Tensor], size: int) -> None:
+    """Replace each tensor by its mean over the processes, in one exchange."""
     if size == 1:
         return
-    gradients = [w.grad for w in weights if w.grad is not None]
-    flat = torch.cat([g.reshape(-1) for g in gradients])
+    flat = torch.cat([t.reshape(-1) for t in tensors])
     dist.all_reduce(flat)
-    for gradient, part in zip(gradients, flat.div_(size).split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
+    for tensor, part in zip(tensors, flat.div_(size).split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))
 
 
 class _Run:
@@ -94,7 +102,7 @@ class _Run:
         self.weights = [p for p in network.parameters() if p.requires_grad]
         self.average = [p.detach().clone() for p in self.weights]
         self.optimizer = torch.optim.AdamW(
-            self.weights, lr=config.rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
+            self.weights, lr=config.rate, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
         )
 
     def save(self) -> None:
@@ -141,7 +149,8 @@ class _Run:
             loss = loss_of_step(self.network, generator_of_step(config, self.step, self.rank))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        average_gradients(self.weights, self.size)
+        if config.exchange == 1:
+            average([w.grad for w in self.weights if w.grad is not None], self.size)
         torch.nn.utils.clip_grad_norm_(self.weights, config.clip)
         self.optimizer.step()
         decay = min(config.ema, (1 + self.step) / (10 + self.step))
@@ -149,6 +158,22 @@ class _Run:
             torch._foreach_lerp_(self.average, self.weights, 1.0 - decay)
         self.step += 1
         return float(loss.detach())
+
+    def exchange(self, due: bool) -> bool:
+        """Average the weights where it is time to; return whether a checkpoint, due by the first clock, is to be saved.
+
+        The processes then average what a checkpoint holds, so that all go on from what it would resume.
+        """
+        if self.size == 1 or self.config.exchange == 1:
+            return due
+        if self.step % self.config.exchange and self.step < self.config.steps:
+            return False
+        flag = torch.tensor([float(due and self.rank == 0)], device=self.weights[0].device)
+        average([*self.weights, flag], self.size)
+        if agreed := bool(flag > 0):
+            moments = [self.optimizer.state[w][k] for w in self.weights for k in ("exp_avg", "exp_avg_sq")]
+            average([*moments, *self.average], self.size)
+        return agreed
 
 
 def fit(network: torch.nn.Module, loss_of_step: LossOfStep, config: FitConfig, report: Callable[[str], None]) -> None:
@@ -184,7 +209,7 @@ def fit(network: torch.nn.Module, loss_of_step: LossOfStep, config: FitConfig, r
             with (config.out / "log.jsonl").open("a") as log:
                 log.write(json.dumps({"step": run.step, "loss": mean}) + "\n")
             told, recent = now, []
-        if now - saved > 60.0 * config.minutes:
+        if run.exchange(due=now - saved > 60.0 * config.minutes):
             run.save()
             saved = now
     run.save()

@@ -92,22 +92,31 @@ def test_steps_draw_from_their_own_generators(tmp_path: Path) -> None:
     assert not torch.equal(draws[0], draws[1])
 
 
+def test_processes_draw_from_their_own_generators(tmp_path: Path) -> None:
+    c = config(tmp_path, 5)
+    draws = {tuple(torch.rand(3, generator=generator_of_step(c, 7, rank)).tolist()) for rank in range(8)}
+    assert len(draws) == 8
+
+
 PROGRAM = """
 import sys, torch
 from pathlib import Path
 from tests.train.test_fit import config, line, network
 from train.fit import fit
 net = network()
-fit(net, line, config(Path(sys.argv[1]), 3), print)
+fit(net, line, config(Path(sys.argv[1]), int(sys.argv[2]), exchange=int(sys.argv[3]), minutes=0.0), print)
 """
 
 
-def test_two_processes_average_their_gradients(tmp_path: Path) -> None:
+def run_two_processes(out: Path, steps: int, exchange: int) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
-    command += [sys.executable, "-c", PROGRAM, str(tmp_path / "two")]
+    command += [sys.executable, "-c", PROGRAM, str(out), str(steps), str(exchange)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
 
+
+def test_two_processes_average_their_gradients(tmp_path: Path) -> None:
+    run_two_processes(tmp_path / "two", 3, 1)
     alone = config(tmp_path / "one", 3)
     step = 0
 
@@ -121,3 +130,18 @@ def test_two_processes_average_their_gradients(tmp_path: Path) -> None:
     fit(net, both, alone, lambda _: None)
     found = load_file(tmp_path / "two" / "ema.safetensors")
     assert torch.allclose(found["weight"], net.weight.detach(), atol=FLOAT32_ROUNDING)
+
+
+def test_processes_that_train_apart_average_their_weights(tmp_path: Path) -> None:
+    run_two_processes(tmp_path / "two", 8, 8)
+    apart = []
+    for rank in range(2):
+        net = network()
+        alone = config(tmp_path / str(rank), 8)
+        draws = iter([generator_of_step(alone, step, rank) for step in range(8)])
+        fit(net, lambda n, _, draws=draws: line(n, next(draws)), alone, lambda _: None)
+        apart.append(load_file(tmp_path / str(rank) / "checkpoint.safetensors"))
+    found = load_file(tmp_path / "two" / "checkpoint.safetensors")
+    assert not torch.allclose(apart[0]["exp_avg/weight"], apart[1]["exp_avg/weight"], atol=1e-2)
+    for name, value in found.items():
+        assert torch.allclose(value, (apart[0][name] + apart[1][name]) / 2, atol=FLOAT32_ROUNDING), name

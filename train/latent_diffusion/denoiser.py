@@ -25,6 +25,7 @@ from train.fit import FitConfig, fit
 from train.latent_diffusion.autoencoder import IconAutoencoder
 from train.latent_diffusion.text import encode_texts, load_text_encoder, load_tokenizer
 from train.latent_diffusion.unet import SCHEDULE, IconDenoiser
+from train.norm import use_channels_last_norms
 
 _KIND_WEIGHT = {"plain": 1.0, "mirrored": 0.7, "repainted": 0.7, "pair": 0.35}
 _PEOPLE_WEIGHT = 0.3
@@ -54,6 +55,8 @@ class Config:
     """Share of examples whose caption is dropped, in [0, 1)."""
     seed: int = 0
     """Seed of initialization, captions and draws."""
+    exchange: int = 8
+    """Steps between the exchanges of several processes under torchrun, at least 1."""
     device: str = "cpu"
     """PyTorch device."""
 
@@ -135,7 +138,7 @@ def main() -> None:
     snr = (schedule.alphas / schedule.sigmas).square()
     weight_of_t = snr.clamp(max=5.0) / snr
     torch.manual_seed(config.seed)
-    network = IconDenoiser().to(memory_format=torch.channels_last)
+    network = use_channels_last_norms(IconDenoiser().to(memory_format=torch.channels_last))
 
     def loss_of_step(network: IconDenoiser, generator: torch.Generator) -> Tensor:
         size = config.batch
@@ -154,7 +157,14 @@ def main() -> None:
     fit(
         network,
         loss_of_step,
-        FitConfig(out=config.out, steps=config.steps, rate=config.rate, seed=config.seed, device=config.device),
+        FitConfig(
+            out=config.out,
+            steps=config.steps,
+            rate=config.rate,
+            seed=config.seed,
+            device=config.device,
+            exchange=config.exchange,
+        ),
         print,
     )
 
