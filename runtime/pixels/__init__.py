@@ -1,0 +1,1 @@
+"""Pictures drawn pixel by pixel in any order: generation orders, local masks, hidden regions."""

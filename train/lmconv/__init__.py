@@ -1,0 +1,1 @@
+"""Locally masked PixelCNNs: networks that model a picture in any generation order (Thesis chapter 2)."""
