@@ -38,10 +38,14 @@ class FitConfig:
     """Peak learning rate of AdamW."""
     warmup: int = 500
     """Steps of linear warm-up; a cosine to 2% of the peak follows."""
+    decay: float = 0.0
+    """Fall of the rate a step after the warm-up, as 5e-6, in place of the cosine; 0 is the cosine."""
     weight_decay: float = 0.01
     """Decoupled weight decay of AdamW."""
     ema: float = 0.999
     """Decay of the moving average of the weights, in [0, 1)."""
+    tail: int = 0
+    """Last steps over which the average is uniform instead; 0 for none."""
     clip: float = 1.0
     """Greatest norm of the gradient."""
     seed: int = 0
@@ -57,11 +61,21 @@ class FitConfig:
 
 
 def rate_at(step: int, config: FitConfig) -> float:
-    """Return the learning rate of a step: linear warm-up, then a cosine to 2% of the peak."""
+    """Return the learning rate of a step: linear warm-up, then a cosine to 2% of the peak, or an exponential."""
     if step < config.warmup:
         return config.rate * (step + 1) / config.warmup
+    if config.decay > 0.0:
+        return config.rate * (1.0 - config.decay) ** (step - config.warmup)
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)
     return config.rate * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress))))
+
+
+def average_decay(step: int, config: FitConfig) -> float:
+    """Return the decay of the average at a step: exponential, or that of a uniform mean over the last `tail` steps."""
+    first = config.steps - config.tail
+    if step >= first:
+        return (step - first) / (step - first + 1)
+    return min(config.ema, (1 + step) / (10 + step))
 
 
 def generator_of_step(config: FitConfig, step: int, rank: int = 0) -> torch.Generator:
@@ -153,7 +167,7 @@ class _Run:
             average([w.grad for w in self.weights if w.grad is not None], self.size)
         torch.nn.utils.clip_grad_norm_(self.weights, config.clip)
         self.optimizer.step()
-        decay = min(config.ema, (1 + self.step) / (10 + self.step))
+        decay = average_decay(self.step, config)
         with torch.no_grad():
             torch._foreach_lerp_(self.average, self.weights, 1.0 - decay)
         self.step += 1
@@ -176,7 +190,13 @@ class _Run:
         return agreed
 
 
-def fit(network: torch.nn.Module, loss_of_step: LossOfStep, config: FitConfig, report: Callable[[str], None]) -> None:
+def fit(
+    network: torch.nn.Module,
+    loss_of_step: LossOfStep,
+    config: FitConfig,
+    report: Callable[[str], None],
+    describe: Callable[[float], str] = lambda loss: f"loss {loss:.4f}",
+) -> None:
     """Train a network in place; at the end its weights are the moving average.
 
     Args:
@@ -184,6 +204,7 @@ def fit(network: torch.nn.Module, loss_of_step: LossOfStep, config: FitConfig, r
         loss_of_step: returns the scalar loss of one step, drawing from the generator that it is given.
         config: how long and how fast; an existing checkpoint in `config.out` is resumed.
         report: called with a line of progress about every ten seconds.
+        describe: tells the mean loss in that line.
 
     Raises:
         FloatingPointError: where the loss is not finite; the last checkpoint stays.
@@ -205,7 +226,7 @@ def fit(network: torch.nn.Module, loss_of_step: LossOfStep, config: FitConfig, r
             rate = (run.step - first) / (now - started)
             left = (config.steps - run.step) / rate / 60.0
             mean = sum(recent) / len(recent)
-            report(f"step {run.step}/{config.steps}  loss {mean:.4f}  {rate:.2f} steps/s  {left:.0f} min left")
+            report(f"step {run.step}/{config.steps}  {describe(mean)}  {rate:.2f} steps/s  {left:.0f} min left")
             with (config.out / "log.jsonl").open("a") as log:
                 log.write(json.dumps({"step": run.step, "loss": mean}) + "\n")
             told, recent = now, []

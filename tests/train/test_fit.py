@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.tolerance import FLOAT32_ROUNDING
-from train.fit import FitConfig, fit, generator_of_step, rate_at
+from train.fit import FitConfig, average_decay, fit, generator_of_step, rate_at
 
 
 def line(network: torch.nn.Module, generator: torch.Generator) -> torch.Tensor:
@@ -34,6 +34,20 @@ def test_rate_warms_up_linearly_and_ends_at_two_percent(tmp_path: Path) -> None:
     assert rate_at(9, c) == pytest.approx(1.0)
     assert rate_at(55, c) == pytest.approx(0.51)
     assert rate_at(100, c) == pytest.approx(0.02)
+
+
+def test_rate_may_fall_exponentially(tmp_path: Path) -> None:
+    c = FitConfig(out=tmp_path, steps=100, rate=1.0, warmup=0, decay=0.01)
+    assert rate_at(0, c) == 1.0
+    assert rate_at(50, c) == pytest.approx(0.99**50)
+
+
+def test_the_tail_of_the_average_is_uniform(tmp_path: Path) -> None:
+    c = FitConfig(out=tmp_path, steps=20, ema=0.5, tail=8)
+    mean = 100.0
+    for step in range(20):
+        mean += (1 - average_decay(step, c)) * (step - mean)
+    assert mean == pytest.approx(sum(range(12, 20)) / 8)
 
 
 def test_fit_finds_the_line_that_made_the_data(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 The groups of raster scans and S-curves are lattices: all pixels, or alternate rows or columns. Each is a strided
 convolution with only those rows and columns of the kernel that its mask leaves: nothing is unfolded, and half of the
-products are never made. Orders with many masks (Hilbert curves, permutations) are computed tap by tap: gather the
-positions whose mask leaves the tap, multiply, add.
+products are never made. Where the dilation is a multiple of the lattice's step, a lattice reads itself alone. Orders
+with many masks (Hilbert curves, permutations) are computed tap by tap: gather the positions whose mask leaves the tap,
+multiply, add.
 """
 
 from collections.abc import Sequence
@@ -20,18 +21,20 @@ from runtime.pixels.orders import Size
 class Axis:
     """One axis of a strided convolution that computes some lines of the picture.
 
-    The convolution pads by `padding` on both ends and may also compute lines that are not asked for: of its outputs,
-    `count` from `skip` on are the lattice's.
+    The convolution reads the lines `source`, pads by `padding` on both ends and may also compute lines that are not
+    asked for: of its outputs, `count` from `skip` on are the lattice's.
     """
 
     taps: slice
     """Rows (or columns) of the kernel that are used."""
-    first: int
-    """First line of the lattice."""
-    step: int
-    """Distance of its lines."""
+    lines: slice
+    """The lattice's lines in the picture."""
+    source: slice
+    """The lines that are read: all, or the lattice's."""
+    stride: int
+    dilation: int
     count: int
-    """Number of its lines."""
+    """Number of the lattice's lines."""
     padding: int
     skip: int
     outputs: int
@@ -42,17 +45,16 @@ class Axis:
         """Return an axis: `live` are the indices of used kernel lines, of `taps`; `length` is the picture's."""
         low, high = min(live), max(live)
         count = (length - first + step - 1) // step
+        lines, source = slice(first, None, step), slice(None)
+        if step > 1 and dilation % step == 0:
+            length, source, first, dilation, step = count, lines, 0, dilation // step, 1
         start = first + dilation * (low - taps // 2)
         end = first + step * (count - 1) + dilation * (high - taps // 2)
         padding = max(0, -start, end - (length - 1))
         padding += -(start + padding) % step
         outputs = (length + 2 * padding - dilation * (high - low) - 1) // step + 1
-        return cls(slice(low, high + 1), first, step, count, padding, (start + padding) // step, outputs)
-
-    @property
-    def lines(self) -> slice:
-        """The lattice's lines in the picture."""
-        return slice(self.first, None, self.step)
+        used, skip = slice(low, high + 1), (start + padding) // step
+        return cls(used, lines, source, step, dilation, count, padding, skip, outputs)
 
     @property
     def kept(self) -> slice:
@@ -88,15 +90,14 @@ class Plan:
 
     lattices: tuple[Lattice, ...]
     taps: tuple[Tap, ...]
-    dilation: int
 
     @classmethod
     def of(cls, mask: Mask, size: Size, kernel: Kernel, dilation: int, device: torch.device) -> "Plan":
         """Return the plan of a mask matrix (k1 k2, H W)."""
         groups = group_positions(mask, size, kernel, dilation)
         if all(group.lattice for group in groups):
-            return cls(tuple(_lattice(g, size, kernel, dilation, device) for g in groups), (), dilation)
-        return cls((), _taps(mask, size, kernel, dilation, device), dilation)
+            return cls(tuple(_lattice(g, size, kernel, dilation, device) for g in groups), ())
+        return cls((), _taps(mask, size, kernel, dilation, device))
 
 
 def _lattice(group: Group, size: Size, kernel: Kernel, dilation: int, device: torch.device) -> Lattice:
@@ -138,14 +139,14 @@ class _LatticeConv2d(torch.autograd.Function):
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, plan: Plan) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.plan = plan
-        y = x.new_empty((len(x), len(weight), *x.shape[2:])).contiguous(memory_format=_layout(x))
+        y = _empty((len(x), len(weight), *x.shape[2:]), x)
         bias = bias.to(x.dtype)
         for lattice in plan.lattices:
             rows, columns = _lines(lattice)
             if lattice.axes is None:
                 y[:, :, rows, columns] = bias[:, None, None]
                 continue
-            part = torch.ops.aten.convolution(x, _live(weight, lattice, x), bias, *_arguments(lattice, plan))
+            part = torch.ops.aten.convolution(_read(x, lattice), _live(weight, lattice, x), bias, *_arguments(lattice))
             y[:, :, rows, columns] = part[:, :, lattice.axes[0].kept, lattice.axes[1].kept]
         return y
 
@@ -159,23 +160,42 @@ class _LatticeConv2d(torch.autograd.Function):
         for lattice in plan.lattices:
             if lattice.axes is None or not (want_x or want_weight):
                 continue
-            part = _outputs_slope(slope, lattice, _layout(x))
-            live = _live(weight, lattice, x)
+            part, read, live = _outputs_slope(slope, lattice, x), _read(x, lattice), _live(weight, lattice, x)
             want = (want_x, want_weight, False)
-            x_part, w_part, _ = torch.ops.aten.convolution_backward(
-                part, x, live, None, *_arguments(lattice, plan), want
-            )
-            del part
+            x_part, w_part, _ = torch.ops.aten.convolution_backward(part, read, live, None, *_arguments(lattice), want)
+            del part, read
             if want_x:
-                x_slope = x_part if x_slope is None else x_slope.add_(x_part)
+                x_slope = _gather_slope(x_slope, x_part, lattice, x)
             if weight_slope is not None:
                 used = lattice.axes[0].taps, lattice.axes[1].taps
                 weight_slope[:, :, used[0], used[1]].addcmul_(w_part.to(weight.dtype), lattice.taps[used].to(weight))
         if want_x and x_slope is None:
             x_slope = torch.zeros_like(x)
         if want_bias:
-            bias_slope = slope.sum((0, 2, 3), dtype=weight.dtype)
+            bias_slope = slope.sum((0, 2, 3)).to(weight.dtype)
         return x_slope, weight_slope, bias_slope, None
+
+
+def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Return memory of a shape, in the precision and layout of another picture."""
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=_layout(like))
+
+
+def _read(x: Tensor, lattice: Lattice) -> Tensor:
+    """Return the lines of the input that a lattice's convolution reads."""
+    rows, columns = lattice.axes
+    return x[:, :, rows.source, columns.source].contiguous(memory_format=_layout(x))
+
+
+def _gather_slope(total: Tensor | None, part: Tensor, lattice: Lattice, x: Tensor) -> Tensor:
+    """Return the gradient of the input with a lattice's part added to the lines that it read."""
+    rows, columns = lattice.axes
+    if total is None:
+        if part.shape == x.shape:
+            return part
+        total = _empty(x.shape, x).zero_()
+    total[:, :, rows.source, columns.source] += part
+    return total
 
 
 def _lines(lattice: Lattice) -> tuple[slice, slice]:
@@ -190,21 +210,20 @@ def _live(weight: Tensor, lattice: Lattice, x: Tensor) -> Tensor:
     return live.to(x.dtype).contiguous(memory_format=_layout(x))
 
 
-def _arguments(lattice: Lattice, plan: Plan) -> tuple:
+def _arguments(lattice: Lattice) -> tuple:
     """Return stride, padding, dilation, and the constants of `aten.convolution`."""
     rows, columns = lattice.axes
-    padding = [rows.padding, columns.padding]
-    return [rows.step, columns.step], padding, [plan.dilation, plan.dilation], False, [0, 0], 1
+    padding, dilation = [rows.padding, columns.padding], [rows.dilation, columns.dilation]
+    return [rows.stride, columns.stride], padding, dilation, False, [0, 0], 1
 
 
-def _outputs_slope(slope: Tensor, lattice: Lattice, layout: torch.memory_format) -> Tensor:
+def _outputs_slope(slope: Tensor, lattice: Lattice, like: Tensor) -> Tensor:
     """Return the gradient with respect to all lines that a lattice's convolution computed: zero for unused ones."""
     rows, columns = lattice.axes
     mine = slope[:, :, rows.lines, columns.lines]
     if (rows.outputs, columns.outputs) == (rows.count, columns.count):
-        return mine.contiguous(memory_format=layout)
-    shape = (*slope.shape[:2], rows.outputs, columns.outputs)
-    part = slope.new_zeros(shape).contiguous(memory_format=layout)
+        return mine.contiguous(memory_format=_layout(like))
+    part = _empty((*slope.shape[:2], rows.outputs, columns.outputs), like).zero_()
     part[:, :, rows.kept, columns.kept] = mine
     return part
 

@@ -1,0 +1,102 @@
+"""Distributions of one pixel: two logits, or a mixture of discretized logistics (PixelCNN++, arXiv:1701.05517).
+
+Notation: a channel has L levels v in [0, L), at x = 2 v / (L - 1) - 1. A logistic distribution's mass between
+x - 1 / (L - 1) and x + 1 / (L - 1) is level v's; the first and the last level have everything below and above.
+With three channels a component's means of green and blue are shifted by linear functions of the channels before.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from runtime.errors import UserError
+
+MIN_LOG_SCALE = -7.0
+"""Smallest logarithm of a logistic's scale."""
+
+
+class Pixels(Protocol):
+    """What a head needs to know of an architecture."""
+
+    channels: int
+    levels: int
+    mixtures: int
+
+
+def is_binary(pixels: Pixels) -> bool:
+    """Return whether a pixel has two values, which two logits model."""
+    return pixels.channels == 1 and pixels.levels == 2
+
+
+def head_channels(pixels: Pixels) -> int:
+    """Return the number of parameters of one pixel's distribution.
+
+    Raises:
+        UserError: where no head models such pixels.
+    """
+    if pixels.channels not in (1, 3) or pixels.levels < 2 or pixels.mixtures < 1:
+        raise UserError(
+            "architecture: expected 1 or 3 channels, at least 2 levels and 1 mixture component, got "
+            f"{pixels.channels}, {pixels.levels} and {pixels.mixtures}"
+        )
+    if is_binary(pixels):
+        return 2
+    couplings = pixels.channels * (pixels.channels - 1) // 2
+    return pixels.mixtures * (1 + 2 * pixels.channels + couplings)
+
+
+def to_unit(levels: Tensor, pixels: Pixels) -> Tensor:
+    """Return levels in [0, L) as float32 in [-1, 1]."""
+    return levels.float() * (2.0 / (pixels.levels - 1)) - 1.0
+
+
+def log_mass(parameters: Tensor, levels: Tensor, pixels: Pixels) -> Tensor:
+    """Return the log-probability in nats (...) of pixels.
+
+    Args:
+        parameters: (..., head channels), float32 or float64.
+        levels: (..., channels) whole numbers in [0, L).
+        pixels: the architecture's channels, levels and mixtures.
+    """
+    if is_binary(pixels):
+        return F.log_softmax(parameters, -1).gather(-1, levels.long())[..., 0]
+    return _log_mixture(parameters, levels, pixels)
+
+
+def split_mixture(parameters: Tensor, pixels: Pixels) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return a mixture's logits (..., M), means and log-scales (..., C, M), and couplings (..., C (C - 1) / 2, M)."""
+    m, c = pixels.mixtures, pixels.channels
+    logits, means, log_scales, couplings = parameters.split((m, c * m, c * m, c * (c - 1) // 2 * m), -1)
+    shape = (c, m)
+    log_scales = log_scales.unflatten(-1, shape).clamp(min=MIN_LOG_SCALE)
+    return logits, means.unflatten(-1, shape), log_scales, torch.tanh(couplings).unflatten(-1, (-1, m))
+
+
+def couple(means: Tensor, couplings: Tensor, x: Tensor) -> Tensor:
+    """Return means (..., C, M) shifted by the channels before, x (..., C) in [-1, 1]."""
+    if means.shape[-2] == 1:
+        return means
+    red, green = x[..., 0:1], x[..., 1:2]
+    shifted = (
+        means[..., 0, :],
+        means[..., 1, :] + couplings[..., 0, :] * red,
+        means[..., 2, :] + couplings[..., 1, :] * red + couplings[..., 2, :] * green,
+    )
+    return torch.stack(shifted, -2)
+
+
+def _log_mixture(parameters: Tensor, levels: Tensor, pixels: Pixels) -> Tensor:
+    """Return the log-probability (...) of levels (..., C) under a mixture of discretized logistics."""
+    logits, means, log_scales, couplings = split_mixture(parameters, pixels)
+    half = 1.0 / (pixels.levels - 1)
+    x = levels.to(parameters.dtype) * (2.0 * half) - 1.0
+    centred = x[..., None] - couple(means, couplings, x)
+    inverse = torch.exp(-log_scales)
+    upper, lower = inverse * (centred + half), inverse * (centred - half)
+    # sigmoid(u) - sigmoid(l) = sigmoid(u) sigmoid(-l) (1 - exp(l - u)), exact however far out the level is.
+    inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-2.0 * half * inverse))
+    v = levels[..., None]
+    mass = torch.where(v == 0, F.logsigmoid(upper), torch.where(v == pixels.levels - 1, F.logsigmoid(-lower), inside))
+    return torch.logsumexp(F.log_softmax(logits, -1) + mass.sum(-2), -1)

@@ -1,0 +1,45 @@
+"""Functions of single positions, on (..., C) with channels last: normalization, concatenated ELUs, gates."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+EPSILON = 1e-5
+"""Added to the variance of a position's features."""
+
+
+def positional_norm(x: Tensor) -> Tensor:
+    """Return features with mean 0 and variance 1 over the channels of each position.
+
+    Source: Thesis 2.5; positional normalization, arXiv:1907.04312.
+    """
+    return F.layer_norm(x, x.shape[-1:], eps=EPSILON)
+
+
+class _ConcatELU(torch.autograd.Function):
+    """ELU(x) = max(x, e) and ELU(-x) = max(-x, e) of one e = exp(-|x|) - 1; slopes are min(ELU, 0) + 1."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        e = x.abs().neg_()
+        e = e.exp_().sub_(1.0) if x.dtype == torch.bfloat16 else e.expm1_()  # which is slow in bfloat16
+        y = torch.cat((torch.maximum(x, e), torch.maximum(-x, e)), -1)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, slope: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        plus, minus = torch.addcmul(slope, slope, y.clamp(max=0.0)).chunk(2, -1)
+        return plus - minus
+
+
+def concat_elu(x: Tensor) -> Tensor:
+    """Return (..., 2 C): ELU(x) and ELU(-x) one after the other."""
+    return _ConcatELU.apply(x)
+
+
+def gate(stream: Tensor, outputs: Tensor) -> Tensor:
+    """Return stream + PONO(a) sigmoid(b), where `outputs` (..., 2 C) is a and b one after the other."""
+    a, b = outputs.chunk(2, -1)
+    return stream + positional_norm(a) * torch.sigmoid(b)
