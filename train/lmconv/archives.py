@@ -71,7 +71,7 @@ def read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
         UserError: where one is missing or has another type or shape.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in ("x_train", "x_test") if name in archive}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"'{path}' cannot be read as an npz archive: {error}") from error
