@@ -24,6 +24,10 @@ JITTER = 0.2
 """Each control point of a closed path lies at its circle's place times 1 +- JITTER, in both axes."""
 
 
+WARM_UP = 5
+"""Rounds before the clock: the first one loads the kernels."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One drawing to time."""
@@ -63,8 +67,10 @@ def build(case: Case) -> Drawing:
 def time_case(render: Callable[[Drawing], Tensor], drawing: Drawing, seconds: float) -> dict:
     """Median milliseconds of forward and backward, with all gradients, over at least 5 rounds and about `seconds`."""
     upstream = torch.randn(1, 3, *drawing.size, generator=torch.Generator().manual_seed(1))
-    forward, backward, started = [], [], time.perf_counter()
-    while len(forward) < 8 or time.perf_counter() - started < seconds:
+    forward, backward, started = [], [], 0.0
+    while len(forward) < WARM_UP + 5 or time.perf_counter() - started < seconds:
+        if len(forward) == WARM_UP:
+            started = time.perf_counter()
         leaves = drawing.map(lambda tensor: tensor.detach().clone().requires_grad_())
         begin = time.perf_counter()
         image = render(leaves)
@@ -72,7 +78,7 @@ def time_case(render: Callable[[Drawing], Tensor], drawing: Drawing, seconds: fl
         image.backward(upstream)
         forward.append(1e3 * (middle - begin))
         backward.append(1e3 * (time.perf_counter() - middle))
-    skip = min(3, len(forward) - 5)
+    skip = WARM_UP
     spread = statistics.quantiles([f + b for f, b in zip(forward, backward, strict=True)][skip:], n=4)
     return {
         "forward_ms": statistics.median(forward[skip:]),

@@ -13,7 +13,7 @@ import numpy as np
 from runtime.vector.raster_jit import entry, inner
 from runtime.vector.raster_outline import FIRST, LAST
 
-BAND = 64
+BAND = 32
 """Rows of a band. Part of the numerics: sums over bands are added in order."""
 
 DOWN, UP, RIGHT, LEFT, WRAPS = 1, 2, 4, 8, 16
@@ -25,14 +25,15 @@ border cuts it."""
 
 VISIT = np.dtype(
     [
-        *((name, np.int32) for name in ("column", "path", "part", "count", "top", "mask", "row", "spare")),
+        *((name, np.int16) for name in ("column", "row", "top", "mask")),
+        *((name, np.int32) for name in ("path", "part", "count")),
         ("cover", np.float64),
         ("area", np.float64),
     ],
     align=True,
 )
-"""Column (-1: left of the picture), path, first part, number of parts, crossings of the pixel row's upper border
-(downward +1), mask, row, and the two sums."""
+"""Column (-1: left of the picture), row, crossings of the upper border (downward +1), mask, path, first part,
+number of parts, and the two sums."""
 
 PART = np.dtype([("entry", np.int32), ("borders", np.int32), ("s", np.float64), ("t", np.float64)], align=True)
 """Entry of the piece, borders crossed, and where on the piece the part begins and ends."""
@@ -86,7 +87,8 @@ def count_entries(pieces, ranges, paths, height, width, entry_firsts, firsts):
                 piece.low, piece.high = 0, -1
                 continue
             top, bottom = max(top, 0), min(bottom, height - 1)
-            columns = int(min(abs(piece.x1 - piece.x0), width + 1.0)) + 4
+            # One part for each border crossed, one more, and one for an end that rounding puts beyond a border.
+            columns = abs(_clamped(piece.x1, -1, width) - _clamped(piece.x0, -1, width)) + 2
             piece.low, piece.high = top // BAND, bottom // BAND
             for band in range(piece.low, piece.high + 1):
                 entry_firsts[job + band] += 1

@@ -15,6 +15,7 @@ from torch import Tensor
 from runtime.errors import UserError
 from runtime.vector.paths import Drawing, Kind, Layout
 from runtime.vector.raster_cells import BAND, PART, VISIT, Cells, count_entries, fill_entries
+from runtime.vector.raster_jit import wait_for
 from runtime.vector.raster_outline import (
     PIECE,
     Structure,
@@ -27,6 +28,9 @@ from runtime.vector.raster_outline import (
 from runtime.vector.raster_spans import STRIP
 from runtime.vector.raster_sweep import Pulls, Strips, paint, pull
 from runtime.vector.raster_torch import STROKE_TOLERANCE, TOLERANCE, count_corners, unit_pen
+
+POLLS = 2000
+"""How often the calling thread looks whether the others are done before it sleeps: some 20 microseconds."""
 
 
 def _segments(kind: Kind, base: int, contours: tuple[int, ...]) -> list[np.ndarray]:
@@ -161,22 +165,25 @@ def _help(work: SimpleQueue) -> None:
             done.put(None)
         except BaseException as error:  # handed to the caller, who raises it
             done.put(error)
+        del kernel, args, done  # else a picture's arrays would live until the next one
 
 
 def _share(kernel: Callable, jobs: int, *args) -> None:
-    """Call a kernel on as many threads as PyTorch uses, this one among them, each with its share of the jobs."""
-    threads = max(1, min(torch.get_num_threads(), jobs))
+    """Call a kernel on as many threads as PyTorch uses, this one among them; each takes jobs while any is left."""
+    threads, turn = max(1, min(torch.get_num_threads(), jobs)), np.zeros(2, np.int64)
+    args = *args[:8], turn, *args[8:]
     if threads > 1:
         (helpers, work), done = _helpers(), SimpleQueue()
         while len(helpers) < threads - 1:
             helpers.append(Thread(target=_help, args=(work,), name="raster", daemon=True))
             helpers[-1].start()
-        for first in range(1, threads):
-            work.put((kernel, (*args[:8], first, threads, *args[8:]), done))
-    kernel(*args[:8], 0, threads, *args[8:])
-    errors = [done.get() for _ in range(1, threads)]
-    for error in filter(None, errors):
-        raise error
+        for _ in range(1, threads):
+            work.put((kernel, args, done))
+    kernel(*args)
+    if threads > 1 and not wait_for(turn, 1, jobs, POLLS):
+        errors = [done.get() for _ in range(1, threads)]
+        for error in filter(None, errors):
+            raise error
 
 
 def _double(tensor: Tensor) -> np.ndarray:

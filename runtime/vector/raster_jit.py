@@ -8,7 +8,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
 
 _compile: Any = njit  # its annotations lack the options for wrappers
 _COMMON = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
@@ -21,6 +22,26 @@ inner = _compile(**_COMMON, no_cpython_wrapper=True)
 
 summing = _compile(**_COMMON, no_cpython_wrapper=True, fastmath={"reassoc"})
 """Like `inner`, but sums may be split among the lanes of a vector, in an order fixed when compiled."""
+
+
+@intrinsic
+def add_at_once(_typing, numbers, place, amount):
+    """The value of numbers[place] (int64), to which the amount is added in the same instant, whatever threads do."""
+
+    def build(context, builder, signature, args):
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        return builder.atomic_rmw("add", builder.gep(array.data, [args[1]]), args[2], "acq_rel")
+
+    return types.int64(numbers, types.int64, types.int64), build
+
+
+@entry
+def wait_for(numbers, place, value, polls):
+    """Whether numbers[place] reaches a value within so many polls: waking a thread takes longer than a short wait."""
+    for _ in range(polls):  # noqa: SIM110
+        if add_at_once(numbers, place, 0) >= value:
+            return True
+    return False
 
 
 def _hash_sources() -> str:

@@ -11,20 +11,20 @@ _ON_BORDER = 1e-11
 
 _VISIT, _COLUMN = (1 << VISIT_BITS) - 1, (1 << COLUMN_BITS) - 1
 
-EXACT = 2.0
+EXACT = 2
 """Slope of a strip whose pixel the path visits more than once: each of its edges has a slope of its own."""
 
 STRIP = np.dtype(
     [
-        *((name, np.int32) for name in ("start", "stop", "path", "first", "number", "count", "corner", "visit")),
         ("cover", np.float64),
-        ("slope", np.float64),
+        *((name, np.int32) for name in ("path", "first", "number", "corner")),
+        *((name, np.int16) for name in ("start", "stop", "slope")),
     ],
     align=True,
 )
-"""Columns start to stop of one path; for an edge pixel the first of its visits among the keys, their number, their
-parts, the winding number at the pixel's upper left corner, and the first visit; coverage, and its slope in the signed
-area (0 for full pixels)."""
+"""Coverage of the columns start to stop by one path, and its slope in the signed area (0 for full pixels); of an edge
+pixel the number of visits, the winding number at its upper left corner, and the only visit or, where there are several
+or the slope is EXACT, the first one's place among the keys."""
 
 
 @inner
@@ -48,7 +48,10 @@ def _is_simple(mask, count):
 @inner
 def gather_edges(pieces, entries, visits, parts, keys, at, strip, row):
     """All parts in the pixel of a strip as EDGE; `at` is the job's first visit."""
-    edges, n = np.empty(strip.count, EDGE), 0
+    count, n = 0, 0
+    for v in range(strip.first, strip.first + strip.number):
+        count += visits[at + (keys[v] & _VISIT)].count
+    edges = np.empty(count, EDGE)
     for v in range(strip.first, strip.first + strip.number):
         visit = visits[at + (keys[v] & _VISIT)]
         for k in range(visit.part, visit.part + visit.count):
@@ -65,7 +68,7 @@ def gather_edges(pieces, entries, visits, parts, keys, at, strip, row):
 
 @inner
 def _full_strip(strip, start, stop, path):
-    strip.start, strip.stop, strip.path, strip.number, strip.cover, strip.slope = start, stop, path, 0, 1.0, 0.0
+    strip.start, strip.stop, strip.path, strip.number, strip.cover, strip.slope = start, stop, path, 0, 1.0, 0
 
 
 @inner
@@ -108,10 +111,13 @@ def find_strips(visits, at, keys, first, last, evenodd, width, strips, n):
                 _full_strip(strips[n], column, here, path)
                 n += 1
             strip, number = strips[n], first - begin
-            strip.start, strip.stop, strip.path, strip.first, strip.number = here, here + 1, path, begin, number
-            strip.count, strip.corner, strip.visit = count, corner, at + (keys[begin] & _VISIT)
+            strip.start, strip.stop, strip.path, strip.number = here, here + 1, path, number
+            strip.first, strip.corner = begin, corner
             if (number == 1 or (number == 2 and wraps == 2)) and _is_simple(mask, count):
-                strip.cover, strip.slope = _simple_cover(cover + area, mask, rule)
+                strip.cover, slope = _simple_cover(cover + area, mask, rule)
+                strip.slope = np.int16(slope)
+                if number == 1:
+                    strip.first = at + (keys[begin] & _VISIT)
             else:
                 strip.cover, strip.slope = 0.0, EXACT
                 lacking += 1

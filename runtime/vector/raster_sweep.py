@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from runtime.vector.raster_cells import BAND, sort_job, trace_job
-from runtime.vector.raster_jit import entry, inner, summing
+from runtime.vector.raster_jit import add_at_once, entry, inner, summing
 from runtime.vector.raster_pixel import find_moments
 from runtime.vector.raster_spans import EXACT, VISIT_BITS, fill_lacking, find_strips, gather_edges
 
@@ -152,7 +152,7 @@ def _pull_strips(visits, strips, first, last, opacity, changes):
     for k in range(first, last):
         strip = strips[k]
         if strip.number == 1 and strip.slope != EXACT:
-            visits[strip.visit].area = opacity * strip.slope * changes[strip.start - start]
+            visits[strip.first].area = opacity * strip.slope * changes[strip.start - start]
         elif strip.number > 0:
             several = True
     return several
@@ -190,8 +190,8 @@ def _add_moments(visits, parts, first, last, moments):
 
 
 @entry
-def paint(pieces, cells, kept, colours, background, evenodd, image, size, first, step):
-    """The forward pass: do every step-th job from the first on, tracing edges and compositing.
+def paint(pieces, cells, kept, colours, background, evenodd, image, size, turn):
+    """The forward pass: trace edges and composite, job by job, as long as any is left.
 
     Args:
         pieces: all edges.
@@ -202,15 +202,17 @@ def paint(pieces, cells, kept, colours, background, evenodd, image, size, first,
         evenodd: (P,) which paths' rule is even-odd.
         image: (B * 3 * H * W,), written.
         size: height and width.
-        first: the first job.
-        step: number of threads that share the jobs.
+        turn: (2,) int64: the next job that no thread has taken, and how many are done.
     """
     height, width = size
     bands, plane, stride = (height + BAND - 1) // BAND, height * width, width + 2 * BLOCK
     entries, visits, parts, paths = cells.entries, cells.visits, cells.parts, len(evenodd)
     keys, strips = cells.keys, kept.strips
     row, covers = np.empty(3 * stride, image.dtype), np.empty(stride, image.dtype)
-    for job in range(first, len(cells.firsts) - 1, step):
+    for _ in range(len(cells.firsts) - 1):
+        job = add_at_once(turn, 0, 1)
+        if job >= len(cells.firsts) - 1:
+            break
         scene, top = job // bands, job % bands * BAND
         bottom, base, at = min(top + BAND, height), scene * height, cells.firsts[job]
         span, rows = (cells.entry_firsts[job], cells.entry_firsts[job + 1]), cells.rows[base + top : base + bottom]
@@ -230,17 +232,21 @@ def paint(pieces, cells, kept, colours, background, evenodd, image, size, first,
             _paint_strips(strips, begin, end, colours[scene], row, stride, covers, row[:0])
             for k in range(3):
                 _move(row, k * stride, image, (3 * scene + k) * plane + y * width, width)
+        add_at_once(turn, 1, 1)
 
 
 @entry
-def pull(pieces, cells, kept, colours, background, evenodd, image, size, first, step, pulls):
-    """The backward pass over every step-th job from the first on: `image` is the upstream gradient, `pulls` grows."""
+def pull(pieces, cells, kept, colours, background, evenodd, image, size, turn, pulls):
+    """The backward pass over the jobs that are left: `image` is the upstream gradient, `pulls` grows."""
     height, width = size
     bands, plane, stride = (height + BAND - 1) // BAND, height * width, width + 2 * BLOCK
     kind, strips, moments, visits = image.dtype.type, kept.strips, pulls.moments, cells.visits
     row, grad = np.zeros(3 * stride, image.dtype), np.zeros(3 * stride, image.dtype)
     covers, changes, tape = np.empty(stride, image.dtype), np.empty(stride, image.dtype), np.empty(0, image.dtype)
-    for job in range(first, len(cells.firsts) - 1, step):
+    for _ in range(len(cells.firsts) - 1):
+        job = add_at_once(turn, 0, 1)
+        if job >= len(cells.firsts) - 1:
+            break
         scene, top = job // bands, job % bands * BAND
         base, out, paints = scene * height, pulls.colours[job], colours[scene]
         for y in range(top, min(top + BAND, height)):
@@ -276,6 +282,7 @@ def pull(pieces, cells, kept, colours, background, evenodd, image, size, first, 
                 pulls.background[job, k] += _sum(grad, k * stride, width)
         if len(moments):
             _add_moments(visits, cells.parts, cells.firsts[job], kept.visits[job], moments)
+        add_at_once(turn, 1, 1)
 
 
 @inner
