@@ -109,13 +109,24 @@ def group_positions(mask: Mask, size: Size, kernel: Kernel, dilation: int = 1) -
     """
     check_mask(mask, size, kernel)
     known = tap_sources(size, kernel, dilation) >= 0
+    return lattice_groups(mask, size, kernel, dilation) or _greedy_groups(mask & known, known)
+
+
+def lattice_groups(mask: Mask, size: Size, kernel: Kernel, dilation: int = 1) -> list[Group]:
+    """Return the groups of `group_positions` where they are lattices, else an empty list.
+
+    Raises:
+        UserError: where the mask matrix has another shape.
+    """
+    check_mask(mask, size, kernel)
+    known = tap_sources(size, kernel, dilation) >= 0
     for steps in ((1, 1), (2, 1), (1, 2), (2, 2)):
-        if groups := _lattice_groups(mask & known, known, size, steps):
+        if groups := _groups_of_steps(mask & known, known, size, steps):
             return groups
-    return _greedy_groups(mask & known, known)
+    return []
 
 
-def _lattice_groups(mask: Mask, known: Mask, size: Size, steps: Size) -> list[Group]:
+def _groups_of_steps(mask: Mask, known: Mask, size: Size, steps: Size) -> list[Group]:
     """Return one group for each phase of a lattice, or none where a phase needs two masks."""
     grid = np.arange(size[0] * size[1], dtype=np.int64).reshape(size)
     groups = []

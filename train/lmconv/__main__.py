@@ -1,13 +1,14 @@
 """Train a locally masked PixelCNN on pictures, under several generation orders at once.
 
-    python -m train.lmconv --data mnist --data-dir mnist/ --binarized --orders s-curve:8 --out runs/mnist
+    python -m train.lmconv --data mnist --binarized --orders s-curve:8 --out runs/mnist
 
-One order is drawn for each step (order-agnostic training, Thesis Eq. 6), its masks precomputed. A run that is cut goes
-on from its last checkpoint with the same command. To grow the resolution, train at half the size first and give that
-run to --start. Under `torchrun --nproc-per-node N -m train.lmconv ...` N processes share the work.
+One order is drawn for each step (order-agnostic training, Thesis Eq. 2.6), its masks precomputed. A run that is cut
+goes on from its last checkpoint with the same command. To grow the resolution, train at half the size first and give
+that run to --start. Under `torchrun --nproc-per-node N -m train.lmconv ...` N processes share the work.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -40,10 +41,10 @@ class Config:
 
     data: Name
     """Data set."""
-    data_dir: Path
-    """Folder or npz archive with the data; see train/lmconv/data.py."""
     out: Path
     """Run folder; an existing checkpoint in it is resumed."""
+    data_dir: Path | None = None
+    """Folder or npz archive with the data, by default data/NAME; see train/lmconv/data.py."""
     orders: str = "s-curve:8"
     """Orders to train with: s-curve:8 for all eight, s-curve:0, raster, hilbert:8, and lists with commas."""
     preset: Preset = "small"
@@ -120,7 +121,7 @@ def fit_config(config: Config) -> FitConfig:
     )
 
 
-def train(config: Config, report: "type[print] | object" = print) -> LocallyMaskedPixelCNN:
+def train(config: Config, report: Callable[[str], None] = print) -> LocallyMaskedPixelCNN:
     """Return the trained network; everything is in the run folder.
 
     Raises:

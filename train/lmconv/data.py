@@ -1,6 +1,7 @@
 """Pictures as whole numbers: MNIST, CIFAR-10, CelebA-HQ at 5 bits, or any folder of pictures.
 
-Nothing is downloaded and nothing is unpickled. `--data-dir` names what the user has:
+Nothing is downloaded and nothing is unpickled. `--data-dir` (by default data/NAME) names what
+the user has:
 
     mnist       a folder with the four IDX files (also gzipped), or an npz archive with `x_train` and `x_test`
     cifar10     a folder with the binary version (data_batch_1.bin ... test_batch.bin), or such an npz archive
@@ -76,13 +77,18 @@ def binarize(intensities: np.ndarray, seed: int) -> np.ndarray:
 
 
 def load_pictures(
-    name: Name, path: Path, *, binarization: Binarization = "none", size: int | None = None, bits: int | None = None
+    name: Name,
+    path: Path | None = None,
+    *,
+    binarization: Binarization = "none",
+    size: int | None = None,
+    bits: int | None = None,
 ) -> Pictures:
     """Return a data set's splits.
 
     Args:
         name: which data set it is.
-        path: folder or archive.
+        path: folder or archive; by default the folder data/NAME.
         binarization: of grey pictures: none, anew at every draw, or once for all.
         size: side in pixels to which a folder's pictures are reduced, bilinearly.
         bits: depth of a channel, 1 to 8; 5 for `celeba-hq` and 8 for the others by default.
@@ -90,8 +96,11 @@ def load_pictures(
     Raises:
         UserError: where the files are missing or are not what they should be.
     """
+    path = Path("data") / name if path is None else path
     if not path.exists():
-        raise UserError(f"--data-dir '{path}': nothing is here; give a folder or an npz archive with the data")
+        raise UserError(
+            f"--data-dir '{path}': nothing is here; give a folder or an npz archive with the data (nothing is downloaded)"
+        )
     train, test = _read(name, path, size)
     held = {"mnist": len(train) // 6, "cifar10": len(train) // 10}.get(name, 0)
     train, valid = (train[: len(train) - held], train[len(train) - held :]) if held else (train, test)

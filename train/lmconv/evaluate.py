@@ -1,6 +1,6 @@
 """Print a run's tables: likelihoods under one and several orders, of hidden parts, and under orders not trained with.
 
-    python -m train.lmconv.evaluate runs/mnist --data-dir mnist/ --orders 1,8
+    python -m train.lmconv.evaluate runs/mnist --orders 1,8
 
 The averaged weights of the last checkpoint are evaluated, also while the run goes on.
 """
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from runtime.errors import UserError, run_main
 from runtime.pixels.orders import Order, parse_orders
+from runtime.pixels.regions import hidden_region
 from train.lmconv.data import Name, load_pictures
 from train.lmconv.likelihood import bits_per_dimension, conditional_nll, ensemble, joint_log_likelihoods
 from train.lmconv.network import LocallyMaskedPixelCNN
@@ -35,8 +36,8 @@ class Config:
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run folder of python -m train.lmconv."""
-    data_dir: Path
-    """Folder or npz archive with the data."""
+    data_dir: Path | None = None
+    """Folder or npz archive with the data, by default data/NAME."""
     orders: str = "1,8"
     """How many of the run's orders to average over, with commas."""
     tables: str = "whole,hidden,novel"
@@ -78,12 +79,14 @@ def hidden_table(
 ) -> Iterator[str]:
     """Yield the lines of Thesis Table 2.3, in nats and, behind a slash, in bits for each hidden dimension."""
     columns = {region: conditional_nll(network, pictures, orders, region, batch=batch) for region in REGIONS}
-    halves = math.prod(pictures.shape[1:]) // 2
+    size = (pictures.shape[2], pictures.shape[3])
+    hidden = {region: pictures.shape[1] * int(hidden_region(region, size).sum()) for region in REGIONS}
     yield f"| hidden part ({len(pictures)}), nats / bits | {' | '.join(REGIONS)} |"
     yield "|---|---|---|---|"
     for name in columns[REGIONS[0]]:
-        values = [columns[region][name] for region in REGIONS]
-        yield f"| {name} | " + " | ".join(f"{v:.2f} / {bits_per_dimension(v, halves):.4f}" for v in values) + " |"
+        nats = {region: columns[region][name] for region in REGIONS}
+        cells = [f"{nats[region]:.2f} / {bits_per_dimension(nats[region], hidden[region]):.4f}" for region in REGIONS]
+        yield f"| {name} | {' | '.join(cells)} |"
 
 
 def novel_table(network: LocallyMaskedPixelCNN, pictures: Tensor, run: RunConfig, batch: int) -> Iterator[str]:

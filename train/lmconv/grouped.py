@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from runtime.pixels.masks import Group, Kernel, Mask, group_positions, tap_sources
+from runtime.pixels.masks import Group, Kernel, Mask, lattice_groups, tap_sources
 from runtime.pixels.orders import Size
 
 
@@ -94,8 +94,7 @@ class Plan:
     @classmethod
     def of(cls, mask: Mask, size: Size, kernel: Kernel, dilation: int, device: torch.device) -> "Plan":
         """Return the plan of a mask matrix (k1 k2, H W)."""
-        groups = group_positions(mask, size, kernel, dilation)
-        if all(group.lattice for group in groups):
+        if groups := lattice_groups(mask, size, kernel, dilation):
             return cls(tuple(_lattice(g, size, kernel, dilation, device) for g in groups), ())
         return cls((), _taps(mask, size, kernel, dilation, device))
 
@@ -194,7 +193,7 @@ def _gather_slope(total: Tensor | None, part: Tensor, lattice: Lattice, x: Tenso
         if part.shape == x.shape:
             return part
         total = _empty(x.shape, x).zero_()
-    total[:, :, rows.source, columns.source] += part
+    total[:, :, rows.source, columns.source].add_(part)
     return total
 
 

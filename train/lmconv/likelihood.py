@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from runtime.errors import UserError
+from runtime.pixels.heads import log_mass, to_unit
 from runtime.pixels.orders import Order, maximum_context_order, rank_by_context
 from runtime.pixels.regions import Region, hidden_region
-from train.lmconv.heads import log_mass, to_unit
 from train.lmconv.layer import LayerMask
 from train.lmconv.network import Architecture, LocallyMaskedPixelCNN, MaskKey
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from runtime.errors import UserError
+from runtime.pixels.heads import head_channels
 from runtime.pixels.orders import Order, Size
-from train.lmconv.heads import head_channels
 from train.lmconv.layer import LayerMask, LocallyMaskedConv2d
 from train.lmconv.pointwise import concat_elu, gate, positional_norm
 

@@ -47,6 +47,27 @@ def head_channels(pixels: Pixels) -> int:
     return pixels.mixtures * (1 + 2 * pixels.channels + couplings)
 
 
+def quantize(images: Tensor, pixels: Pixels) -> Tensor:
+    """Return levels (B, channels, H, W), int64 in [0, L), nearest to intensities in [0, 1].
+
+    Args:
+        images: (B, channels, H, W), floating, in [0, 1].
+        pixels: the architecture's channels and levels.
+
+    Raises:
+        UserError: where the pictures have other channels or intensities.
+    """
+    if images.ndim != 4 or images.shape[1] != pixels.channels or not images.is_floating_point():
+        raise UserError(
+            f"images: expected floating (B, {pixels.channels}, H, W) in [0, 1], got {images.dtype} of "
+            f"{tuple(images.shape)}"
+        )
+    low, high = (float(images.min()), float(images.max())) if images.numel() else (0.0, 0.0)
+    if not 0.0 <= low <= high <= 1.0:
+        raise UserError(f"images: expected intensities in [0, 1], got {low:g} to {high:g}; divide bytes by 255")
+    return (images * (pixels.levels - 1)).round().long()
+
+
 def to_unit(levels: Tensor, pixels: Pixels) -> Tensor:
     """Return levels in [0, L) as float32 in [-1, 1]."""
     return levels.float() * (2.0 / (pixels.levels - 1)) - 1.0

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from runtime.errors import UserError
-from train.lmconv.heads import head_channels, log_mass, to_unit
+from runtime.pixels.heads import head_channels, log_mass, quantize, to_unit
 
 
 def pixels(channels: int, levels: int, mixtures: int = 3) -> SimpleNamespace:
@@ -51,20 +51,41 @@ def test_colours_are_coupled_to_those_before_and_to_no_later_ones() -> None:
     parameters = torch.zeros(head_channels(p), dtype=torch.float64)
     parameters[4:7] = -2.0
     parameters[7:] = torch.tensor([0.7, -0.4, 0.9])
-    chance = lambda r, g, b: float(log_mass(parameters, torch.tensor([r, g, b]), p))  # noqa: E731
-    red = torch.tensor([[chance(r, g, b) for g in range(16) for b in range(16)] for r in range(16)]).logsumexp(1)
+    cube = torch.stack(torch.meshgrid(*[torch.arange(16)] * 3, indexing="ij"), -1)
+    chance = log_mass(parameters.expand(16, 16, 16, -1), cube, p)
+    green = chance.logsumexp(2) - chance.logsumexp((1, 2))[:, None]
     x = to_unit(torch.arange(16), p).double()
     for r in (0, 5, 15):  # green given red is a logistic round tanh(0.7) red
-        green = torch.tensor([[chance(r, g, b) for b in range(16)] for g in range(16)]).logsumexp(1) - red[r]
-        alone = torch.tensor([0.0, math.tanh(0.7) * float(x[r]), -2.0], dtype=torch.float64)
-        expected = torch.stack([log_mass(alone, torch.tensor([g]), pixels(1, 16, 1)) for g in range(16)])
-        assert torch.allclose(green.double(), expected, atol=1e-5)
+        alone = torch.tensor([0.0, math.tanh(0.7) * float(x[r]), -2.0], dtype=torch.float64).expand(16, -1)
+        expected = log_mass(alone, torch.arange(16)[:, None], pixels(1, 16, 1))
+        assert torch.allclose(green[r], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("channels", "levels", "mixtures"), [(2, 256, 10), (1, 1, 10), (3, 256, 0)])
 def test_pixels_that_no_head_models(channels: int, levels: int, mixtures: int) -> None:
     with pytest.raises(UserError, match="1 or 3 channels, at least 2 levels and 1 mixture"):
         head_channels(pixels(channels, levels, mixtures))
+
+
+def test_intensities_become_the_nearest_levels_and_back() -> None:
+    p = pixels(3, 32)
+    levels = torch.arange(32).repeat(3).view(1, 3, 4, 8)
+    assert torch.equal(quantize(levels / 31, p), levels)
+    assert torch.allclose(to_unit(levels, p), 2 * levels / 31 - 1)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.zeros(2, 1, 4, 4), r"\(B, 3, H, W\) in \[0, 1\], got torch.float32 of \(2, 1, 4, 4\)"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), "got torch.uint8"),
+        (torch.full((1, 3, 4, 4), 255.0), "got 255 to 255; divide bytes by 255"),
+        (torch.full((1, 3, 4, 4), torch.nan), "got nan"),
+    ],
+)
+def test_images_of_other_channels_or_depth_are_refused(images: torch.Tensor, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        quantize(images, pixels(3, 32))
 
 
 def test_numbers_of_parameters_are_those_of_pixelcnn() -> None:
