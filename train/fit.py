@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -23,7 +24,8 @@ from safetensors.torch import load_file, save
 
 from runtime.files import replace_file
 
-LossOfStep = Callable[[torch.nn.Module, torch.Generator], torch.Tensor]
+NetworkT = TypeVar("NetworkT", bound=torch.nn.Module)
+LossOfStep = Callable[[NetworkT, torch.Generator], torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +171,7 @@ class _Run:
         self.optimizer.step()
         decay = average_decay(self.step, config)
         with torch.no_grad():
-            torch._foreach_lerp_(self.average, self.weights, 1.0 - decay)
+            torch._foreach_lerp_(self.average, self.weights, 1.0 - decay)  # pyright: ignore
         self.step += 1
         return float(loss.detach())
 
@@ -191,10 +193,10 @@ class _Run:
 
 
 def fit(
-    network: torch.nn.Module,
-    loss_of_step: LossOfStep,
+    network: NetworkT,
+    loss_of_step: LossOfStep[NetworkT],
     config: FitConfig,
-    report: Callable[[str], None],
+    report: Callable[[str], object],
     describe: Callable[[float], str] = lambda loss: f"loss {loss:.4f}",
 ) -> None:
     """Train a network in place; at the end its weights are the moving average.

@@ -4,8 +4,12 @@ Sums over positions are matrix products with ones, in which a CPU accumulates bf
 is one multiply-add a direction. Weights, names and results are those of `torch.nn.GroupNorm`, up to rounding.
 """
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
+
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
 def _sums(values: Tensor) -> Tensor:
@@ -61,9 +65,13 @@ class ChannelsLastGroupNorm(nn.GroupNorm):
         return output.view(rows.shape).movedim(-1, 1)
 
 
-def use_channels_last_norms(network: nn.Module) -> nn.Module:
-    """Make every group normalization of a network a ChannelsLastGroupNorm, in place, and return the network."""
+def to_channels_last(network: NetworkT) -> NetworkT:
+    """Return the network, its weights now channels-last in memory and its group normalizations of this kind.
+
+    It is changed in place and keeps the names of its weights.
+    """
     for module in network.modules():
         if type(module) is nn.GroupNorm:
             module.__class__ = ChannelsLastGroupNorm
+    network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return network

@@ -12,6 +12,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 _compile: Any = njit  # its annotations lack the options for wrappers
+_intrinsic: Any = intrinsic  # it has a signature of its own
 _COMMON = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 entry = _compile(**_COMMON, cache=True)
@@ -24,7 +25,7 @@ summing = _compile(**_COMMON, no_cpython_wrapper=True, fastmath={"reassoc"})
 """Like `inner`, but sums may be split among the lanes of a vector, in an order fixed when compiled."""
 
 
-@intrinsic
+@_intrinsic
 def add_at_once(_typing, numbers, place, amount):
     """The value of numbers[place] (int64), to which the amount is added in the same instant, whatever threads do."""
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.tolerance import FLOAT32_ROUNDING
-from train.norm import ChannelsLastGroupNorm, use_channels_last_norms
+from train.norm import ChannelsLastGroupNorm, to_channels_last
 
 
 def pair(groups: int, channels: int) -> tuple[torch.nn.GroupNorm, torch.nn.Module]:
@@ -14,7 +14,7 @@ def pair(groups: int, channels: int) -> tuple[torch.nn.GroupNorm, torch.nn.Modul
     torch.nn.init.normal_(reference.bias)
     ours = torch.nn.GroupNorm(groups, channels)
     ours.load_state_dict(reference.state_dict())
-    return reference, use_channels_last_norms(torch.nn.Sequential(ours))[0]
+    return reference, to_channels_last(torch.nn.Sequential(ours))[0]
 
 
 @pytest.mark.parametrize("shape", [(3, 12, 5, 4), (2, 12, 7), (1, 12, 1, 1)])

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from train.clip.dual import DualEncoder, contrastive_loss
 from train.fit import FitConfig, fit
+from train.norm import to_channels_last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ def main() -> None:
     label_of_row = torch.tensor([index[label] for label in labels])
     data = load_file(config.prepared / "prepared.safetensors")
     torch.manual_seed(config.seed)
-    network = DualEncoder().to(memory_format=torch.channels_last)
+    network = to_channels_last(DualEncoder())
 
     def loss_of_step(network: DualEncoder, generator: torch.Generator) -> Tensor:
         picked = torch.multinomial(data["weights"], config.batch, replacement=True, generator=generator)

@@ -179,7 +179,7 @@ def main() -> None:
     drawings = list(draw_all(config))
     config.out.parent.mkdir(parents=True, exist_ok=True)
     fields = {f: np.array([getattr(d, n) for d in drawings]) for f, n in _FIELDS.items()}
-    np.savez(config.out, **fields)
+    np.savez(config.out, **fields)  # pyright: ignore[reportArgumentType]
     print(f"{len(drawings)} pictures -> {config.out}")
 
 

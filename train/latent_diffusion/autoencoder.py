@@ -10,6 +10,7 @@ gradient it has to give later are drawn by an optimizer, not by a designer.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from train.fit import FitConfig, fit
+from train.norm import to_channels_last
 
 AUTOENCODER = {
     "in_channels": 48,
@@ -43,9 +45,9 @@ class IconAutoencoder(nn.Module):
     def __init__(self) -> None:
         """Make the network with the default initialization."""
         super().__init__()
-        from diffusers import AutoencoderKL
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-        self.vae = AutoencoderKL(**AUTOENCODER)
+        self.vae: Any = AutoencoderKL(**AUTOENCODER)  # its annotations name no tensors
 
     def moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean and log-variance of the latents, each (B, 4, 16, 16), of (B, 3, 128, 128) RGB in [0, 1]."""
@@ -120,7 +122,7 @@ def main() -> None:
     with np.load(config.data) as archive:
         pictures = torch.from_numpy(archive["pictures"])
     torch.manual_seed(config.seed)
-    network = IconAutoencoder().to(memory_format=torch.channels_last)
+    network = to_channels_last(IconAutoencoder())
 
     def loss_of_step(network: IconAutoencoder, generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(pictures), (config.batch,), generator=generator)

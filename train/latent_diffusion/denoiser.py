@@ -25,7 +25,7 @@ from train.fit import FitConfig, fit
 from train.latent_diffusion.autoencoder import IconAutoencoder
 from train.latent_diffusion.text import encode_texts, load_text_encoder, load_tokenizer
 from train.latent_diffusion.unet import SCHEDULE, IconDenoiser
-from train.norm import use_channels_last_norms
+from train.norm import to_channels_last
 
 _KIND_WEIGHT = {"plain": 1.0, "mirrored": 0.7, "repainted": 0.7, "pair": 0.35}
 _PEOPLE_WEIGHT = 0.3
@@ -65,7 +65,8 @@ def load_autoencoder(run: Path) -> IconAutoencoder:
     """Return the trained autoencoder of a run folder, frozen."""
     network = IconAutoencoder()
     network.load_state_dict(load_file(run / "ema.safetensors"))
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return network.eval().requires_grad_(False)
 
 
 @torch.no_grad()
@@ -138,7 +139,7 @@ def main() -> None:
     snr = (schedule.alphas / schedule.sigmas).square()
     weight_of_t = snr.clamp(max=5.0) / snr
     torch.manual_seed(config.seed)
-    network = use_channels_last_norms(IconDenoiser().to(memory_format=torch.channels_last))
+    network = to_channels_last(IconDenoiser())
 
     def loss_of_step(network: IconDenoiser, generator: torch.Generator) -> Tensor:
         size = config.batch

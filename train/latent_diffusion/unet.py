@@ -34,8 +34,8 @@ class IconDenoiser(nn.Module):
     def __init__(self) -> None:
         """Make the network with the default initialization."""
         super().__init__()
-        from diffusers import UNet2DConditionModel
         from diffusers.models.attention_processor import AttnProcessor
+        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
         self.unet = UNet2DConditionModel(**UNET)
         self.unet.set_attn_processor(AttnProcessor())
