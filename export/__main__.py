@@ -1,16 +1,22 @@
 """Make a bundle from trained weights, or check one.
 
 python -m export icons --weights checkpoints --out runtime/bundles/icons
+python -m export lmconv runs/mnist --out bundles/mnist
 python -m export check runtime/bundles/icons
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from runtime.errors import UserError, run_main
+
+if TYPE_CHECKING:
+    from export.verify import Comparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +28,22 @@ class Icons:
     out: Path = Path("runtime/bundles/icons")
     """Folder of the bundle; what is there is replaced."""
     limit: float = 32.0
+    """Greatest size of the bundle, MiB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lmconv:
+    """Write the bundle of an LMConv network, verify it against PyTorch and print its sizes."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder of python -m train.lmconv."""
+    out: Path
+    """Folder of the bundle, whose name the bundle takes; what is there is replaced."""
+    scheme: Literal["float32", "float16", "int8"] = "float16"
+    """How weights are stored."""
+    licence: str = "Apache-2.0"
+    """SPDX expression of the weights' licence."""
+    limit: float = 6.0
     """Greatest size of the bundle, MiB."""
 
 
@@ -45,27 +67,50 @@ def format_sizes(folder: Path) -> str:
 
 def run_icons(options: Icons) -> int:
     """Write and verify the bundle; return 1 where a network misses its gate or the bundle its size."""
-    from export.bundle import bundle_sizes
     from export.icons import write_icons
     from export.icons.weights import load_weights
-    from export.verify import format_table, verify_cuts
+    from export.verify import verify_cuts
     from runtime.engines.bundle import Bundle
 
     cuts = write_icons(load_weights(options.weights), options.out, lambda line: print(line, flush=True))
     rows = verify_cuts(Bundle.load(options.out.resolve()), cuts)
+    return _tell(rows, options.out, options.limit)
+
+
+def run_lmconv(options: Lmconv) -> int:
+    """Write and verify the bundle; return 1 where a network misses its gate or the bundle its size."""
+    from export.lmconv import write_lmconv
+    from export.verify import verify_cuts, worst_of
+    from runtime.engines.bundle import PixelBundle
+    from train.lmconv.runs import load_run
+
+    network, run = load_run(options.run)
+    if options.out.is_dir() and any(options.out.iterdir()) and not (options.out / "bundle.json").is_file():
+        raise UserError(f"--out '{options.out}' holds other files than a bundle; choose another folder")
+    report = partial(print, flush=True)
+    cuts = write_lmconv(network, run, options.out, report, scheme=options.scheme, licence=options.licence)
+    rows = worst_of(verify_cuts(PixelBundle.load(options.out.resolve()), cuts))
+    return _tell(rows, options.out, options.limit)
+
+
+def _tell(rows: "Sequence[Comparison]", folder: Path, limit: float) -> int:
+    """Print what a bundle reaches and its sizes; return 0 where both are as they should be, else 1."""
+    from export.bundle import bundle_sizes
+    from export.verify import format_table
+
     print(format_table(rows))
-    print(format_sizes(options.out))
-    fits = sum(bundle_sizes(options.out).values()) <= options.limit * 2**20
+    print(format_sizes(folder))
+    fits = sum(bundle_sizes(folder).values()) <= limit * 2**20
     if not fits:
-        print(f"the bundle is larger than {options.limit:g} MiB")
+        print(f"the bundle is larger than {limit:g} MiB")
     return 0 if fits and all(row.passed for row in rows) else 1
 
 
 def run_check(options: Check) -> int:
     """Load a bundle, which verifies it, and print its sizes."""
-    from runtime.engines.bundle import Bundle
+    from runtime.engines.bundle import BundleFolder
 
-    bundle = Bundle.load(options.bundle)
+    bundle = BundleFolder.load(options.bundle)
     print(f"bundle {bundle.name} ({bundle.licence}): every file has its hash")
     print(format_sizes(bundle.folder))
     return 0
@@ -75,12 +120,13 @@ def main() -> int:
     """Parse the command line and run one command."""
     icons = Annotated[Icons, tyro.conf.subcommand("icons")]
     check = Annotated[Check, tyro.conf.subcommand("check")]
-    options = tyro.cli(icons | check, description=__doc__)  # pyright: ignore
-    if isinstance(options, Icons):
-        if options.limit <= 0:
-            raise UserError(f"--limit: expected MiB above 0, got {options.limit:g}")
-        return run_icons(options)
-    return run_check(options)
+    lmconv = Annotated[Lmconv, tyro.conf.subcommand("lmconv")]
+    options = tyro.cli(icons | lmconv | check, description=__doc__)  # pyright: ignore
+    if isinstance(options, Check):
+        return run_check(options)
+    if options.limit <= 0:
+        raise UserError(f"--limit: expected MiB above 0, got {options.limit:g}")
+    return run_icons(options) if isinstance(options, Icons) else run_lmconv(options)
 
 
 if __name__ == "__main__":

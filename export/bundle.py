@@ -7,6 +7,7 @@ from pathlib import Path
 
 from runtime.engines.files import describe_file
 from runtime.engines.manifest import Manifest
+from runtime.engines.pixel_manifest import PixelManifest
 from runtime.engines.spec import EngineSpec
 
 
@@ -21,7 +22,10 @@ class NetworkFiles:
 
 
 def write_bundle(
-    folder: Path, manifest: Manifest, networks: Mapping[str, NetworkFiles], extra: Mapping[str, bytes] | None = None
+    folder: Path,
+    manifest: Manifest | PixelManifest,
+    networks: Mapping[str, NetworkFiles],
+    extra: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write a bundle; a reader sees the old folder or the whole new one.
 

@@ -1,9 +1,11 @@
 """A frozen PyTorch module to an ONNX model that fits its spec, with free dimensions and no trace of this machine."""
 
+import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import onnx
 import torch
@@ -47,7 +49,7 @@ def export_onnx(module: nn.Module, spec: EngineSpec, samples: Sequence[Tensor]) 
             verbose=False,
             input_names=[tensor.name for tensor in spec.inputs],
             output_names=[tensor.name for tensor in spec.outputs],
-            dynamic_shapes=shapes,
+            dynamic_shapes=_nested(module, shapes),
         )
     assert program is not None
     model = program.model_proto
@@ -57,6 +59,15 @@ def export_onnx(module: nn.Module, spec: EngineSpec, samples: Sequence[Tensor]) 
     model.graph.name = spec.name
     onnx.checker.check_model(model)
     return model
+
+
+def _nested(module: nn.Module, shapes: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return one entry for each parameter of a module's forward: those of `*args` are one together."""
+    kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        return shapes
+    named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+    return (*shapes[:named], shapes[named:])
 
 
 def strip(model: onnx.ModelProto) -> None:

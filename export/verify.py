@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from export.cut import Cut
-from runtime.engines.bundle import Bundle
+from runtime.engines.bundle import Bundle, BundleFolder
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def compare(name: str, reference: Tensor, output: Tensor, gate: Gate) -> Compari
     )
 
 
-def verify_cuts(bundle: Bundle, cuts: Mapping[str, Cut]) -> list[Comparison]:
+def verify_cuts(bundle: BundleFolder, cuts: Mapping[str, Cut]) -> list[Comparison]:
     """Return the comparison of every network of a bundle with the PyTorch module that it was cut from.
 
     Args:
@@ -76,12 +76,27 @@ def verify_cuts(bundle: Bundle, cuts: Mapping[str, Cut]) -> list[Comparison]:
     rows = []
     for role, cut in cuts.items():
         with torch.no_grad():
-            reference = cut.module(*cut.samples)
-            output = bundle.engine(role)(*cut.samples)[0]
-        rows.append(compare(role, reference, output, GATES[cut.scheme]))
+            references = cut.module(*cut.samples)
+            outputs = bundle.engine(role)(*cut.samples)
+        references = references if isinstance(references, tuple) else (references,)
+        for given, reference, output in zip(cut.spec.outputs, references, outputs, strict=True):
+            name = role if len(outputs) == 1 else f"{role}: {given.name}"
+            rows.append(compare(name, reference, output, GATES[cut.scheme]))
         if cut.twin is not None:
-            rows += _verify_twin(bundle, role, cut, output)
+            assert isinstance(bundle, Bundle)
+            rows += _verify_twin(bundle, role, cut, outputs[0])
     return rows
+
+
+def worst_of(rows: Iterable[Comparison]) -> list[Comparison]:
+    """Return of each network that has several outputs the one nearest to its gate, or below it."""
+    worst: dict[str, Comparison] = {}
+    for row in rows:
+        role = row.name.partition(":")[0]
+        known = worst.setdefault(role, row)
+        if (row.passed, row.snr_db) < (known.passed, known.snr_db):
+            worst[role] = row
+    return list(worst.values())
 
 
 def _verify_twin(bundle: Bundle, role: str, cut: Cut, output: Tensor) -> list[Comparison]:

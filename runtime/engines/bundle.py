@@ -9,12 +9,22 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
-from runtime.engines.documents import GREATEST_JSON
+from runtime.engines import manifest, pixel_manifest
+from runtime.engines.documents import GREATEST_JSON, parse_object
 from runtime.engines.files import read_limited, read_verified, verify_file
 from runtime.engines.manifest import Manifest
-from runtime.engines.protocols import Denoiser, Engine, ImageTextScorer, LatentDecoder, LatentEncoder, TextEncoder
+from runtime.engines.pixel_manifest import PixelManifest
+from runtime.engines.protocols import (
+    BindableEngine,
+    Denoiser,
+    Engine,
+    ImageTextScorer,
+    LatentDecoder,
+    LatentEncoder,
+    TextEncoder,
+)
 from runtime.engines.spec import EngineSpec, FileSpec
 from runtime.errors import UserError
 
@@ -39,6 +49,8 @@ class InstalledBundle:
     """Where it is."""
     problem: str = ""
     """Why it cannot be read, else empty."""
+    method: str = ""
+    """What its networks are for; empty where the bundle cannot be read."""
 
 
 def installed_bundles(root: Path = INSTALLED) -> list[InstalledBundle]:
@@ -50,38 +62,61 @@ def _describe(folder: Path) -> InstalledBundle:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     where = f"bundle {folder.name!r}: bundle.json"
     try:
-        manifest = Manifest.from_json(read_limited(folder / "bundle.json", GREATEST_JSON, where), where)
+        said = read_manifest(read_limited(folder / "bundle.json", GREATEST_JSON, where), where)
     except UserError as error:
         return InstalledBundle(folder.name, "", size, folder, str(error))
-    return InstalledBundle(folder.name, manifest.licence, size, folder)
+    return InstalledBundle(folder.name, said.licence, size, folder, method=said.method)
+
+
+METHODS: dict[str, type[Manifest] | type[PixelManifest]] = {
+    manifest.METHOD: Manifest,
+    pixel_manifest.METHOD: PixelManifest,
+}
+"""What bundle.json says for each method that a bundle can be for."""
+
+
+def read_manifest(content: bytes, where: str) -> Manifest | PixelManifest:
+    """Return what the text of a bundle.json of any method says; arguments and errors as of `Manifest.from_json`."""
+    method = parse_object(content, where).get("method", manifest.METHOD)
+    if not isinstance(method, str) or method not in METHODS:
+        raise UserError(f"{where}: field 'method': expected one of {', '.join(METHODS)}, got {method!r:.60}")
+    return METHODS[method].from_json(content, where)
 
 
 def _holds_bundle(folder: Path) -> bool:
     return os.path.isfile(folder / "bundle.json")  # unlike Path.is_file, never raises: the name is a user's
 
 
-class Bundle:
-    """Frozen networks with their schedule and sizes. Engines are made on first use and shared."""
+class BundleFolder:
+    """Frozen networks of any method. Engines are made on first use and shared."""
+
+    method: ClassVar[str] = ""
+    """The method that a bundle has to be for; empty takes all."""
 
     def __init__(self, folder: Path, *, device: str = "cpu", threads: int | None = None) -> None:
-        """Read and verify a bundle in a folder; `Bundle.load` also takes the name of an installed one."""
+        """Read and verify a bundle in a folder; `load` also takes the name of an installed one."""
         self.folder, self.device, self.threads = folder, device, threads
         where = f"bundle {folder.name!r}: bundle.json"
         content = read_limited(folder / "bundle.json", GREATEST_JSON, where)
         self.digest = hashlib.sha256(content).hexdigest()
-        self.manifest = Manifest.from_json(content, where)
-        self._files: dict[str, FileSpec] = dict(self.manifest.files)
+        self._manifest = read_manifest(content, where)
+        if self.method and self._manifest.method != self.method:
+            raise UserError(
+                f"bundle {self.name!r}: expected a bundle for {self.method}, got one for {self._manifest.method}; "
+                "choose another with --bundle"
+            )
+        self._files: dict[str, FileSpec] = dict(self._manifest.files)
         self.specs: dict[str, EngineSpec] = {}
-        for role, path in self.manifest.networks.items():
+        for role, path in self._manifest.networks.items():
             content = self._read(f"{path}/spec.json")
             self.specs[role] = spec = EngineSpec.from_json(content, f"bundle {self.name!r}: {path}/spec.json")
             self._files |= {f"{path}/{name}": file for name, file in spec.files.items()}
         for name, file in self._files.items():
             verify_file(folder / name, file, f"bundle {self.name!r}: {name}")
-        self._engines: dict[str, Engine] = {}
+        self._engines: dict[str, BindableEngine] = {}
 
     @classmethod
-    def load(cls, name_or_path: str | Path, *, device: str = "cpu", threads: int | None = None) -> "Bundle":
+    def load(cls, name_or_path: str | Path, *, device: str = "cpu", threads: int | None = None) -> Self:
         """Return a verified bundle.
 
         Args:
@@ -90,8 +125,8 @@ class Bundle:
             threads: threads of one operator, at least 1; None means as many as PyTorch uses.
 
         Raises:
-            UserError: there is no such bundle, it is from a newer version, or a file of it is missing, truncated or
-                edited; the message names the file, what was expected, what came, and the remedy.
+            UserError: there is no such bundle, it is for another method or from a newer version, or a file of it is
+                missing, truncated or edited; the message names the file, what was expected, what came, and the remedy.
         """
         text = str(name_or_path)
         if "/" not in text and _holds_bundle(INSTALLED / text):
@@ -109,12 +144,72 @@ class Bundle:
     @property
     def name(self) -> str:
         """The bundle's name."""
-        return self.manifest.name
+        return self._manifest.name
 
     @property
     def licence(self) -> str:
         """SPDX expression of the weights' licence."""
-        return self.manifest.licence
+        return self._manifest.licence
+
+    def engine(self, role: str) -> BindableEngine:
+        """Return the engine of a role, made once: ONNX Runtime's, the one place where another backend would join."""
+        if role not in self._engines:
+            from runtime.engines.ort import OrtEngine
+
+            content, shared = self.read_file(role, "model.onnx"), self.shared_weights()
+            self._engines[role] = OrtEngine(
+                self.specs[role], content, device=self.device, threads=self.threads, shared=shared
+            )
+        return self._engines[role]
+
+    def shared_weights(self) -> dict[str, bytes]:
+        """Return the verified weights beside bundle.json that several networks use, by file name; often none."""
+        if pixel_manifest.WEIGHTS not in self._manifest.files:
+            return {}
+        return {pixel_manifest.WEIGHTS: self._read(pixel_manifest.WEIGHTS)}
+
+    def read_file(self, role: str, file: str) -> bytes:
+        """Return the verified content of a file of a role's folder.
+
+        Raises:
+            UserError: the bundle has no such network or file, or the file does not match its hash.
+        """
+        if role not in self.specs:
+            has = ", ".join(self.specs) or "none"
+            raise UserError(
+                f"bundle {self.name!r} has no network for the role {role!r}; it has {has}; use another bundle"
+            )
+        path = self._manifest.networks[role]
+        if file not in self.specs[role].files:
+            raise UserError(f"bundle {self.name!r} has no file {path}/{file}; export it again")
+        return self._read(f"{path}/{file}")
+
+    def _read(self, name: str) -> bytes:
+        return read_verified(self.folder / name, self._files[name], f"bundle {self.name!r}: {name}")
+
+
+class PixelBundle(BundleFolder):
+    """The prefill and step networks of an LMConv network, and whose pictures it models."""
+
+    method = pixel_manifest.METHOD
+
+    @property
+    def manifest(self) -> PixelManifest:
+        """What bundle.json says."""
+        assert isinstance(self._manifest, PixelManifest)
+        return self._manifest
+
+
+class Bundle(BundleFolder):
+    """The networks of a latent diffusion model, with their schedule and sizes."""
+
+    method = manifest.METHOD
+
+    @property
+    def manifest(self) -> Manifest:
+        """What bundle.json says."""
+        assert isinstance(self._manifest, Manifest)
+        return self._manifest
 
     @property
     def schedule(self) -> dict[str, Any]:
@@ -196,15 +291,6 @@ class Bundle:
 
         return DualEncoderScorer(self.text_encoder(), self.engine("image_embedder"), self.engine("text_embedder"))
 
-    def engine(self, role: str) -> Engine:
-        """Return the engine of a role, made once: ONNX Runtime's, the one place where another backend would join."""
-        if role not in self._engines:
-            from runtime.engines.ort import OrtEngine
-
-            content = self.read_file(role, "model.onnx")
-            self._engines[role] = OrtEngine(self.specs[role], content, device=self.device, threads=self.threads)
-        return self._engines[role]
-
     def eager_engine(self, role: str) -> Engine:
         """Return the PyTorch engine of a role, through which gradients pass."""
         from runtime.engines.eager import EagerEngine, load_module
@@ -212,21 +298,6 @@ class Bundle:
         config, weights = self.read_file(role, "config.json"), self.read_file(role, "weights.safetensors")
         module = load_module(config, weights, f"bundle {self.name!r}: {self.manifest.networks[role]}")
         return EagerEngine(self.specs[role], module, device=self.device)
-
-    def read_file(self, role: str, file: str) -> bytes:
-        """Return the verified content of a file of a role's folder.
-
-        Raises:
-            UserError: the bundle has no such network or file, or the file does not match its hash.
-        """
-        if role not in self.specs:
-            has = ", ".join(self.specs) or "none"
-            raise UserError(
-                f"bundle {self.name!r} has no network for the role {role!r}; it has {has}; use another bundle"
-            )
-        if file not in self.specs[role].files:
-            raise UserError(f"bundle {self.name!r} has no file {self.manifest.networks[role]}/{file}; export it again")
-        return self._read(f"{self.manifest.networks[role]}/{file}")
 
     @cached_property
     def _text_encoder(self) -> TextEncoder:
@@ -236,6 +307,3 @@ class Bundle:
         document, path = self.read_file("text_encoder", "tokenizer.json"), self.manifest.networks["text_encoder"]
         tokenizer = PromptTokenizer(document, self.text_length, f"bundle {self.name!r}: {path}/tokenizer.json")
         return IconsTextEncoder(tokenizer, self.engine("text_encoder"))
-
-    def _read(self, name: str) -> bytes:
-        return read_verified(self.folder / name, self._files[name], f"bundle {self.name!r}: {name}")

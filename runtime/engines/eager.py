@@ -3,13 +3,14 @@
 Used where autograd needs the network itself. Nothing is unpickled; a class that is not listed here is refused.
 """
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from runtime.engines.documents import check_fields, parse_object
-from runtime.engines.inputs import check_inputs
+from runtime.engines.inputs import check_inputs, check_outputs
 from runtime.engines.kl_encoder import KLEncoder, KLEncoderConfig, freeze
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError
@@ -56,6 +57,24 @@ class EagerEngine:
         outputs = self.module(*(tensor.to(self._device) for tensor in inputs))
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         return tuple(tensor.to(inputs[0].device) for tensor in outputs)
+
+    def bind(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Callable[[], None]:
+        """Return a function that runs the module on these very tensors, without gradients, and fills the outputs.
+
+        It only enqueues work on the tensors' device, so that a CUDA graph can capture it.
+
+        Raises:
+            ValueError: a tensor does not fit the spec.
+        """
+        check_outputs(self._spec, outputs, check_inputs(self._spec, inputs))
+
+        @torch.no_grad()
+        def run() -> None:
+            results = self.module(*inputs)
+            for buffer, result in zip(outputs, results if isinstance(results, tuple) else (results,), strict=True):
+                buffer.copy_(result)
+
+        return run
 
 
 def load_module(config: bytes, weights: bytes, where: str | Path) -> nn.Module:

@@ -43,6 +43,17 @@ def check_inputs(spec: EngineSpec, inputs: Sequence[Tensor]) -> dict[str, int]:
     return sizes
 
 
+def check_outputs(spec: EngineSpec, outputs: Sequence[Tensor], sizes: dict[str, int]) -> None:
+    """Refuse tensors that an engine could not fill, with a `ValueError`; `sizes` are the free dimensions' ones."""
+    if len(outputs) != len(spec.outputs):
+        raise ValueError(f"engine '{spec.name}': expected {len(spec.outputs)} outputs, got {len(outputs)}")
+    for wanted, tensor in zip(spec.outputs, outputs, strict=True):
+        if wanted.bound(sizes) != tuple(tensor.shape) or wanted.dtype != dtype_name(tensor.dtype):
+            expected = format_tensor(wanted.bound(sizes), wanted.dtype)
+            got = format_tensor(tensor.shape, dtype_name(tensor.dtype))
+            raise ValueError(f"engine '{spec.name}' output '{wanted.name}': expected {expected}, got {got}")
+
+
 def refuse_gradients(spec: EngineSpec, inputs: Sequence[Tensor]) -> None:
     """Refuse inputs that ask for a gradient, which a forward-only engine would silently drop.
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,10 @@ _SCHEDULE_KINDS: dict[str, type] = {
 }
 
 
+METHOD = "latent-diffusion"
+"""What the field `method` says; without that field a bundle is one of these."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """The content of bundle.json."""
@@ -80,6 +84,11 @@ class Manifest:
     """Folder of the network for each role of `ROLES`."""
     files: Mapping[str, FileSpec] = field(default_factory=dict)
     """Size and hash of each network's spec.json and of the files beside bundle.json."""
+
+    @property
+    def method(self) -> str:
+        """What the networks are for."""
+        return METHOD
 
     def to_json(self) -> str:
         """Return the text of bundle.json."""
@@ -113,7 +122,7 @@ class Manifest:
                 "schedule": _schedule(document["schedule"], f"{where}: schedule"),
                 "latent_shape": _latent_shape(document["latent_shape"], where),
                 "defaults": _defaults(document["defaults"], f"{where}: defaults"),
-                "networks": _networks(document["networks"], files, f"{where}: networks"),
+                "networks": check_networks(document["networks"], files, f"{where}: networks", ROLES),
                 "files": files,
             }
         )
@@ -163,10 +172,13 @@ def _defaults(value: dict[str, Any], where: str) -> dict[str, Any]:
     return value
 
 
-def _networks(value: dict[str, Any], files: Mapping[str, FileSpec], where: str) -> dict[str, str]:
+def check_networks(
+    value: dict[str, Any], files: Mapping[str, FileSpec], where: str, roles: Sequence[str]
+) -> dict[str, str]:
+    """Return the folder for each role; a `UserError` names a role that is none of `roles`, or a folder without spec."""
     for role, folder in value.items():
-        if role not in ROLES:
-            raise UserError(f"{where}: unknown role {role!r:.60}; expected {', '.join(ROLES)}")
+        if role not in roles:
+            raise UserError(f"{where}: unknown role {role!r:.60}; expected {', '.join(roles)}")
         if not isinstance(folder, str):
             raise UserError(f"{where}: {role!r}: expected the name of a folder, got {folder!r:.60}")
         check_file_name(folder, where)

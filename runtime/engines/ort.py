@@ -1,5 +1,6 @@
 """ONNX Runtime behind an `EngineSpec`: verified bytes in, tensors through without copies, the same bits every run."""
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from runtime.engines.inputs import check_inputs, refuse_gradients
+from runtime.engines.inputs import check_inputs, check_outputs, refuse_gradients
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError
 
@@ -30,7 +31,13 @@ class OrtEngine:
     """A network run by ONNX Runtime. Calls are safe from several threads."""
 
     def __init__(
-        self, spec: EngineSpec, model: bytes | Path, *, device: str = "cpu", threads: int | None = None
+        self,
+        spec: EngineSpec,
+        model: bytes | Path,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        shared: Mapping[str, bytes] | None = None,
     ) -> None:
         """Make a session.
 
@@ -39,6 +46,7 @@ class OrtEngine:
             model: the ONNX file's verified content, or its path where the weights lie in files beside it.
             device: `cpu`, `cuda`, `cuda:N`, or `auto`: CUDA where PyTorch and ONNX Runtime both have it.
             threads: threads of one operator, at least 1; None means as many as PyTorch uses.
+            shared: verified content of the files with weights that the model names as lying beside it.
 
         Raises:
             UserError: the device is not there, ONNX Runtime cannot read the model, or it does not fit its spec.
@@ -48,7 +56,7 @@ class OrtEngine:
         try:
             self._session = onnxruntime.InferenceSession(
                 model if isinstance(model, bytes) else str(model),
-                session_options(threads or torch.get_num_threads()),
+                _options_with(shared or {}, threads or torch.get_num_threads()),
                 providers=_providers(self._device),
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base class
@@ -82,15 +90,49 @@ class OrtEngine:
             torch.empty(tensor.bound(sizes), dtype=getattr(torch, tensor.dtype), device=inputs[0].device)  # pyright: ignore
             for tensor in self._spec.outputs
         )
+        self._runner(inputs, outputs)()
+        return outputs
+
+    def bind(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Callable[[], None]:
+        """Return a function that runs the network on these very tensors: reads the inputs, fills the outputs.
+
+        Args:
+            inputs: contiguous tensors in the order of `spec.inputs`.
+            outputs: contiguous tensors in the order of `spec.outputs`.
+
+        Raises:
+            ValueError: a tensor does not fit the spec, or is not contiguous.
+        """
+        refuse_gradients(self._spec, inputs)
+        check_outputs(self._spec, outputs, check_inputs(self._spec, inputs))
+        if not all(tensor.is_contiguous() for tensor in (*inputs, *outputs)):
+            raise ValueError(f"engine '{self._spec.name}': expected contiguous tensors to bind")
+        return self._runner(tuple(inputs), tuple(outputs))
+
+    def _runner(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Callable[[], None]:
         binding = self._session.io_binding()
         for wanted, tensor in zip(self._spec.inputs, inputs, strict=True):
             binding.bind_input(wanted.name, *_place(tensor), _ELEMENT[wanted.dtype], tensor.shape, tensor.data_ptr())
         for given, tensor in zip(self._spec.outputs, outputs, strict=True):
             binding.bind_output(given.name, *_place(tensor), _ELEMENT[given.dtype], tensor.shape, tensor.data_ptr())
-        if inputs[0].is_cuda:
-            torch.cuda.current_stream(inputs[0].device).synchronize()
-        self._session.run_with_iobinding(binding)
-        return outputs
+        stream = torch.cuda.current_stream(inputs[0].device) if inputs[0].is_cuda else None
+
+        def run(held: object = (inputs, outputs)) -> None:  # the binding has only their addresses
+            if stream is not None:
+                stream.synchronize()
+            self._session.run_with_iobinding(binding)
+
+        return run
+
+
+def _options_with(shared: Mapping[str, bytes], threads: int) -> onnxruntime.SessionOptions:
+    if not shared:
+        return session_options(threads)
+    options = session_options.__wrapped__(threads)  # one of its own, which holds the weights no longer than needed
+    options.add_external_initializers_from_files_in_memory(
+        list(shared), list(shared.values()), [len(content) for content in shared.values()]
+    )
+    return options
 
 
 @cache

@@ -3,7 +3,7 @@
 Letters: B batch, T texts, N tokens, D width of a token, h w latent cells, H W pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from torch import Tensor
@@ -21,6 +21,14 @@ class Engine(Protocol):
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return fresh output tensors, on the device of the inputs."""
+        ...
+
+
+class BindableEngine(Engine, Protocol):
+    """An engine that also runs on tensors fixed beforehand, for a loop whose calls are short."""
+
+    def bind(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Callable[[], None]:
+        """Return a function that reads these inputs and fills these outputs, each time that it is called."""
         ...
 
 
