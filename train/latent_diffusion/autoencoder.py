@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from runtime.files import replace_file
 from train.fit import FitConfig, fit
 from train.norm import to_channels_last
 
@@ -67,6 +69,8 @@ class Config:
     """Archive of train.data.icons."""
     out: Path
     """Run folder; an existing checkpoint in it is resumed."""
+    decoder_of: Path | None = None
+    """Run folder of an autoencoder whose decoder is trained on; its encoder, and so the latents, stay as they are."""
     steps: int = 3000
     """Optimizer steps."""
     batch: int = 16
@@ -116,13 +120,30 @@ def reconstruction_loss(target: Tensor, output: Tensor, edges: float) -> Tensor:
     return loss
 
 
+def load(run: Path) -> IconAutoencoder:
+    """Return the trained autoencoder of a run folder."""
+    network = IconAutoencoder()
+    network.load_state_dict(load_file(run / "ema.safetensors"))
+    return network
+
+
+def start(config: Config) -> IconAutoencoder:
+    """Return a new network, or a trained one of which only the decoder is to learn."""
+    if config.decoder_of is None:
+        torch.manual_seed(config.seed)
+        return to_channels_last(IconAutoencoder())
+    network = to_channels_last(load(config.decoder_of))
+    network.vae.encoder.requires_grad_(False)
+    network.vae.quant_conv.requires_grad_(False)
+    return network
+
+
 def main() -> None:
     """Train from a command line."""
     config = tyro.cli(Config, description=__doc__)
     with np.load(config.data) as archive:
         pictures = torch.from_numpy(archive["pictures"])
-    torch.manual_seed(config.seed)
-    network = to_channels_last(IconAutoencoder())
+    network = start(config)
 
     def loss_of_step(network: IconAutoencoder, generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(pictures), (config.batch,), generator=generator)
@@ -142,6 +163,8 @@ def main() -> None:
         ),
         print,
     )
+    # Of a network whose encoder is frozen, training keeps the decoder alone.
+    replace_file(config.out / "ema.safetensors", save({k: v.contiguous() for k, v in network.state_dict().items()}))
 
 
 if __name__ == "__main__":

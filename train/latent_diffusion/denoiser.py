@@ -22,7 +22,7 @@ from runtime.guidance.schedule import Schedule
 from train.data.captions import STYLES, common_keywords, write_caption
 from train.data.icons import read_captions
 from train.fit import FitConfig, fit
-from train.latent_diffusion.autoencoder import IconAutoencoder
+from train.latent_diffusion.autoencoder import IconAutoencoder, load
 from train.latent_diffusion.text import encode_texts, load_text_encoder, load_tokenizer
 from train.latent_diffusion.unet import SCHEDULE, IconDenoiser
 from train.norm import to_channels_last
@@ -63,8 +63,7 @@ class Config:
 
 def load_autoencoder(run: Path) -> IconAutoencoder:
     """Return the trained autoencoder of a run folder, frozen."""
-    network = IconAutoencoder()
-    network.load_state_dict(load_file(run / "ema.safetensors"))
+    network = load(run)
     network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return network.eval().requires_grad_(False)
 
