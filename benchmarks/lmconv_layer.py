@@ -100,9 +100,10 @@ def peak_bytes(once: Callable[[], None]) -> int:
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         once()
     held = peak = 0
+    assert recorded.profiler is not None and recorded.profiler.kineto_results is not None
     changes = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
     for event in sorted(changes, key=lambda e: e.start_ns()):
-        held += event.nbytes()
+        held += event.nbytes()  # pyright: ignore
         peak = max(peak, held)
     return peak
 

@@ -20,9 +20,20 @@ MIN_LOG_SCALE = -7.0
 class Pixels(Protocol):
     """What a head needs to know of an architecture."""
 
-    channels: int
-    levels: int
-    mixtures: int
+    @property
+    def channels(self) -> int:
+        """Colour channels, 1 or 3."""
+        ...
+
+    @property
+    def levels(self) -> int:
+        """Intensities of a channel, at least 2."""
+        ...
+
+    @property
+    def mixtures(self) -> int:
+        """Components of a mixture."""
+        ...
 
 
 def is_binary(pixels: Pixels) -> bool:

@@ -133,7 +133,8 @@ def _groups_of_steps(mask: Mask, known: Mask, size: Size, steps: Size) -> list[G
     for row in range(min(steps[0], size[0])):
         for column in range(min(steps[1], size[1])):
             positions = grid[row :: steps[0], column :: steps[1]].reshape(-1)
-            live, dead = mask[:, positions].any(1), (~mask & known)[:, positions].any(1)
+            live = np.logical_or.reduce(mask[:, positions], axis=1)
+            dead = np.logical_or.reduce((~mask & known)[:, positions], axis=1)
             if (live & dead).any():
                 return []
             groups.append(Group(live, positions, (row, column, *steps)))

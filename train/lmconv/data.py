@@ -99,7 +99,7 @@ def load_pictures(
     path = Path("data") / name if path is None else path
     if not path.exists():
         raise UserError(
-            f"--data-dir '{path}': nothing is here; give a folder or an npz archive with the data (nothing is downloaded)"
+            f"--data-dir '{path}': nothing is here; give a folder or an npz archive (nothing is downloaded)"
         )
     train, test = _read(name, path, size)
     held = {"mnist": len(train) // 6, "cifar10": len(train) // 10}.get(name, 0)

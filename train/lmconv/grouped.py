@@ -10,11 +10,14 @@ multiply, add.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from runtime.pixels.masks import Group, Kernel, Mask, lattice_groups, tap_sources
 from runtime.pixels.orders import Size
+
+ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,39 @@ class Axis:
 
 @dataclass(frozen=True)
 class Lattice:
-    """One group of positions as a strided convolution; `axes` is None where its mask leaves no tap."""
+    """One group of positions as a strided convolution."""
 
     taps: Tensor
-    """(k1, k2) of 0 and 1: the mask that the group shares."""
-    group: Group
-    axes: tuple[Axis, Axis] | None
+    """0 and 1 for the used rows and columns of the kernel: the mask that the group shares."""
+    rows: Axis
+    columns: Axis
+
+    @property
+    def lines(self) -> tuple[slice, slice, slice, slice]:
+        """Index of the group's positions in the picture."""
+        return ALL, ALL, self.rows.lines, self.columns.lines
+
+    @property
+    def kept(self) -> tuple[slice, slice, slice, slice]:
+        """Index of the group's positions in the convolution's output."""
+        return ALL, ALL, self.rows.kept, self.columns.kept
+
+    @property
+    def source(self) -> tuple[slice, slice, slice, slice]:
+        """Index of what the convolution reads in its input."""
+        return ALL, ALL, self.rows.source, self.columns.source
+
+    @property
+    def used(self) -> tuple[slice, slice, slice, slice]:
+        """Index of the used taps in the weights."""
+        return ALL, ALL, self.rows.taps, self.columns.taps
+
+    @property
+    def arguments(self) -> tuple:
+        """Stride, padding, dilation, and the constants of `aten.convolution`."""
+        rows, columns = self.rows, self.columns
+        padding, dilation = [rows.padding, columns.padding], [rows.dilation, columns.dilation]
+        return [rows.stride, columns.stride], padding, dilation, False, [0, 0], 1
 
 
 @dataclass(frozen=True)
@@ -100,17 +130,14 @@ class Plan:
 
 
 def _lattice(group: Group, size: Size, kernel: Kernel, dilation: int, device: torch.device) -> Lattice:
+    """Return a group's convolution; a mask that leaves no tap becomes the centre with a weight of zero."""
     assert group.lattice is not None
-    taps = group.taps.reshape(kernel)
     row, column, row_step, column_step = group.lattice
-    axes = None
-    if taps.any():
-        rows, columns = taps.any(1).nonzero()[0].tolist(), taps.any(0).nonzero()[0].tolist()
-        axes = (
-            Axis.of(rows, size[0], kernel[0], dilation, row, row_step),
-            Axis.of(columns, size[1], kernel[1], dilation, column, column_step),
-        )
-    return Lattice(torch.from_numpy(taps).float().to(device), group, axes)
+    live = np.argwhere(group.taps.reshape(kernel)) if group.taps.any() else np.array([[kernel[0] // 2, kernel[1] // 2]])
+    rows = Axis.of(live[:, 0].tolist(), size[0], kernel[0], dilation, row, row_step)
+    columns = Axis.of(live[:, 1].tolist(), size[1], kernel[1], dilation, column, column_step)
+    taps = torch.from_numpy(group.taps.reshape(kernel)[rows.taps, columns.taps])
+    return Lattice(taps.float().to(device), rows, columns)
 
 
 def _taps(mask: Mask, size: Size, kernel: Kernel, dilation: int, device: torch.device) -> tuple[Tap, ...]:
@@ -138,40 +165,28 @@ class _LatticeConv2d(torch.autograd.Function):
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, plan: Plan) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.plan = plan
-        y = _empty((len(x), len(weight), *x.shape[2:]), x)
-        bias = bias.to(x.dtype)
+        y, bias = _empty((len(x), len(weight), *x.shape[2:]), x), bias.to(x.dtype)
         for lattice in plan.lattices:
-            rows, columns = _lines(lattice)
-            if lattice.axes is None:
-                y[:, :, rows, columns] = bias[:, None, None]
-                continue
-            part = torch.ops.aten.convolution(_read(x, lattice), _live(weight, lattice, x), bias, *_arguments(lattice))
-            y[:, :, rows, columns] = part[:, :, lattice.axes[0].kept, lattice.axes[1].kept]
+            live = _live(weight, lattice, x)
+            part = torch.ops.aten.convolution(_read(x, lattice), live, bias, *lattice.arguments)
+            y[lattice.lines] = part[lattice.kept]
         return y
 
     @staticmethod
     def backward(ctx, slope: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        plan, (want_x, want_weight, want_bias, _) = ctx.plan, ctx.needs_input_grad
-        x_slope, weight_slope, bias_slope = None, None, None
-        if want_weight:
-            weight_slope = torch.zeros_like(weight)
-        for lattice in plan.lattices:
-            if lattice.axes is None or not (want_x or want_weight):
-                continue
+        want_x, want_weight, want_bias, _ = ctx.needs_input_grad
+        x_slope, weight_slope = None, torch.zeros_like(weight) if want_weight else None
+        for lattice in ctx.plan.lattices if want_x or want_weight else ():
             part, read, live = _outputs_slope(slope, lattice, x), _read(x, lattice), _live(weight, lattice, x)
             want = (want_x, want_weight, False)
-            x_part, w_part, _ = torch.ops.aten.convolution_backward(part, read, live, None, *_arguments(lattice), want)
+            x_part, w_part, _ = torch.ops.aten.convolution_backward(part, read, live, None, *lattice.arguments, want)
             del part, read
             if want_x:
                 x_slope = _gather_slope(x_slope, x_part, lattice, x)
             if weight_slope is not None:
-                used = lattice.axes[0].taps, lattice.axes[1].taps
-                weight_slope[:, :, used[0], used[1]].addcmul_(w_part.to(weight.dtype), lattice.taps[used].to(weight))
-        if want_x and x_slope is None:
-            x_slope = torch.zeros_like(x)
-        if want_bias:
-            bias_slope = slope.sum((0, 2, 3)).to(weight.dtype)
+                weight_slope[lattice.used].addcmul_(w_part.to(weight.dtype), lattice.taps.to(weight))
+        bias_slope = slope.sum((0, 2, 3)).to(weight.dtype) if want_bias else None
         return x_slope, weight_slope, bias_slope, None
 
 
@@ -182,48 +197,33 @@ def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
 
 def _read(x: Tensor, lattice: Lattice) -> Tensor:
     """Return the lines of the input that a lattice's convolution reads."""
-    rows, columns = lattice.axes
-    return x[:, :, rows.source, columns.source].contiguous(memory_format=_layout(x))
-
-
-def _gather_slope(total: Tensor | None, part: Tensor, lattice: Lattice, x: Tensor) -> Tensor:
-    """Return the gradient of the input with a lattice's part added to the lines that it read."""
-    rows, columns = lattice.axes
-    if total is None:
-        if part.shape == x.shape:
-            return part
-        total = _empty(x.shape, x).zero_()
-    total[:, :, rows.source, columns.source].add_(part)
-    return total
-
-
-def _lines(lattice: Lattice) -> tuple[slice, slice]:
-    row, column, row_step, column_step = lattice.group.lattice
-    return slice(row, None, row_step), slice(column, None, column_step)
+    return x[lattice.source].contiguous(memory_format=_layout(x))
 
 
 def _live(weight: Tensor, lattice: Lattice, x: Tensor) -> Tensor:
     """Return the used rows and columns of the kernel, masked, in the input's precision and layout."""
-    used = lattice.axes[0].taps, lattice.axes[1].taps
-    live = weight[:, :, used[0], used[1]] * lattice.taps[used].to(weight)
+    live = weight[lattice.used] * lattice.taps.to(weight)
     return live.to(x.dtype).contiguous(memory_format=_layout(x))
 
 
-def _arguments(lattice: Lattice) -> tuple:
-    """Return stride, padding, dilation, and the constants of `aten.convolution`."""
-    rows, columns = lattice.axes
-    padding, dilation = [rows.padding, columns.padding], [rows.dilation, columns.dilation]
-    return [rows.stride, columns.stride], padding, dilation, False, [0, 0], 1
+def _gather_slope(total: Tensor | None, part: Tensor, lattice: Lattice, x: Tensor) -> Tensor:
+    """Return the gradient of the input with a lattice's part added to the lines that it read."""
+    if total is None:
+        if part.shape == x.shape:
+            return part
+        total = _empty(tuple(x.shape), x).zero_()
+    total[lattice.source].add_(part)
+    return total
 
 
 def _outputs_slope(slope: Tensor, lattice: Lattice, like: Tensor) -> Tensor:
     """Return the gradient with respect to all lines that a lattice's convolution computed: zero for unused ones."""
-    rows, columns = lattice.axes
-    mine = slope[:, :, rows.lines, columns.lines]
+    rows, columns = lattice.rows, lattice.columns
+    mine = slope[lattice.lines]
     if (rows.outputs, columns.outputs) == (rows.count, columns.count):
         return mine.contiguous(memory_format=_layout(like))
     part = _empty((*slope.shape[:2], rows.outputs, columns.outputs), like).zero_()
-    part[:, :, rows.kept, columns.kept] = mine
+    part[lattice.kept] = mine
     return part
 
 

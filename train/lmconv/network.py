@@ -10,6 +10,7 @@ Nothing else reads another position, and nothing is pooled, so a sampler can wal
 time and a cache of `features` for each stage. Channels are last everywhere between the convolutions.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -156,7 +157,7 @@ class LocallyMaskedPixelCNN(nn.Module):
         """Make the network with PyTorch's initialization."""
         super().__init__()
         self.architecture = architecture
-        self.stages = nn.ModuleList(_stages(architecture))
+        self.stages: Sequence[Stage] = nn.ModuleList(_stages(architecture))  # pyright: ignore
         self.head = nn.Linear(architecture.filters, head_channels(architecture))
 
     @property
