@@ -6,6 +6,7 @@ Letters: B batch, T texts, N tokens, D width of a token, h w latent cells, H W p
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from runtime.engines.spec import EngineSpec
@@ -26,6 +27,11 @@ class Engine(Protocol):
 
 class BindableEngine(Engine, Protocol):
     """An engine that also runs on tensors fixed beforehand, for a loop whose calls are short."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs, and the tensors that it is bound to lie."""
+        ...
 
     def bind(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Callable[[], None]:
         """Return a function that reads these inputs and fills these outputs, each time that it is called."""

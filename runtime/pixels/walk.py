@@ -1,0 +1,193 @@
+"""Walk a picture one position at a time with the step network of a bundle, its features cached.
+
+Everything outside the masked gather is a function of single positions and nothing is downsampled, so that the features
+of a position depend only on earlier ones and need computing once. Caches have a row for each position and hold what
+each stage reads; a step gathers the neighbours' rows, computes one position through all stages and writes one row.
+
+All tensors have fixed shapes and the place in the order is a tensor: on CUDA, with a step engine that only enqueues
+work, one advance is captured as a graph and replayed.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from runtime.engines.eager import EagerEngine
+from runtime.engines.protocols import BindableEngine
+from runtime.engines.spec import EngineSpec
+from runtime.errors import UserError
+from runtime.pixels.draw import draw_pixel, uniforms_needed
+from runtime.pixels.heads import Pixels, to_unit
+from runtime.pixels.neighbours import neighbour_rows
+from runtime.pixels.orders import Order, Size
+
+_TAPS = re.compile(r"taps_([1-9][0-9]{0,3})")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the spec of a step network says of its stages."""
+
+    kernel: int
+    """Side of the kernels."""
+    dilations: tuple[int, ...]
+    """Dilation of each table of taps."""
+    widths: tuple[int, ...]
+    """Input channels of each stage; those of the first are the picture's and one of ones."""
+    parameters: int
+    """Numbers that describe one pixel's distribution."""
+
+    @classmethod
+    def of(cls, spec: EngineSpec) -> "Layout":
+        """Return the layout of a step network.
+
+        Raises:
+            UserError: where the spec is not that of a step network.
+        """
+        taps = [t for t in spec.inputs if _TAPS.fullmatch(t.name)]
+        caches = spec.inputs[len(taps) :]
+        widths = tuple(t.shape[-1] for t in caches)
+        kernel = round((int(taps[0].shape[0]) + 1) ** 0.5) if taps else 0
+        right = (
+            kernel % 2 == 1
+            and len(caches) > 1
+            and all(t.shape == (kernel * kernel - 1,) for t in taps)
+            and all(t.shape == ("B", "R", width) for t, width in zip(caches, widths, strict=True))
+            and [t.shape for t in spec.outputs[1:]] == [("B", width) for width in widths[1:]]
+        )
+        if not right:
+            raise UserError(f"engine '{spec.name}' is no step network of an LMConv bundle; export the bundle again")
+        dilations = tuple(int(t.name.removeprefix("taps_")) for t in taps)
+        return cls(kernel, dilations, tuple(int(w) for w in widths), int(spec.outputs[0].shape[-1]))
+
+    def tables(self, order: Order, size: Size) -> list[np.ndarray]:
+        """Return for each dilation the rows (H W, T) of each pixel's neighbours under an order."""
+        return [neighbour_rows(order, size, self.kernel, dilation) for dilation in self.dilations]
+
+
+class Rows:
+    """Features of each stage in few contiguous tensors: those of stages of one width lie in one.
+
+    Attributes:
+        of: for each stage its own (B, ...) part, contiguous.
+    """
+
+    def __init__(self, widths: Sequence[int], shape: tuple[int, ...], device: torch.device) -> None:
+        """Make zeros of `shape`, (B, ...), behind which each stage has its width."""
+        self.groups: dict[int, Tensor] = {}
+        for width in sorted(set(widths)):
+            self.groups[width] = torch.zeros(widths.count(width), *shape, width, device=device)
+        taken = dict.fromkeys(self.groups, 0)
+        self.of: list[Tensor] = []
+        for width in widths:
+            self.of.append(self.groups[width][taken[width]])
+            taken[width] += 1
+
+
+class Walk:
+    """B pictures on their way along one order.
+
+    Attributes:
+        levels: (B, H W, channels) int64, what is known of the pictures.
+        parameters: (B, K) of the position that was walked last.
+    """
+
+    def __init__(
+        self, step: BindableEngine, pixels: Pixels, order: Order, size: Size, levels: Tensor, known: Tensor
+    ) -> None:
+        """Make the caches and bind the network to them.
+
+        Args:
+            step: the step network.
+            pixels: channels, levels and mixtures of its pictures.
+            order: a permutation (H W,).
+            size: height and width.
+            levels: (B, H W, channels) int64; what is not known may be anything in range.
+            known: (H W,) booleans: pixels that are taken from `levels` instead of drawn.
+        """
+        self.layout, self.pixels, self.levels = Layout.of(step.spec), pixels, levels.clone()
+        self.device, batch, count = levels.device, len(levels), len(order)
+        self.caches = Rows(self.layout.widths, (batch, count + 1), self.device)
+        self._made = Rows(self.layout.widths[1:], (batch,), self.device)
+        self.parameters = torch.zeros(batch, self.layout.parameters, device=self.device)
+        self._order = torch.from_numpy(order).to(self.device)
+        self._known = known.to(self.device)[self._order]
+        self._tables = [torch.from_numpy(t[order]).to(self.device) for t in self.layout.tables(order, size)]
+        self._taps = [torch.zeros_like(table[0]) for table in self._tables]
+        self._capturable = self.device.type == "cuda" and isinstance(step, EagerEngine)  # others wait for the GPU
+        self._run = step.bind((*self._taps, *self.caches.of), (self.parameters, *self._made.of))
+        self._place = torch.zeros(1, dtype=torch.int64, device=self.device)
+        self._uniforms, self._temperature = torch.zeros(count, batch, uniforms_needed(pixels)), 1.0
+
+    def begin(self, place: int, generator: torch.Generator | None = None, temperature: float = 1.0) -> None:
+        """Stand before a place of the order, and make all draws of the walk.
+
+        Args:
+            place: in [0, H W).
+            generator: of the draws, on the CPU; None draws nothing, which suits a walk over known pixels.
+            temperature: as of `draw_pixel`.
+        """
+        self._place.fill_(place)
+        self._temperature = temperature
+        if generator is not None:
+            # float64 first: no draw becomes 0 or 1 in float32
+            draws = torch.rand(self._uniforms.shape, generator=generator, dtype=torch.float64)
+            self._uniforms = draws.float().clamp(1e-7, 1.0 - 1e-7)
+        self._uniforms = self._uniforms.to(self.device)
+
+    def fill(self, pixels: Tensor, features: Sequence[Tensor], first: int = 0) -> None:
+        """Enter features (n, N, C_i) of each stage at N pixels, (N,) int64, for n pictures from the `first` on."""
+        for cache, part in zip(self.caches.of, features, strict=True):
+            cache[first : first + len(part), pixels + 1] = part
+
+    @torch.no_grad()
+    def advance(self) -> None:
+        """Compute the next position, draw its pixel where it is not known, and enter it into the caches."""
+        pixel = self._order[self._place]
+        for taps, table in zip(self._taps, self._tables, strict=True):
+            taps.copy_(table[self._place][0])
+        self._run()
+        uniforms = self._uniforms[self._place][0]
+        drawn = draw_pixel(self.parameters, uniforms, self.pixels, self._temperature)
+        given = self.levels.index_select(1, pixel)
+        value = torch.where(self._known[self._place], given, drawn[:, None])
+        self.levels.index_copy_(1, pixel, value)
+        self._enter(pixel + 1, to_unit(value, self.pixels))
+        self._place += 1
+
+    def _enter(self, row: Tensor, unit: Tensor) -> None:
+        """Write a row of every cache: the first stage's is the pixel (B, 1, channels) itself, and one."""
+        self.caches.of[0].index_copy_(1, row, torch.cat((unit, torch.ones_like(unit[..., :1])), -1))
+        for width, made in self._made.groups.items():
+            stages = self.caches.groups[width]
+            stages[len(stages) - len(made) :].index_copy_(2, row, made[:, :, None])
+
+    def repeated(self) -> Callable[[], None]:
+        """Return what advances by one position: on CUDA a captured graph where the step network allows it."""
+        return _captured(self) if self._capturable else self.advance
+
+
+def _captured(walk: Walk) -> Callable[[], None]:
+    """Return the replay of one captured advance; the place, and with it the walk, is as before.
+
+    Source: the position as a tensor makes every replay the next step (torch.cuda.CUDAGraph).
+    """
+    place, levels = walk._place.clone(), walk.levels.clone()
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(2):  # libraries allocate on their first calls, which a capture forbids
+            walk._place.copy_(place)
+            walk.advance()
+    torch.cuda.current_stream().wait_stream(stream)
+    walk._place.copy_(place)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        walk.advance()
+    walk._place.copy_(place)
+    walk.levels.copy_(levels)
+    return graph.replay
