@@ -151,14 +151,19 @@ class BundleFolder:
         """SPDX expression of the weights' licence."""
         return self._manifest.licence
 
-    def engine(self, role: str) -> BindableEngine:
-        """Return the engine of a role, made once: ONNX Runtime's, the one place where another backend would join."""
+    def engine(self, role: str, *, threads: int | None = None) -> BindableEngine:
+        """Return the engine of a role, made once: ONNX Runtime's, the one place where another backend would join.
+
+        Args:
+            role: what the network is for.
+            threads: threads of one operator where the engine is made; None means the bundle's.
+        """
         if role not in self._engines:
             from runtime.engines.ort import OrtEngine
 
             content, shared = self.read_file(role, "model.onnx"), self.shared_weights()
             self._engines[role] = OrtEngine(
-                self.specs[role], content, device=self.device, threads=self.threads, shared=shared
+                self.specs[role], content, device=self.device, threads=threads or self.threads, shared=shared
             )
         return self._engines[role]
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from runtime.engines.bundle import PixelBundle
 from runtime.engines.protocols import BindableEngine
 from runtime.errors import UserError
 from runtime.pixels.heads import Pixels, head_channels, to_unit
@@ -49,6 +50,14 @@ class Sampler:
                 f"engine '{step.spec.name}': expected one for {pixels.channels} channels of {pixels.levels} levels, "
                 f"got {self.layout.widths[0] - 1} channels and {self.layout.parameters} parameters a pixel"
             )
+
+    @classmethod
+    def of(cls, bundle: PixelBundle) -> "Sampler":
+        """Return the sampler of a bundle.
+
+        Its step network runs on one thread: its matrices are too small to be worth waking another one.
+        """
+        return cls(bundle.engine("prefill"), bundle.engine("step", threads=1), bundle.manifest)
 
     def sample(
         self,

@@ -57,12 +57,10 @@ def test_a_walk_gives_the_parameters_of_the_whole_network(architecture: Architec
     assert (found - whole_parameters(network, levels, order)).abs().max() <= ENGINE_FLOAT32
 
 
-@pytest.mark.parametrize(
-    "name", ["raster:0", "s-curve:0", "s-curve:6", "hilbert:5", "user", "context top", "context centre"]
-)
-@pytest.mark.parametrize("architecture", [BINARY, COLOUR])
-def test_the_exported_networks_do_so_too(architecture: Architecture, name: str) -> None:
-    order, observed = orders()[name]
+@pytest.mark.parametrize("name", orders())
+@pytest.mark.parametrize("kind", SHORT)
+def test_the_exported_networks_do_so_too(kind: str, name: str) -> None:
+    architecture, (order, observed) = SHORT[kind], orders()[name]
     levels = draw_levels(architecture, 3)
     found = exported_sampler(architecture, SIZE).parameters(levels, order, observed)
     expected = whole_parameters(make_network(architecture), levels, order)

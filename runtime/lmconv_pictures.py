@@ -1,0 +1,143 @@
+"""What `runtime.lmconv` reads and shows: pictures as levels, hidden regions, sheets, and pictures of their making."""
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from runtime.engines.pixel_manifest import PixelManifest
+from runtime.errors import UserError
+from runtime.files import replace_file
+from runtime.pictures import read_picture
+from runtime.pixels.heads import quantize
+from runtime.pixels.orders import Order, Size, ranks
+from runtime.pixels.regions import REGIONS, Region, hidden_region
+
+TINT = (0.36, 0.53, 0.78)
+"""Colour of what is hidden, or not drawn yet."""
+
+GROUND = 0.93
+"""Grey between the pictures of a sheet."""
+
+SIDE = 140
+"""Least side of a picture on a sheet in pixels; it is a whole multiple of the picture's."""
+
+COLUMNS = 8
+"""Most pictures in a row of a sheet."""
+
+FRAMES = 60
+"""Most frames of a moving picture; each lasts FRAME_MS milliseconds, the last one LAST_MS."""
+
+FRAME_MS, LAST_MS = 50, 1500
+
+
+def read_levels(path: Path, said: PixelManifest, *, invert: bool = False) -> tuple[Tensor, Size | None]:
+    """Return the picture in a file as levels (1, channels, H, W), and its height and width where it was scaled.
+
+    Args:
+        path: the file; what is transparent is black.
+        said: size, channels and levels of the bundle's pictures; colours become grey where it has one channel.
+        invert: whether dark becomes light.
+
+    Raises:
+        UserError: where the file is no picture, or one of other proportions.
+    """
+    picture = read_picture(path, background=0.0)
+    size: Size = (picture.shape[1], picture.shape[2])
+    if size[0] * said.size[1] != size[1] * said.size[0]:
+        raise UserError(
+            f"'{path}' has {size[1]} x {size[0]} pixels: expected {said.size[1]} x {said.size[0]}, or a multiple of "
+            "these; crop it"
+        )
+    if size != said.size:
+        picture = functional.interpolate(picture[None], size=said.size, mode="bilinear", antialias=True)[0].clamp(0, 1)
+    if said.channels == 1:
+        picture = (picture * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0, keepdim=True).clamp(0, 1)
+    return quantize((1.0 - picture if invert else picture)[None], said), None if size == said.size else size
+
+
+def read_hidden(hide: str, size: Size, scaled_from: Size | None) -> Region:
+    """Return the hidden region (H, W) that a name or a picture gives.
+
+    Args:
+        hide: a name of `runtime.pixels.regions`, or a picture that is lighter than mid-grey where it hides.
+        size: height and width of the bundle's pictures.
+        scaled_from: those of the picture that is completed where it was scaled; the mask may have them too, and a
+            pixel is then hidden where more than half of it is.
+
+    Raises:
+        UserError: where there is neither, the mask has another size, or it hides everything or nothing.
+    """
+    if hide in REGIONS:
+        return hidden_region(hide, size)
+    if not Path(hide).is_file():
+        raise UserError(f"--hide '{hide}': expected {', '.join(REGIONS)}, or a picture that is white where it hides")
+    mask = (read_picture(hide, background=0.0).mean(0) > 0.5).float()
+    found = (mask.shape[0], mask.shape[1])
+    if found not in (size, scaled_from):
+        sizes = " or ".join(f"{w} x {h}" for h, w in (size, scaled_from or size)[: 2 if scaled_from else 1])
+        raise UserError(f"mask '{hide}': expected {sizes} pixels, got {found[1]} x {found[0]}; scale the mask")
+    if found != size:
+        mask = functional.interpolate(mask[None, None], size=size, mode="bilinear", antialias=True)[0, 0]
+    return hidden_region((mask > 0.5).numpy(), size)
+
+
+def to_rgb(levels: Tensor, said: PixelManifest) -> Tensor:
+    """Return levels (B, channels, H, W) as (B, 3, H, W) in [0, 1]."""
+    return (levels.float() / (said.levels - 1)).expand(-1, 3, -1, -1)
+
+
+def tinted(pictures: Tensor, hidden: Region) -> Tensor:
+    """Return (B, 3, H, W) pictures with the tint instead of what is hidden, (H, W)."""
+    return torch.where(torch.from_numpy(hidden), torch.tensor(TINT)[:, None, None], pictures)
+
+
+def complete_sheet(levels: Tensor, drawn: Tensor, truth: Tensor | None, hidden: Region, said: PixelManifest) -> Tensor:
+    """Return the sheet (3, H, W) of a completion: what is observed, what was drawn, the truth where there is one."""
+    cells = [tinted(to_rgb(levels, said), hidden), to_rgb(drawn, said)]
+    return sheet(torch.cat(cells if truth is None else [*cells, to_rgb(truth, said)]), COLUMNS)
+
+
+def sample_sheet(drawn: Tensor, said: PixelManifest) -> Tensor:
+    """Return the sheet (3, H, W) of drawn pictures, about as many in a row as rows."""
+    return sheet(to_rgb(drawn, said), min(COLUMNS, math.ceil(len(drawn) ** 0.5)))
+
+
+def sheet(pictures: Tensor, columns: int) -> Tensor:
+    """Return (3, H, W): pictures (B, 3, h, w) enlarged, side by side, with ground between them."""
+    factor = max(1, math.ceil(SIDE / max(pictures.shape[2:])))
+    large = pictures.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    columns = min(columns, len(large))
+    rows = math.ceil(len(large) / columns)
+    gap, (height, width) = 8, large.shape[2:]
+    result = torch.full((3, gap + rows * (height + gap), gap + columns * (width + gap)), GROUND)
+    for number, picture in enumerate(large):
+        top, left = gap + number // columns * (height + gap), gap + number % columns * (width + gap)
+        result[:, top : top + height, left : left + width] = picture
+    return result
+
+
+def write_video(path: Path, drawn: Tensor, order: Order, said: PixelManifest) -> None:
+    """Write the making of pictures (B, channels, H, W), pixel after pixel in an order, as a GIF, whole or not at all.
+
+    Raises:
+        UserError: where the file cannot be written.
+    """
+    when, count = ranks(order).reshape(said.size), len(order)
+    steps = np.unique(np.linspace(0, count, min(FRAMES, count) + 1).round().astype(np.int64))
+    frames = []
+    for done in steps:
+        picture = sheet(tinted(to_rgb(drawn, said), when >= done), min(COLUMNS, math.ceil(len(drawn) ** 0.5)))
+        frames.append(Image.fromarray(picture.mul(255).round().byte().permute(1, 2, 0).numpy()))
+    file = io.BytesIO()
+    times = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]
+    frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
+    try:
+        replace_file(path, file.getvalue())
+    except OSError as error:
+        raise UserError(f"cannot write '{path}': {error.strerror}; choose another --out") from None
