@@ -1,43 +1,65 @@
 """Draw a pixel from its distribution: two logits, or a mixture of discretized logistics (see `runtime.pixels.heads`).
 
-All randomness comes in as uniform numbers, so that draws can be made before a loop and a loop can be a captured graph.
+All randomness is made before the loop, as noise: the draw itself is a dozen or two of small operations with fixed
+shapes, which is what a loop of short steps and a captured graph need.
 """
 
 import torch
 from torch import Tensor
 
-from runtime.pixels.heads import Pixels, couple, is_binary, split_mixture
+from runtime.pixels.heads import MIN_LOG_SCALE, Pixels, is_binary
 
 
-def uniforms_needed(pixels: Pixels) -> int:
-    """Return how many uniform numbers a pixel takes: one for two logits, else one and one for each channel."""
-    return 1 if is_binary(pixels) else 1 + pixels.channels
+def make_noise(
+    shape: tuple[int, ...], pixels: Pixels, generator: torch.Generator | None, temperature: float = 1.0
+) -> Tensor:
+    """Return the noise (*shape, n), float32, of as many draws as `shape` has places.
+
+    Args:
+        shape: of the draws, such as positions and pictures.
+        pixels: channels, levels and mixtures.
+        generator: on the CPU; None makes zeros, which draw the likeliest component's mean.
+        temperature: factor on the noise: 1 draws from the model, less nearer to what it finds likeliest.
+
+    n is 1 for two logits: logistic noise on their difference. For a mixture it is Gumbel noise on the logit of each
+    component, of which the greatest is then chosen, and logistic noise for each channel.
+    """
+    count = 1 if is_binary(pixels) else pixels.mixtures + pixels.channels
+    if generator is None:
+        return torch.zeros(*shape, count)
+    uniform = torch.rand(*shape, count, generator=generator, dtype=torch.float64).clamp_(1e-12, 1.0 - 1e-12)
+    noise = torch.logit(uniform)
+    if not is_binary(pixels):
+        components = uniform[..., : pixels.mixtures]
+        noise[..., : pixels.mixtures] = -torch.log(-torch.log(components))
+    return (noise * temperature).float()
 
 
-def draw_pixel(parameters: Tensor, uniforms: Tensor, pixels: Pixels, temperature: float = 1.0) -> Tensor:
+def draw_pixel(parameters: Tensor, noise: Tensor, pixels: Pixels) -> Tensor:
     """Return levels (B, channels), int64, drawn from the distributions of B pixels.
 
     Args:
         parameters: (B, K) of the network's head.
-        uniforms: (B, `uniforms_needed`) in (0, 1).
+        noise: (B, n) of `make_noise`.
         pixels: channels, levels and mixtures.
-        temperature: logits are divided by it and scales multiplied; 1 draws from the model, less nearer to its mode.
 
     A logistic's draw, rounded to the nearest level and clamped to the ends, has the mass that the discretized logistic
-    gives to that level. Channels are drawn one after the other, each from means shifted by the levels before.
+    gives to that level. Channels are drawn one after the other, each from a mean shifted by the levels before.
     """
     if is_binary(pixels):
-        return (uniforms < torch.sigmoid((parameters[:, 1:] - parameters[:, :1]) / temperature)).long()
-    logits, means, log_scales, couplings = split_mixture(parameters, pixels)
-    cumulated = torch.softmax(logits / temperature, -1).cumsum(-1)
-    component = (uniforms[:, :1] * cumulated[:, -1:] > cumulated[:, :-1]).sum(-1)
-    noise = torch.logit(uniforms[:, 1:], eps=1e-7) * temperature
-    chosen = component[:, None, None]
-    scale = log_scales.gather(-1, chosen.expand(-1, pixels.channels, 1))[..., 0].exp()
-    half = 0.5 * (pixels.levels - 1)
-    levels = torch.zeros_like(noise)
-    for channel in range(pixels.channels):
-        mean = couple(means, couplings, levels / half - 1.0)[:, channel].gather(-1, component[:, None])[:, 0]
-        x = mean + scale[:, channel] * noise[:, channel]
-        levels[:, channel] = ((x + 1.0) * half).round().clamp(0, pixels.levels - 1)
-    return levels.long()
+        return (parameters[:, 1:] - parameters[:, :1] > noise).long()
+    m, c, half = pixels.mixtures, pixels.channels, 0.5 * (pixels.levels - 1)
+    component = (parameters[:, :m] + noise[:, :m]).argmax(-1)
+    values = parameters[:, m:].unflatten(1, (-1, m))  # means, log-scales and couplings of each component
+    chosen = values.gather(2, component[:, None, None].expand(-1, values.shape[1], 1))[..., 0]
+    scales = chosen[:, c : 2 * c].clamp(min=MIN_LOG_SCALE).exp()
+    places = (torch.addcmul(chosen[:, :c], scales, noise[:, m:]) + 1.0) * half  # x in [-1, 1] is at (x + 1) half
+    top = pixels.levels - 1
+    if c == 1:
+        return places.round().clamp(0, top).long()
+    couplings = torch.tanh(chosen[:, 2 * c :])
+    red = places[:, 0].round().clamp(0, top)
+    shifted = torch.addcmul(places[:, 1:], couplings[:, :2], (red - half)[:, None])  # x half is v - half
+    green = shifted[:, 0].round().clamp(0, top)
+    blue = torch.addcmul(shifted[:, 1], couplings[:, 2], green - half).round().clamp(0, top)
+    return torch.stack((red, green, blue), 1).long()

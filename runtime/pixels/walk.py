@@ -20,7 +20,7 @@ from runtime.engines.eager import EagerEngine
 from runtime.engines.protocols import BindableEngine
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError
-from runtime.pixels.draw import draw_pixel, uniforms_needed
+from runtime.pixels.draw import draw_pixel, make_noise
 from runtime.pixels.heads import Pixels, to_unit
 from runtime.pixels.neighbours import neighbour_rows
 from runtime.pixels.orders import Order, Size
@@ -121,7 +121,7 @@ class Walk:
         self._capturable = self.device.type == "cuda" and isinstance(step, EagerEngine)  # others wait for the GPU
         self._run = step.bind((*self._taps, *self.caches.of), (self.parameters, *self._made.of))
         self._place = torch.zeros(1, dtype=torch.int64, device=self.device)
-        self._uniforms, self._temperature = torch.zeros(count, batch, uniforms_needed(pixels)), 1.0
+        self._noise = make_noise((count, batch), pixels, None).to(self.device)
 
     def begin(self, place: int, generator: torch.Generator | None = None, temperature: float = 1.0) -> None:
         """Stand before a place of the order, and make all draws of the walk.
@@ -129,15 +129,10 @@ class Walk:
         Args:
             place: in [0, H W).
             generator: of the draws, on the CPU; None draws nothing, which suits a walk over known pixels.
-            temperature: as of `draw_pixel`.
+            temperature: as of `make_noise`.
         """
         self._place.fill_(place)
-        self._temperature = temperature
-        if generator is not None:
-            # float64 first: no draw becomes 0 or 1 in float32
-            draws = torch.rand(self._uniforms.shape, generator=generator, dtype=torch.float64)
-            self._uniforms = draws.float().clamp(1e-7, 1.0 - 1e-7)
-        self._uniforms = self._uniforms.to(self.device)
+        self._noise.copy_(make_noise(tuple(self._noise.shape[:2]), self.pixels, generator, temperature))
 
     def fill(self, pixels: Tensor, features: Sequence[Tensor], first: int = 0) -> None:
         """Enter features (n, N, C_i) of each stage at N pixels, (N,) int64, for n pictures from the `first` on."""
@@ -151,8 +146,7 @@ class Walk:
         for taps, table in zip(self._taps, self._tables, strict=True):
             taps.copy_(table[self._place][0])
         self._run()
-        uniforms = self._uniforms[self._place][0]
-        drawn = draw_pixel(self.parameters, uniforms, self.pixels, self._temperature)
+        drawn = draw_pixel(self.parameters, self._noise[self._place][0], self.pixels)
         given = self.levels.index_select(1, pixel)
         value = torch.where(self._known[self._place], given, drawn[:, None])
         self.levels.index_copy_(1, pixel, value)

@@ -1,0 +1,192 @@
+"""What does a sample of LMConv cost: with the cached sampler, and with a whole forward pass for every pixel?
+
+python -m benchmarks.lmconv_sample [--json] [--threads N] [--only NAME] [--count 16]
+
+Both use the same network, of the preset `small` with random weights, in one run. The cached sampler draws all pixels,
+over ONNX Runtime. Of the slow one, a few whole forward passes are timed and multiplied by the number of pixels: in
+PyTorch with the fast grouped convolutions, and in ONNX Runtime with the prefill network at all positions; the faster
+of the two is `full_s`. The floor is what reading the weights once a position would take at the bandwidth of memory.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from benchmarks.machine import describe_machine
+from export.lmconv import export_networks
+from export.lmconv.networks import make_cuts
+from runtime.engines.ort import OrtEngine
+from runtime.engines.pixel_manifest import WEIGHTS
+from runtime.errors import run_main
+from runtime.pixels.heads import to_unit
+from runtime.pixels.neighbours import neighbour_rows
+from runtime.pixels.orders import Order, parse_orders
+from runtime.pixels.sampler import Sampler
+from runtime.pixels.walk import Walk
+from train.lmconv.network import PRESETS, Architecture, LocallyMaskedPixelCNN
+
+MEMORY = 1 << 30
+"""Bytes of the array whose reading measures the bandwidth: more than a processor's caches hold."""
+
+STEPS = 100
+"""Positions timed with and without what is around the engine."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Pictures to draw."""
+
+    side: int
+    channels: int
+    levels: int
+    order: str = "s-curve:0"
+
+    @property
+    def name(self) -> str:
+        """What is drawn."""
+        return f"{self.side}x{self.side}, {self.channels} channels, {self.levels} levels, {self.order}"
+
+
+CASES = (Case(28, 1, 2), Case(32, 3, 256))
+
+
+def build(case: Case) -> tuple[LocallyMaskedPixelCNN, Sampler]:
+    """Return a random network of the preset `small`, and its sampler over ONNX Runtime."""
+    torch.manual_seed(0)
+    network = LocallyMaskedPixelCNN(Architecture(channels=case.channels, levels=case.levels, **PRESETS["small"])).eval()
+    cuts = make_cuts(network, (case.side, case.side), "float32")
+    files, weights = export_networks(cuts, lambda line: None)
+    threads = {"prefill": None, "step": 1}
+    engines = {
+        role: OrtEngine(part.spec, part.files["model.onnx"], threads=threads[role], shared={WEIGHTS: weights})
+        for role, part in files.items()
+    }
+    return network, Sampler(engines["prefill"], engines["step"], network.architecture)
+
+
+def seconds_of(call: Callable[[], object], times: int) -> float:
+    """Return the median seconds of a call, after one that does not count."""
+    call()
+    taken = []
+    for _ in range(times):
+        begin = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - begin)
+    return statistics.median(taken)
+
+
+def full_seconds(network: LocallyMaskedPixelCNN, sampler: Sampler, levels: torch.Tensor, order: Order, times: int):
+    """Return seconds of one whole forward pass by implementation, and the greatest difference to the walk."""
+    size = (levels.shape[2], levels.shape[3])
+    masks, unit = network.masks(order, size), to_unit(levels, network.architecture)
+    rows = unit.flatten(2).transpose(1, 2).contiguous()
+    kernel = network.architecture.kernel
+    taps = [torch.from_numpy(neighbour_rows(order, size, kernel, d)) for d in sampler.layout.dilations]
+    unit = unit.contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        expected = network(unit[:1], masks)
+        seconds = {
+            "PyTorch, grouped": seconds_of(lambda: network(unit, masks), times),
+            "ONNX Runtime, prefill": seconds_of(lambda: sampler.prefill(rows, *taps), times),
+        }
+    found = sampler.parameters(levels[:1], order)
+    return seconds, float((found - expected).abs().max())
+
+
+def engine_share(sampler: Sampler, levels: torch.Tensor, order: Order) -> float:
+    """Return the part of a step's time that is spent in the step network's engine."""
+    size = (levels.shape[2], levels.shape[3])
+    known = torch.zeros(len(order), dtype=torch.bool)
+    walk = Walk(sampler.step, sampler.pixels, order, size, levels.flatten(2).transpose(1, 2).contiguous(), known)
+    walk.begin(0, torch.Generator().manual_seed(0))
+    ratios = []
+    for _ in range(STEPS):
+        times = []
+        for call in (walk._run, walk.advance):
+            begin = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - begin)
+        ratios.append(times[0] / times[1])
+    return statistics.median(ratios)
+
+
+def bandwidth() -> float:
+    """Return bytes a second that one core reads from memory: the best of five readings of `MEMORY` bytes."""
+    numbers = np.ones(MEMORY // 4, np.float32)
+    best = float("inf")
+    for _ in range(5):
+        begin = time.perf_counter()
+        np.dot(numbers, numbers)
+        best = min(best, time.perf_counter() - begin)
+    return MEMORY / best
+
+
+def measure(case: Case, count: int, forwards: int) -> dict:
+    """Return a case's figures."""
+    size, pixels = (case.side, case.side), case.side**2
+    network, sampler = build(case)
+    order = parse_orders(case.order, size)[0]
+    draws = torch.Generator().manual_seed(0)
+    sampler.sample(order, size, generator=draws, count=count)
+    begin = time.perf_counter()
+    levels = sampler.sample(order, size, generator=draws, count=count)
+    cached = time.perf_counter() - begin
+    forward, error = full_seconds(network, sampler, levels, order, forwards)
+    best = min(forward, key=lambda name: forward[name])
+    read = 4 * sum(parameter.numel() for parameter in network.parameters())
+    rate = bandwidth()
+    return {
+        "case": case.name,
+        "images": count,
+        "cached_s": cached,
+        "full_s": forward[best] * pixels,
+        "speedup": forward[best] * pixels / cached,
+        "full_by": best,
+        "full_forwards_timed": forwards,
+        "full_forwards_needed": pixels,
+        "forward_s": forward,
+        "engine_share": engine_share(sampler, levels, order),
+        "weight_bytes_a_position": read,
+        "memory_bytes_a_second": rate,
+        "floor_s": pixels * read / rate,
+        "max_error": error,
+    }
+
+
+def main() -> None:
+    """Measure all cases and print them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
+    parser.add_argument("--threads", type=int, help="threads of the whole forward passes (default: PyTorch's choice)")
+    parser.add_argument("--count", type=int, default=16, help="images drawn together (default 16)")
+    parser.add_argument("--forwards", type=int, default=5, help="whole forward passes timed (default 5)")
+    parser.add_argument("--only", default="", help="only the cases whose name contains this")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if not options.json:
+        print(describe_machine())
+        print(f"{'case':42} {'cached s':>9} {'full s':>9} {'faster':>7} {'engine':>7} {'floor s':>8} {'error':>8}  by")
+    for case in CASES:
+        if options.only not in case.name:
+            continue
+        found = measure(case, options.count, options.forwards)
+        if options.json:
+            print(json.dumps({**found, "threads": torch.get_num_threads()}), flush=True)
+        else:
+            print(
+                f"{case.name:42} {found['cached_s']:9.2f} {found['full_s']:9.1f} {found['speedup']:7.0f} "
+                f"{found['engine_share']:7.0%} {found['floor_s']:8.2f} {found['max_error']:8.1e}  {found['full_by']}, "
+                f"{options.forwards} of {found['full_forwards_needed']} passes timed",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    run_main(main)
