@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from export.cut import BATCH, Cut
+from export.cut import Cut
 from export.lmconv.walk import Prefill, Step, Walk
 from runtime.engines.spec import EngineSpec, TensorSpec
 from runtime.pixels.heads import head_channels, to_unit
@@ -13,6 +13,9 @@ from train.lmconv.network import LocallyMaskedPixelCNN
 
 SAMPLES = 3
 """Pictures of a verification."""
+
+BATCH = (1, 16, 1 << 16)
+"""Least, typical and greatest number of pictures that are drawn together."""
 
 POSITIONS = 1 << 16
 """Most positions of a picture."""

@@ -8,6 +8,7 @@ All tensors have fixed shapes and the place in the order is a tensor: on CUDA, w
 work, one advance is captured as a graph and replayed.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -50,10 +51,12 @@ class Layout:
         """
         taps = [t for t in spec.inputs if _TAPS.fullmatch(t.name)]
         caches = spec.inputs[len(taps) :]
-        widths = tuple(t.shape[-1] for t in caches)
-        kernel = round((int(taps[0].shape[0]) + 1) ** 0.5) if taps else 0
+        widths = tuple(t.shape[-1] if t.shape else "" for t in caches)
+        count = taps[0].shape[0] if taps and taps[0].shape else 0
+        kernel = math.isqrt(count + 1) if isinstance(count, int) else 0
         right = (
             kernel % 2 == 1
+            and all(isinstance(width, int) for width in (*widths, *spec.outputs[0].shape[-1:]))
             and len(caches) > 1
             and all(t.shape == (kernel * kernel - 1,) for t in taps)
             and all(t.shape == ("B", "R", width) for t, width in zip(caches, widths, strict=True))

@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
-from export.lmconv import export_networks
+from export.bundle import NetworkFiles, write_bundle
+from export.lmconv import export_networks, make_manifest
 from export.lmconv.networks import make_cuts
 from runtime.engines.eager import EagerEngine
 from runtime.engines.ort import OrtEngine
@@ -14,6 +17,7 @@ from runtime.pixels.orders import Size
 from runtime.pixels.sampler import Sampler
 from train.lmconv.layer import use_method
 from train.lmconv.network import Architecture, LocallyMaskedPixelCNN
+from train.lmconv.runs import RunConfig, write_run
 
 BINARY = Architecture(filters=6, blocks=1)
 GREY = replace(BINARY, levels=7, mixtures=3, dilation=1)
@@ -43,12 +47,33 @@ def eager_sampler(network: LocallyMaskedPixelCNN, size: Size, device: str = "cpu
 
 
 @cache
-def exported_sampler(architecture: Architecture, size: Size) -> Sampler:
-    """Return a sampler over ONNX Runtime, with weights stored in float32; it is made once."""
-    cuts = make_cuts(make_network(architecture), size, "float32")
-    files, weights = export_networks(cuts, lambda line: None)
+def exported(architecture: Architecture) -> tuple[dict[str, NetworkFiles], bytes]:
+    """Return the files of a network's bundle, and its weights in float32; they are made once, for any size."""
+    return export_networks(make_cuts(make_network(architecture), (4, 5), "float32"), lambda line: None)
+
+
+def exported_sampler(architecture: Architecture) -> Sampler:
+    """Return a sampler over ONNX Runtime."""
+    files, weights = exported(architecture)
     prefill, step = (
         OrtEngine(files[role].spec, files[role].files["model.onnx"], threads=1, shared={WEIGHTS: weights})
         for role in ("prefill", "step")
     )
     return Sampler(prefill, step, architecture)
+
+
+def make_run(folder: Path, architecture: Architecture, size: Size) -> Path:
+    """Return a run folder with the weights of `make_network`, as training leaves it."""
+    config = RunConfig(architecture=architecture, data="mnist", binarization="dynamic", size=size, orders="s-curve:8")
+    write_run(folder, config)
+    weights = {name: value.detach().clone() for name, value in make_network(architecture).named_parameters()}
+    save_file(weights, folder / "ema.safetensors")
+    return folder
+
+
+def make_bundle(folder: Path, architecture: Architecture, size: Size) -> Path:
+    """Return the folder of a bundle with `exported` networks."""
+    files, weights = exported(architecture)
+    config = RunConfig(architecture=architecture, data="mnist", binarization="dynamic", size=size, orders="s-curve:8")
+    write_bundle(folder, make_manifest(config, folder.name, "Apache-2.0"), files, {WEIGHTS: weights})
+    return folder
