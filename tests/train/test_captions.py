@@ -58,3 +58,10 @@ def test_flags_are_not_drawn_and_coloured_shapes_are() -> None:
     assert usable(concepts["blue-circle"])
     assert not usable(concepts["keycap-0"])
     assert sum(map(usable, concepts.values())) == 1456
+
+
+def test_portions_are_portions_of_the_thing() -> None:
+    texts = captions("pizza", "", ["cheese", "slice"])
+    assert "a slice of pizza" in texts
+    assert not any("cheese of" in text for text in texts)
+    assert not any("cup of" in text for text in captions("teacup", "", ["cup"]))

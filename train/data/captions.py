@@ -16,6 +16,9 @@ STYLES = {
 }
 """What a prompt may end on to ask for the look of an icon set, after a comma."""
 
+_PORTIONS = ("slice", "piece", "cup", "mug", "bowl", "glass", "bottle", "bunch")
+"""Keywords that say how much of a thing is shown: "slice of pizza"."""
+
 _TEMPLATES = ("{}", "{}", "a {}", "a {}", "an icon of a {}", "a picture of a {}", "{} icon", "a drawing of {}")
 
 
@@ -68,6 +71,8 @@ def write_caption(name: str, colour: str, keywords: list[str], style: str, rng: 
         subject = f"{name}, {rng.choice(keywords)}"
     elif keywords and draw < 0.27:
         subject = f"{rng.choice(keywords)} {name}"
+    elif draw < 0.47 and (portions := [w for w in keywords if w in _PORTIONS and w not in name]):
+        subject = f"{rng.choice(portions)} of {name}"
     elif " " in name and " and " not in name and draw < 0.35 and head.isalpha() and head != "face":
         subject = head
     coloured = bool(colour) and colour not in subject.lower().split()
