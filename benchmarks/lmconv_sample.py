@@ -5,7 +5,8 @@ python -m benchmarks.lmconv_sample [--json] [--threads N] [--only NAME] [--count
 Both use the same network, of the preset `small` with random weights, in one run. The cached sampler draws all pixels,
 over ONNX Runtime. Of the slow one, a few whole forward passes are timed and multiplied by the number of pixels: in
 PyTorch with the fast grouped convolutions, and in ONNX Runtime with the prefill network at all positions; the faster
-of the two is `full_s`. The floor is what reading the weights once a position would take at the bandwidth of memory.
+of the two is `full_s`. Processor time is told beside time by the clock, for machines that do other things too. The
+floor is what reading the weights once a position would take at the bandwidth of memory.
 """
 
 import argparse
@@ -59,7 +60,9 @@ CASES = (Case(28, 1, 2), Case(32, 3, 256))
 def build(case: Case) -> tuple[LocallyMaskedPixelCNN, Sampler]:
     """Return a random network of the preset `small`, and its sampler over ONNX Runtime."""
     torch.manual_seed(0)
-    network = LocallyMaskedPixelCNN(Architecture(channels=case.channels, levels=case.levels, **PRESETS["small"])).eval()
+    preset = PRESETS["small"]
+    architecture = Architecture(channels=case.channels, levels=case.levels, mask_conditioning=False, **preset)
+    network = LocallyMaskedPixelCNN(architecture).eval()
     cuts = make_cuts(network, (case.side, case.side), "float32")
     files, weights = export_networks(cuts, lambda line: None)
     threads = {"prefill": None, "step": 1}
@@ -70,15 +73,16 @@ def build(case: Case) -> tuple[LocallyMaskedPixelCNN, Sampler]:
     return network, Sampler(engines["prefill"], engines["step"], network.architecture)
 
 
-def seconds_of(call: Callable[[], object], times: int) -> float:
-    """Return the median seconds of a call, after one that does not count."""
+def seconds_of(call: Callable[[], object], times: int) -> tuple[float, float]:
+    """Return median seconds of a call, by the clock and of the processor, after one call that does not count."""
     call()
-    taken = []
+    taken, spent = [], []
     for _ in range(times):
-        begin = time.perf_counter()
+        begin = time.perf_counter(), time.process_time()
         call()
-        taken.append(time.perf_counter() - begin)
-    return statistics.median(taken)
+        taken.append(time.perf_counter() - begin[0])
+        spent.append(time.process_time() - begin[1])
+    return statistics.median(taken), statistics.median(spent)
 
 
 def full_seconds(network: LocallyMaskedPixelCNN, sampler: Sampler, levels: torch.Tensor, order: Order, times: int):
@@ -100,20 +104,18 @@ def full_seconds(network: LocallyMaskedPixelCNN, sampler: Sampler, levels: torch
 
 
 def engine_share(sampler: Sampler, levels: torch.Tensor, order: Order) -> float:
-    """Return the part of a step's time that is spent in the step network's engine."""
+    """Return the part of a step's processor time that is spent in the step network's engine."""
     size = (levels.shape[2], levels.shape[3])
     known = torch.zeros(len(order), dtype=torch.bool)
     walk = Walk(sampler.step, sampler.pixels, order, size, levels.flatten(2).transpose(1, 2).contiguous(), known)
     walk.begin(0, torch.Generator().manual_seed(0))
-    ratios = []
+    spent = [0.0, 0.0]
     for _ in range(STEPS):
-        times = []
-        for call in (walk._run, walk.advance):
-            begin = time.perf_counter()
+        for which, call in enumerate((walk._run, walk.advance)):
+            begin = time.process_time()
             call()
-            times.append(time.perf_counter() - begin)
-        ratios.append(times[0] / times[1])
-    return statistics.median(ratios)
+            spent[which] += time.process_time() - begin
+    return spent[0] / spent[1]
 
 
 def bandwidth() -> float:
@@ -134,9 +136,9 @@ def measure(case: Case, count: int, forwards: int) -> dict:
     order = parse_orders(case.order, size)[0]
     draws = torch.Generator().manual_seed(0)
     sampler.sample(order, size, generator=draws, count=count)
-    begin = time.perf_counter()
+    begin, spent = time.perf_counter(), time.process_time()
     levels = sampler.sample(order, size, generator=draws, count=count)
-    cached = time.perf_counter() - begin
+    cached, spent = time.perf_counter() - begin, time.process_time() - spent
     forward, error = full_seconds(network, sampler, levels, order, forwards)
     best = min(forward, key=lambda name: forward[name])
     read = 4 * sum(parameter.numel() for parameter in network.parameters())
@@ -145,12 +147,14 @@ def measure(case: Case, count: int, forwards: int) -> dict:
         "case": case.name,
         "images": count,
         "cached_s": cached,
-        "full_s": forward[best] * pixels,
-        "speedup": forward[best] * pixels / cached,
+        "cached_cpu_s": spent,
+        "full_s": forward[best][0] * pixels,
+        "full_cpu_s": forward[best][1] * pixels,
+        "speedup": forward[best][0] * pixels / cached,
         "full_by": best,
         "full_forwards_timed": forwards,
         "full_forwards_needed": pixels,
-        "forward_s": forward,
+        "forward_s": {name: seconds for name, (seconds, _) in forward.items()},
         "engine_share": engine_share(sampler, levels, order),
         "weight_bytes_a_position": read,
         "memory_bytes_a_second": rate,

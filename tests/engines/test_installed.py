@@ -7,32 +7,52 @@ from pathlib import Path
 import pytest
 import torch
 
-from runtime.engines.bundle import INSTALLED, Bundle, InstalledBundle, installed_bundles
-from runtime.engines.manifest import ROLES
+from runtime.engines import manifest, pixel_manifest
+from runtime.engines.bundle import INSTALLED, Bundle, InstalledBundle, PixelBundle, installed_bundles
+from runtime.pixels.orders import curve_order
+from runtime.pixels.sampler import Sampler
 from tests.tolerance import ENGINE_FLOAT32
 
 BUNDLES = installed_bundles()
-LIMIT = 32 * 2**20
+LIMITS = {"latent-diffusion": 32 * 2**20, "lmconv": 6 * 2**20}
+NEEDED = {"latent-diffusion": set(manifest.ROLES[:6]), "lmconv": set(pixel_manifest.ROLES)}
+
+
+def of_method(*methods: str) -> list[InstalledBundle]:
+    return [bundle for bundle in BUNDLES if bundle.method in methods]
 
 
 @pytest.fixture(params=BUNDLES, ids=lambda bundle: bundle.name, scope="module")
+def any_installed(request: pytest.FixtureRequest) -> InstalledBundle:
+    return request.param
+
+
+@pytest.fixture(params=of_method("latent-diffusion"), ids=lambda bundle: bundle.name, scope="module")
 def installed(request: pytest.FixtureRequest) -> InstalledBundle:
     return request.param
 
 
-def test_it_is_whole_and_small_enough(installed: InstalledBundle) -> None:
+@pytest.fixture(params=of_method("lmconv"), ids=lambda bundle: bundle.name, scope="module")
+def installed_pixels(request: pytest.FixtureRequest) -> InstalledBundle:
+    return request.param
+
+
+def test_it_is_whole_and_small_enough(any_installed: InstalledBundle) -> None:
+    installed = any_installed
     assert installed.problem == ""
-    assert installed.size <= LIMIT
-    bundle = Bundle.load(installed.name)
+    assert installed.size <= LIMITS[installed.method]
+    kind = {"latent-diffusion": Bundle, "lmconv": PixelBundle}[installed.method]
+    bundle = kind.load(installed.name)
     assert bundle.folder == INSTALLED / installed.name
-    assert set(bundle.specs) >= set(ROLES[:6])
+    assert set(bundle.specs) >= NEEDED[installed.method]
     listed = {"bundle.json", *bundle.manifest.files}
     listed |= {f"{bundle.manifest.networks[role]}/{name}" for role, spec in bundle.specs.items() for name in spec.files}
     found = {path.relative_to(installed.folder).as_posix() for path in installed.folder.rglob("*") if path.is_file()}
     assert found == listed
 
 
-def test_it_bears_no_trace_of_the_machine_that_made_it(installed: InstalledBundle) -> None:
+def test_it_bears_no_trace_of_the_machine_that_made_it(any_installed: InstalledBundle) -> None:
+    installed = any_installed
     here = (str(Path(__file__).parents[2]), str(Path.home()), tempfile.gettempdir() + "/", sys.prefix)
     traces = [text.encode() for text in (*here, 'File "', "site-packages") if len(text) > 4]
     for path in installed.folder.rglob("*"):
@@ -62,3 +82,12 @@ def test_its_noise_prediction_is_nearly_the_noise_where_all_is_noise(installed: 
     t = torch.full((4,), bundle.schedule["num_timesteps"] - 1)
     predicted = bundle.denoiser()(z, t, bundle.text_encoder()([""] * 4))
     assert torch.nn.functional.cosine_similarity(predicted.flatten(1), z.flatten(1)).min() > 0.9
+
+
+def test_its_walk_and_its_prefill_agree(installed_pixels: InstalledBundle) -> None:
+    bundle = PixelBundle.load(installed_pixels.name)
+    sampler, size = Sampler.of(bundle), (12, 12)
+    draws, order = torch.Generator().manual_seed(0), curve_order("s-curve", size)
+    levels = sampler.sample(order, size, generator=draws, count=2)
+    walked, whole = (sampler.parameters(levels, order, observed) for observed in (0, 144))
+    torch.testing.assert_close(walked, whole, atol=ENGINE_FLOAT32 * 10, rtol=ENGINE_FLOAT32)
