@@ -21,9 +21,6 @@ from train.latent_diffusion.unet import SCHEDULE
 VERSION = "1"
 """Version of the bundle's content."""
 
-PROMPT_SUFFIX = ", minimal flat vector icon"
-"""What every prompt ends on: the look of the icon set that suits few flat paths best."""
-
 DEFAULTS: dict[str, object] = {}
 """Options of a method that suit these networks."""
 
@@ -55,7 +52,6 @@ def make_manifest(weights: Weights) -> Manifest:
         latent_shape=(4, 16, 16),
         image_size=128,
         text_length=LENGTH,
-        prompt_suffix=PROMPT_SUFFIX,
         defaults=DEFAULTS,
     )
 
