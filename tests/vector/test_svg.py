@@ -45,7 +45,9 @@ def every_kind() -> Drawing:
         size,
     )
     drawing = fills.append(strokes).append(squares).append(holed)
-    return Drawing(drawing.layout, *(drawing.points, drawing.colours, drawing.widths), torch.rand(1, 3), size)
+    return Drawing(
+        drawing.layout, *(drawing.points, drawing.colours, drawing.widths), torch.rand(1, 3, generator=generator), size
+    )
 
 
 def resvg_picture(text: str) -> torch.Tensor:
@@ -70,8 +72,8 @@ def test_what_is_written_reads_back_as_the_same_drawing(tmp_path):
 def test_resvg_draws_what_we_draw():
     drawing = every_kind()
     ours, theirs = rasterize(drawing)[0], resvg_picture(format_svg(drawing))
+    assert (ours - theirs).abs().mean() < SVG_PICTURE_MEAN
     difference = (ours - theirs).abs().amax(0)
-    assert difference.mean() < SVG_PICTURE_MEAN
     # away from edges, where a pixel and its neighbours are of one colour, only rounding is left
     around = torch.nn.functional.pad(ours[None], (1, 1, 1, 1), mode="replicate")[0].unfold(1, 3, 1).unfold(2, 3, 1)
     flat = (around.flatten(3).amax(3) - around.flatten(3).amin(3)).amax(0) < 1e-3
