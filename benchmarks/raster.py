@@ -5,17 +5,15 @@ python -m benchmarks.raster [--json] [--peer diffvg] [--threads N] [--only NAME]
 
 import argparse
 import json
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from benchmarks.machine import describe_machine
 from runtime.errors import run_main
 from runtime.vector.paths import Drawing, Kind, Layout, circle_points, random_colours, random_strokes
 from runtime.vector.raster import rasterize
@@ -88,22 +86,6 @@ def time_case(render: Callable[[Drawing], Tensor], drawing: Drawing, seconds: fl
     }
 
 
-def describe_machine() -> str:
-    """Processor, threads, versions and commit, one line."""
-    import numba
-
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        cpu = names[0] if names else cpu
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return (
-        f"{cpu}, {torch.get_num_threads()} threads, Python {platform.python_version()}, torch {torch.__version__}, "
-        f"numba {numba.__version__}, commit {commit.stdout.strip() or 'unknown'}"
-    )
-
-
 def main() -> None:
     """Time all cases and print them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -119,7 +101,7 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     backends = ["numba", *([options.peer] if options.peer else [])]
     if not options.json:
-        print(describe_machine())
+        print(f"{describe_machine()}; {torch.get_num_threads()} threads")
         print(f"{'case':32} {'rasterizer':10} {'forward ms':>10} {'backward ms':>11} {'both, quartiles':>16} rounds")
     for case in CASES:
         if options.only not in case.name:

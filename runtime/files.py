@@ -1,8 +1,10 @@
-"""Files that are never seen half written."""
+"""Files that are never seen half written, and whether one can be made at all."""
 
 import os
 import tempfile
 from pathlib import Path
+
+from runtime.errors import UserError
 
 
 def replace_file(path: Path, content: bytes | str) -> None:
@@ -30,3 +32,13 @@ def replace_file(path: Path, content: bytes | str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def try_writing(file: Path) -> None:
+    """Raise a `UserError` where a file beside `file` cannot be made, before work is spent on what goes there."""
+    probe = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"'{file}' cannot be written: {error.strerror}; choose another place with --out") from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from runtime.errors import UserError
+from runtime.files import try_writing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -203,12 +204,7 @@ def _check_output(out: Path, inputs: list[Path]) -> None:
         raise UserError(f"--out '{out}': there is no folder '{out.parent}'; make it, or choose another")
     if out.is_dir() or any(out.exists() and path.exists() and out.samefile(path) for path in inputs):
         raise UserError(f"--out '{out}' is {'a folder' if out.is_dir() else 'a picture that is read'}; choose another")
-    probe = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(f"--out '{out}' cannot be written: {error.strerror}; choose another place") from error
+    try_writing(out)
 
 
 def _by(size: tuple[int, int]) -> str:

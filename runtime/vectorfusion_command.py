@@ -16,6 +16,7 @@ import tyro
 
 from runtime import __version__
 from runtime.errors import UserError
+from runtime.files import try_writing
 from runtime.vectorfusion_config import Config, check, file_name, from_json, settings_of, to_json, with_defaults
 
 if TYPE_CHECKING:
@@ -152,20 +153,10 @@ def _output(config: Config) -> Path:
     for file in (svg, svg.with_suffix(".png")):
         if file.is_dir():
             raise UserError(f"--out '{svg}': '{file}' is a folder; choose another name")
-        _try_writing(file)
+        try_writing(file)
         if config.out is None and file.exists() and not _ours(svg):
             raise UserError(f"'{file}' exists and is not of this program; move it, or name it with --out {svg}")
     return svg
-
-
-def _try_writing(file: Path) -> None:
-    """Raise `UserError` where a file beside `file` can't be made."""
-    probe = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(f"'{file}' cannot be written: {error.strerror}; choose another place with --out") from error
 
 
 def _ours(svg: Path) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,9 +92,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """Return the text of bundle.json."""
-        document = {"format": FORMAT} | {name: getattr(self, name) for name in _KINDS if name != "format"}
-        document["files"] = {name: file.to_json() for name, file in sorted(self.files.items())}
-        return json.dumps(document, indent=1, default=dict) + "\n"
+        return format_manifest(self, _KINDS)
 
     @classmethod
     def from_json(cls, data: bytes, where: str) -> "Manifest":
@@ -126,6 +124,13 @@ class Manifest:
                 "files": files,
             }
         )
+
+
+def format_manifest(manifest: Any, names: Iterable[str]) -> str:
+    """Return the text of bundle.json: the fields of these names, and what each file's size and hash are."""
+    document = {"format": FORMAT} | {name: getattr(manifest, name) for name in names if name != "format"}
+    document["files"] = {name: file.to_json() for name, file in sorted(manifest.files.items())}
+    return json.dumps(document, indent=1, default=dict) + "\n"
 
 
 def check_bundle_name(name: str, where: str) -> str:

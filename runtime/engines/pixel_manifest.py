@@ -1,13 +1,12 @@
 """What the bundle.json of an LMConv bundle says: whose pictures, how deep, how large, and the architecture."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from runtime.engines.documents import check_fields, parse_object
-from runtime.engines.manifest import check_bundle_name, check_networks, check_range
-from runtime.engines.spec import FORMAT, FileSpec, check_format, parse_files
+from runtime.engines.manifest import check_bundle_name, check_networks, check_range, format_manifest
+from runtime.engines.spec import FileSpec, check_format, parse_files
 from runtime.errors import UserError
 
 METHOD = "lmconv"
@@ -76,9 +75,7 @@ class PixelManifest:
 
     def to_json(self) -> str:
         """Return the text of bundle.json."""
-        document = {"format": FORMAT} | {name: getattr(self, name) for name in _KINDS if name != "format"}
-        document["files"] = {name: file.to_json() for name, file in sorted(self.files.items())}
-        return json.dumps(document, indent=1, default=dict) + "\n"
+        return format_manifest(self, _KINDS)
 
     @classmethod
     def from_json(cls, data: bytes, where: str) -> "PixelManifest":
