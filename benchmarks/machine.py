@@ -3,26 +3,11 @@
 import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from runtime.engines.machine import package_version, processor_name
+
 _PACKAGES = ("torch", "numba", "numpy", "onnxruntime", "onnxruntime-gpu", "diffusers")
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return f"{package} {version(package)}"
-    except PackageNotFoundError:
-        return None
 
 
 def commit() -> str:
@@ -35,5 +20,5 @@ def commit() -> str:
 def describe_machine() -> str:
     """Return one line: processor, usable cores, Python, package versions, commit."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    versions = ", ".join(text for name in _PACKAGES if (text := _version(name)))
-    return f"{_processor()}, {cores} cores; Python {platform.python_version()}, {versions}; commit {commit()}"
+    versions = ", ".join(f"{name} {found}" for name in _PACKAGES if (found := package_version(name)))
+    return f"{processor_name()}, {cores} cores; Python {platform.python_version()}, {versions}; commit {commit()}"

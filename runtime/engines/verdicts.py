@@ -1,0 +1,180 @@
+"""What `python -m export verify` found on this machine: which networks of a bundle compute the right numbers here.
+
+Verdicts lie in a cache outside of the bundle, since they hold for a machine: its processor, its GPUs and the versions
+of what runs networks. Another machine's are never read.
+"""
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from runtime.engines.documents import GREATEST_JSON, check_fields, parse_object
+from runtime.engines.files import read_limited
+from runtime.engines.machine import machine_key
+from runtime.engines.spec import FORMAT, check_format
+from runtime.errors import UserError
+from runtime.files import replace_file
+
+PROVIDERS = ("value", "gradient", "scene")
+"""What was compared: a network's outputs, its vector-Jacobian product, or the gradient of a whole vector scene."""
+
+BACKENDS = ("ort", "torch", "tensorrt")
+"""What ran the network."""
+
+DEVICES = ("cpu", "cuda")
+"""Where it ran."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_WORD = re.compile(r"[A-Za-z0-9_]{1,64}")
+_KINDS = {"role": str, "provider": str, "backend": str, "device": str, "precision": str, "passed": bool}
+_FIGURES = ("max_error", "snr_db", "cosine", "milliseconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """How one network did on one backend, at its worst shape and input."""
+
+    role: str
+    """What the network is for."""
+    provider: str
+    """One of `PROVIDERS`."""
+    backend: str
+    """One of `BACKENDS`."""
+    device: str
+    """One of `DEVICES`."""
+    precision: str
+    """How weights are stored or what is computed in: `float32`, `float16`, `bfloat16`, `int8`."""
+    passed: bool
+    """Whether the figures reach their gates."""
+    max_error: float = math.nan
+    """Greatest absolute difference from PyTorch float32; not a number where an output was not finite."""
+    snr_db: float = math.nan
+    """Signal-to-noise ratio, dB."""
+    cosine: float = math.nan
+    """Least cosine of an example with its reference."""
+    milliseconds: float = math.nan
+    """Median time of a call at the typical shape; not a number where it was not taken."""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What one verdict at most is kept for."""
+        return (self.role, self.provider, self.backend, self.device, self.precision)
+
+    def __str__(self) -> str:
+        """Return one line that names the network and its figures."""
+        figures = f"SNR {self.snr_db:.1f} dB, cosine {self.cosine:.6f}, greatest error {self.max_error:.2g}"
+        return f"{self.role} ({self.provider}, {self.backend} on {self.device}, {self.precision}): {figures}"
+
+
+def cache_folder() -> Path:
+    """Return where caches go: `$TGM_CACHE`, else `$XDG_CACHE_HOME/tgm`, else `~/.cache/tgm`; it need not exist."""
+    if own := os.environ.get("TGM_CACHE"):
+        return Path(own)
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared) / "tgm"
+    return Path(os.path.expanduser("~")) / ".cache" / "tgm"
+
+
+def verdicts_file(bundle_digest: str) -> Path:
+    """Return where this machine's verdicts about a bundle are kept.
+
+    Args:
+        bundle_digest: SHA-256 of its bundle.json.
+
+    Raises:
+        ValueError: the digest is none.
+    """
+    return _folder_of(bundle_digest) / f"{bundle_digest}-{machine_key()}.json"
+
+
+def _folder_of(bundle_digest: str) -> Path:
+    if not _DIGEST.fullmatch(bundle_digest):
+        raise ValueError(f"bundle digest: expected 64 hexadecimal digits, got {bundle_digest!r:.80}")
+    return cache_folder() / "verdicts"
+
+
+def read_verdicts(bundle_digest: str) -> list[Verdict]:
+    """Return this machine's verdicts about a bundle; none where it was never verified here.
+
+    Args:
+        bundle_digest: SHA-256 of its bundle.json.
+
+    Raises:
+        UserError: the file is not one of `write_verdicts`; the message names it and the remedy.
+    """
+    folder = _folder_of(bundle_digest)
+    if not any(folder.glob(f"{bundle_digest}-*.json")):  # before the machine is asked, which may wake a GPU
+        return []
+    path = verdicts_file(bundle_digest)
+    return _parse(read_limited(path, GREATEST_JSON, f"'{path}'"), path) if path.is_file() else []
+
+
+def write_verdicts(bundle_digest: str, verdicts: Iterable[Verdict]) -> Path:
+    """Keep verdicts about a bundle, in place of older ones on the same things; return the file.
+
+    Older verdicts on other things stay. A file that cannot be read is replaced. Readers see the old or the new file.
+
+    Raises:
+        UserError: the cache cannot be written; the message names `$TGM_CACHE`.
+    """
+    try:
+        known = {verdict.key: verdict for verdict in read_verdicts(bundle_digest)}
+    except UserError:
+        known = {}
+    known |= {verdict.key: verdict for verdict in verdicts}
+    path = verdicts_file(bundle_digest)
+    document = {"format": FORMAT, "verdicts": [_to_json(known[key]) for key in sorted(known)]}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, json.dumps(document, indent=1) + "\n")
+    except OSError as error:
+        raise UserError(
+            f"verdicts cannot be kept in '{path.parent}': {error.strerror or error}; "
+            "name a folder that can be written in the environment variable TGM_CACHE"
+        ) from error
+    return path
+
+
+def failed(bundle_digest: str, backends: Sequence[str] = BACKENDS) -> list[Verdict]:
+    """Return the verdicts of these backends that did not pass on this machine; none where nothing was verified.
+
+    Raises:
+        UserError: as of `read_verdicts`.
+    """
+    return [v for v in read_verdicts(bundle_digest) if not v.passed and v.backend in backends]
+
+
+def _to_json(verdict: Verdict) -> dict[str, object]:
+    """Return the object of a verdict; figures that are not finite are left out, since JSON has no such numbers."""
+    return {name: x for name, x in asdict(verdict).items() if name not in _FIGURES or math.isfinite(x)}
+
+
+def _parse(content: bytes, path: Path) -> list[Verdict]:
+    where = f"'{path}'"
+    try:
+        document = parse_object(content, where)
+        check_format(document, where)
+        check_fields(document, where, {"format": int, "verdicts": list})
+        verdicts = [_verdict(entry, f"{where}: verdicts[{i}]") for i, entry in enumerate(document["verdicts"])]
+        if len({verdict.key for verdict in verdicts}) != len(verdicts):
+            raise UserError(f"{where}: expected one verdict on each thing, got two")
+    except UserError as error:
+        raise UserError(f"{error}; delete the file, or run python -m export verify again") from None
+    return verdicts
+
+
+def _verdict(entry: object, where: str) -> Verdict:
+    fields = check_fields(entry, where, _KINDS, dict.fromkeys(_FIGURES, float))
+    for name, known in (("provider", PROVIDERS), ("backend", BACKENDS), ("device", DEVICES)):
+        if fields[name] not in known:
+            raise UserError(f"{where}: field {name!r}: expected one of {', '.join(known)}, got {fields[name]!r:.60}")
+    for name in ("role", "precision"):
+        if not _WORD.fullmatch(fields[name]):
+            raise UserError(f"{where}: field {name!r}: expected a word, got {fields[name]!r:.80}")
+    if fields["passed"] and not {"snr_db", "cosine"} <= set(fields):
+        raise UserError(f"{where}: expected the figures of a network that passed, got none")
+    return Verdict(**fields)
