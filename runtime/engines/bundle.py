@@ -161,11 +161,40 @@ class BundleFolder:
         if role not in self._engines:
             from runtime.engines.ort import OrtEngine
 
-            content, shared = self.read_file(role, "model.onnx"), self.shared_weights()
+            content, shared = self.read_file(role, "model.onnx"), self.external_weights(role)
             self._engines[role] = OrtEngine(
                 self.specs[role], content, device=self.device, threads=threads or self.threads, shared=shared
             )
         return self._engines[role]
+
+    def vjp_engine(self, role: str) -> BindableEngine:
+        """Return the engine (x, cotangent) -> (y, gradient by x) of a role's network, made once.
+
+        Raises:
+            UserError: the bundle has no such network, or none with gradients for it.
+        """
+        if f"{role}/vjp" not in self._engines:
+            from runtime.engines.ort import OrtEngine
+
+            content, shared = self.read_file(role, "vjp.onnx"), self.external_weights(role)
+            self._engines[f"{role}/vjp"] = OrtEngine(
+                self.vjp_spec(role), content, device=self.device, threads=self.threads, shared=shared
+            )
+        return self._engines[f"{role}/vjp"]
+
+    def vjp_spec(self, role: str) -> EngineSpec:
+        """Return what `vjp_engine` takes and gives; errors as there."""
+        content = self.read_file(role, "vjp.json")
+        return EngineSpec.from_json(content, f"bundle {self.name!r}: {self._manifest.networks[role]}/vjp.json")
+
+    def external_weights(self, role: str) -> dict[str, bytes]:
+        """Return the verified files that a role's models may name weights in, by name: its own, or else the bundle's.
+
+        A network folder's weights.safetensors serves its ONNX models and its PyTorch twin.
+        """
+        if pixel_manifest.WEIGHTS in self.specs[role].files:
+            return {pixel_manifest.WEIGHTS: self.read_file(role, pixel_manifest.WEIGHTS)}
+        return self.shared_weights()
 
     def shared_weights(self) -> dict[str, bytes]:
         """Return the verified weights beside bundle.json that several networks use, by file name; often none."""
@@ -188,6 +217,14 @@ class BundleFolder:
         if file not in self.specs[role].files:
             raise UserError(f"bundle {self.name!r} has no file {path}/{file}; export it again")
         return self._read(f"{path}/{file}")
+
+    def folder_of(self, role: str) -> Path:
+        """Return the folder of a role's network."""
+        return self.folder / self._manifest.networks[role]
+
+    def shared_files(self) -> dict[str, FileSpec]:
+        """Return size and hash of the weights beside bundle.json that several networks use; often none."""
+        return {name: file for name, file in self._manifest.files.items() if name == pixel_manifest.WEIGHTS}
 
     def _read(self, name: str) -> bytes:
         return read_verified(self.folder / name, self._files[name], f"bundle {self.name!r}: {name}")
@@ -277,7 +314,7 @@ class Bundle(BundleFolder):
             return EngineLatentEncoder(self.engine("latent_encoder"))
         from runtime.engines.autograd import differentiable, value_of_engine, vjp_of_engine
 
-        vjp = vjp_of_engine(self.engine("latent_encoder_vjp"))
+        vjp = vjp_of_engine(self.vjp_engine("latent_encoder"))
         return differentiable(value_of_engine(self.engine("latent_encoder")), vjp)
 
     def latent_decoder(self) -> LatentDecoder:

@@ -17,9 +17,8 @@ ROLES = (
     "latent_decoder",
     "image_embedder",
     "text_embedder",
-    "latent_encoder_vjp",
 )
-"""What a network of a bundle can be for. The last computes the latent encoder's value and VJP in one graph."""
+"""What a network of a bundle can be for."""
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 """What a denoiser may predict."""

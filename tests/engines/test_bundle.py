@@ -119,9 +119,9 @@ def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
 
 
 def test_a_role_or_file_that_is_not_there_is_named(tiny: Bundle) -> None:
-    with pytest.raises(
-        UserError, match="has no network for the role 'latent_encoder_vjp'; it has text_encoder, denois"
-    ):
+    with pytest.raises(UserError, match="has no network for the role 'upscaler'; it has text_encoder, denois"):
+        tiny.engine("upscaler")
+    with pytest.raises(UserError, match=r"has no file latent_encoder/vjp\.onnx; export it again"):
         tiny.latent_encoder(gradients="engine")
     with pytest.raises(UserError, match=r"has no file denoiser/config\.json"):
         tiny.eager_engine("denoiser")
