@@ -1,6 +1,5 @@
 """The compiled rasterizer as a PyTorch function: arrays, threads, gradients. The kernels are in modules beside it."""
 
-import math
 import os
 from collections.abc import Callable
 from functools import lru_cache
@@ -14,20 +13,17 @@ from torch import Tensor
 
 from runtime.errors import UserError
 from runtime.vector.paths import Drawing, Kind, Layout
-from runtime.vector.raster_cells import BAND, PART, VISIT, Cells, count_entries, fill_entries
+from runtime.vector.raster_build import build_fills, enter_bands, gather_gradients, trace_outline
+from runtime.vector.raster_cells import PART, VISIT, Cells
 from runtime.vector.raster_jit import wait_for
-from runtime.vector.raster_outline import (
-    PIECE,
-    Structure,
-    add_loops,
-    count_pieces,
-    flatten,
-    pull_corners,
-    pull_vertices,
-)
+from runtime.vector.raster_outline import PIECE, Structure, add_loops
 from runtime.vector.raster_spans import STRIP
 from runtime.vector.raster_sweep import Pulls, Strips, paint, pull
 from runtime.vector.raster_torch import STROKE_TOLERANCE, TOLERANCE, count_corners, unit_pen
+
+TAPE = 1 << 19
+"""Numbers that a forward pass leaves to the backward pass at most, beside edges: what fits a core's cache is faster
+read than painted again."""
 
 POLLS = 2000
 """How often the calling thread looks whether the others are done before it sleeps: some 20 microseconds."""
@@ -55,6 +51,8 @@ class Plan(NamedTuple):
     """(P,) int64: which paths are even-odd."""
     strokes: np.ndarray
     """(P,) bool: which paths are strokes."""
+    any_strokes: bool
+    """Whether there are any."""
     ends: np.ndarray
     """(P + 1,) first segment of each path."""
 
@@ -68,7 +66,9 @@ def make_plan(layout: Layout) -> Plan:
         corners = np.concatenate(arrays) if arrays else np.zeros((0, 4, 2))
         kinds = np.array([int(kind) for kind in layout.kinds], np.int64)
         structure = Structure(kinds, *(np.ascontiguousarray(array, np.int64) for array in (paths, contours, corners)))
-        plan = Plan(structure, (kinds == Kind.EVENODD).astype(np.int64), kinds == Kind.STROKE, contours[paths])
+        strokes = kinds == Kind.STROKE
+        rules = (kinds == Kind.EVENODD).astype(np.int64)
+        plan = Plan(structure, rules, strokes, bool(strokes.any()), contours[paths])
         layout.memo["raster"] = plan
     return layout.memo["raster"]
 
@@ -76,35 +76,38 @@ def make_plan(layout: Layout) -> Plan:
 class Outline(NamedTuple):
     """The edges of all paths of all scenes, and how they follow from the points."""
 
-    structure: Structure
-    scale: tuple[float, float]
     firsts: np.ndarray
     """(B * S + 1,) first vertex of each segment."""
-    vertices: np.ndarray
-    """(V, 2)."""
+    vertices: int
+    """How many there are."""
     pens: np.ndarray
     """(U, 2) corners of all strokes' pens."""
-    ranges: np.ndarray
-    """(B * P, 2) pieces of each path."""
     pieces: np.ndarray
     """(E,) PIECE."""
+    bands: tuple[np.ndarray, np.ndarray, np.ndarray]
+    """What `raster_build.enter_bands` gives."""
 
 
-def build_outline(plan: Plan, points: np.ndarray, widths: np.ndarray, scale: tuple[float, float]) -> Outline:
-    """The edges of B scenes in a picture `scale` times the canvas: points (B, N, 2), widths (B, P) in canvas pixels."""
-    structure, _, strokes, ends = plan
-    batch, segments = len(points), len(structure.corners)
-    firsts = np.empty(batch * segments + 1, np.int64)
-    count_pieces(structure.corners, points, TOLERANCE / max(scale), firsts)
-    vertices = np.empty((firsts[-1], 2))
-    flatten(structure.corners, points, firsts, scale, vertices)
-    bounds = firsts[segments * np.arange(batch)[:, None] + ends]
-    ranges = np.stack((bounds[:, :-1], bounds[:, 1:]), -1).reshape(-1, 2)
-    if not plan.strokes.any():
-        pieces = np.empty(len(vertices), PIECE)
-        add_loops(structure, firsts, vertices, ranges, pieces)
-        return Outline(structure, scale, firsts, vertices, np.empty((0, 2)), ranges, pieces)
-    pens, starts = _make_pens(np.where(strokes, widths / 2, -1.0).reshape(-1), scale)
+NO_PIECES, NO_PENS = np.empty(0, PIECE), np.empty((0, 2))
+
+
+def build_outline(
+    plan: Plan, points: np.ndarray, widths: np.ndarray, scale: tuple[float, float], size: tuple[int, int]
+) -> Outline:
+    """The edges of B scenes in a picture `scale` times the canvas: points (B, N, 2), widths (B, P) in canvas pixels.
+
+    Errors: `UserError` for points or widths that are not finite.
+    """
+    structure, given = plan.structure, (plan.structure, plan.ends, points, widths, TOLERANCE / max(scale), scale)
+    if plan.any_strokes:
+        finite, firsts, vertices, ranges = trace_outline(*given)
+    else:
+        finite, firsts, vertices, ranges, pieces, bands = build_fills(*given, size, NO_PIECES)
+    if not finite:
+        raise UserError("drawing: points or widths are not finite numbers; check the loss and the learning rates")
+    if not plan.any_strokes:
+        return Outline(firsts, len(vertices), NO_PENS, pieces, bands)
+    pens, starts = _make_pens(np.where(plan.strokes, widths / 2, -1.0).reshape(-1), scale)
     rooms, working = ranges[:, 1] - ranges[:, 0], np.empty((2, len(vertices) + 1), np.int64)
     _measure(structure, firsts, vertices, starts, scale, *working, rooms)
     ranges[:, 1] = np.cumsum(rooms)
@@ -113,7 +116,8 @@ def build_outline(plan: Plan, points: np.ndarray, widths: np.ndarray, scale: tup
     add_loops(structure, firsts, vertices, ranges, pieces)
     radii = np.maximum(widths.reshape(-1) / 2, 0)
     _add(structure, firsts, vertices, starts, pens, radii, scale, *working, ranges, pieces)
-    return Outline(structure, scale, firsts, vertices, pens, ranges, pieces)
+    bands = enter_bands(pieces, ranges, len(points), size)
+    return Outline(firsts, len(vertices), pens, pieces, bands)
 
 
 def _measure(*args) -> None:
@@ -135,17 +139,16 @@ def _make_pens(radii: np.ndarray, scale: tuple[float, float]) -> tuple[np.ndarra
     return np.concatenate(pens) * scale, np.cumsum([0, *counts])
 
 
-def _make_cells(outline: Outline, batch: int, paths: int, size: tuple[int, int]) -> Cells:
-    """Empty cells with room for all visits."""
-    height, width = size
-    jobs = batch * math.ceil(height / BAND)
-    entry_firsts, firsts = np.zeros(jobs + 1, np.int64), np.zeros(jobs + 1, np.int64)
-    count_entries(outline.pieces, outline.ranges, paths, height, width, entry_firsts, firsts)
-    entries = np.empty(entry_firsts[-1], np.int32)
-    fill_entries(outline.pieces, outline.ranges, paths, jobs // max(batch, 1), entry_firsts.copy(), entries)
-    room = firsts[-1]
+def _make_room(outline: Outline, rows: int, dtype: torch.dtype, *, taped: bool) -> tuple[Cells, Strips]:
+    """Empty cells and strips for `rows` pixel rows of all scenes, with tapes if a gradient is wanted."""
+    room, jobs = outline.bands[2][-1], len(outline.bands[2]) - 1
     visits, keys, parts = np.empty(room, VISIT), np.empty(room, np.int64), np.empty(room, PART)
-    return Cells(entries, entry_firsts, firsts, np.zeros(batch * height, np.int64), visits, keys, parts)
+    cells = Cells(*outline.bands, np.zeros(rows, np.int64), visits, keys, parts)
+    tapes = np.empty(
+        (jobs, TAPE // jobs if taped and jobs else 0), np.float32 if dtype == torch.float32 else np.float64
+    )
+    taken = np.empty((rows, 2), np.int64), np.empty(jobs, np.int64), tapes, np.empty(rows, np.int64)
+    return cells, Strips(np.empty(2 * room, STRIP), *taken)
 
 
 @lru_cache(maxsize=1)
@@ -196,41 +199,33 @@ class _Rasterize(torch.autograd.Function):
     @staticmethod
     def forward(ctx, points, colours, widths, background, layout, canvas, size):
         plan = make_plan(layout)
-        places, sizes, batch, paths = _double(points), _double(widths), len(points), layout.num_paths
-        if not (np.isfinite(places).all() and np.isfinite(sizes).all()):
-            raise UserError("drawing: points or widths are not finite numbers; check the loss and the learning rates")
-        outline = build_outline(plan, places, sizes, (size[1] / canvas[1], size[0] / canvas[0]))
-        cells = _make_cells(outline, batch, paths, size)
-        jobs = len(cells.firsts) - 1
-        rows, visits = np.empty((batch * size[0], 2), np.int64), np.empty(jobs, np.int64)
-        strips = Strips(np.empty(2 * len(cells.visits), STRIP), rows, visits)
-        image = torch.empty(batch, 3, *size, dtype=points.dtype)
+        scale = size[1] / canvas[1], size[0] / canvas[0]
+        outline = build_outline(plan, _double(points), _double(widths), scale, size)
+        taped = any(ctx.needs_input_grad)
+        cells, strips = _make_room(outline, len(points) * size[0], points.dtype, taped=taped)
+        image = torch.empty(len(points), 3, *size, dtype=points.dtype)
         kept = outline.pieces, cells, strips, _double(colours), _double(background), plan.evenodd
-        _share(paint, jobs, *kept, image.view(-1).numpy(), size)
-        ctx.kept, ctx.outline, ctx.size = kept, outline, size
-        ctx.shapes = points.shape, widths.shape, points.dtype
+        _share(paint, len(strips.visits), *kept, image.view(-1).numpy(), size)
+        ctx.kept, ctx.outline, ctx.structure, ctx.scale, ctx.size = kept, outline, plan.structure, scale, size
+        ctx.shapes = points.shape, colours.shape, widths.shape, background.shape
         return image
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, upstream):
         outline, cells = ctx.outline, ctx.kept[1]
-        points_shape, widths_shape, dtype = ctx.shapes
-        batch, paths = widths_shape
-        jobs = len(cells.firsts) - 1
+        jobs, paths = len(cells.firsts) - 1, ctx.shapes[1][1]
         geometry = ctx.needs_input_grad[0] or ctx.needs_input_grad[2]
         moments = np.zeros((len(cells.entries) if geometry else 0, 2))
         pulls = Pulls(np.zeros((jobs, paths, 4)), np.zeros((jobs, 3)), moments)
-        _share(pull, jobs, *ctx.kept, upstream.to(dtype).contiguous().view(-1).numpy(), ctx.size, pulls)
-        points, radii, vertices = np.zeros(points_shape), np.zeros(batch * paths), np.zeros(outline.vertices.shape)
-        if geometry:
-            pull_vertices(outline.pieces, outline.pens, cells.entries, moments, vertices, radii)
-            pull_corners(outline.structure.corners, outline.firsts, vertices, outline.scale, points)
-        bands = math.ceil(ctx.size[0] / BAND)
-        colours = pulls.colours.reshape(batch, bands, paths, 4).sum(1)
-        background = pulls.background.reshape(batch, bands, 3).sum(1)
-        grads = points, colours, radii.reshape(widths_shape) / 2, background
-        return *(torch.from_numpy(grad).to(dtype) for grad in grads), None, None, None
+        _share(pull, jobs, *ctx.kept, upstream.contiguous().view(-1).numpy(), ctx.size, pulls)
+        points, colours, widths, background = grads = [torch.empty(shape, dtype=upstream.dtype) for shape in ctx.shapes]
+        gather_gradients(
+            ctx.structure, outline.firsts, outline.vertices, outline.pieces, outline.pens, cells.entries, pulls,
+            ctx.scale, points.numpy(), widths.view(-1).numpy(), colours.flatten(1).numpy(), background.numpy(),
+        )  # fmt: skip
+        widths *= 0.5
+        return *grads, None, None, None
 
 
 def rasterize_numba(drawing: Drawing, size: tuple[int, int]) -> Tensor:

@@ -26,6 +26,10 @@ class Strips(NamedTuple):
     """(B * H, 2) int64: first strip of each row, and the one after its last."""
     visits: np.ndarray
     """(J,) int64: the visit after each job's last."""
+    tapes: np.ndarray
+    """(J, T) what lies below each path, row by row, as long as there is room; T is 0 where no gradient is wanted."""
+    taped: np.ndarray
+    """(B * H,) int64: where each row's tape ends; -1: it had no room, so the row is painted again."""
 
 
 class Pulls(NamedTuple):
@@ -78,13 +82,15 @@ def _blend(row, start, stride, blocks, covers, opacity, red, green, blue):
 
 
 @inner
-def _copy(row, start, stride, blocks, tape, at):
-    """Copy pixels to the tape, plane by plane."""
-    length = np.uint64(blocks * BLOCK)
+def _blend_taped(row, start, stride, blocks, covers, opacity, red, green, blue, tape, at):
+    """`_blend` that leaves the pixels as they were on the tape, plane by plane."""
     a, b, c = np.uint64(start), np.uint64(start + stride), np.uint64(start + 2 * stride)
+    length = np.uint64(blocks * BLOCK)
     d, e, f = np.uint64(at), np.uint64(at) + length, np.uint64(at) + length + length
     for i in range(length):
-        tape[d + i], tape[e + i], tape[f + i] = row[a + i], row[b + i], row[c + i]
+        alpha, x, y, z = opacity * covers[i], row[a + i], row[b + i], row[c + i]
+        tape[d + i], tape[e + i], tape[f + i] = x, y, z
+        row[a + i], row[b + i], row[c + i] = x + alpha * (red - x), y + alpha * (green - y), z + alpha * (blue - z)
 
 
 @inner
@@ -95,17 +101,22 @@ def _move(source, start, target, at, length):
 
 
 @inner
-def _paint_strips(strips, first, last, colours, row, stride, covers, tape):
-    """Composite a row's strips; copies what lies below each path to the tape unless it's empty. Returns its end."""
-    kind, at = row.dtype.type, np.int64(0)
+def _paint_strips(strips, first, last, colours, row, stride, covers, tape, at):
+    """Composite a row's strips; what lies below each path goes to the tape from `at` on unless that is negative.
+
+    Returns the tape's end.
+    """
+    kind = row.dtype.type
     while first < last:
         start, path = strips[first].start, strips[first].path
         first, blocks = _cover(strips, first, last, covers)
-        if len(tape) > 0:
-            _copy(row, start, stride, blocks, tape, at)
-            at += 3 * BLOCK * blocks
         red, green, blue, opacity = colours[path]
-        _blend(row, start, stride, blocks, covers, kind(opacity), kind(red), kind(green), kind(blue))
+        red, green, blue, opacity = kind(red), kind(green), kind(blue), kind(opacity)
+        if at >= 0:
+            _blend_taped(row, start, stride, blocks, covers, opacity, red, green, blue, tape, at)
+            at += 3 * BLOCK * blocks
+        else:
+            _blend(row, start, stride, blocks, covers, opacity, red, green, blue)
     return at
 
 
@@ -208,7 +219,7 @@ def paint(pieces, cells, kept, colours, background, evenodd, image, size, turn):
     bands, plane, stride = (height + BAND - 1) // BAND, height * width, width + 2 * BLOCK
     entries, visits, parts, paths = cells.entries, cells.visits, cells.parts, len(evenodd)
     keys, strips = cells.keys, kept.strips
-    row, covers = np.empty(3 * stride, image.dtype), np.empty(stride, image.dtype)
+    row, covers = np.zeros(3 * stride, image.dtype), np.empty(stride, image.dtype)  # the tape takes its margins, too
     for _ in range(len(cells.firsts) - 1):
         job = add_at_once(turn, 0, 1)
         if job >= len(cells.firsts) - 1:
@@ -219,6 +230,7 @@ def paint(pieces, cells, kept, colours, background, evenodd, image, size, turn):
         stop = trace_job(pieces, entries, span, scene * paths, visits, parts, at, rows, top, bottom, width)
         sort_job(visits, at, stop, keys, rows, top)
         kept.visits[job] = stop
+        tape, used = kept.tapes[job], np.int64(0)
         key, end = at, 2 * at
         for y in range(top, bottom):
             begin, last = end, rows[y - top]
@@ -229,7 +241,12 @@ def paint(pieces, cells, kept, colours, background, evenodd, image, size, turn):
             kept.rows[base + y, 0], kept.rows[base + y, 1] = begin, end
             for k in range(3):
                 _fill(row, k * stride, (width + BLOCK - 1) // BLOCK, background[scene, k])
-            _paint_strips(strips, begin, end, colours[scene], row, stride, covers, row[:0])
+            fits = len(tape) > 0 and used + _count_blocks(strips, begin, end) * 3 * BLOCK <= len(tape)
+            after = _paint_strips(
+                strips, begin, end, colours[scene], row, stride, covers, tape, used if fits else np.int64(-1)
+            )
+            kept.taped[base + y] = after if fits else -1
+            used = after if fits else used
             for k in range(3):
                 _move(row, k * stride, image, (3 * scene + k) * plane + y * width, width)
         add_at_once(turn, 1, 1)
@@ -242,7 +259,7 @@ def pull(pieces, cells, kept, colours, background, evenodd, image, size, turn, p
     bands, plane, stride = (height + BAND - 1) // BAND, height * width, width + 2 * BLOCK
     kind, strips, moments, visits = image.dtype.type, kept.strips, pulls.moments, cells.visits
     row, grad = np.zeros(3 * stride, image.dtype), np.zeros(3 * stride, image.dtype)
-    covers, changes, tape = np.empty(stride, image.dtype), np.empty(stride, image.dtype), np.empty(0, image.dtype)
+    covers, changes, spare = np.empty(stride, image.dtype), np.empty(stride, image.dtype), np.empty(0, image.dtype)
     for _ in range(len(cells.firsts) - 1):
         job = add_at_once(turn, 0, 1)
         if job >= len(cells.firsts) - 1:
@@ -251,13 +268,17 @@ def pull(pieces, cells, kept, colours, background, evenodd, image, size, turn, p
         base, out, paints = scene * height, pulls.colours[job], colours[scene]
         for y in range(top, min(top + BAND, height)):
             begin, end = kept.rows[base + y]
-            room = _count_blocks(strips, begin, end) * 3 * BLOCK
-            if room > len(tape):
-                tape = np.empty(2 * room, image.dtype)
             for k in range(3):
                 _move(image, (3 * scene + k) * plane + y * width, grad, k * stride, width)
-                _fill(row, k * stride, (width + BLOCK - 1) // BLOCK, background[scene, k])
-            at = _paint_strips(strips, begin, end, paints, row, stride, covers, tape)
+            tape, at = kept.tapes[job], kept.taped[base + y]
+            if at < 0:
+                room = _count_blocks(strips, begin, end) * 3 * BLOCK
+                if room > len(spare):
+                    spare = np.empty(2 * room, image.dtype)
+                tape = spare
+                for k in range(3):
+                    _fill(row, k * stride, (width + BLOCK - 1) // BLOCK, background[scene, k])
+                at = _paint_strips(strips, begin, end, paints, row, stride, covers, tape, np.int64(0))
             while end > begin:
                 path, last = strips[end - 1].path, end
                 while end > begin and strips[end - 1].path == path:
