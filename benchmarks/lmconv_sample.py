@@ -25,6 +25,7 @@ from export.lmconv.networks import make_cuts
 from runtime.engines.ort import OrtEngine
 from runtime.engines.pixel_manifest import WEIGHTS
 from runtime.errors import run_main
+from runtime.pixels.draw import make_noise
 from runtime.pixels.heads import to_unit
 from runtime.pixels.neighbours import neighbour_rows
 from runtime.pixels.orders import Order, parse_orders
@@ -108,7 +109,7 @@ def engine_share(sampler: Sampler, levels: torch.Tensor, order: Order) -> float:
     size = (levels.shape[2], levels.shape[3])
     known = torch.zeros(len(order), dtype=torch.bool)
     walk = Walk(sampler.step, sampler.pixels, order, size, levels.flatten(2).transpose(1, 2).contiguous(), known)
-    walk.begin(0, torch.Generator().manual_seed(0))
+    walk.begin(0, make_noise((len(order), len(levels)), sampler.pixels, torch.Generator().manual_seed(0)))
     spent = [0.0, 0.0]
     for _ in range(STEPS):
         for which, call in enumerate((walk._run, walk.advance)):

@@ -6,7 +6,9 @@ maximum-context order the prefill takes all that is observed; under another one,
 are walked like them, but kept.
 """
 
+import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 from runtime.engines.bundle import PixelBundle
 from runtime.engines.protocols import BindableEngine
 from runtime.errors import UserError
+from runtime.pixels.draw import make_noise
 from runtime.pixels.heads import Pixels, head_channels, to_unit
 from runtime.pixels.neighbours import compact_rows
 from runtime.pixels.orders import Order, Size, check_order
@@ -25,6 +28,11 @@ Report = Callable[[int, int], None]
 
 PREFILL = 1 << 14
 """Positions of all pictures together in one call of the prefill network: what its neighbours' buffers are held to."""
+
+LEAST, PARTS = 8, 16
+"""On a CPU, pictures are walked in parts of at least so many, and in at most so many parts, whatever the number of
+threads that share them, so that a result does not depend on it. A step's matrices are too small for two threads to
+share, and those of so many pictures large enough to keep one busy."""
 
 TEMPERATURES = (0.01, 100.0)
 """Least and greatest temperature."""
@@ -55,7 +63,8 @@ class Sampler:
     def of(cls, bundle: PixelBundle) -> "Sampler":
         """Return the sampler of a bundle.
 
-        Its step network runs on one thread: its matrices are too small to be worth waking another one.
+        Its step network runs on one thread: its matrices are too small to be worth waking another one, which has
+        other pictures to walk (`PARTS`).
         """
         return cls(bundle.engine("prefill"), bundle.engine("step", threads=1), bundle.manifest)
 
@@ -94,7 +103,7 @@ class Sampler:
             generator: of all draws, on the CPU: the same seed and batch give the same pictures.
             samples: of each picture; what is observed is computed once for all of them.
             temperature: in `TEMPERATURES`; 1 draws from the model, less nearer to its mode.
-            report: called with the number of walked positions and of all that have to be walked.
+            report: called with how much of the walk is done, and how much there is to do.
 
         Raises:
             UserError: where pictures, region or order do not fit, or a number is out of range.
@@ -110,15 +119,18 @@ class Sampler:
         places = np.flatnonzero(hidden.reshape(-1)[order])
         first, last = int(places[0]), int(places[-1])
         known = torch.from_numpy(~hidden.reshape(-1))
-        walk = Walk(self.step, self.pixels, order, size, levels.repeat_interleave(samples, 0), known)
-        self._observe(walk, levels, order[:first], size, order, samples)
-        walk.begin(first, generator, temperature)
-        advance = walk.repeated()
-        for done in range(first, last + 1):
-            advance()
-            if report is not None:
-                report(done - first + 1, last + 1 - first)
-        return _as_pictures(walk.levels, size)
+        parts = levels.repeat_interleave(samples, 0).split(self._part(len(levels) * samples))
+        walks = [Walk(self.step, self.pixels, order, size, part, known) for part in parts]
+        self._observe(walks, levels, order[:first], size, order, samples)
+        noise = make_noise((len(order), len(levels) * samples), self.pixels, generator, temperature)
+        for walk, part in zip(walks, noise.split([len(part) for part in parts], 1), strict=True):
+            walk.begin(first, part)
+        _walk_all(walks, last + 1 - first, report)
+        return _as_pictures(torch.cat([walk.levels for walk in walks]), size)
+
+    def _part(self, count: int) -> int:
+        """Return how many of `count` pictures are walked together."""
+        return max(LEAST, math.ceil(count / PARTS)) if self.step.device.type == "cpu" else count
 
     def parameters(self, pictures: Tensor, order: Order, observed: int = 0) -> Tensor:
         """Return the parameters (B, H, W, K) of every pixel of known pictures, as a walk computes them.
@@ -133,17 +145,19 @@ class Sampler:
         walk = Walk(self.step, self.pixels, order, size, levels, torch.ones(len(order), dtype=torch.bool))
         result = torch.zeros(len(levels), len(order), self.layout.parameters)
         if observed:
-            result[:, order[:observed]] = self._observe(walk, levels, order[:observed], size, order, 1)
+            result[:, order[:observed]] = self._observe([walk], levels, order[:observed], size, order, 1)
         walk.begin(observed)
         for pixel in order[observed:]:
             walk.advance()
             result[:, pixel] = walk.parameters.cpu()
         return result.unflatten(1, size)
 
-    def _observe(self, walk: Walk, levels: Tensor, chosen: Order, size: Size, order: Order, samples: int) -> Tensor:
+    def _observe(
+        self, walks: list[Walk], levels: Tensor, chosen: Order, size: Size, order: Order, samples: int
+    ) -> Tensor:
         """Enter the features at the chosen pixels, the first of the order, into the caches; return parameters there.
 
-        Each picture of `levels` stands in the walk `samples` times.
+        Each picture of `levels` stands in the walks, one after the other, `samples` times.
         """
         if not len(chosen):
             return torch.zeros(len(levels), 0, self.layout.parameters)
@@ -152,11 +166,49 @@ class Sampler:
         taps = [torch.from_numpy(compact_rows(table, chosen)).to(device) for table in self.layout.tables(order, size)]
         parts = []
         for unit in to_unit(levels[:, index], self.pixels).split(max(1, PREFILL // len(chosen))):
-            first = samples * sum(len(part) for part in parts)
+            first = sum(len(part) for part in parts)
             parameters, *features = self.prefill(unit.contiguous(), *taps)
             parts.append(parameters)
-            walk.fill(index, [part.repeat_interleave(samples, 0) for part in features], first)
+            _fill_all(walks, index, features, first, samples)
         return torch.cat(parts).cpu()
+
+
+def _fill_all(walks: list[Walk], pixels: Tensor, features: list[Tensor], first: int, samples: int) -> None:
+    """Enter the features of pictures from the `first` on into those of the walks that they stand in."""
+    begin = 0
+    for walk in walks:
+        end = begin + len(walk.levels)
+        rows = range(max(begin, first * samples), min(end, (first + len(features[0])) * samples))
+        if rows:
+            chosen = torch.tensor([row // samples - first for row in rows], device=pixels.device)
+            walk.fill(pixels, [part[chosen] for part in features], rows.start - begin)
+        begin = end
+
+
+def _walk_all(walks: list[Walk], steps: int, report: Report | None) -> None:
+    """Take every walk some steps further, as many walks at once as PyTorch uses threads."""
+
+    def go(walk: Walk, told: Report | None) -> None:
+        advance = walk.repeated()
+        for done in range(steps):
+            advance()
+            if told is not None:
+                told(done + 1, steps)
+
+    threads = min(len(walks), torch.get_num_threads()) if walks[0].device.type == "cpu" else 1
+    with ThreadPoolExecutor(max(1, threads - 1)) as pool:
+        # every `threads`-th walk is this thread's own, and tells how far all are
+        others = [pool.submit(go, walk, None) for i, walk in enumerate(walks) if threads > 1 and i % threads]
+        own = [walk for i, walk in enumerate(walks) if threads == 1 or i % threads == 0]
+        for number, walk in enumerate(own):
+            go(walk, None if report is None else _shifted(report, number * steps, len(own) * steps))
+        for other in others:
+            other.result()
+
+
+def _shifted(report: Report, before: int, total: int) -> Report:
+    """Return a report of a part of the work, of which some was done before."""
+    return lambda done, _: report(before + done, total)
 
 
 def _as_rows(pictures: Tensor, pixels: Pixels, device: torch.device) -> Tensor:

@@ -126,16 +126,19 @@ class Walk:
         self._place = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._noise = make_noise((count, batch), pixels, None).to(self.device)
 
-    def begin(self, place: int, generator: torch.Generator | None = None, temperature: float = 1.0) -> None:
-        """Stand before a place of the order, and make all draws of the walk.
+    def begin(self, place: int, noise: Tensor | None = None) -> None:
+        """Stand before a place of the order.
 
         Args:
             place: in [0, H W).
-            generator: of the draws, on the CPU; None draws nothing, which suits a walk over known pixels.
-            temperature: as of `make_noise`.
+            noise: (H W, B, n) of `make_noise`, for all draws of the walk; without it, zeros, which suit a walk over
+                known pixels.
         """
         self._place.fill_(place)
-        self._noise.copy_(make_noise(tuple(self._noise.shape[:2]), self.pixels, generator, temperature))
+        if noise is None:
+            self._noise.zero_()
+        else:
+            self._noise.copy_(noise)
 
     def fill(self, pixels: Tensor, features: Sequence[Tensor], first: int = 0) -> None:
         """Enter features (n, N, C_i) of each stage at N pixels, (N,) int64, for n pictures from the `first` on."""

@@ -128,6 +128,28 @@ def test_a_large_batch_is_prefilled_in_parts(monkeypatch) -> None:
     assert (found - whole_parameters(network, levels, order)).abs().max() <= ENGINE_FLOAT32
 
 
+@pytest.mark.parametrize("name", ["context top", "raster:0"])
+def test_parts_of_a_batch_are_drawn_as_the_whole_is(name: str, monkeypatch) -> None:
+    order, hidden = orders()[name][0], hidden_region("top", SIZE)
+    sampler, levels = eager_sampler(make_network(COLOUR), SIZE), draw_levels(COLOUR, 5)
+    told: list[tuple[int, int]] = []
+
+    def complete() -> torch.Tensor:
+        draws = torch.Generator().manual_seed(3)
+        return sampler.complete(
+            levels, hidden, order, generator=draws, samples=3, report=lambda *done: told.append(done)
+        )
+
+    monkeypatch.setattr(module, "LEAST", 15)
+    whole = complete()
+    monkeypatch.setattr(module, "LEAST", 4)  # walks of 4, 4, 4 and 3: parts that share a picture's samples
+    parts = complete()
+    assert torch.equal(whole, parts)
+    monkeypatch.setattr(module, "PREFILL", 10)  # and a picture at a time in the prefill network
+    assert torch.equal(whole, complete())
+    assert told[-1][0] == told[-1][1] and [done for done, _ in told[-told[-1][1] :]] == list(range(1, told[-1][1] + 1))
+
+
 BAD = {
     "channels": (lambda s, x, h, o: s.complete(x[:, :1], h, o, generator=torch.Generator()), "expected (B, 3, H, W)"),
     "type": (lambda s, x, h, o: s.complete(x.float(), h, o, generator=torch.Generator()), "int64"),
