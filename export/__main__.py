@@ -2,6 +2,7 @@
 
 python -m export icons --weights checkpoints --out runtime/bundles/icons
 python -m export lmconv runs/mnist --out bundles/mnist
+python -m export build bundles/mnist --target sm86,sm89 --precision fp16
 python -m export check runtime/bundles/icons
 """
 
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from export.build_command import Build, run_build
 from runtime.errors import UserError, run_main
 
 if TYPE_CHECKING:
@@ -121,9 +123,12 @@ def main() -> int:
     icons = Annotated[Icons, tyro.conf.subcommand("icons")]
     check = Annotated[Check, tyro.conf.subcommand("check")]
     lmconv = Annotated[Lmconv, tyro.conf.subcommand("lmconv")]
-    options = tyro.cli(icons | lmconv | check, description=__doc__)  # pyright: ignore
+    build = Annotated[Build, tyro.conf.subcommand("build")]
+    options = tyro.cli(icons | lmconv | build | check, description=__doc__)  # pyright: ignore
     if isinstance(options, Check):
         return run_check(options)
+    if isinstance(options, Build):
+        return run_build(options)
     if options.limit <= 0:
         raise UserError(f"--limit: expected MiB above 0, got {options.limit:g}")
     return run_icons(options) if isinstance(options, Icons) else run_lmconv(options)

@@ -46,3 +46,7 @@ RASTER_TWIN = 1e-6
 
 RASTER_TWIN_VJP = 1e-5
 """Gradients of the same two, relative to the largest: the twin's quotients lose about six digits."""
+
+ENGINE_HALF = 5e-3
+"""Greatest difference of a network of a few layers in float16 from float32, relative to its largest value: each product
+rounds to 11 bits, 5e-4, some ten times in a row."""

@@ -1,0 +1,83 @@
+"""TensorRT by either of its names, full `tensorrt` or TensorRT-RTX, whichever is installed: one interface."""
+
+import importlib
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+from runtime.errors import UserError
+
+_MODULES = {
+    "tensorrt_rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
+    "tensorrt": ("tensorrt", "tensorrt_bindings"),
+}
+
+TITLES = {"tensorrt_rtx": "TensorRT-RTX", "tensorrt": "TensorRT"}
+"""What messages call each flavour."""
+
+REMEDY = "install TensorRT-RTX with: pip install 'tgm[tensorrt]'"
+"""What to do where neither is installed."""
+
+
+@cache
+def load_flavour(flavour: str) -> ModuleType | None:
+    """Return the module of a flavour, or None where it isn't installed or can't be loaded."""
+    for name in _MODULES[flavour]:
+        try:
+            module = importlib.import_module(name)
+        except (ImportError, OSError, RuntimeError):  # a wheel without its libraries raises what it likes
+            continue
+        if hasattr(module, "Runtime"):
+            return module
+    return None
+
+
+def installed_flavours() -> list[str]:
+    """Return the flavours that can be loaded here, TensorRT-RTX first."""
+    return [flavour for flavour in _MODULES if load_flavour(flavour) is not None]
+
+
+def require_flavour(flavour: str) -> ModuleType:
+    """Return the module of a flavour.
+
+    Raises:
+        UserError: it isn't installed; the message names the extra.
+    """
+    module = load_flavour(flavour)
+    if module is None:
+        raise UserError(f"{TITLES[flavour]} is not installed here; {REMEDY}")
+    return module
+
+
+def capability_of(device: Any = None) -> str:
+    """Return the compute capability of a CUDA device, such as sm89.
+
+    Args:
+        device: as PyTorch takes one; None means the current one.
+
+    Raises:
+        UserError: PyTorch sees no CUDA device.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError("TensorRT needs an NVIDIA GPU, and PyTorch sees none here; use --backend ort or torch")
+    return "sm{}{}".format(*torch.cuda.get_device_capability(device))
+
+
+def buildable(flavour: str) -> tuple[str, ...]:
+    """Return the compute capabilities that a flavour builds plans for on this machine.
+
+    TensorRT-RTX builds ahead of time for any that it knows, with no GPU; full TensorRT for the GPU that is here.
+
+    Raises:
+        UserError: the flavour isn't installed.
+    """
+    trt = require_flavour(flavour)
+    if flavour == "tensorrt_rtx":
+        names = [name.lower() for name in trt.ComputeCapability.__members__ if name.startswith("SM")]
+        return tuple(sorted(names, key=lambda name: int(name[2:])))
+    try:
+        return (capability_of(),)
+    except UserError:
+        return ()
