@@ -25,12 +25,22 @@ _ELEMENT = {
 
 
 def export_onnx(module: nn.Module, spec: EngineSpec, samples: Sequence[Tensor]) -> onnx.ModelProto:
-    """Return the ONNX model of a module, its weights inside.
+    """Return the ONNX model of a module, its weights inside; arguments and errors as of `trace`."""
+    model = trace(module, spec, samples).model_proto
+    strip(model)
+    pin(model, spec)
+    onnx.checker.check_model(model)
+    return model
+
+
+def trace(module: nn.Module, spec: EngineSpec, samples: Sequence[Tensor], *, fold: int | None = None) -> Any:
+    """Return the exporter's program of a module, whose `model` has the module's own tensors as weights.
 
     Args:
         module: frozen, in evaluation mode; takes the samples in order.
         spec: names and shapes of its tensors; a dimension that is a string is free in the model.
         samples: one tensor for each input; free dimensions have to be at least 2 here, or the exporter fixes them.
+        fold: most values of a constant that is computed beforehand; None leaves it to the exporter.
 
     Raises:
         ValueError: the samples do not fit the spec, or the exported model does not.
@@ -50,15 +60,14 @@ def export_onnx(module: nn.Module, spec: EngineSpec, samples: Sequence[Tensor]) 
             input_names=[tensor.name for tensor in spec.inputs],
             output_names=[tensor.name for tensor in spec.outputs],
             dynamic_shapes=_nested(module, shapes),
+            optimize=fold is None,
         )
-    assert program is not None
-    model = program.model_proto
-    strip(model)
-    _pin(model.graph.input, spec.inputs, spec.name)
-    _pin(model.graph.output, spec.outputs, spec.name)
-    model.graph.name = spec.name
-    onnx.checker.check_model(model)
-    return model
+        assert program is not None
+        if fold is not None:
+            from onnxscript import optimizer
+
+            optimizer.optimize(program.model, input_size_limit=fold, output_size_limit=fold)
+    return program
 
 
 def _nested(module: nn.Module, shapes: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -78,6 +87,13 @@ def strip(model: onnx.ModelProto) -> None:
     for part in (*graph.node, *graph.initializer, *graph.input, *graph.output):
         del part.metadata_props[:]
         part.doc_string = ""
+
+
+def pin(model: onnx.ModelProto, spec: EngineSpec) -> None:
+    """Give a model's inputs and outputs the names and sizes of its spec; a `ValueError` says where they disagree."""
+    _pin(model.graph.input, spec.inputs, spec.name)
+    _pin(model.graph.output, spec.outputs, spec.name)
+    model.graph.name = spec.name
 
 
 def _pin(values: Sequence[onnx.ValueInfoProto], tensors: Sequence[TensorSpec], name: str) -> None:

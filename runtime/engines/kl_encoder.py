@@ -141,7 +141,8 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.group_norm(x).flatten(2).transpose(1, 2)  # (B, H W, C): one head over the pixels
-        mixed = F.scaled_dot_product_attention(self.to_q(tokens), self.to_k(tokens), self.to_v(tokens))
+        query, key, value = (part(tokens)[:, None] for part in (self.to_q, self.to_k, self.to_v))
+        mixed = F.scaled_dot_product_attention(query, key, value)[:, 0]
         return x + self.to_out[0](mixed).transpose(1, 2).reshape(x.shape)
 
 

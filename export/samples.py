@@ -1,0 +1,36 @@
+"""Inputs of the distribution that networks see in use, where no data set is at hand: pictures, latents, times."""
+
+import torch
+from torch import Tensor
+
+from runtime.guidance.schedule import Schedule
+
+
+def dead_leaves(count: int, size: int, generator: torch.Generator, *, leaves: int = 120) -> Tensor:
+    """Return pictures with the statistics of natural ones, (count, 3, size, size) in [0, 1].
+
+    Opaque disks cover each other, their radii by a power law of exponent 3: edges, occlusion, and a spectrum that falls
+    as photographs' does (Lee, Mumford and Huang, 2001). A little noise stands for texture.
+
+    Args:
+        count: pictures.
+        size: height and width, pixels.
+        generator: of the draws.
+        leaves: disks a picture.
+    """
+    places = (torch.arange(size) + 0.5) / size
+    y, x = places[:, None], places[None, :]
+    pictures = torch.rand(count, 3, 1, 1, generator=generator).expand(count, 3, size, size).clone()
+    for picture in pictures:
+        radius = (1.0 / (0.03**-2 + torch.rand(leaves, generator=generator) * (0.4**-2 - 0.03**-2))).sqrt()
+        centre, colour = torch.rand(leaves, 2, generator=generator), torch.rand(leaves, 3, generator=generator)
+        for r, (cx, cy), paint in zip(radius.tolist(), centre.tolist(), colour, strict=True):
+            inside = (x - cx) ** 2 + (y - cy) ** 2 < r * r
+            picture[:] = torch.where(inside, paint[:, None, None], picture)
+    return (pictures + 0.02 * torch.randn(pictures.shape, generator=generator)).clamp_(0.0, 1.0)
+
+
+def noised(latents: Tensor, schedule: Schedule, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return latents noised to times spread over the whole schedule, and those times (V,) int64."""
+    t = torch.linspace(0, len(schedule) - 1, len(latents)).long()
+    return schedule.diffuse(latents, torch.randn(latents.shape, generator=generator), t), t

@@ -1,0 +1,81 @@
+"""The denoiser: noised latents, times and contexts to what the U-Net predicts; XL adds pooled texts and sizes."""
+
+import torch
+from torch import Tensor, nn
+
+from export.cut import Cut, Twin
+from export.mixed import WideSoftmax
+from export.samples import noised
+from export.sd.configurations import SCHEDULE, Pipeline
+from export.sd.specs import batched
+from runtime.guidance.schedule import Schedule
+
+
+class GuidedUNet(nn.Module):
+    """A U-Net of diffusers with float32 tensors on all sides."""
+
+    def __init__(self, unet: nn.Module) -> None:
+        """Wrap a U-Net; its attention gets a softmax in float32."""
+        super().__init__()
+        unet.set_attn_processor(WideSoftmax())  # pyright: ignore
+        self.unet = unet
+
+    def forward(
+        self, sample: Tensor, timestep: Tensor, context: Tensor, pooled: Tensor | None = None, time_ids=None
+    ) -> Tensor:
+        """Return the prediction, (B, 4, h, w), of noised latents of that shape, times (B,) and contexts (B, N, D).
+
+        Args:
+            sample: noised latents.
+            timestep: int64.
+            context: of the text encoders.
+            pooled: (B, E) of the second text encoder (XL only).
+            time_ids: (B, 6): height and width before cropping, the crop's top and left, height and width (XL only).
+        """
+        dtype = self.unet.conv_in.weight.dtype  # pyright: ignore
+        added = None if pooled is None else {"text_embeds": pooled, "time_ids": time_ids}
+        predicted = self.unet(
+            sample.to(dtype), timestep, context.to(dtype), added_cond_kwargs=added, return_dict=False
+        )[0]
+        return predicted.float()
+
+
+def make_unet(pipeline: Pipeline) -> nn.Module:
+    """Return the U-Net on the meta device."""
+    from diffusers import UNet2DConditionModel
+
+    with torch.device("meta"):
+        return UNet2DConditionModel.from_config(dict(pipeline.unet))  # pyright: ignore
+
+
+def time_ids(pipeline: Pipeline) -> list[float]:
+    """Return what XL is told of the pictures: their size before cropping, no crop, their size."""
+    side = float(pipeline.image_size)
+    return [side, side, 0.0, 0.0, side, side] if pipeline.is_xl else []
+
+
+def cut(pipeline: Pipeline, unet: nn.Module, latents: Tensor, context: Tensor, pooled: Tensor | None) -> Cut:
+    """Return the U-Net cut; it is verified on latents that are noised to times over the whole schedule.
+
+    Args:
+        pipeline: what the U-Net belongs to.
+        unet: with its weights.
+        latents: (V, 4, h, w) of pictures, deviation about 1.
+        context: (V, N, D) of texts.
+        pooled: (V, E) of the same texts (XL only).
+    """
+    sample, timestep = noised(latents, Schedule.of(SCHEDULE), torch.Generator().manual_seed(0))
+    inputs: dict[str, tuple] = {"sample": latents.shape[1:], "timestep": ("int64",), "context": context.shape[1:]}
+    samples: tuple[Tensor, ...] = (sample, timestep, context)
+    if pooled is not None:
+        ids = torch.tensor(time_ids(pipeline)).expand(len(latents), -1).contiguous()
+        inputs |= {"pooled": pooled.shape[1:], "time_ids": (6,)}
+        samples = (*samples, pooled, ids)
+    output = "velocity" if pipeline.prediction == "v_prediction" else pipeline.prediction
+    return Cut(
+        spec=batched("denoiser", inputs, {output: latents.shape[1:]}),
+        module=GuidedUNet(unet),
+        samples=samples,
+        scheme="float16",
+        twin=Twin(name="UNet2DConditionModel", arguments=pipeline.unet, state=unet.state_dict()),
+    )

@@ -1,0 +1,49 @@
+"""The latent decoder: scaled latents to pictures, not clamped, in float32 (XL's overflows in float16)."""
+
+import torch
+from torch import Tensor, nn
+
+from export.cut import Cut
+from export.sd.configurations import Pipeline
+from export.sd.specs import batched
+
+
+class ScaledDecoder(nn.Module):
+    """The decoder half of an `AutoencoderKL`, on scaled latents."""
+
+    def __init__(self, vae: nn.Module, scale: float) -> None:
+        """Wrap an autoencoder."""
+        super().__init__()
+        self.vae, self.scale = vae, scale
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Return (B, 3, H, W) RGB, nominally in [0, 1], of (B, 4, h, w) scaled latents."""
+        hidden = self.vae.post_quant_conv(latents / self.scale)  # pyright: ignore
+        return self.vae.decoder(hidden) * 0.5 + 0.5  # pyright: ignore
+
+
+def make_decoder(pipeline: Pipeline) -> nn.Module:
+    """Return the autoencoder without its encoder, on the meta device."""
+    from diffusers import AutoencoderKL
+
+    with torch.device("meta"):
+        vae = AutoencoderKL.from_config(dict(pipeline.vae))
+    del vae.encoder, vae.quant_conv  # pyright: ignore
+    return vae  # pyright: ignore
+
+
+def cut(pipeline: Pipeline, vae: nn.Module, latents: Tensor) -> Cut:
+    """Return the decoder.
+
+    Args:
+        pipeline: what it belongs to.
+        vae: autoencoder whose decoder has its weights.
+        latents: (V, 4, h, w) scaled latents, to verify it with.
+    """
+    side = pipeline.image_size
+    return Cut(
+        spec=batched("latent_decoder", {"latents": latents.shape[1:]}, {"images": (3, side, side)}),
+        module=ScaledDecoder(vae, float(pipeline.vae["scaling_factor"])),
+        samples=(latents,),
+        scheme="float32",
+    )

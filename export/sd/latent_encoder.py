@@ -1,0 +1,48 @@
+"""The latent encoder: pictures to scaled mean latents, in float32 whatever the rest is in (Thesis 6.4.2)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from export.cut import Cut, Twin
+from export.sd.configurations import Pipeline
+from export.sd.specs import batched
+from runtime.engines.kl_encoder import KLEncoder, KLEncoderConfig
+
+_COPIED = ("in_channels", "block_out_channels", "layers_per_block", "latent_channels", "norm_num_groups")
+
+
+def twin_arguments(pipeline: Pipeline) -> dict[str, Any]:
+    """Return the arguments of the PyTorch twin."""
+    return {
+        **{name: pipeline.vae[name] for name in _COPIED},
+        "mid_block_add_attention": pipeline.vae.get("mid_block_add_attention", True),
+        "latent_scale": pipeline.vae["scaling_factor"],
+    }
+
+
+def make_encoder(pipeline: Pipeline) -> KLEncoder:
+    """Return the encoder on the meta device."""
+    arguments = twin_arguments(pipeline)
+    with torch.device("meta"):
+        return KLEncoder(KLEncoderConfig(**arguments | {"block_out_channels": tuple(arguments["block_out_channels"])}))
+
+
+def cut(pipeline: Pipeline, encoder: KLEncoder, images: Tensor) -> Cut:
+    """Return the encoder, which is its own twin: one file of weights serves both.
+
+    Args:
+        pipeline: what the encoder belongs to.
+        encoder: with its weights.
+        images: (V, 3, H, W) RGB in [0, 1], to verify it with.
+    """
+    side = pipeline.image_size // pipeline.latent_factor
+    latents = (int(pipeline.vae["latent_channels"]), side, side)
+    return Cut(
+        spec=batched("latent_encoder", {"images": images.shape[1:]}, {"latents": latents}),
+        module=encoder,
+        samples=(images,),
+        scheme="float32",
+        twin=Twin(name="KLEncoder", arguments=twin_arguments(pipeline), state=encoder.state_dict()),
+    )

@@ -1,0 +1,133 @@
+"""The networks of a source with their weights, and the cut of each role with inputs as they come in use."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from export.clip.text import TextConfig, TextTransformer
+from export.cut import Cut
+from export.mixed import dtype_of
+from export.samples import dead_leaves
+from export.sd import denoiser, latent_decoder, latent_encoder, text_encoder
+from export.sd.configurations import Pipeline
+from export.sd.weights import fill
+from runtime.engines.tokens import PromptTokenizer
+
+if TYPE_CHECKING:
+    from export.sources import Source
+
+PROMPTS = ("", "a red apple", "a panda rowing a boat in a pond", "the Eiffel Tower, minimal flat vector icon")
+"""Texts that the networks are verified with."""
+
+_PART = {"denoiser": "unet", "latent_encoder": "vae", "latent_decoder": "vae"}
+
+
+def make_text(pipeline: Pipeline, index: int) -> TextTransformer:
+    """Return a text encoder on the meta device; the second of XL has a projection."""
+    config = TextConfig.of_transformers(pipeline.text_encoders[index], project=index == 1)
+    with torch.device("meta"):
+        return TextTransformer(config)
+
+
+def empty_module(pipeline: Pipeline, role: str) -> nn.Module:
+    """Return the network of a role on the meta device."""
+    if role.startswith("text_encoder"):
+        return make_text(pipeline, 1 if role.endswith("2") else 0)
+    make = {
+        "denoiser": denoiser.make_unet,
+        "latent_encoder": latent_encoder.make_encoder,
+        "latent_decoder": latent_decoder.make_decoder,
+    }
+    return make[role](pipeline)
+
+
+def load_module(source: "Source", role: str, precision: str) -> nn.Module:
+    """Return the network of a role with its weights; the autoencoder is in float32 whatever the precision."""
+    dtype = torch.float32 if role.startswith("latent") else dtype_of(precision)
+    return fill(empty_module(source.pipeline, role), source.weights[_PART.get(role, role)], dtype)
+
+
+def tokens(source: "Source", index: int) -> Tensor:
+    """Return the tokens of `PROMPTS`, (V, N) int64, by one of the tokenizers."""
+    length = int(source.pipeline.text_encoders[index]["max_position_embeddings"])
+    return PromptTokenizer(source.tokenizers[index], length, "tokenizer.json")(PROMPTS)[0]
+
+
+def cut_makers(source: "Source", precision: str) -> dict[str, Callable[[], Cut]]:
+    """Return for each role what makes its cut; a network is loaded when its cut is made.
+
+    Args:
+        source: the model.
+        precision: of the text encoders' and the U-Net's products, one of `export.mixed.PRECISIONS`.
+    """
+    pipeline = source.pipeline
+    makers: dict[str, Callable[[], Cut]] = {}
+    for index in range(len(pipeline.text_encoders)):
+        role = "text_encoder_2" if index else "text_encoder"
+        makers[role] = partial(_text_cut, source, role, index, precision)
+    makers["denoiser"] = partial(_denoiser_cut, source, precision)
+    makers["latent_encoder"] = partial(_encoder_cut, source)
+    makers["latent_decoder"] = partial(_decoder_cut, source)
+    return makers
+
+
+def _text_cut(source: "Source", role: str, index: int, precision: str) -> Cut:
+    text = load_module(source, role, precision)
+    assert isinstance(text, TextTransformer)
+    penultimate = source.pipeline.is_xl
+    return text_encoder.cut(role, text, tokens(source, index), source.tokenizers[index], penultimate=penultimate)
+
+
+def _denoiser_cut(source: "Source", precision: str) -> Cut:
+    context, pooled = contexts(source)
+    unet = load_module(source, "denoiser", precision)
+    return denoiser.cut(source.pipeline, unet, latents(source), context, pooled)
+
+
+def _encoder_cut(source: "Source") -> Cut:
+    encoder = load_module(source, "latent_encoder", "float32")
+    return latent_encoder.cut(source.pipeline, encoder, pictures(source.pipeline))  # pyright: ignore
+
+
+def _decoder_cut(source: "Source") -> Cut:
+    vae = load_module(source, "latent_decoder", "float32")
+    return latent_decoder.cut(source.pipeline, vae, latents(source))
+
+
+def pictures(pipeline: Pipeline) -> Tensor:
+    """Return pictures to verify the networks with, (V, 3, H, W) in [0, 1]."""
+    return dead_leaves(len(PROMPTS), pipeline.image_size, torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def latents(source: "Source") -> Tensor:
+    """Return latents of those pictures, (V, 4, h, w), of deviation 1, which random weights would not give them.
+
+    Large pictures are encoded two only, and mirrored.
+    """
+    encoder = load_module(source, "latent_encoder", "float32")
+    images = pictures(source.pipeline)
+    if source.pipeline.image_size > 128:
+        first = torch.cat([encoder(image[None]) for image in images[:2]])
+        z = torch.cat([first, first.flip(-1)])
+    else:
+        z = encoder(images)
+    return (z - z.mean()) / z.std()
+
+
+@torch.no_grad()
+def contexts(source: "Source") -> tuple[Tensor, Tensor | None]:
+    """Return the contexts of `PROMPTS`, (V, N, D) float32, and their pooled texts, (V, E), for XL."""
+    found = []
+    for index in range(len(source.pipeline.text_encoders)):
+        cut = _text_cut(source, "text_encoder_2" if index else "text_encoder", index, "float32")
+        outputs = cut.module(*cut.samples)
+        found.append(outputs if isinstance(outputs, tuple) else (outputs,))
+    if not source.pipeline.is_xl:
+        return found[0][0], None
+    context, pooled = torch.cat([outputs[0] for outputs in found], -1), found[1][1]
+    context[0], pooled[0] = 0.0, 0.0  # the empty prompt
+    return context, pooled

@@ -1,0 +1,58 @@
+"""The text encoders: token numbers to contexts, by the layer that each family was trained with."""
+
+from torch import Tensor, nn
+
+from export.clip.text import TextTransformer
+from export.cut import Cut
+from export.sd.specs import batched
+
+
+class LastContext(nn.Module):
+    """Stable Diffusion 1 and 2: the last layer's features, normalized."""
+
+    def __init__(self, text: TextTransformer) -> None:
+        """Wrap a transformer."""
+        super().__init__()
+        self.text = text
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """Return the context, (B, N, D) float32, of (B, N) int64."""
+        return self.text.ln_final(self.text.features(input_ids)[1]).float()
+
+
+class PenultimateContext(nn.Module):
+    """Stable Diffusion XL: the features before the last layer, as they are, and the second encoder's pooled text."""
+
+    def __init__(self, text: TextTransformer) -> None:
+        """Wrap a transformer; with a projection it gives the pooled text too."""
+        super().__init__()
+        self.text = text
+
+    def forward(self, input_ids: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Return the context, (B, N, D) float32, of (B, N) int64, and the pooled text, (B, E) float32, if there is."""
+        before, last = self.text.features(input_ids)
+        if self.text.text_projection is None:
+            return before.float()
+        return before.float(), self.text.pool(input_ids, last).float()
+
+
+def cut(role: str, text: TextTransformer, input_ids: Tensor, tokenizer: bytes, *, penultimate: bool) -> Cut:
+    """Return a text encoder with its tokenizer.
+
+    Args:
+        role: `text_encoder` or `text_encoder_2`.
+        text: with its weights.
+        input_ids: (V, N) int64 of texts, to verify it with.
+        tokenizer: content of tokenizer.json.
+        penultimate: whether the context is taken before the last layer.
+    """
+    outputs: dict[str, tuple] = {"context": (text.config.length, text.config.width)}
+    if penultimate and text.config.embedding:
+        outputs["pooled"] = (text.config.embedding,)
+    return Cut(
+        spec=batched(role, {"input_ids": (text.config.length, "int64")}, outputs),
+        module=(PenultimateContext if penultimate else LastContext)(text),
+        samples=(input_ids,),
+        scheme="float16",
+        files={"tokenizer.json": tokenizer},
+    )

@@ -1,0 +1,186 @@
+"""Where weights come from: a folder, one file, a name on the hub, or `random:`; and the networks a bundle was made of."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from export.clip.tokenizer import clip_tokenizer, random_vocabulary
+from export.cut import Cut
+from export.sd.configurations import PIPELINES, Pipeline
+from export.sd.weights import RandomWeights, Weights
+from runtime.errors import UserError
+
+RANDOM = "random:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A text-to-image model, nothing of it loaded yet."""
+
+    pipeline: Pipeline
+    """Its configurations."""
+    weights: Mapping[str, Weights]
+    """Of each part: `unet`, `vae`, `text_encoder`, and `text_encoder_2` of XL."""
+    tokenizers: tuple[bytes, ...]
+    """Content of tokenizer.json for each text encoder."""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """What bundle.json says of it: `weights`, and `seed` or the hashes of its `files`."""
+
+    def modules(self, precision: str = "float32") -> dict[str, nn.Module]:
+        """Return every network with its weights, by role; all are in memory at once."""
+        from export.sd.networks import load_module
+
+        return {role: load_module(self, role, precision) for role in self.roles}
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles of its networks."""
+        texts = ("text_encoder", "text_encoder_2")[: len(self.pipeline.text_encoders)]
+        return (*texts, "denoiser", "latent_encoder", "latent_decoder")
+
+
+def load_source(text: str, *, seed: int = 0, tokenizer: Path | None = None) -> Source:
+    """Return the model that `--weights` names.
+
+    Args:
+        text: a folder of diffusers, one .safetensors file, owner/name on the hub, or `random:` and a family.
+        seed: of random weights.
+        tokenizer: folder with vocab.json and merges.txt, for a file that holds none.
+
+    Raises:
+        UserError: it is none of these, of a family that is not known, unsafe to read, or incomplete.
+    """
+    if text.startswith(RANDOM):
+        return _random(text.removeprefix(RANDOM), seed)
+    path = Path(text)
+    if path.is_dir():
+        from export.sd.folder import folder_source
+
+        return folder_source(path)
+    if path.is_file():
+        from export.sd.single_file import file_source
+
+        return file_source(path, tokenizer)
+    from export.sd.hub import download, is_name
+
+    if is_name(text):
+        from export.sd.folder import folder_source
+
+        return folder_source(download(text), name=text)
+    raise UserError(
+        f"--weights '{text}': expected a folder of diffusers, a .safetensors file, owner/name on the hub, or "
+        f"{RANDOM} and one of {', '.join(PIPELINES)}; there is no such file or folder"
+    )
+
+
+def _random(family: str, seed: int) -> Source:
+    if family not in PIPELINES:
+        raise UserError(f"--weights {RANDOM}{family}: expected one of {', '.join(PIPELINES)} after '{RANDOM}'")
+    if not 0 <= seed < 1 << 31:
+        raise UserError(f"--seed: expected 0 to {(1 << 31) - 1}, got {seed}")
+    pipeline = PIPELINES[family]
+    vocabulary, merges = random_vocabulary()
+    parts = ("unet", "vae", *("text_encoder", "text_encoder_2")[: len(pipeline.text_encoders)])
+    return Source(
+        pipeline=pipeline,
+        weights={part: RandomWeights(8 * seed + i) for i, part in enumerate(parts)},
+        tokenizers=tuple(clip_tokenizer(vocabulary, merges, padding) for padding in pipeline.padding),
+        record={"weights": RANDOM + family, "seed": seed},
+    )
+
+
+class LazyCuts(Mapping[str, Cut]):
+    """Cuts that are made when they are asked for, and not kept: a large network is in memory while it is looked at."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Cut]]) -> None:
+        """Remember what makes the cut of each role."""
+        self._makers = makers
+
+    def __getitem__(self, role: str) -> Cut:
+        """Return a cut with its weights."""
+        return self._makers[role]()
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the roles."""
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        """Return how many cuts there are."""
+        return len(self._makers)
+
+
+def reference_cuts(folder: Path, weights: str | None = None) -> Mapping[str, Cut]:
+    """Return the PyTorch float32 networks that a bundle was made of, by role, with inputs as they come in use.
+
+    Samples have a batch of at least 2; other batches are made of them by repetition.
+
+    Args:
+        folder: the bundle's.
+        weights: what `--weights` said when it was exported; may be left out for random weights and for the hub's.
+
+    Raises:
+        UserError: no weights are named where they have to be, or they are not the ones that the bundle was made of.
+    """
+    from runtime.engines.bundle import BundleFolder
+    from runtime.engines.manifest import Manifest
+    from runtime.engines.pixel_manifest import PixelManifest
+
+    said = BundleFolder(folder)._manifest
+    if isinstance(said, PixelManifest):
+        return _lmconv_cuts(_named(weights, said.name, "run folder"), said)
+    assert isinstance(said, Manifest)
+    if not said.source:
+        return _icons_cuts(_named(weights, said.name, "folder of trained weights"), set(said.networks))
+    makers: dict[str, Callable[[], Cut]] = {}
+    if "sd" in said.source:
+        from export.sd.networks import cut_makers
+
+        source = source_of(said.source["sd"], weights)
+        makers |= cut_makers(source, "float32")
+    return LazyCuts({role: make for role, make in makers.items() if role in said.networks})
+
+
+def source_of(record: Mapping[str, Any], weights: str | None = None) -> Source:
+    """Return the source that a bundle's record tells of.
+
+    Raises:
+        UserError: it has to be named by `weights` and is not, or its files are not the recorded ones.
+    """
+    text = weights or str(record["weights"])
+    source = load_source(text, seed=int(record.get("seed", 0)))
+    if source.record != record:
+        raise UserError(
+            f"--weights '{text}': the bundle was made of '{record['weights']}' with other files or another seed; "
+            "name the ones that it was made of with --weights"
+        )
+    return source
+
+
+def _named(weights: str | None, name: str, kind: str) -> Path:
+    if weights is None:
+        raise UserError(f"bundle '{name}': name the {kind} that it was made of with --weights")
+    return Path(weights)
+
+
+def _icons_cuts(folder: Path, roles: set[str]) -> Mapping[str, Cut]:
+    from export.icons import CUTS
+    from export.icons.weights import load_weights
+
+    loaded = load_weights(folder)
+    return {role: cut(loaded) for role, cut in CUTS.items() if role in roles}
+
+
+def _lmconv_cuts(folder: Path, said: Any) -> Mapping[str, Cut]:
+    from export.lmconv.networks import make_cuts
+    from train.lmconv.runs import load_run
+
+    network, run = load_run(folder)
+    return make_cuts(network, run.size)
+
+
+def parameters_of(module: nn.Module) -> list[Tensor]:
+    """Return a module's parameters, for counting."""
+    return list(module.parameters())
