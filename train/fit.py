@@ -3,9 +3,9 @@
 A network is trained by a function of the network, a generator and a step that returns the loss. Every draw of a step
 comes from a generator seeded with (seed, step), so a run that is cut and goes on ends where an uninterrupted one does.
 
-Under `torchrun --nproc-per-node N -m train...` N processes draw a batch each and average their gradients at every step,
-or, with `exchange` above 1, train apart and average their weights now and then (local SGD, arXiv:1805.09767), so that a
-slow core or wire does not hold up the others at every step. The first process writes.
+Under `accelerate launch --num-processes N -m train...`, or torchrun, N processes draw a batch each and average their
+gradients at every step, or, with `exchange` above 1, train apart and average their weights now and then (local SGD,
+arXiv:1805.09767), so that a slow core or wire does not hold up the others at every step. The first process writes.
 """
 
 import hashlib
@@ -90,11 +90,16 @@ def generator_of_step(config: FitConfig, step: int, rank: int = 0) -> torch.Gene
 
 
 def join_processes(device: str) -> tuple[int, int]:
-    """Return this process' rank and the number of processes, joining those that torchrun started."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    return (dist.get_rank(), size) if size > 1 else (0, 1)
+    """Return this process' rank and the number of processes, once it has joined those that were started with it.
+
+    On a machine with several GPUs each process takes one of its own.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return 0, 1
+    from accelerate import PartialState
+
+    state = PartialState(cpu=not device.startswith("cuda"))
+    return state.process_index, state.num_processes
 
 
 @torch.no_grad()

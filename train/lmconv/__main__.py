@@ -4,7 +4,7 @@
 
 One order is drawn for each step (order-agnostic training, Thesis Eq. 2.6), its masks precomputed. A run that is cut
 goes on from its last checkpoint with the same command. To grow the resolution, train at half the size first and give
-that run to --start. Under `torchrun --nproc-per-node N -m train.lmconv ...` N processes share the work.
+that run to --start. Under `accelerate launch --num-processes N -m train.lmconv ...` N processes share the work.
 """
 
 import math
