@@ -1,4 +1,4 @@
-"""Where weights come from: a folder, one file, a name on the hub, or `random:`; and the networks a bundle was made of."""
+"""Where weights come from: a folder, a file, a name on the hub, or `random:`; and what networks a bundle was made of."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field

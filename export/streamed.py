@@ -1,6 +1,6 @@
 """Networks too large to be held as bytes: weights go to disk tensor by tensor, and the graph names their places.
 
-`weights.safetensors` is written once for the ONNX graph, which reads by offset, and for the PyTorch twin, which reads by
+`weights.safetensors` is written once for the ONNX graph, which reads by offset, and the PyTorch twin, which reads by
 name. Nothing is copied on the way but one tensor at a time, so that an export takes the memory of the weights and
 little more, and protobuf's 2 GB bound no network.
 """

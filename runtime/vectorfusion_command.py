@@ -191,6 +191,8 @@ def _try_parts(config: Config, bundle: "Bundle") -> None:
     Schedule.of(bundle.schedule)
     styled_prompt(config.prompt, bundle)
     bundle.latent_encoder(gradients=config.gradients)
+    if config.init is None and config.route == "trace" and config.samples > 1:
+        bundle.scorer()
     rasterize(random_circles(1, size=(8, 8), generator=torch.Generator()), backend=config.rasterizer)
 
 

@@ -104,6 +104,8 @@ def sample_picture(
     if folder is not None and (folder / "sample.png").is_file():
         return read_png(folder / "sample.png")
     prompt = Prompt.encode(styled_prompt(config.prompt, bundle), bundle.text_encoder())
+    only = bundle.manifest.sample_times
+    calls = len(only) or SAMPLER_STEPS
     latents = sample_latents(
         bundle.denoiser(),
         Schedule.of(bundle.schedule),
@@ -111,8 +113,9 @@ def sample_picture(
         (config.samples, *bundle.latent_shape),
         generator,
         omega=config.sample_omega,
-        steps=SAMPLER_STEPS,
-        report=lambda done: report("sample", done, SAMPLER_STEPS),
+        steps=calls,
+        only=only,
+        report=lambda done: report("sample", done, calls),
     )
     images = bundle.latent_decoder()(latents)
     best = images[rank(images, config.prompt, bundle.scorer())[0] if config.samples > 1 else 0]

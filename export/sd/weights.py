@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from export.mixed import widen_norms
 from runtime.errors import UserError
 
-
 _TABLES = ("token_embedding.weight", "positional_embedding")
 
 

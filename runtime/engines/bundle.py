@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from runtime.engines import manifest, pixel_manifest
 from runtime.engines.documents import GREATEST_JSON, parse_object
@@ -20,6 +20,7 @@ from runtime.engines.protocols import (
     BindableEngine,
     Denoiser,
     Engine,
+    ImageEncoder,
     ImageTextScorer,
     LatentDecoder,
     LatentEncoder,
@@ -27,6 +28,9 @@ from runtime.engines.protocols import (
 )
 from runtime.engines.spec import EngineSpec, FileSpec
 from runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from runtime.engines.tokens import PromptTokenizer
 
 INSTALLED = Path(__file__).resolve().parent.parent / "bundles"
 """Folder of the bundles that ship in the package."""
@@ -290,9 +294,17 @@ class Bundle(BundleFolder):
 
     def denoiser(self) -> Denoiser:
         """Return the noise predictor."""
-        from runtime.engines.networks import EngineDenoiser
+        from runtime.engines.networks import ConditionedDenoiser, EngineDenoiser
 
-        return EngineDenoiser(self.engine("denoiser"))
+        engine = self.engine("denoiser")
+        if any(tensor.name == "pooled" for tensor in engine.spec.inputs):
+            if not self.manifest.time_ids:
+                raise UserError(
+                    f"bundle {self.name!r}: bundle.json: expected the field 'time_ids' for its denoiser, got none; "
+                    "export it again"
+                )
+            return ConditionedDenoiser(engine, self.manifest.time_ids)
+        return EngineDenoiser(engine)
 
     def latent_encoder(self, gradients: str = "torch") -> LatentEncoder:
         """Return the autoencoder's encoder.
@@ -317,6 +329,21 @@ class Bundle(BundleFolder):
         vjp = vjp_of_engine(self.vjp_engine("latent_encoder"))
         return differentiable(value_of_engine(self.engine("latent_encoder")), vjp)
 
+    def image_encoder(self, gradients: str = "torch") -> ImageEncoder:
+        """Return the encoder of pictures that scores them; arguments and errors as of `latent_encoder`."""
+        from runtime.engines.networks import EngineImageEncoder
+
+        if gradients not in GRADIENTS:
+            raise UserError(f"gradients: expected one of {', '.join(GRADIENTS)}, got {gradients!r:.60}")
+        if gradients == "torch":
+            return EngineImageEncoder(self.eager_engine("image_embedder"))
+        value = EngineImageEncoder(self.engine("image_embedder"))
+        if gradients == "none":
+            return value
+        from runtime.engines.autograd import differentiable, vjp_of_engine
+
+        return differentiable(value, vjp_of_engine(self.vjp_engine("image_embedder")))
+
     def latent_decoder(self) -> LatentDecoder:
         """Return the autoencoder's decoder."""
         from runtime.engines.networks import EngineLatentDecoder
@@ -328,9 +355,17 @@ class Bundle(BundleFolder):
         return self._text_encoder
 
     def scorer(self) -> ImageTextScorer:
-        """Return the image-text scorer that ranks samples."""
-        from runtime.engines.networks import DualEncoderScorer
+        """Return the image-text scorer that ranks samples; a `UserError` says that the bundle has none."""
+        if not {"image_embedder", "text_embedder"} <= set(self.specs):
+            raise UserError(
+                f"bundle {self.name!r} has no image-text encoder to choose among samples with; add one with: "
+                f"python -m export clip --into {self.folder}, or ask for one sample: --samples 1"
+            )
+        from runtime.engines.networks import ClipScorer, DualEncoderScorer
 
+        embedder = self.engine("text_embedder")
+        if embedder.spec.inputs[0].dtype == "int64":  # it reads tokens, not the contexts of the text encoder
+            return ClipScorer(self._tokenizer("text_embedder"), self.engine("image_embedder"), embedder)
         return DualEncoderScorer(self.text_encoder(), self.engine("image_embedder"), self.engine("text_embedder"))
 
     def eager_engine(self, role: str) -> Engine:
@@ -343,9 +378,25 @@ class Bundle(BundleFolder):
 
     @cached_property
     def _text_encoder(self) -> TextEncoder:
-        from runtime.engines.networks import IconsTextEncoder
+        from runtime.engines.networks import ClipTextEncoder, DualTextEncoder, IconsTextEncoder
+
+        zero_empty = self.manifest.zero_empty
+        if "text_encoder_2" in self.specs:
+            first, second = (
+                ClipTextEncoder(self._tokenizer(role), self.engine(role)) for role in ("text_encoder", "text_encoder_2")
+            )
+            return DualTextEncoder(first, second, zero_empty=zero_empty)
+        tokenizer, engine = self._tokenizer("text_encoder"), self.engine("text_encoder")
+        if len(engine.spec.inputs) == 1:  # CLIP's has no mask
+            return ClipTextEncoder(tokenizer, engine, zero_empty=zero_empty)
+        return IconsTextEncoder(tokenizer, engine)
+
+    def _tokenizer(self, role: str) -> "PromptTokenizer":
+        """Return the tokenizer in a network's folder, for as many tokens as the network takes."""
         from runtime.engines.tokens import PromptTokenizer
 
-        document, path = self.read_file("text_encoder", "tokenizer.json"), self.manifest.networks["text_encoder"]
-        tokenizer = PromptTokenizer(document, self.text_length, f"bundle {self.name!r}: {path}/tokenizer.json")
-        return IconsTextEncoder(tokenizer, self.engine("text_encoder"))
+        where = f"bundle {self.name!r}: {self.manifest.networks[role]}/tokenizer.json"
+        length = self.specs[role].inputs[0].shape[1]
+        if not isinstance(length, int):
+            raise UserError(f"{where}: expected a network of a fixed number of tokens, got '{length}'; export it again")
+        return PromptTokenizer(self.read_file(role, "tokenizer.json"), length, where)

@@ -12,6 +12,7 @@ from runtime.errors import UserError
 
 ROLES = (
     "text_encoder",
+    "text_encoder_2",
     "denoiser",
     "latent_encoder",
     "latent_decoder",
@@ -40,6 +41,7 @@ _KINDS: dict[str, type] = {
     "networks": dict,
     "files": dict,
 }
+_OPTIONAL: dict[str, type] = {"time_ids": list, "zero_empty": bool, "sample_times": list, "source": dict}
 _SCHEDULE_KINDS: dict[str, type] = {
     "num_timesteps": int,
     "beta_start": float,
@@ -79,6 +81,15 @@ class Manifest:
     """Text that a method appends to each prompt."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Values of a method's configuration that suit these networks."""
+    time_ids: tuple[float, ...] = ()
+    """What Stable Diffusion XL's denoiser is told of the pictures: height and width before cropping, top and left of
+    the crop, height and width."""
+    zero_empty: bool = False
+    """Whether the context of the empty prompt is all zeros."""
+    sample_times: tuple[int, ...] = ()
+    """The only times, falling, that a few-step model samples at; none means any."""
+    source: Mapping[str, Any] = field(default_factory=dict)
+    """For each exporter (`sd`, `clip`, `timm`) what the networks were made of: weights, seed, hashes, precision."""
     networks: Mapping[str, str] = field(default_factory=dict)
     """Folder of the network for each role of `ROLES`."""
     files: Mapping[str, FileSpec] = field(default_factory=dict)
@@ -90,8 +101,8 @@ class Manifest:
         return METHOD
 
     def to_json(self) -> str:
-        """Return the text of bundle.json."""
-        return format_manifest(self, _KINDS)
+        """Return the text of bundle.json; of the optional fields only those that are not empty."""
+        return format_manifest(self, [*_KINDS, *(name for name in _OPTIONAL if getattr(self, name))])
 
     @classmethod
     def from_json(cls, data: bytes, where: str) -> "Manifest":
@@ -106,18 +117,22 @@ class Manifest:
         """
         document = parse_object(data, where)
         check_format(document, where)
-        check_fields(document, where, _KINDS)
+        check_fields(document, where, _KINDS, _OPTIONAL)
         del document["format"]
         check_bundle_name(document["name"], where)
         check_range(document, where, "image_size", 1, 16384)
         check_range(document, where, "text_length", 1, 65536)
         check_range(document, where, "latent_scale", 1e-6, 1e6)
         files = parse_files(document["files"], where)
+        schedule = _schedule(document["schedule"], f"{where}: schedule")
         return cls(
             **document
             | {
-                "schedule": _schedule(document["schedule"], f"{where}: schedule"),
+                "schedule": schedule,
                 "latent_shape": _latent_shape(document["latent_shape"], where),
+                "time_ids": _time_ids(document.get("time_ids", []), where),
+                "sample_times": _sample_times(document.get("sample_times", []), where, schedule["num_timesteps"]),
+                "source": _source(document.get("source", {}), f"{where}: source"),
                 "defaults": _defaults(document["defaults"], f"{where}: defaults"),
                 "networks": check_networks(document["networks"], files, f"{where}: networks", ROLES),
                 "files": files,
@@ -165,6 +180,32 @@ def _latent_shape(value: list[Any], where: str) -> tuple[int, int, int]:
     if len(value) != 3 or not all(type(size) is int and 1 <= size <= 4096 for size in value):
         raise UserError(f"{where}: field 'latent_shape': expected three sizes of 1 to 4096, got {value!r:.60}")
     return (value[0], value[1], value[2])
+
+
+def _time_ids(value: list[Any], where: str) -> tuple[float, ...]:
+    numbers = all(isinstance(x, int | float) and not isinstance(x, bool) and 0 <= x <= 65536 for x in value)
+    if len(value) not in (0, 6) or not numbers:
+        raise UserError(f"{where}: field 'time_ids': expected six numbers of 0 to 65536, got {value!r:.60}")
+    return tuple(float(x) for x in value)
+
+
+def _sample_times(value: list[Any], where: str, count: int) -> tuple[int, ...]:
+    whole = all(type(t) is int and 0 <= t < count for t in value)
+    if not whole or sorted(set(value), reverse=True) != value:
+        raise UserError(f"{where}: field 'sample_times': expected falling times below {count}, got {value!r:.60}")
+    return tuple(value)
+
+
+def _source(value: dict[str, Any], where: str) -> dict[str, Any]:
+    for name, record in value.items():
+        fields = {"weights": str, "precision": str}
+        optional = {"seed": int, "files": dict, "model": str, "keys": dict}
+        check_fields(record, f"{where}: {name!r:.60}", fields, optional)
+        for part in ("files", "keys"):
+            texts = record.get(part, {})
+            if not all(isinstance(text, str) for text in texts.values()):
+                raise UserError(f"{where}: {name!r:.60}: {part}: expected a text for each name, got {texts!r:.60}")
+    return value
 
 
 def _defaults(value: dict[str, Any], where: str) -> dict[str, Any]:

@@ -9,16 +9,46 @@ from runtime.engines.protocols import Engine, TextEncoder
 from runtime.engines.tokens import PromptTokenizer
 
 
+def run_in_parts(engine: Engine, *inputs: Tensor) -> Tensor:
+    """Return an engine's first output of a batch that may be larger than its greatest, (B, ...)."""
+    free = engine.spec.inputs[0].shape[0]
+    greatest = engine.spec.ranges[free][2] if isinstance(free, str) else len(inputs[0])
+    if len(inputs[0]) <= greatest:
+        return engine(*inputs)[0]
+    count = -(-len(inputs[0]) // greatest)
+    parts = zip(*(tensor.tensor_split(count) for tensor in inputs), strict=True)
+    return torch.cat([engine(*part)[0] for part in parts])
+
+
 class EngineDenoiser:
-    """A `Denoiser` over one engine (sample, timestep, context) -> epsilon."""
+    """A `Denoiser` over one engine (sample, timestep, context) -> prediction."""
 
     def __init__(self, engine: Engine) -> None:
         """Wrap an engine."""
         self.engine = engine
 
     def __call__(self, z: Tensor, t: Tensor, context: Tensor) -> Tensor:
-        """Return the predicted noise, shaped as `z`."""
-        return self.engine(z, t, context)[0]
+        """Return what the network predicts, shaped as `z`."""
+        return run_in_parts(self.engine, z, t, context)
+
+
+class ConditionedDenoiser:
+    """A `Denoiser` over an engine (sample, timestep, context, pooled, time_ids) -> prediction: Stable Diffusion XL's.
+
+    Its contexts are a `DualTextEncoder`'s, whose last row holds the pooled text.
+    """
+
+    def __init__(self, engine: Engine, time_ids: Sequence[float]) -> None:
+        """Wrap an engine, and remember the numbers that say how large the pictures are."""
+        self.engine, self.time_ids = engine, torch.tensor(time_ids)
+        shapes = {tensor.name: tensor.shape for tensor in engine.spec.inputs}
+        self.width = int(shapes["pooled"][1])
+
+    def __call__(self, z: Tensor, t: Tensor, context: Tensor) -> Tensor:
+        """Return what the network predicts, shaped as `z`."""
+        pooled = context[:, -1, : self.width].contiguous()
+        ids = self.time_ids.to(z.device).expand(len(z), -1).contiguous()
+        return run_in_parts(self.engine, z, t, context[:, :-1].contiguous(), pooled, ids)
 
 
 class EngineLatentEncoder:
@@ -42,7 +72,7 @@ class EngineLatentDecoder:
 
     def __call__(self, z: Tensor) -> Tensor:
         """Return (B, 3, H, W) RGB in [0, 1] of scaled latents."""
-        return self.engine(z)[0].clamp_(0.0, 1.0)
+        return run_in_parts(self.engine, z).clamp_(0.0, 1.0)
 
 
 class IconsTextEncoder:
@@ -59,6 +89,75 @@ class IconsTextEncoder:
         return self.engine(*self.tokenizer(prompts))[0]
 
 
+class ClipTextEncoder:
+    """A `TextEncoder` over a tokenizer and one engine input_ids -> context."""
+
+    def __init__(self, tokenizer: PromptTokenizer, engine: Engine, *, zero_empty: bool = False) -> None:
+        """Wrap a tokenizer and an engine; `zero_empty` is whether the empty prompt's context is all zeros."""
+        self.tokenizer, self.engine, self.zero_empty = tokenizer, engine, zero_empty
+
+    def __call__(self, prompts: Sequence[str]) -> Tensor:
+        """Return the context, (B, N, D), of prompts; a `UserError` names one that is too long."""
+        return _zeroed(self.encode(prompts)[0], prompts, self.zero_empty)
+
+    def encode(self, prompts: Sequence[str]) -> tuple[Tensor, ...]:
+        """Return all outputs of the engine."""
+        if isinstance(prompts, str):
+            raise TypeError(f"prompts: expected a sequence of strings, got the string {prompts!r:.60}")
+        return self.engine(self.tokenizer(prompts)[0])
+
+
+class DualTextEncoder:
+    """A `TextEncoder` of Stable Diffusion XL: the contexts of two encoders side by side, then the pooled text.
+
+    The pooled text, (B, E), of the second encoder is the last row of the context, filled up with zeros, so that a
+    prompt stays one tensor for all that passes it on.
+    """
+
+    def __init__(self, first: ClipTextEncoder, second: ClipTextEncoder, *, zero_empty: bool = False) -> None:
+        """Wrap both encoders; the second one's engine gives (context, pooled)."""
+        self.first, self.second, self.zero_empty = first, second, zero_empty
+
+    def __call__(self, prompts: Sequence[str]) -> Tensor:
+        """Return the context, (B, N + 1, D), of prompts; a `UserError` names one that is too long."""
+        second, pooled = self.second.encode(prompts)
+        context = torch.cat([self.first.encode(prompts)[0], second], -1)
+        row = torch.nn.functional.pad(pooled, (0, context.shape[-1] - pooled.shape[-1]))
+        return _zeroed(torch.cat([context, row[:, None]], 1), prompts, self.zero_empty)
+
+
+def _zeroed(context: Tensor, prompts: Sequence[str], zero_empty: bool) -> Tensor:
+    if not zero_empty:
+        return context
+    said = torch.tensor([bool(prompt) for prompt in prompts], device=context.device)
+    return torch.where(said[:, None, None], context, 0.0)
+
+
+class ClipScorer:
+    """An `ImageTextScorer` over an image embedder, and a text embedder with a tokenizer of its own."""
+
+    def __init__(self, tokenizer: PromptTokenizer, image_embedder: Engine, text_embedder: Engine) -> None:
+        """Wrap a tokenizer and the two embedders."""
+        self.tokenizer, self.image_embedder, self.text_embedder = tokenizer, image_embedder, text_embedder
+
+    def __call__(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+        """Return (B, T) cosine similarities in [-1, 1]."""
+        sentences = run_in_parts(self.text_embedder, self.tokenizer(texts)[0])
+        return _cosines(run_in_parts(self.image_embedder, images), sentences)
+
+
+class EngineImageEncoder:
+    """An `ImageEncoder` over one engine; gradients pass if the engine passes them."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Wrap an engine."""
+        self.engine = engine
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return (B, E) embeddings of unit norm of RGB in [0, 1]."""
+        return run_in_parts(self.engine, images)
+
+
 class DualEncoderScorer:
     """An `ImageTextScorer` over two engines that embed pictures and contexts on one sphere."""
 
@@ -68,6 +167,9 @@ class DualEncoderScorer:
 
     def __call__(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """Return (B, T) cosine similarities in [-1, 1]."""
-        pictures = self.image_embedder(images)[0]
-        sentences = self.text_embedder(self.text_encoder(texts))[0]
-        return torch.nn.functional.normalize(pictures) @ torch.nn.functional.normalize(sentences).T
+        sentences = run_in_parts(self.text_embedder, self.text_encoder(texts))
+        return _cosines(run_in_parts(self.image_embedder, images), sentences)
+
+
+def _cosines(pictures: Tensor, sentences: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(pictures) @ torch.nn.functional.normalize(sentences).T

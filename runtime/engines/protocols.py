@@ -39,10 +39,10 @@ class BindableEngine(Engine, Protocol):
 
 
 class Denoiser(Protocol):
-    """A noise predictor eps(z_t; t, y)."""
+    """A noise predictor eps(z_t; t, y), or one of what `prediction_type` of its schedule names."""
 
     def __call__(self, z: Tensor, t: Tensor, context: Tensor) -> Tensor:
-        """Return the predicted noise, (B, 4, h, w), of scaled noisy latents; no gradient passes.
+        """Return the prediction, (B, 4, h, w), of scaled noisy latents; no gradient passes.
 
         Args:
             z: (B, 4, h, w) float32.
@@ -73,6 +73,14 @@ class TextEncoder(Protocol):
 
     def __call__(self, prompts: Sequence[str]) -> Tensor:
         """Return the context, (B, N, D); the empty string is the unconditional prompt."""
+        ...
+
+
+class ImageEncoder(Protocol):
+    """An encoder of pictures such as CLIP's, differentiable in its images."""
+
+    def __call__(self, images: Tensor, /) -> Tensor:
+        """Return (B, E) embeddings of unit norm of (B, 3, H, W) RGB in [0, 1]."""
         ...
 
 

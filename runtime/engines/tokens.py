@@ -9,7 +9,10 @@ from runtime.errors import UserError
 
 
 class PromptTokenizer:
-    """A `tokenizers` tokenizer that pads to a fixed length and refuses, rather than cuts, what is longer."""
+    """A `tokenizers` tokenizer that pads to a fixed length and refuses, rather than cuts, what is longer.
+
+    It fills up with the token that the file pads with, else with the one that is called [PAD] or <pad>, else with 0.
+    """
 
     def __init__(self, document: bytes, length: int, where: str) -> None:
         """Read a tokenizer.
@@ -28,9 +31,11 @@ class PromptTokenizer:
             self._tokenizer = Tokenizer.from_str(document.decode("utf-8"))
         except Exception as error:  # tokenizers raises bare Exception
             raise UserError(f"{where}: expected a tokenizer file, got one that is none: {error!s:.200}") from None
+        padding = self._tokenizer.padding
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._padding = next((i for i in map(self._tokenizer.token_to_id, ("[PAD]", "<pad>")) if i is not None), 0)
+        named = next((i for i in map(self._tokenizer.token_to_id, ("[PAD]", "<pad>")) if i is not None), 0)
+        self._padding = named if padding is None else int(padding["pad_id"])
         self.length = length
 
     def __call__(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """CLIP's image transformer in plain PyTorch, for the runs that need its gradient; its blocks serve text encoders too.
 
-The arithmetic and the parameter names are those of open_clip's `VisionTransformer`, so that weights load as they are and
-tests hold the two equal. timm's image transformers are the same network without the first normalization and the
+Arithmetic and parameter names are those of open_clip's `VisionTransformer`, so that weights load as they are and tests
+hold the two equal. timm's image transformers are the same network without the first normalization and the
 projection. Pictures are resized and normalized here, so that gradients reach the pixels that a scene renders.
 
 Letters: B batch, N tokens, D width, E embedding, H W pixels.

@@ -5,7 +5,7 @@ h the step in lambda. The last step goes to alpha = 1, sigma = 0, where z is x_h
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -44,16 +44,16 @@ def times(schedule: Schedule, steps: int, rho: float = 7.0) -> list[int]:
 
 
 @torch.no_grad()
-def ddim(predict: Predict, z: Tensor, schedule: Schedule, steps: int) -> Tensor:
+def ddim(predict: Predict, z: Tensor, schedule: Schedule, steps: int | Sequence[int]) -> Tensor:
     """Return clean latents by DDIM, first order, Thesis Eq. 6.2.
 
     Args:
         predict: the guided network.
         z: (B, C, h, w), standard normal.
         schedule: alpha_t and sigma_t.
-        steps: calls of the network, in [1, T].
+        steps: calls of the network, in [1, T], or the falling times that it is called at.
     """
-    visited = times(schedule, steps)
+    visited = times(schedule, steps) if isinstance(steps, int) else list(steps)
     for t, following in zip(visited, [*visited[1:], None], strict=True):
         noise = predict(z, t)
         clean = (z - schedule.sigmas[t] * noise) / schedule.alphas[t]
@@ -97,9 +97,10 @@ def sample_latents(
     *,
     omega: float,
     steps: int = 25,
+    only: Sequence[int] = (),
     report: Callable[[int], None] = lambda step: None,
 ) -> Tensor:
-    """Return clean latents of a prompt, (B, C, h, w), by DPM-Solver++(2M).
+    """Return clean latents of a prompt, (B, C, h, w), by DPM-Solver++(2M), or by DDIM for a model of few steps.
 
     Args:
         denoise: the network.
@@ -109,15 +110,18 @@ def sample_latents(
         generator: of the first noise, which is all that is drawn.
         omega: weight of guidance; the thesis samples with 6.5 (`guidance_scale` 7.5).
         steps: calls of the network on a batch of 2 B.
+        only: the falling times that a few-step model was distilled at, in place of `steps`; DDIM is then the Euler
+            steps that it was made for.
         report: called with the number of calls that are done.
     """
     calls = 0
 
     def predict(z: Tensor, t: int) -> Tensor:
         nonlocal calls
-        noise = guided_noise(denoise, z, torch.full((len(z),), t), prompt, omega)
+        noise = guided_noise(denoise, z, torch.full((len(z),), t), prompt, omega, schedule)
         calls += 1
         report(calls)
         return noise
 
-    return dpm_solver(predict, torch.randn(shape, generator=generator), schedule, steps)
+    start = torch.randn(shape, generator=generator)
+    return ddim(predict, start, schedule, only) if only else dpm_solver(predict, start, schedule, steps)

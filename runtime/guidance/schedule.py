@@ -1,17 +1,23 @@
 """The discrete noise schedule of a diffusion model.
 
 Notation: t is an integer in [0, T). A clean x and a standard normal eps make z_t = alpha_t x + sigma_t eps, with
-alpha_t^2 + sigma_t^2 = 1 and alpha_t^2 = prod_{s <= t} (1 - beta_s).
+alpha_t^2 + sigma_t^2 = 1 and alpha_t^2 = prod_{s <= t} (1 - beta_s). A network predicts eps, or x ("sample"), or the
+velocity v = alpha_t eps - sigma_t x (arXiv:2202.00512 Appendix D). All formulas here are in eps:
+
+    eps = alpha_t v + sigma_t z_t = (z_t - alpha_t x) / sigma_t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from runtime.errors import UserError
+
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
+"""What a network may predict, as diffusers names it: the noise, the velocity, or the clean latents."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +27,12 @@ class Schedule:
     Attributes:
         alphas: (T,) float32, what is left of the clean picture; falls.
         sigmas: (T,) float32, the noise's standard deviation; rises.
+        prediction: what the network predicts, one of `PREDICTIONS`.
     """
 
     alphas: Tensor
     sigmas: Tensor
+    prediction: str = "epsilon"
 
     @classmethod
     def scaled_linear(cls, *, beta_start: float, beta_end: float, num_timesteps: int) -> "Schedule":
@@ -53,13 +61,13 @@ class Schedule:
             UserError: where its kind or what its network predicts is another one than is implemented.
         """
         kind, predicts = description["beta_schedule"], description.get("prediction_type", "epsilon")
-        if (kind, predicts) != ("scaled_linear", "epsilon"):
-            came = f"'{kind}' and '{predicts}'"
+        if kind != "scaled_linear" or predicts not in PREDICTIONS:
             raise UserError(
-                f"bundle's schedule: expected 'scaled_linear' and 'epsilon', got {came}; use another bundle"
+                f"bundle's schedule: expected 'scaled_linear' and one of {', '.join(PREDICTIONS)}, "
+                f"got '{kind}' and '{predicts}'; use another bundle"
             )
         names = ("beta_start", "beta_end", "num_timesteps")
-        return cls.scaled_linear(**{name: description[name] for name in names})
+        return replace(cls.scaled_linear(**{name: description[name] for name in names}), prediction=predicts)
 
     def __len__(self) -> int:
         """Return T."""
@@ -79,3 +87,18 @@ class Schedule:
         """Return the x that z_t = alpha_t x + sigma_t noise was made of, the first line of Thesis Eq. 6.2."""
         alpha, sigma = self.at(t)
         return (z - sigma * noise) / alpha
+
+    def noise_of(self, prediction: Tensor, z: Tensor, t: Tensor) -> Tensor:
+        """Return the noise eps that a network's prediction stands for: the one place where predictions are told apart.
+
+        Args:
+            prediction: of the network, (B, C, h, w); guidance may have been applied, for eps is linear in it.
+            z: (B, C, h, w), what the network was given.
+            t: (B,) int64.
+        """
+        if self.prediction == "epsilon":
+            return prediction
+        alpha, sigma = self.at(t)
+        if self.prediction == "v_prediction":
+            return alpha * prediction + sigma * z
+        return (z - alpha * prediction) / sigma

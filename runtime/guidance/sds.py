@@ -45,7 +45,9 @@ class Prompt:
 
 
 @torch.no_grad()
-def guided_noise(denoise: Denoiser, z: Tensor, t: Tensor, prompt: Prompt, omega: float) -> Tensor:
+def guided_noise(
+    denoise: Denoiser, z: Tensor, t: Tensor, prompt: Prompt, omega: float, schedule: Schedule | None = None
+) -> Tensor:
     """Return eps_hat of Thesis Eq. 6.3, (B, C, h, w), from one call of the network on a batch of 2 B.
 
     Args:
@@ -54,11 +56,14 @@ def guided_noise(denoise: Denoiser, z: Tensor, t: Tensor, prompt: Prompt, omega:
         t: (B,) int64 in [0, T).
         prompt: the text and the empty text.
         omega: weight of guidance, at least -1; 0 is the conditional model alone, elsewhere `guidance_scale` 1 + omega.
+        schedule: that the network was trained with; may be left out where it predicts the noise.
     """
     if omega == 0.0:
-        return denoise(z, t, prompt.context.expand(len(z), -1, -1))
-    conditional, unconditional = denoise(torch.cat([z, z]), torch.cat([t, t]), prompt.pair(len(z))).chunk(2)
-    return (1.0 + omega) * conditional - omega * unconditional
+        predicted = denoise(z, t, prompt.context.expand(len(z), -1, -1))
+    else:
+        conditional, unconditional = denoise(torch.cat([z, z]), torch.cat([t, t]), prompt.pair(len(z))).chunk(2)
+        predicted = (1.0 + omega) * conditional - omega * unconditional
+    return predicted if schedule is None else schedule.noise_of(predicted, z, t)
 
 
 def distillation_loss(
@@ -88,7 +93,7 @@ def distillation_loss(
         omega: weight of guidance, at least -1.
         weight: w(t) from alpha_t and sigma_t, (B, 1, 1, 1) each.
     """
-    guided = guided_noise(denoise, schedule.diffuse(z.detach(), noise, t), t, prompt, omega)
+    guided = guided_noise(denoise, schedule.diffuse(z.detach(), noise, t), t, prompt, omega, schedule)
     gradient = weight(*schedule.at(t)) * (guided - noise)
     pulled = (z * gradient).mean()
     return pulled - pulled.detach() + 0.5 * gradient.square().mean()
