@@ -4,6 +4,7 @@ python -m export icons --weights checkpoints --out runtime/bundles/icons
 python -m export lmconv runs/mnist --out bundles/mnist
 python -m export build bundles/mnist --target sm86,sm89 --precision fp16
 python -m export check runtime/bundles/icons
+python -m export verify icons
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from export.build_command import Build, run_build
+from export.verify_command import Verify, run_verify
 from runtime.errors import UserError, run_main
 
 if TYPE_CHECKING:
@@ -124,9 +126,12 @@ def main() -> int:
     check = Annotated[Check, tyro.conf.subcommand("check")]
     lmconv = Annotated[Lmconv, tyro.conf.subcommand("lmconv")]
     build = Annotated[Build, tyro.conf.subcommand("build")]
-    options = tyro.cli(icons | lmconv | build | check, description=__doc__)  # pyright: ignore
+    verify = Annotated[Verify, tyro.conf.subcommand("verify")]
+    options = tyro.cli(icons | lmconv | build | check | verify, description=__doc__)  # pyright: ignore
     if isinstance(options, Check):
         return run_check(options)
+    if isinstance(options, Verify):
+        return run_verify(options)
     if isinstance(options, Build):
         return run_build(options)
     if options.limit <= 0:

@@ -24,10 +24,16 @@ GATES = {
     "float32": Gate(80.0, 0.999999),
     "float16": Gate(50.0, 0.99999),
     "int8": Gate(28.0, 0.999),
+    "fp16": Gate(35.0, 0.999),
+    "bf16": Gate(25.0, 0.995),
     "gradient": Gate(25.0, 0.998),
     "twin": Gate(80.0, 0.999999),
+    "twin_gradient": Gate(70.0, 0.9999),
+    "scene": Gate(20.0, 0.995),
 }
-"""Gates by the way that weights are stored; of input gradients; and of two backends with the same stored weights."""
+"""Gates by the way that weights are stored (float32, float16, int8) or products are computed (fp16, bf16); of input
+gradients; of two backends with the same stored weights, and their gradients; of the gradient of a whole scene, in which
+guidance multiplies the denoiser's errors by tens."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,103 @@
+"""`python -m export verify`: does every network of a bundle compute the right numbers on this machine?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from export.verify_inputs import Reference
+    from runtime.engines.bundle import BundleFolder
+
+STORED = "the bundle's own stored weights in NumPy; what storing them in few bits costs is unseen"
+"""What a bundle is compared with where the weights that it was made of are not at hand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify:
+    """Compare every network of a bundle, on everything that can run it here, with PyTorch float32; keep the verdicts.
+
+    Ends with 1 where a network misses its gate: the bundle is then not used by default on this machine.
+    """
+
+    bundle: Annotated[str, tyro.conf.Positional]
+    """Name of an installed bundle, or its folder."""
+    weights: str | None = None
+    """What the bundle was made of, as --weights of its export said. Without: what bundle.json names, or else the
+    bundle's own stored weights, evaluated in NumPy."""
+    backend: str = "ort,torch,tensorrt"
+    """What to verify; of these, what this machine has."""
+    device: str = "auto"
+    """cpu, cuda, or auto: every device of this machine."""
+    threads: int | None = None
+    """Threads of one operator, at least 1; by default as many as PyTorch uses."""
+    memory: float = 1.0
+    """GiB that the activations of the greatest batch may take, above 0."""
+
+
+def run_verify(options: Verify) -> int:
+    """Print the table, keep the verdicts, and return 1 where a network misses its gate."""
+    from export.verify_bundle import Row, format_rows, verify_networks
+    from export.verify_providers import devices
+    from export.verify_scene import verify_scene
+    from runtime.engines.bundle import Bundle
+    from runtime.engines.verdicts import write_verdicts
+
+    backends = _backends(options.backend)
+    if options.memory <= 0:
+        raise UserError(f"--memory: expected GiB above 0, got {options.memory:g}")
+    chosen = devices() if options.device == "auto" else (options.device,)
+    report = partial(print, flush=True)
+    rows: list[Row] = []
+    for device in chosen:
+        bundle = _load(options.bundle, device, options.threads)
+        references, said = _references(bundle, options)
+        report(f"reference: {said}")
+        rows += verify_networks(bundle, references, backends, device, report)
+        if isinstance(bundle, Bundle) and "ort" in backends:
+            rows += verify_scene(bundle, references, device, report)
+    print(format_rows(rows))
+    path = write_verdicts(bundle.digest, [row.verdict for row in rows])
+    missed = [row.comparison.name for row in rows if not row.comparison.passed]
+    print(f"verdicts are kept in {path}")
+    if missed:
+        print(f"bundle {bundle.name} is not to be used on this machine: {', '.join(missed)}")
+    return 1 if missed else 0
+
+
+def _backends(text: str) -> list[str]:
+    from runtime.engines.verdicts import BACKENDS
+
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in BACKENDS]
+    if unknown:
+        raise UserError(f"--backend: expected some of {', '.join(BACKENDS)}, got {unknown[0]!r:.60}")
+    return names
+
+
+def _load(name: str, device: str, threads: int | None) -> "BundleFolder":
+    """Return a bundle of whichever method it is for."""
+    from runtime.engines.bundle import Bundle, BundleFolder, PixelBundle
+
+    whole = BundleFolder.load(name, device=device, threads=threads)
+    kinds: list[type[BundleFolder]] = [Bundle, PixelBundle]
+    kind = next(kind for kind in kinds if kind.method == whole._manifest.method)
+    return kind(whole.folder, device=device, threads=threads)
+
+
+def _references(bundle: "BundleFolder", options: Verify) -> "tuple[Mapping[str, Reference], str]":
+    """Return what the networks are compared with, and one line that says what that is."""
+    from export.sources import reference_cuts
+    from export.verify_inputs import CutReferences, StoredReferences
+
+    try:
+        cuts = reference_cuts(bundle.folder, options.weights)
+    except UserError as error:
+        if options.weights is not None:
+            raise
+        return StoredReferences(bundle), f"{STORED} ({error})"
+    return CutReferences(bundle, cuts, options.memory), f"PyTorch float32 of {options.weights or 'the recorded source'}"
