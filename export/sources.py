@@ -1,11 +1,11 @@
-"""Where weights come from: a folder, a file, a name on the hub, or `random:`; and what networks a bundle was made of."""
+"""Where weights come from: a folder, a file, a name on the hub, or `random:`; and what a bundle was made of."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from export.clip.tokenizer import clip_tokenizer, random_vocabulary
 from export.cut import Cut
@@ -42,17 +42,26 @@ class Source:
         return (*texts, "denoiser", "latent_encoder", "latent_decoder")
 
 
-def load_source(text: str, *, seed: int = 0, tokenizer: Path | None = None) -> Source:
+def load_source(
+    text: str, *, seed: int = 0, tokenizer: Path | None = None, family: str | None = None, size: int | None = None
+) -> Source:
     """Return the model that `--weights` names.
 
     Args:
         text: a folder of diffusers, one .safetensors file, owner/name on the hub, or `random:` and a family.
         seed: of random weights.
         tokenizer: folder with vocab.json and merges.txt, for a file that holds none.
+        family: name of the configuration of a file that does not tell.
+        size: height and width of the pictures; None is what the model was trained on.
 
     Raises:
         UserError: it is none of these, of a family that is not known, unsafe to read, or incomplete.
     """
+    source = _find(text, seed, tokenizer, family)
+    return source if size is None else _resized(source, size)
+
+
+def _find(text: str, seed: int, tokenizer: Path | None, family: str | None) -> Source:
     if text.startswith(RANDOM):
         return _random(text.removeprefix(RANDOM), seed)
     path = Path(text)
@@ -63,7 +72,7 @@ def load_source(text: str, *, seed: int = 0, tokenizer: Path | None = None) -> S
     if path.is_file():
         from export.sd.single_file import file_source
 
-        return file_source(path, tokenizer)
+        return file_source(path, tokenizer, family)
     from export.sd.hub import download, is_name
 
     if is_name(text):
@@ -74,6 +83,16 @@ def load_source(text: str, *, seed: int = 0, tokenizer: Path | None = None) -> S
         f"--weights '{text}': expected a folder of diffusers, a .safetensors file, owner/name on the hub, or "
         f"{RANDOM} and one of {', '.join(PIPELINES)}; there is no such file or folder"
     )
+
+
+def _resized(source: Source, size: int) -> Source:
+    """Return a source whose pictures have another size; a `UserError` says which they may have."""
+    pipeline = source.pipeline
+    step = pipeline.latent_factor * 2 ** (len(pipeline.unet["block_out_channels"]) - 1)
+    if not step <= size <= 4096 or size % step:
+        raise UserError(f"--size: expected a multiple of {step} up to 4096, got {size}")
+    unet = {**pipeline.unet, "sample_size": size // pipeline.latent_factor}
+    return replace(source, pipeline=replace(pipeline, unet=unet), record={**source.record, "size": size})
 
 
 def _random(family: str, seed: int) -> Source:
@@ -138,8 +157,8 @@ def reference_cuts(folder: Path, weights: str | None = None) -> Mapping[str, Cut
     if "sd" in said.source:
         from export.sd.networks import cut_makers
 
-        source = source_of(said.source["sd"], weights)
-        makers |= cut_makers(source, "float32")
+        record = said.source["sd"]
+        makers |= cut_makers(source_of(record, weights), "float32", said=record["precision"])
     return LazyCuts({role: make for role, make in makers.items() if role in said.networks})
 
 
@@ -149,9 +168,10 @@ def source_of(record: Mapping[str, Any], weights: str | None = None) -> Source:
     Raises:
         UserError: it has to be named by `weights` and is not, or its files are not the recorded ones.
     """
-    text = weights or str(record["weights"])
-    source = load_source(text, seed=int(record.get("seed", 0)))
-    if source.record != record:
+    text, known = weights or str(record["weights"]), {k: v for k, v in record.items() if k not in ("precision", "keys")}
+    source = load_source(text, seed=int(record.get("seed", 0)), family=record.get("model"), size=record.get("size"))
+    # a folder may be named by another path than at its export; what counts is what is in it
+    if {**source.record, "weights": known["weights"]} != known:
         raise UserError(
             f"--weights '{text}': the bundle was made of '{record['weights']}' with other files or another seed; "
             "name the ones that it was made of with --weights"
@@ -179,8 +199,3 @@ def _lmconv_cuts(folder: Path, said: Any) -> Mapping[str, Cut]:
 
     network, run = load_run(folder)
     return make_cuts(network, run.size)
-
-
-def parameters_of(module: nn.Module) -> list[Tensor]:
-    """Return a module's parameters, for counting."""
-    return list(module.parameters())

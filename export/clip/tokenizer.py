@@ -1,4 +1,4 @@
-"""CLIP's tokenizer as one tokenizer.json, of a vocabulary and its merges; and one of bytes alone, for random weights."""
+"""CLIP's tokenizer as one tokenizer.json, of a vocabulary and merges; and one of bytes alone, for random weights."""
 
 import gzip
 import json

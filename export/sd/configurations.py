@@ -5,7 +5,7 @@ and its base, sd-turbo, stable-diffusion-xl-base-1.0 and sdxl-turbo. Defaults of
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Configuration = Mapping[str, Any]
@@ -38,6 +38,8 @@ class Pipeline:
     """Token that each tokenizer fills up with: Stable Diffusion 1 repeats the end, open_clip has the number 0."""
     prediction: str = "epsilon"
     """What the U-Net predicts."""
+    schedule: Configuration = field(default_factory=lambda: SCHEDULE)
+    """num_timesteps, beta_start, beta_end and beta_schedule."""
     zero_empty: bool = False
     """Whether the context of the empty prompt is all zeros."""
     sample_times: tuple[int, ...] = ()

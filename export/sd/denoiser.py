@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from export.cut import Cut, Twin
 from export.mixed import WideSoftmax
 from export.samples import noised
-from export.sd.configurations import SCHEDULE, Pipeline
+from export.sd.configurations import Pipeline
 from export.sd.specs import batched
 from runtime.guidance.schedule import Schedule
 
@@ -64,7 +64,7 @@ def cut(pipeline: Pipeline, unet: nn.Module, latents: Tensor, context: Tensor, p
         context: (V, N, D) of texts.
         pooled: (V, E) of the same texts (XL only).
     """
-    sample, timestep = noised(latents, Schedule.of(SCHEDULE), torch.Generator().manual_seed(0))
+    sample, timestep = noised(latents, Schedule.of(pipeline.schedule), torch.Generator().manual_seed(0))
     inputs: dict[str, tuple] = {"sample": latents.shape[1:], "timestep": ("int64",), "context": context.shape[1:]}
     samples: tuple[Tensor, ...] = (sample, timestep, context)
     if pooled is not None:

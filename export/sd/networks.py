@@ -1,6 +1,7 @@
 """The networks of a source with their weights, and the cut of each role with inputs as they come in use."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -56,22 +57,27 @@ def tokens(source: "Source", index: int) -> Tensor:
     return PromptTokenizer(source.tokenizers[index], length, "tokenizer.json")(PROMPTS)[0]
 
 
-def cut_makers(source: "Source", precision: str) -> dict[str, Callable[[], Cut]]:
+def cut_makers(source: "Source", precision: str, *, said: str | None = None) -> dict[str, Callable[[], Cut]]:
     """Return for each role what makes its cut; a network is loaded when its cut is made.
 
     Args:
         source: the model.
         precision: of the text encoders' and the U-Net's products, one of `export.mixed.PRECISIONS`.
+        said: the precision that the cuts are to be judged by; by default the same.
     """
     pipeline = source.pipeline
     makers: dict[str, Callable[[], Cut]] = {}
     for index in range(len(pipeline.text_encoders)):
         role = "text_encoder_2" if index else "text_encoder"
-        makers[role] = partial(_text_cut, source, role, index, precision)
-    makers["denoiser"] = partial(_denoiser_cut, source, precision)
+        makers[role] = partial(_judged, partial(_text_cut, source, role, index, precision), said or precision)
+    makers["denoiser"] = partial(_judged, partial(_denoiser_cut, source, precision), said or precision)
     makers["latent_encoder"] = partial(_encoder_cut, source)
     makers["latent_decoder"] = partial(_decoder_cut, source)
     return makers
+
+
+def _judged(make: Callable[[], Cut], precision: str) -> Cut:
+    return replace(make(), scheme={"float16": "fp16", "bfloat16": "bf16"}.get(precision, precision))
 
 
 def _text_cut(source: "Source", role: str, index: int, precision: str) -> Cut:

@@ -199,7 +199,7 @@ def _sample_times(value: list[Any], where: str, count: int) -> tuple[int, ...]:
 def _source(value: dict[str, Any], where: str) -> dict[str, Any]:
     for name, record in value.items():
         fields = {"weights": str, "precision": str}
-        optional = {"seed": int, "files": dict, "model": str, "keys": dict}
+        optional = {"seed": int, "files": dict, "model": str, "size": int, "keys": dict}
         check_fields(record, f"{where}: {name!r:.60}", fields, optional)
         for part in ("files", "keys"):
             texts = record.get(part, {})
