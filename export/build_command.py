@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from runtime.errors import UserError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
@@ -23,18 +25,31 @@ class Build:
 
 def run_build(options: Build) -> int:
     """Build the plans and print a line for each."""
-    from export.tensorrt import build_plans, check_targets, networks_of
+    from export.tensorrt import build_plans, check_targets, select_graphs
     from runtime.engines.bundle import BundleFolder
-    from runtime.engines.flavours import capability_of, installed_flavours, require_flavour
+    from runtime.engines.flavours import installed_flavours, require_flavour
     from runtime.progress import ProgressBar
 
     if not installed_flavours():
         require_flavour("tensorrt_rtx")  # told before a large bundle is read
-    targets = check_targets(options.target or capability_of())
+    targets = check_targets(options.target or _here())
     bundle = BundleFolder.load(options.bundle)
-    networks = list(networks_of(bundle, [role.strip() for role in options.roles.split(",") if role.strip()]))
+    graphs = select_graphs(bundle, [role.strip() for role in options.roles.split(",") if role.strip()])
     with ProgressBar() as bar:
-        built = build_plans(networks, targets, options.precision, lambda line: print(line, flush=True), bar.note)
+        built = build_plans(graphs, targets, options.precision, lambda line: print(line, flush=True), bar.note)
     size = sum(path.stat().st_size for _, path in built)
     print(f"{len(built)} plans of bundle {bundle.name}, {size / 2**20:.1f} MiB")
     return 0
+
+
+def _here() -> str:
+    """Return the compute capability of this machine's GPU."""
+    from runtime.engines.flavours import capability_of
+
+    try:
+        return capability_of()
+    except UserError:
+        raise UserError(
+            "--target: PyTorch sees no NVIDIA GPU here, so name compute capabilities to build for, such as "
+            "sm80 (A100), sm86 (RTX 30), sm89 (RTX 40), sm120 (RTX 50), separated by commas"
+        ) from None

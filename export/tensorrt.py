@@ -7,8 +7,7 @@ for the GPU that is here. A plan is written into the network's `plans` folder wi
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,9 +16,10 @@ from export.fold import fold_bytes
 from export.loose import LooseModel, load_loose
 from export.precision import HALVES, to_half
 from runtime.engines.bundle import BundleFolder
-from runtime.engines.flavours import TITLES, buildable, installed_flavours, require_flavour
-from runtime.engines.plans import PRECISIONS, PlanKey, building, hash_source, read_plan, write_plan
-from runtime.engines.spec import EngineSpec, FileSpec
+from runtime.engines.flavours import TITLES, buildable, installed_flavours, make_log, require_flavour
+from runtime.engines.graphs import GRADIENT, Graph, graphs_of
+from runtime.engines.plans import PRECISIONS, PlanKey, building, read_plan, remove_stale, write_plan
+from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError
 
 KEPT_IN_FLOAT32 = ("latent_encoder",)
@@ -38,38 +38,10 @@ Progress = Callable[[str, int, int], None]
 """What is being done, how much is done, and how much there is."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Network:
-    """One graph of a bundle to build plans of."""
-
-    role: str
-    """What messages call it: the role, with `.vjp` for its graph of value and vector-Jacobian product."""
-    spec: EngineSpec
-    """Its tensors and ranges, and the hashes of its files."""
-    graph: str
-    """Name of the model's file in its folder."""
-    read: Callable[[], tuple[bytes, Mapping[str, bytes]]]
-    """Returns the model's verified content, and that of the files with its weights."""
-    folder: Path
-    """The `plans` folder."""
-    shared: Mapping[str, FileSpec]
-    """Files of weights beside bundle.json."""
-
-    def precision(self, wanted: str) -> str:
-        """Return the precision that it is built in where `wanted` is asked for."""
-        kept = self.role in KEPT_IN_FLOAT32 or self.role.endswith(("vjp", "_vjp"))
-        return "model" if kept and wanted in HALVES else wanted
-
-    def key(self, flavour: str, capability: str, precision: str) -> PlanKey:
-        """Return the key of a plan of it by the TensorRT that is installed."""
-        return PlanKey(
-            network=self.role,
-            source=hash_source(self.spec, self.graph, self.shared),
-            flavour=flavour,
-            version=str(require_flavour(flavour).__version__),
-            capability=capability,
-            precision=precision,
-        )
+def precision_of(graph: Graph, wanted: str) -> str:
+    """Return the precision that a graph's plan is built in where `wanted` is asked for."""
+    kept = graph.role in KEPT_IN_FLOAT32 or graph.file == GRADIENT
+    return "model" if kept and wanted in HALVES else wanted
 
 
 def check_targets(text: str) -> dict[str, str]:
@@ -104,7 +76,7 @@ def _no_target(target: str, flavours: Sequence[str]) -> str:
 
 
 def build_plans(
-    networks: Sequence[Network],
+    graphs: Sequence[Graph],
     targets: Mapping[str, str],
     precision: str,
     report: Callable[[str], None],
@@ -113,7 +85,7 @@ def build_plans(
     """Build the plans that are missing or don't match; return the key and file of every one.
 
     Args:
-        networks: graphs of a bundle.
+        graphs: as `select_graphs` returns.
         targets: the flavour for each compute capability, as `check_targets` returns.
         precision: one of `runtime.engines.plans.PRECISIONS`.
         report: called with a line about each plan.
@@ -126,44 +98,50 @@ def build_plans(
     if precision not in PRECISIONS:
         raise UserError(f"--precision: expected one of {', '.join(PRECISIONS)}, got {precision!r:.60}")
     built = []
-    for network in networks:
+    for graph in graphs:
         model: list[LooseModel] = []  # loaded once, and only where a plan is missing
         for target, flavour in targets.items():
-            key = network.key(flavour, target, network.precision(precision))
-            progress(str(key), len(built), len(networks) * len(targets))
-            built.append((key, _ensure_plan(network, key, model, report)))
+            version = str(require_flavour(flavour).__version__)
+            key = graph.key(flavour, version, target, precision_of(graph, precision))
+            progress(str(key), len(built), len(graphs) * len(targets))
+            built.append((key, _ensure_plan(graph, key, model, report)))
     return built
 
 
-def _ensure_plan(network: Network, key: PlanKey, model: list[LooseModel], report: Callable[[str], None]) -> Path:
-    path = network.folder / f"{key.stem}.plan"
+def _ensure_plan(graph: Graph, key: PlanKey, model: list[LooseModel], report: Callable[[str], None]) -> Path:
+    path = graph.plans / f"{key.stem}.plan"
     try:
-        with building(network.folder, key, wait=lambda: report(f"{key}: another process is building it, waiting")):
-            if path.is_file():
-                try:
-                    report(f"{key}: kept, {len(read_plan(network.folder, key)) / 2**20:.1f} MiB")
-                    return path
-                except UserError as error:
+        with building(graph.plans, key, wait=lambda: report(f"{key}: another process is building it, waiting")):
+            try:
+                report(f"{key}: kept, {len(read_plan(graph.plans, key)) / 2**20:.1f} MiB")
+                return path
+            except UserError as error:
+                if path.exists():
                     report(f"{key}: built anew: {error}")
             if not model:
-                model.append(_load(network, key.precision))
-            _check_room(network.folder, model[0].nbytes, key)
+                model.append(_load(graph, key.precision))
+            _check_room(graph.plans, model[0].nbytes, key)
             start = time.monotonic()
-            plan = memoryview(build_plan(model[0], network.spec, key))
-            write_plan(network.folder, key, plan)
+            plan = memoryview(build_plan(model[0], graph.spec, key))
+            write_plan(graph.plans, key, plan)
             report(f"{key}: built in {time.monotonic() - start:.1f} s, {len(plan) / 2**20:.1f} MiB")
+            for stale in remove_stale(graph.plans, key):
+                report(f"{key}: removed {stale}, which was built of another model")
     except OSError as error:
         raise UserError(
-            f"plan of {key}: '{network.folder}' cannot be written: {error.strerror or error}; "
+            f"plan of {key}: '{graph.plans}' cannot be written: {error.strerror or error}; "
             "copy the bundle to a folder of yours and build there"
         ) from error
     return path
 
 
-def _load(network: Network, precision: str) -> LooseModel:
-    content, files = network.read()
-    loose = fold_bytes(load_loose(content, files, f"engine '{network.role}'"))
-    return to_half(loose, precision) if precision in HALVES else loose
+def _load(graph: Graph, precision: str) -> LooseModel:
+    content, files = graph.read()
+    try:
+        loose = fold_bytes(load_loose(content, files, f"engine '{graph.name}'"))
+        return to_half(loose, precision) if precision in HALVES else loose
+    except ValueError as error:
+        raise UserError(f"engine '{graph.name}' cannot be made ready for TensorRT: {error}") from error
 
 
 def _check_room(folder: Path, weights: int, key: PlanKey) -> None:
@@ -187,7 +165,7 @@ def build_plan(loose: LooseModel, spec: EngineSpec, key: PlanKey) -> Any:
         UserError: TensorRT has no operator for a node, or can't build the network; the message names what it said.
     """
     trt = require_flavour(key.flavour)
-    log = _make_log(trt)
+    log = make_log(trt)
     builder = trt.Builder(log)
     network = builder.create_network(_network_flags(trt))
     parser = trt.OnnxParser(network, log)
@@ -204,8 +182,7 @@ def build_plan(loose: LooseModel, spec: EngineSpec, key: PlanKey) -> Any:
     if monitor.interrupted:
         raise KeyboardInterrupt
     if plan is None:
-        said = " ".join(log.errors[-1].split())[:400] if log.errors else "it gave no reason"
-        raise UserError(f"plan of {key}: {TITLES[key.flavour]} cannot build the network: {said}")
+        raise UserError(f"plan of {key}: {TITLES[key.flavour]} cannot build the network: {log.last()}")
     return plan
 
 
@@ -249,21 +226,6 @@ def _profile(builder: Any, spec: EngineSpec) -> Any:
     return profile
 
 
-def _make_log(trt: ModuleType) -> Any:
-    """Return a logger of a flavour that keeps errors and shows nothing."""
-
-    class Log(trt.ILogger):
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                self.errors.append(message)
-
-    return Log()
-
-
 def _make_monitor(trt: ModuleType) -> Any:
     """Return a progress monitor that stops a build soon after Ctrl-C, which a builder would not hear of."""
 
@@ -286,8 +248,8 @@ def _make_monitor(trt: ModuleType) -> Any:
     return Monitor()
 
 
-def networks_of(bundle: BundleFolder, roles: Sequence[str] = ()) -> Iterator[Network]:
-    """Yield the graphs of a bundle: that of each network's value, and of its vector-Jacobian product where it has one.
+def select_graphs(bundle: BundleFolder, roles: Sequence[str] = ()) -> list[Graph]:
+    """Return the graphs of a bundle's networks.
 
     Args:
         bundle: verified.
@@ -296,30 +258,7 @@ def networks_of(bundle: BundleFolder, roles: Sequence[str] = ()) -> Iterator[Net
     Raises:
         UserError: the bundle has no such role.
     """
-    for role in roles or bundle.specs:
+    for role in roles:
         if role not in bundle.specs:
             raise UserError(f"--roles: expected some of {', '.join(bundle.specs)}, got {role!r:.60}")
-        spec = bundle.specs[role]
-        yield _network(bundle, role, role, spec, "model.onnx")
-        if "vjp.json" in spec.files:
-            where = f"bundle {bundle.name!r}: {role}/vjp.json"
-            vjp = EngineSpec.from_json(bundle.read_file(role, "vjp.json"), where)
-            yield _network(bundle, role, f"{role}.vjp", replace(vjp, files=spec.files), "vjp.onnx")
-
-
-def _network(bundle: BundleFolder, role: str, name: str, spec: EngineSpec, graph: str) -> Network:
-    def read() -> tuple[bytes, Mapping[str, bytes]]:
-        weights = [file for file in spec.files if file.endswith(".safetensors")]
-        return bundle.read_file(role, graph), {
-            **bundle.shared_weights(),
-            **{file: bundle.read_file(role, file) for file in weights},
-        }
-
-    return Network(
-        role=name,
-        spec=spec,
-        graph=graph,
-        read=read,
-        folder=bundle.folder_of(role) / "plans",
-        shared=bundle.shared_files(),
-    )
+    return [graph for role in roles or bundle.specs for graph in graphs_of(bundle, role)]

@@ -6,14 +6,17 @@ match is refused by name. Nothing is unpickled.
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from runtime.engines import manifest, pixel_manifest
+from runtime.engines.backends import Choice, choose, choose_device, make_engine, torch_engine
 from runtime.engines.documents import GREATEST_JSON, parse_object
 from runtime.engines.files import read_limited, read_verified, verify_file
+from runtime.engines.graphs import Graph, graph_of, graphs_of
 from runtime.engines.manifest import Manifest
 from runtime.engines.pixel_manifest import PixelManifest
 from runtime.engines.protocols import (
@@ -97,9 +100,18 @@ class BundleFolder:
     method: ClassVar[str] = ""
     """The method that a bundle has to be for; empty takes all."""
 
-    def __init__(self, folder: Path, *, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        backend: str | Mapping[str, str] = "ort",
+        compile: bool = False,
+    ) -> None:
         """Read and verify a bundle in a folder; `load` also takes the name of an installed one."""
-        self.folder, self.device, self.threads = folder, device, threads
+        self.folder, self.threads, self.backend, self.compile = folder, threads, backend, compile
+        self.device = choose_device(device, backend)
         where = f"bundle {folder.name!r}: bundle.json"
         content = read_limited(folder / "bundle.json", GREATEST_JSON, where)
         self.digest = hashlib.sha256(content).hexdigest()
@@ -118,15 +130,27 @@ class BundleFolder:
         for name, file in self._files.items():
             verify_file(folder / name, file, f"bundle {self.name!r}: {name}")
         self._engines: dict[str, BindableEngine] = {}
+        self._choices: dict[str, Choice] = {}
 
     @classmethod
-    def load(cls, name_or_path: str | Path, *, device: str = "cpu", threads: int | None = None) -> Self:
+    def load(
+        cls,
+        name_or_path: str | Path,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        backend: str | Mapping[str, str] = "ort",
+        compile: bool = False,
+    ) -> Self:
         """Return a verified bundle.
 
         Args:
             name_or_path: name of an installed bundle (`icons`), or a folder that holds a bundle.json.
             device: where the networks run: `cpu`, `cuda`, `cuda:N`, or `auto`.
             threads: threads of one operator, at least 1; None means as many as PyTorch uses.
+            backend: what runs the networks, one of `runtime.engines.backends.BACKENDS`; or what an earlier load chose
+                for each graph, as `choices` tells it.
+            compile: whether torch.compile makes the networks faster that PyTorch runs.
 
         Raises:
             UserError: there is no such bundle, it is for another method or from a newer version, or a file of it is
@@ -134,7 +158,7 @@ class BundleFolder:
         """
         text = str(name_or_path)
         if "/" not in text and _holds_bundle(INSTALLED / text):
-            return cls(INSTALLED / text, device=device, threads=threads)
+            return cls(INSTALLED / text, device=device, threads=threads, backend=backend, compile=compile)
         folder = Path(text)
         if not _holds_bundle(folder):
             names = ", ".join(bundle.name for bundle in installed_bundles()) or "none"
@@ -143,7 +167,7 @@ class BundleFolder:
                 f"bundle {text!r:.200}: expected the name of an installed bundle ({names}) or a folder with a "
                 f"bundle.json, got {got}; --list-bundles shows what is installed"
             )
-        return cls(folder, device=device, threads=threads)
+        return cls(folder, device=device, threads=threads, backend=backend, compile=compile)
 
     @property
     def name(self) -> str:
@@ -156,20 +180,13 @@ class BundleFolder:
         return self._manifest.licence
 
     def engine(self, role: str, *, threads: int | None = None) -> BindableEngine:
-        """Return the engine of a role, made once: ONNX Runtime's, the one place where another backend would join.
+        """Return the engine of a role, made once, on the backend that the bundle was loaded with.
 
         Args:
             role: what the network is for.
             threads: threads of one operator where the engine is made; None means the bundle's.
         """
-        if role not in self._engines:
-            from runtime.engines.ort import OrtEngine
-
-            content, shared = self.read_file(role, "model.onnx"), self.external_weights(role)
-            self._engines[role] = OrtEngine(
-                self.specs[role], content, device=self.device, threads=threads or self.threads, shared=shared
-            )
-        return self._engines[role]
+        return self._engine_of(graph_of(self, role), threads)
 
     def vjp_engine(self, role: str) -> BindableEngine:
         """Return the engine (x, cotangent) -> (y, gradient by x) of a role's network, made once.
@@ -177,14 +194,30 @@ class BundleFolder:
         Raises:
             UserError: the bundle has no such network, or none with gradients for it.
         """
-        if f"{role}/vjp" not in self._engines:
-            from runtime.engines.ort import OrtEngine
+        return self._engine_of(graph_of(self, role, gradient=True), None)
 
-            content, shared = self.read_file(role, "vjp.onnx"), self.external_weights(role)
-            self._engines[f"{role}/vjp"] = OrtEngine(
-                self.vjp_spec(role), content, device=self.device, threads=self.threads, shared=shared
-            )
-        return self._engines[f"{role}/vjp"]
+    def _engine_of(self, graph: Graph, threads: int | None) -> BindableEngine:
+        if graph.name not in self._engines:
+            choice = self._choice(graph)
+            threads = threads or self.threads
+            self._engines[graph.name] = make_engine(graph, choice, threads=threads, compile=self.compile)
+        return self._engines[graph.name]
+
+    def choices(self) -> dict[str, Choice]:
+        """Return what runs each graph, by its name: the role, with `.vjp` for the one of the gradient.
+
+        Raises:
+            UserError: a backend that was asked for can't run one, or all of one's failed `export verify` here.
+        """
+        return {graph.name: self._choice(graph) for role in self.specs for graph in graphs_of(self, role)}
+
+    def _choice(self, graph: Graph) -> Choice:
+        if graph.name not in self._choices:
+            if isinstance(self.backend, str):
+                self._choices[graph.name] = choose(self, graph, self.backend, self.device)
+            else:
+                self._choices[graph.name] = Choice.from_text(self.backend.get(graph.name, "ort"), self.device)
+        return self._choices[graph.name]
 
     def vjp_spec(self, role: str) -> EngineSpec:
         """Return what `vjp_engine` takes and gives; errors as there."""
@@ -212,15 +245,19 @@ class BundleFolder:
         Raises:
             UserError: the bundle has no such network or file, or the file does not match its hash.
         """
+        self.check_file(role, file)
+        return self._read(f"{self._manifest.networks[role]}/{file}")
+
+    def check_file(self, role: str, file: str) -> None:
+        """Refuse, as `read_file` does, a role or file that the bundle does not list."""
         if role not in self.specs:
             has = ", ".join(self.specs) or "none"
             raise UserError(
                 f"bundle {self.name!r} has no network for the role {role!r}; it has {has}; use another bundle"
             )
-        path = self._manifest.networks[role]
         if file not in self.specs[role].files:
+            path = self._manifest.networks[role]
             raise UserError(f"bundle {self.name!r} has no file {path}/{file}; export it again")
-        return self._read(f"{path}/{file}")
 
     def folder_of(self, role: str) -> Path:
         """Return the folder of a role's network."""
@@ -370,11 +407,7 @@ class Bundle(BundleFolder):
 
     def eager_engine(self, role: str) -> Engine:
         """Return the PyTorch engine of a role, through which gradients pass."""
-        from runtime.engines.eager import EagerEngine, load_module
-
-        config, weights = self.read_file(role, "config.json"), self.read_file(role, "weights.safetensors")
-        module = load_module(config, weights, f"bundle {self.name!r}: {self.manifest.networks[role]}")
-        return EagerEngine(self.specs[role], module, device=self.device)
+        return torch_engine(graph_of(self, role), device=self.device, compile=self.compile)
 
     @cached_property
     def _text_encoder(self) -> TextEncoder:

@@ -81,3 +81,23 @@ def buildable(flavour: str) -> tuple[str, ...]:
         return (capability_of(),)
     except UserError:
         return ()
+
+
+def make_log(trt: ModuleType) -> Any:
+    """Return a logger of a flavour that keeps what went wrong and shows nothing."""
+
+    class Log(trt.ILogger):
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
+                self.errors.append(" ".join(message.split())[:400])
+                del self.errors[:-100]
+
+        def last(self) -> str:
+            """Return the last thing that went wrong."""
+            return self.errors[-1] if self.errors else "it gave no reason"
+
+    return Log()

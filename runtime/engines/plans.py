@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -198,6 +198,16 @@ def write_plan(folder: Path, key: PlanKey, content: "bytes | memoryview") -> Pat
     # last: a process that dies before leaves a plan without a document, or with one that its hash does not match
     replace_file(folder / f"{key.stem}.json", PlanDocument(key, file).to_json())
     return path
+
+
+def remove_stale(folder: Path, key: PlanKey) -> list[str]:
+    """Remove the plans that differ from a key in the model alone, which nothing can use; return their files' names."""
+    stale = [found.key for found in list_plans(folder) if found.key != key]
+    stale = [other for other in stale if replace(other, source=key.source) == key]
+    for other in stale:
+        for suffix in (".json", ".plan"):
+            (folder / f"{other.stem}{suffix}").unlink(missing_ok=True)
+    return [f"{other.stem}.plan" for other in stale]
 
 
 @contextmanager

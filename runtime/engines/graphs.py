@@ -1,0 +1,112 @@
+"""The graphs of a bundle's networks, of a value or of value and vector-Jacobian product, and what each needs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from runtime.engines.plans import PlanKey, hash_source
+from runtime.engines.spec import EngineSpec, FileSpec
+
+VALUE, GRADIENT = "model.onnx", "vjp.onnx"
+"""File of a network's graph of its value, and of its value and vector-Jacobian product."""
+
+
+class Networks(Protocol):
+    """What is asked of a bundle here; `runtime.engines.bundle.BundleFolder` is one."""
+
+    specs: dict[str, EngineSpec]
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """The bundle's name."""
+        ...
+
+    def check_file(self, role: str, file: str) -> None:
+        """Refuse a role or file that the bundle does not list."""
+        ...
+
+    def read_file(self, role: str, file: str) -> bytes:
+        """Return the verified content of a file of a role's folder."""
+        ...
+
+    def external_weights(self, role: str) -> dict[str, bytes]:
+        """Return the verified files that a role's models may name weights in."""
+        ...
+
+    def vjp_spec(self, role: str) -> EngineSpec:
+        """Return the spec of a role's graph of value and gradient."""
+        ...
+
+    def folder_of(self, role: str) -> Path:
+        """Return the folder of a role's network."""
+        ...
+
+    def shared_files(self) -> dict[str, FileSpec]:
+        """Return size and hash of the weights that several networks share."""
+        ...
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One graph of a network of a bundle."""
+
+    bundle: Networks
+    """Where it is read from."""
+    role: str
+    """What the network is for."""
+    spec: EngineSpec
+    """The graph's tensors and ranges, and the files of the network's folder."""
+    file: str = VALUE
+    """`VALUE` or `GRADIENT`."""
+
+    @property
+    def name(self) -> str:
+        """What messages and plans call it: its role, with `.vjp` for the one with the gradient."""
+        return self.role if self.file == VALUE else f"{self.role}.vjp"
+
+    @property
+    def plans(self) -> Path:
+        """Folder of its TensorRT plans."""
+        return self.bundle.folder_of(self.role) / "plans"
+
+    def read(self) -> tuple[bytes, dict[str, bytes]]:
+        """Return the verified content of its model, and of the files with its weights by name."""
+        return self.bundle.read_file(self.role, self.file), self.bundle.external_weights(self.role)
+
+    def key(self, flavour: str, version: str, capability: str, precision: str) -> PlanKey:
+        """Return the key of a TensorRT plan of it; arguments as the fields of `PlanKey`."""
+        return PlanKey(
+            network=self.name,
+            source=hash_source(self.spec, self.file, self.bundle.shared_files()),
+            flavour=flavour,
+            version=version,
+            capability=capability,
+            precision=precision,
+        )
+
+
+def graph_of(bundle: Networks, role: str, *, gradient: bool = False) -> Graph:
+    """Return a graph of a role's network.
+
+    Args:
+        bundle: verified.
+        role: what the network is for.
+        gradient: whether it is the one that gives the vector-Jacobian product too.
+
+    Raises:
+        UserError: the bundle has no such network, or none with gradients for it.
+    """
+    bundle.check_file(role, GRADIENT if gradient else VALUE)
+    if not gradient:
+        return Graph(bundle, role, bundle.specs[role])
+    spec = bundle.vjp_spec(role)
+    return Graph(bundle, role, replace(spec, files=bundle.specs[role].files), GRADIENT)
+
+
+def graphs_of(bundle: Networks, role: str) -> Iterator[Graph]:
+    """Yield every graph of a role's network."""
+    yield graph_of(bundle, role)
+    if GRADIENT in bundle.specs[role].files:
+        yield graph_of(bundle, role, gradient=True)
