@@ -1,0 +1,263 @@
+"""How long does one optimization step of text to SVG take, where does its time go, and how exact is its gradient?
+
+python -m benchmarks.step [--bundle icons] [--weights FOLDER] [--baseline] [--device cuda] [--json]
+
+An icon from scratch at the preset's own settings. Every way to run the networks that this machine has takes its turn in
+rounds of some steps, in one run, on the same views, times and noise. `--baseline` adds the recipe that peers run
+(`benchmarks.step_baseline`). Errors are those of the gradient by the scene's points and colours, against the same step
+with PyTorch float32 networks: the least cosine of some draws. What a table leaves out, this machine has not.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+import tyro
+
+from benchmarks.machine import describe_machine
+from benchmarks.step_baseline import PeerStep, PlainEngine
+from benchmarks.step_networks import PeerNetworks, peer_networks
+from benchmarks.step_parts import PARTS, Clock, run_steps, timed_stage
+from export.verify import GATES, compare
+from export.verify_inputs import StoredReferences, as_engine
+from export.verify_scene import PROMPT, Replaced, scene_gradients, scene_stage
+from runtime.engines.bundle import Bundle
+from runtime.engines.eager import EagerEngine
+from runtime.errors import UserError, run_main
+from runtime.vectorfusion_config import Config as Drawing
+from runtime.vectorfusion_config import settings_of
+
+STEPS = 7
+"""Steps of a round, the first of which is left out."""
+
+DRAWS = 4
+"""Gradients whose cosine with the reference is taken."""
+
+RENDERING = ("render", "render_backward")
+"""Parts that are the renderer's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What to time."""
+
+    bundle: str = "icons"
+    """Name of an installed bundle, or its folder."""
+    weights: str | None = None
+    """What the bundle was made of, as --weights of its export said; without, errors are against its stored weights."""
+    baseline: bool = False
+    """Also time the recipe that peers run, and our loop with PyTorch networks."""
+    device: str = "cpu"
+    """Where the networks run: cpu, cuda or cuda:N."""
+    threads: int | None = None
+    """Threads, at least 1; by default PyTorch's choice."""
+    seconds: float = 20.0
+    """Time to spend on all rounds, seconds."""
+    regularizer: bool = True
+    """Whether the loss has its term against paths that cross themselves, which peers compute in Python loops."""
+    only: str = ""
+    """Only the rows whose name contains this."""
+    error: bool = True
+    """Whether to compare gradients."""
+    json: bool = False
+    """One JSON object a line instead of a table."""
+
+
+@dataclass(kw_only=True)
+class Variant:
+    """One way to run the step."""
+
+    name: str
+    """What the table calls it."""
+    round: Callable[[Clock], None]
+    """Runs `STEPS` steps and adds all but the first to a clock."""
+    bundle: Bundle | None = None
+    """The networks, for the error; None where they are the reference themselves."""
+    gradients: str = "torch"
+    """What differentiates the latent encoder."""
+    clock: Clock = field(default_factory=Clock)
+    """The steps that are done."""
+
+
+def our_variant(name: str, bundle: Bundle, drawing: Drawing) -> Variant:
+    """Return our loop with a bundle's networks."""
+    made: list = []  # networks are prepared once, scenes anew for each round
+
+    def round(clock: Clock) -> None:
+        if not made:
+            made.append(timed_stage(drawing, bundle, clock))
+        run_steps(made[0], clock)
+
+    return Variant(name=name, round=round, bundle=bundle, gradients=drawing.gradients)
+
+
+def peer_variant(bundle: Bundle, networks: PeerNetworks, drawing: Drawing, device: str) -> Variant:
+    """Return the peers' recipe, rendering by diffvg where it is installed."""
+    engines = {role: PlainEngine(bundle.specs[role], module, device) for role, module in networks.modules.items()}
+    plain, rasterizer = Replaced(bundle, engines), "diffvg" if has_diffvg() else "numba"
+    made: list[PeerStep] = []
+
+    def round(clock: Clock) -> None:
+        if not made:
+            made.append(PeerStep(drawing, plain, clock, rasterizer))
+        for step in range(STEPS):
+            made[0](step)
+        del clock.steps[-STEPS]
+
+    return Variant(name=f"peers' recipe ({rasterizer})", round=round)
+
+
+def has_diffvg() -> bool:
+    """Return whether diffvg is installed."""
+    from importlib.util import find_spec
+
+    return find_spec("pydiffvg") is not None
+
+
+def variants(config: Config, report: Callable[[str], None]) -> Iterator[Variant]:
+    """Yield every way to run the step that this machine and this bundle have."""
+    bundle = Bundle.load(config.bundle, device=config.device, threads=config.threads)
+    drawing = replace(settings_of("icon", "scratch"), prompt=PROMPT, steps=STEPS)
+    if not config.regularizer:
+        drawing = replace(drawing, xing=0.0)
+    for gradients in ("torch", "engine"):
+        try:
+            bundle.latent_encoder(gradients)
+        except UserError as error:
+            report(f"gradients by {gradients} left out: {error}")
+            continue
+        label = "PyTorch" if gradients == "torch" else "engine"
+        yield our_variant(f"ONNX Runtime, gradient {label}", bundle, replace(drawing, gradients=gradients))
+    if config.baseline:
+        yield from _peers(config, bundle, drawing, report)
+
+
+def _peers(config: Config, bundle: Bundle, drawing: Drawing, report: Callable[[str], None]) -> Iterator[Variant]:
+    """Yield our loop with PyTorch networks, then the peers' recipe, which unfreezes them."""
+    networks = peer_networks(bundle, config.weights)
+    report(f"PyTorch networks: {networks.said}")
+    texts = {
+        role: PlainEngine(bundle.specs[role], networks.modules[role]) for role in networks.modules if "text" in role
+    }
+    eager = {
+        role: EagerEngine(bundle.specs[role], networks.modules[role], device=config.device)
+        for role in ("denoiser", "latent_encoder")
+    }
+    yield replace(our_variant("our loop, PyTorch eager", Replaced(bundle, {**texts, **eager}), drawing), bundle=None)
+    if config.device != "cpu":
+        compiled = {role: Compiled(engine) for role, engine in eager.items()}
+        yield our_variant("our loop, PyTorch compiled", Replaced(bundle, {**texts, **compiled}), drawing)
+    fresh = peer_networks(bundle, config.weights)  # the others are laid out channels-last
+    yield peer_variant(bundle, fresh, drawing, config.device)
+
+
+class Compiled:
+    """An eager engine whose module is compiled."""
+
+    def __init__(self, engine: EagerEngine) -> None:
+        """Compile on the first call."""
+        self.spec, self.device = engine.spec, engine.device
+        self._run = torch.compile(engine.module)
+
+    def __call__(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the outputs on the device of the first input."""
+        outputs = self._run(*(tensor.to(self.device) for tensor in inputs))
+        return tuple(tensor.to(inputs[0].device) for tensor in (outputs if isinstance(outputs, tuple) else (outputs,)))
+
+
+def take_turns(found: Sequence[Variant], seconds: float, rounds: int = 2) -> None:
+    """Run all variants round after round, each at least so many times, for about `seconds`."""
+    for variant in found:
+        variant.round(variant.clock)
+        variant.clock.steps.clear()
+    until, done = time.perf_counter() + seconds, 0
+    while done < rounds or time.perf_counter() < until:
+        for variant in found:
+            variant.round(variant.clock)
+        done += 1
+
+
+def reference_gradients(config: Config) -> Mapping[str, torch.Tensor]:
+    """Return the scene's gradients with PyTorch float32 networks, or else with the bundle's stored weights in NumPy."""
+    bundle = Bundle.load(config.bundle, threads=config.threads)
+    try:
+        modules = peer_networks(bundle, config.weights)
+    except UserError:
+        modules = None
+    if modules is not None and modules.trained:
+        needed = ("denoiser", "latent_encoder")
+        engines = {role: EagerEngine(bundle.specs[role], modules.modules[role]) for role in needed}
+    else:
+        references = StoredReferences(bundle)
+        engines = {role: as_engine(references[role]) for role in ("denoiser", "latent_encoder")}
+    return scene_gradients(scene_stage(Replaced(bundle, engines), "torch")[1], DRAWS)
+
+
+def error_of(variant: Variant, wanted: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """Return the least cosine and the SNR, dB, of a variant's gradients with the reference's."""
+    if variant.bundle is None:
+        return {}
+    got = scene_gradients(scene_stage(variant.bundle, variant.gradients)[1], DRAWS)
+    rows = [compare(name, wanted[name], got[name], GATES["scene"]) for name in wanted]
+    return {"cosine": min(row.cosine for row in rows), "snr_db": min(row.snr_db for row in rows)}
+
+
+def summarize(variant: Variant) -> dict:
+    """Return medians of the parts, median and quartiles of the step, with the renderer and without, milliseconds."""
+    steps = variant.clock.steps
+    without = [step["step"] - sum(step[part] for part in RENDERING) for step in steps]
+    low, middle, high = statistics.quantiles([step["step"] for step in steps], n=4)
+    bare = statistics.quantiles(without, n=4)
+    return {
+        "variant": variant.name,
+        "parts_ms": {part: round(statistics.median(step[part] for step in steps), 3) for part in PARTS},
+        "step_ms": round(middle, 3),
+        "quartiles_ms": [round(low, 3), round(high, 3)],
+        "without_renderer_ms": round(bare[1], 3),
+        "without_renderer_quartiles_ms": [round(bare[0], 3), round(bare[2], 3)],
+        "steps": len(steps),
+    }
+
+
+def format_rows(rows: Sequence[dict]) -> str:
+    """Return the rows as a Markdown table; the last column is the peers' time without a renderer over the row's."""
+    peers = next((row["without_renderer_ms"] for row in rows if row["variant"].startswith("peers")), None)
+    names = [part.replace("_", " ") for part in PARTS]
+    heads = ["networks", *names, "step", "quartiles", "without renderer", "cosine", "faster than peers"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for row in rows:
+        cells = [row["variant"], *(f"{row['parts_ms'][part]:.2f}" for part in PARTS)]
+        cells += [f"{row['step_ms']:.1f}", "-".join(f"{x:.1f}" for x in row["quartiles_ms"])]
+        cells += [f"{row['without_renderer_ms']:.1f}", f"{row['cosine']:.5f}" if "cosine" in row else ""]
+        cells += [f"{peers / row['without_renderer_ms']:.2f}" if peers else ""]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Time all variants and print them."""
+    config = tyro.cli(Config, description=__doc__)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    notes: list[str] = []
+    found = [variant for variant in variants(config, notes.append) if config.only in variant.name]
+    if not found:
+        raise UserError(f"--only: expected a part of a row's name, got {config.only!r:.60}")
+    take_turns(found, config.seconds)
+    wanted = reference_gradients(config) if config.error else {}
+    rows = [{**summarize(variant), **(error_of(variant, wanted) if wanted else {})} for variant in found]
+    machine = f"{describe_machine()}; {torch.get_num_threads()} threads; networks on {config.device}"
+    if config.json:
+        for row in rows:
+            print(json.dumps({"bundle": config.bundle, "machine": machine, **row}))
+        return
+    print(machine)
+    print("\n".join(notes))
+    print(format_rows(rows))
+
+
+if __name__ == "__main__":
+    run_main(main)

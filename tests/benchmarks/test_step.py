@@ -1,0 +1,232 @@
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmarks import step
+from benchmarks.floor import best_rate, inputs_of, operations
+from benchmarks.step import Config, Variant, error_of, format_rows, our_variant, summarize, take_turns, variants
+from benchmarks.step_baseline import PeerScene, PeerStep, PlainEngine, crossing_by_loops
+from benchmarks.step_networks import peer_networks
+from benchmarks.step_parts import PARTS, Clock
+from export.verify_scene import PROMPT, Replaced, scene_gradients, scene_stage
+from runtime.engines.bundle import Bundle
+from runtime.errors import UserError
+from runtime.vector.live import xing_loss
+from runtime.vectorfusion_config import settings_of
+from tests.bundles import SPECS, make_latent_encoder_module, make_tiny_bundle
+from tests.tolerance import FLOAT32_ROUNDING
+
+DRAWING = replace(settings_of("icon", "scratch"), prompt=PROMPT, steps=step.STEPS, paths=6)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return Bundle.load(make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny"))
+
+
+@pytest.fixture
+def drawing():
+    from runtime.vectorfusion_stages import random_start
+
+    return random_start(DRAWING, (128, 128), torch.Generator().manual_seed(3))
+
+
+# --- the clock --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_timed_inside_is_not_counted_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def pass_time(seconds: float) -> None:
+        now[0] += seconds
+
+    clock = Clock()
+    inner = clock.around("encode", lambda: pass_time(2.0))
+
+    def outer() -> None:
+        pass_time(1.0)
+        inner()
+        pass_time(4.0)
+
+    clock.begin()
+    clock.around("denoise", outer)()
+    pass_time(8.0)
+    clock.end()
+    assert clock.steps == [{**dict.fromkeys(PARTS, 0.0), "encode": 2e3, "denoise": 5e3, "other": 8e3, "step": 15e3}]
+
+
+def test_a_renderer_s_backward_pass_is_its_own_part() -> None:
+    class Slow(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x: Tensor) -> Tensor:
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, upstream: Tensor) -> Tensor:
+            time.sleep(0.05)
+            return upstream * 2
+
+    clock, x = Clock(), torch.ones(3, requires_grad=True)
+    clock.begin()
+    image = clock.rendering(Slow.apply)(x)
+    clock.around("backward", image.sum().backward)()
+    clock.end()
+    (parts,) = clock.steps
+    assert parts["render_backward"] >= 50.0
+    assert parts["backward"] < parts["render_backward"]
+    assert x.grad.tolist() == [2.0, 2.0, 2.0]
+
+
+# --- the peers' recipe ------------------------------------------------------------------------------------------------
+
+
+def test_the_loops_compute_our_self_intersection_term(drawing) -> None:
+    points = drawing.points + 30 * torch.randn(drawing.points.shape, generator=torch.Generator().manual_seed(0))
+    scene = PeerScene.of(replace(drawing, points=points))
+    loss = crossing_by_loops(scene.points)
+    points.requires_grad_()
+    expected = xing_loss(points, drawing.layout)
+    assert expected > 0.01
+    torch.testing.assert_close(loss, expected, atol=FLOAT32_ROUNDING, rtol=FLOAT32_ROUNDING)
+    loss.backward()
+    expected.backward()
+    gradient = torch.cat([part.grad for part in scene.points])
+    torch.testing.assert_close(gradient, points.grad[0], atol=FLOAT32_ROUNDING, rtol=1e-4)
+
+
+def test_taken_apart_and_joined_a_drawing_is_the_same(drawing) -> None:
+    joined = PeerScene.of(drawing).together()
+    for name, tensor in drawing.tensors.items():
+        assert torch.equal(joined.tensors[name], tensor), name
+
+
+def test_the_peers_step_has_the_gradient_of_ours(bundle: Bundle) -> None:
+    clock = Clock()
+    peers = PeerStep(DRAWING, Replaced(bundle, {}), clock, "numba")
+    peers(0)
+    stage = scene_stage(bundle, "torch", steps=DRAWING.steps, paths=DRAWING.paths)[1]
+    ours = scene_gradients(stage, draws=1)
+    points, colours = (
+        torch.cat([p.grad for p in peers.scene.points]),
+        torch.stack([c.grad for c in peers.scene.colours]),
+    )
+    for got, wanted in ((points, ours["points"][0]), (colours, ours["colours"][0])):
+        torch.testing.assert_close(got, wanted, atol=1e-5 * float(wanted.abs().max()), rtol=1e-3)
+    (parts,) = clock.steps
+    assert all(parts[part] > 0 for part in PARTS)
+
+
+def test_a_plain_engine_leaves_weights_trainable(bundle: Bundle) -> None:
+    module = make_latent_encoder_module(0)
+    engine = PlainEngine(SPECS["latent_encoder"], module)
+    images = torch.rand(1, 3, 128, 128, requires_grad=True)
+    engine(images)[0].sum().backward()
+    assert all(weight.requires_grad for weight in module.parameters())
+    assert module.encoder.conv_in.weight.grad is not None
+    assert images.grad is not None
+
+
+# --- variants ---------------------------------------------------------------------------------------------------------
+
+
+def test_our_loop_is_timed_part_by_part_and_stays_where_it_is(bundle: Bundle) -> None:
+    variant = our_variant("ours", bundle, DRAWING)
+    take_turns([variant], 0.0)
+    assert len(variant.clock.steps) == 2 * (step.STEPS - 1)
+    row = summarize(variant)
+    assert row["parts_ms"]["text"] == 0.0
+    assert all(row["parts_ms"][part] > 0 for part in PARTS if part != "text")
+    assert sum(row["parts_ms"].values()) == pytest.approx(row["step_ms"], rel=0.5)
+    rendering = row["parts_ms"]["render"] + row["parts_ms"]["render_backward"]
+    assert row["without_renderer_ms"] == pytest.approx(row["step_ms"] - rendering, rel=0.5)
+
+
+def test_all_variants_of_a_bundle_with_its_modules(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Text(nn.Module):
+        def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+            return torch.ones(len(ids), 17, 384) * mask.float().mean()
+
+    class Noise(nn.Module):
+        def forward(self, z: Tensor, t: Tensor, context: Tensor) -> Tensor:
+            return z * 0.1 + context.mean() + t.reshape(-1, 1, 1, 1) * 1e-4
+
+    def networks(*_: object) -> object:
+        modules = {"text_encoder": Text(), "denoiser": Noise(), "latent_encoder": make_latent_encoder_module(0)}
+        return step.PeerNetworks(modules=modules, trained=True, said="made for this test")
+
+    monkeypatch.setattr(step, "peer_networks", networks)
+    notes: list[str] = []
+    found = list(variants(Config(bundle=str(bundle.folder), baseline=True), notes.append))
+    assert [v.name.partition(" (")[0] for v in found] == [
+        "ONNX Runtime, gradient PyTorch",
+        "our loop, PyTorch eager",
+        "peers' recipe",
+    ]
+    assert notes[-1] == "PyTorch networks: made for this test"
+    take_turns(found, 0.0, rounds=1)
+    rows = [summarize(variant) for variant in found]
+    lines = format_rows(rows).splitlines()
+    assert len(lines) == 5
+    assert lines[-1].endswith("| 1.00 |")
+    assert rows[-1]["parts_ms"]["text"] > 0
+
+
+def test_the_error_is_none_against_itself_and_seen_against_another(bundle: Bundle) -> None:
+    wanted = scene_gradients(scene_stage(bundle, "torch")[1], step.DRAWS)
+    same = Variant(name="same", round=lambda clock: None, bundle=bundle)
+    assert error_of(same, wanted)["cosine"] == pytest.approx(1.0)
+    flipped = {name: -gradient for name, gradient in wanted.items()}
+    assert error_of(same, flipped)["cosine"] == pytest.approx(-1.0)
+    assert error_of(Variant(name="reference", round=lambda clock: None), wanted) == {}
+
+
+def test_modules_of_another_bundle_have_to_be_named(bundle: Bundle) -> None:
+    class Other:
+        folder, latent_shape, specs = bundle.folder, (4, 32, 32), bundle.specs
+
+    with pytest.raises(UserError, match="--weights"):
+        peer_networks(Other())
+
+
+# --- the floor --------------------------------------------------------------------------------------------------------
+
+
+def test_operations_are_counted_forward_and_backward() -> None:
+    class Denoiser(nn.Module):
+        def forward(self, z: Tensor, t: Tensor, context: Tensor) -> Tensor:
+            return context @ torch.ones(384, 10)
+
+    encoder = nn.Conv2d(3, 4, 8, stride=8)
+    found = operations({"denoiser": Denoiser(), "latent_encoder": encoder}, SPECS)
+    assert found["denoise"] == pytest.approx(2 * 2 * 17 * 384 * 10 / 1e9)
+    assert found["encode"] == pytest.approx(2 * 2 * 16 * 16 * 4 * 3 * 64 / 1e9)
+
+
+def test_inputs_have_the_spec_s_shapes_and_types() -> None:
+    z, t, context = inputs_of(SPECS["denoiser"], 2)
+    assert (z.shape, t.shape, context.shape) == ((2, 4, 16, 16), (2,), (2, 17, 384))
+    assert t.dtype == torch.int64
+
+
+def test_the_best_rate_is_operations_over_the_least_time() -> None:
+    assert best_rate(lambda: time.sleep(0.01), 1e9, seconds=0.1) == pytest.approx(100.0, rel=0.2)
+
+
+def test_the_random_networks_of_icons_fit_its_specs(bundle: Bundle) -> None:
+    networks = peer_networks(bundle, None)
+    assert not networks.trained
+    assert "random weights" in networks.said
+    with torch.no_grad():
+        for role, module in networks.modules.items():
+            output = module(*inputs_of(bundle.specs[role], 2))
+            assert tuple(output.shape[1:]) == SPECS[role].outputs[0].shape[1:]
+
+
+def test_the_benchmark_is_where_its_text_says() -> None:
+    assert "python -m benchmarks.step" in (step.__doc__ or "")
+    assert Path(step.__file__).name == "step.py"
