@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from export.verify import Comparison, Gate, compare
+from export.verify import GATES, Comparison, Gate, compare
 from export.verify_inputs import Reference, batches_of, batches_with, take_rows
 from export.verify_providers import Provider, gradient_of, providers
 from runtime.engines.bundle import BundleFolder
@@ -57,14 +57,14 @@ def verify_role(
         if provider.kind == "gradient" and reference.module is None:
             report(f"{role}: {provider.name}: nothing to compare it with; name the weights with --weights")
             continue
-        gate = reference.gate if provider.kind == "value" else reference.gradient_gate
+        gate = _gate(provider, reference)
         comparison, trouble = _compare_batches(role, provider, reference, batches, gate, known)
         verdict = Verdict(
             role=role,
             provider=provider.kind,
             backend=provider.backend,
-            device=provider.device,
-            precision=reference.precision,
+            device=provider.device.partition(":")[0],
+            precision=provider.precision or reference.precision,
             passed=comparison.passed,
             max_error=comparison.max_error,
             snr_db=comparison.snr_db,
@@ -72,6 +72,14 @@ def verify_role(
             milliseconds=math.nan if trouble else _time(provider, reference, batches),
         )
         yield Row(comparison=comparison, verdict=verdict, batches=batches, remark=trouble or remark)
+
+
+def _gate(provider: Provider, reference: Reference) -> Gate:
+    """Return the gate of a provider; one that casts products has that of its type where it is the lower one."""
+    if provider.kind == "gradient":
+        return reference.gradient_gate if not provider.precision else GATES["gradient"]
+    cast = GATES.get(provider.precision.replace("bfloat", "bf").replace("float", "fp"), reference.gate)
+    return min(reference.gate, cast, key=lambda gate: gate.snr_db)
 
 
 def _compare_batches(
@@ -122,12 +130,16 @@ def _cotangent(reference: Reference, inputs: Sequence[Tensor]) -> Tensor:
     return torch.randn(tuple(map(int, shape)), generator=torch.Generator().manual_seed(0))
 
 
-def _computed(provider: Provider, reference: Reference, inputs: tuple[Tensor, ...]) -> Sequence[Tensor]:
+def _computed(provider: Provider, reference: Reference, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Return what a provider gives on its device, as tensors of the CPU."""
+    placed = [tensor.to(provider.device) for tensor in inputs]
     if provider.value is not None:
         with torch.no_grad():
-            return provider.value(*inputs)
-    assert provider.gradient is not None
-    return provider.gradient(inputs[0], _cotangent(reference, inputs))
+            outputs = provider.value(*placed)
+    else:
+        assert provider.gradient is not None
+        outputs = provider.gradient(placed[0], _cotangent(reference, inputs).to(provider.device))
+    return [output.cpu() for output in outputs]
 
 
 def worst(name: str, parts: Sequence[Comparison], gate: Gate) -> Comparison:
@@ -148,7 +160,8 @@ def _greatest(values: Sequence[float]) -> float:
 def _time(provider: Provider, reference: Reference, batches: Sequence[int]) -> float:
     """Return the median milliseconds of a call at the typical batch."""
     typical = reference.spec.ranges["B"][1] if "B" in reference.spec.ranges else batches[0]
-    inputs = take_rows(reference.spec, reference.samples, typical)
+    rows = take_rows(reference.spec, reference.samples, typical)
+    inputs = [tensor.to(provider.device) for tensor in rows]
     times = []
     for _ in range(ROUNDS):
         started = time.perf_counter()

@@ -6,13 +6,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from runtime.engines.bundle import Bundle, BundleFolder
+from runtime.engines.backends import Choice, available, make_engine, torch_engine
+from runtime.engines.bundle import BundleFolder
+from runtime.engines.graphs import GRADIENT, Graph, graphs_of
 from runtime.engines.protocols import Engine
-from runtime.engines.verdicts import BACKENDS
 from runtime.errors import UserError
 
 Gradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """x, dL/dy -> y, dL/dx."""
+
+DIFFERENTIATED = ("latent_encoder", "image_embedder")
+"""Roles whose gradient by the images a loop needs."""
+
+_LABELS = {"ort": "ONNX Runtime", "torch": "PyTorch", "tensorrt": "TensorRT"}
+_WORDS = {"fp16": "float16", "bf16": "bfloat16"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +29,9 @@ class Provider:
     backend: str
     """One of `runtime.engines.verdicts.BACKENDS`."""
     device: str
-    """`cpu` or `cuda`."""
+    """`cpu`, `cuda` or `cuda:N`."""
+    precision: str = ""
+    """What products were cast to for this backend; empty where they are as the bundle has them."""
     value: Engine | None = None
     """Its outputs, where this is what it gives."""
     gradient: Gradient | None = None
@@ -36,9 +45,8 @@ class Provider:
     @property
     def name(self) -> str:
         """What the table calls it."""
-        labels = {"ort": "ONNX Runtime", "torch": "PyTorch", "tensorrt": "TensorRT"}
-        what = "" if self.kind == "value" else ", gradient"
-        return f"{labels[self.backend]} {'CUDA' if self.device == 'cuda' else 'CPU'}{what}"
+        cast = f" {self.precision}" if self.precision else ""
+        return f"{_LABELS[self.backend]} {self.device.upper()}{cast}{'' if self.kind == 'value' else ', gradient'}"
 
 
 def devices() -> tuple[str, ...]:
@@ -52,56 +60,40 @@ def providers(
     """Yield every way to run a network on a device, one after the other: each is made when it is asked for.
 
     Args:
-        bundle: the bundle, loaded for the device.
+        bundle: the bundle.
         role: what the network is for.
-        backends: those that are asked for, in order.
-        device: `cpu` or `cuda`.
-        report: told of a backend that this machine, or this bundle, has not.
+        backends: those that are asked for.
+        device: `cpu`, `cuda` or `cuda:N`.
+        report: told of a backend that this machine has and that cannot run the network.
     """
-    for backend in backends:
-        try:
-            yield from _MAKERS[backend](bundle, role, device)
-        except UserError as error:
-            report(f"{role}: {backend} on {device} left out: {error}")
+    for graph in graphs_of(bundle, role):
+        for choice in available(graph, device):
+            if choice.backend not in backends or choice.device != device:
+                continue
+            try:
+                yield from _provide(graph, choice, bundle.threads)
+            except UserError as error:
+                report(f"{graph.name}: {choice} on {device} left out: {error}")
 
 
-def _ort(bundle: BundleFolder, role: str, device: str) -> Iterator[Provider]:
-    yield Provider(backend="ort", device=device, value=bundle.engine(role))
-    if "vjp.onnx" in bundle.specs[role].files:
-        yield Provider(backend="ort", device=device, gradient=_engine_gradient(bundle.vjp_engine(role)))
-
-
-def _torch(bundle: BundleFolder, role: str, device: str) -> Iterator[Provider]:
-    if not isinstance(bundle, Bundle) or not {"config.json", "weights.safetensors"} <= set(bundle.specs[role].files):
+def _provide(graph: Graph, choice: Choice, threads: int | None) -> Iterator[Provider]:
+    """Yield the provider of a graph, and for a PyTorch twin whose gradient is needed, that too."""
+    cast = _WORDS.get(choice.precision, "")
+    if graph.file == GRADIENT:
+        gradient = _gradient_of_engine(make_engine(graph, choice, threads=threads))
+        yield Provider(backend=choice.backend, device=choice.device, precision=cast, gradient=gradient)
         return
-    engine = bundle.eager_engine(role)
-    yield Provider(backend="torch", device=device, value=engine)
-    if role in DIFFERENTIATED:
-        yield Provider(backend="torch", device=device, gradient=gradient_of(engine))
-
-
-def _tensorrt(bundle: BundleFolder, role: str, device: str) -> Iterator[Provider]:
-    if device != "cuda":
+    if choice.backend == "torch":
+        engine = torch_engine(graph, device=choice.device)
+        yield Provider(backend="torch", device=choice.device, value=engine)
+        if graph.role in DIFFERENTIATED:
+            yield Provider(backend="torch", device=choice.device, gradient=gradient_of(engine))
         return
-    from runtime.engines import backends  # pyright: ignore[reportAttributeAccessIssue]
-
-    yield Provider(
-        backend="tensorrt", device=device, value=backends.make_engine(bundle, role, "tensorrt", device=device)
-    )
+    made = make_engine(graph, choice, threads=threads)
+    yield Provider(backend=choice.backend, device=choice.device, precision=cast, value=made)
 
 
-_MAKERS: dict[str, Callable[[BundleFolder, str, str], Iterator[Provider]]] = {
-    "ort": _ort,
-    "torch": _torch,
-    "tensorrt": _tensorrt,
-}
-assert set(_MAKERS) == set(BACKENDS)
-
-DIFFERENTIATED = ("latent_encoder", "image_embedder")
-"""Roles whose gradient by the images a loop needs."""
-
-
-def _engine_gradient(engine: Engine) -> Gradient:
+def _gradient_of_engine(engine: Engine) -> Gradient:
     def gradient(x: Tensor, cotangent: Tensor) -> tuple[Tensor, Tensor]:
         value, pulled = engine(x, cotangent)
         return value, pulled
