@@ -213,7 +213,8 @@ def make_engine(graph: Graph, choice: Choice, *, threads: int | None = None, com
     from runtime.engines.ort import OrtEngine
 
     model, weights = graph.read()
-    return OrtEngine(graph.spec, model, device=choice.device, threads=threads, shared=weights)
+    lanes = 2 if graph.role == "denoiser" else 1  # of a guided pair
+    return OrtEngine(graph.spec, model, device=choice.device, threads=threads, shared=weights, lanes=lanes)
 
 
 def torch_engine(graph: Graph, *, device: str = "cpu", compile: bool = False) -> "EagerEngine":

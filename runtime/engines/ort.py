@@ -1,6 +1,8 @@
 """ONNX Runtime behind an `EngineSpec`: verified bytes in, tensors through without copies, the same bits every run."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ class OrtEngine:
         device: str = "cpu",
         threads: int | None = None,
         shared: Mapping[str, bytes] | None = None,
+        lanes: int = 1,
     ) -> None:
         """Make a session.
 
@@ -47,16 +50,20 @@ class OrtEngine:
             device: `cpu`, `cuda`, `cuda:N`, or `auto`: CUDA where PyTorch and ONNX Runtime both have it.
             threads: threads of one operator, at least 1; None means as many as PyTorch uses.
             shared: verified content of the files with weights that the model names as lying beside it.
+            lanes: parts of a batch that run side by side on a CPU, at least 1 and at most `threads`. The two rows of a
+                guided pair took 15.8 ms so and 20.2 ms as one batch, whose every operator waits for both threads.
 
         Raises:
             UserError: the device is not there, ONNX Runtime cannot read the model, or it does not fit its spec.
         """
         self._spec = spec
         self._device = _choose_device(device)
+        threads = threads or torch.get_num_threads()
+        self._lanes = min(lanes, threads) if self._device.type == "cpu" and _is_batched(spec) else 1
         try:
             self._session = onnxruntime.InferenceSession(
                 model if isinstance(model, bytes) else str(model),
-                _options_with(shared or {}, threads or torch.get_num_threads()),
+                _options_with(shared or {}, threads - self._lanes + 1),  # each lane brings its own
                 providers=_providers(self._device),
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base class
@@ -110,6 +117,24 @@ class OrtEngine:
         return self._runner(tuple(inputs), tuple(outputs))
 
     def _runner(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Callable[[], None]:
+        lanes = min(self._lanes, len(inputs[0])) if self._lanes > 1 else 1
+        if lanes == 1:
+            return self._bound(inputs, outputs)
+        parts = (zip(*(tensor.tensor_split(lanes) for tensor in tensors), strict=True) for tensors in (inputs, outputs))
+        first, *others = [self._bound(*part) for part in zip(*parts, strict=True)]
+
+        def run() -> None:
+            under_way = [_helpers().submit(other) for other in others]
+            try:
+                first()
+            finally:
+                wait(under_way)  # they write into the outputs
+            for other in under_way:
+                other.result()
+
+        return run
+
+    def _bound(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Callable[[], None]:
         binding = self._session.io_binding()
         for wanted, tensor in zip(self._spec.inputs, inputs, strict=True):
             binding.bind_input(wanted.name, *_place(tensor), _ELEMENT[wanted.dtype], tensor.shape, tensor.data_ptr())
@@ -123,6 +148,22 @@ class OrtEngine:
             self._session.run_with_iobinding(binding)
 
         return run
+
+
+@cache
+def _helpers() -> ThreadPoolExecutor:
+    """Return the threads of the lanes but the first, started as they are needed."""
+    return ThreadPoolExecutor(thread_name_prefix="lane")
+
+
+os.register_at_fork(after_in_child=_helpers.cache_clear)
+
+
+def _is_batched(spec: EngineSpec) -> bool:
+    """Return whether all tensors have one free first dimension, along which a batch can be cut into parts."""
+    firsts = {tensor.shape[:1] for tensor in (*spec.inputs, *spec.outputs)}
+    first = firsts.pop()
+    return not firsts and bool(first) and isinstance(first[0], str)
 
 
 def _options_with(shared: Mapping[str, bytes], threads: int) -> onnxruntime.SessionOptions:
