@@ -12,6 +12,7 @@ import tyro
 
 from runtime.errors import UserError
 from runtime.files import try_writing
+from runtime.threads import limit_spinning
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -217,6 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
     Raises:
         UserError: for a mistake of the user's.
     """
+    limit_spinning()
     commands = Annotated[Complete, tyro.conf.subcommand("complete")] | Annotated[Sample, tyro.conf.subcommand("sample")]
     config = tyro.cli(commands, prog=PROGRAM, args=arguments)  # pyright: ignore
     try:

@@ -17,6 +17,7 @@ import tyro
 from runtime import __version__
 from runtime.errors import UserError
 from runtime.files import try_writing
+from runtime.threads import limit_spinning
 from runtime.vectorfusion_config import Config, check, file_name, from_json, settings_of, to_json, with_defaults
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     Raises:
         UserError: for a mistake of the user's.
     """
+    limit_spinning()
     arguments = sys.argv[1:] if arguments is None else arguments
     early = _early(arguments)
     if early.list_bundles:

@@ -16,6 +16,7 @@ import tyro
 
 import runtime
 from runtime.errors import UserError, run_main
+from runtime.threads import limit_spinning
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -121,6 +122,7 @@ def scaled_down(picture: "Tensor", size: int) -> "Tensor":
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code: 0, or 130 where it was interrupted."""
+    limit_spinning()
     config = tyro.cli(Config, args=arguments, description=__doc__)
     try:
         path = vectorize(config, None if config.quiet else progress_bar())
