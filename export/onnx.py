@@ -64,9 +64,7 @@ def trace(module: nn.Module, spec: EngineSpec, samples: Sequence[Tensor], *, fol
         )
         assert program is not None
         if fold is not None:
-            from onnxscript import optimizer
-
-            optimizer.optimize(program.model, input_size_limit=fold, output_size_limit=fold)
+            _simplify(program.model, fold)
     return program
 
 
@@ -87,6 +85,20 @@ def strip(model: onnx.ModelProto) -> None:
     for part in (*graph.node, *graph.initializer, *graph.input, *graph.output):
         del part.metadata_props[:]
         part.doc_string = ""
+
+
+def _simplify(model: Any, fold: int) -> None:
+    """Optimize a traced graph, but compute nothing beforehand from a weight of more than `fold` values.
+
+    The exporter's own pass transposes every matrix that is used once, whatever its size.
+    """
+    from onnxscript import optimizer
+
+    def should_fold(node: Any) -> bool | None:
+        known = [value.const_value for value in node.inputs if value is not None and value.const_value is not None]
+        return False if any(tensor.size > fold for tensor in known) else None
+
+    optimizer.optimize_ir(model, input_size_limit=fold, output_size_limit=fold, should_fold=should_fold)
 
 
 def pin(model: onnx.ModelProto, spec: EngineSpec) -> None:
