@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 import tyro
@@ -22,10 +23,12 @@ from benchmarks.step_baseline import PeerStep, PlainEngine
 from benchmarks.step_networks import PeerNetworks, peer_networks
 from benchmarks.step_parts import PARTS, Clock, run_steps, timed_stage
 from export.verify import GATES, compare
-from export.verify_inputs import StoredReferences, as_engine
+from export.verify_inputs import StoredReferences, as_engine, precision_of
+from export.verify_providers import LABELS
 from export.verify_scene import PROMPT, Replaced, scene_gradients, scene_stage
 from runtime.engines.bundle import Bundle
 from runtime.engines.eager import EagerEngine
+from runtime.engines.verdicts import BACKENDS
 from runtime.errors import UserError, run_main
 from runtime.vectorfusion_config import Config as Drawing
 from runtime.vectorfusion_config import settings_of
@@ -50,6 +53,8 @@ class Config:
     """What the bundle was made of, as --weights of its export said; without, errors are against its stored weights."""
     baseline: bool = False
     """Also time the recipe that peers run, and our loop with PyTorch networks."""
+    compile: bool = False
+    """Also time PyTorch's networks compiled, forward and backward; that takes minutes first."""
     device: str = "cpu"
     """Where the networks run: cpu, cuda or cuda:N."""
     threads: int | None = None
@@ -76,8 +81,12 @@ class Variant:
     """Runs `STEPS` steps and adds all but the first to a clock."""
     bundle: Bundle | None = None
     """The networks, for the error; None where they are the reference themselves."""
+    backend: str = "torch"
+    """What runs the denoiser."""
     gradients: str = "torch"
     """What differentiates the latent encoder."""
+    precision: str = "float32"
+    """How the denoiser's weights are stored, or what its products are cast to."""
     clock: Clock = field(default_factory=Clock)
     """The steps that are done."""
 
@@ -119,53 +128,60 @@ def has_diffvg() -> bool:
 
 def variants(config: Config, report: Callable[[str], None]) -> Iterator[Variant]:
     """Yield every way to run the step that this machine and this bundle have."""
-    bundle = Bundle.load(config.bundle, device=config.device, threads=config.threads)
     drawing = replace(settings_of("icon", "scratch"), prompt=PROMPT, steps=STEPS)
     if not config.regularizer:
         drawing = replace(drawing, xing=0.0)
+    for backend in BACKENDS:
+        for compiled in (False, True) if backend == "torch" and config.compile else (False,):
+            yield from _ours(config, backend, drawing, compiled, report)
+    if config.baseline:
+        yield from _peers(config, drawing, report)
+
+
+def _ours(
+    config: Config, backend: str, drawing: Drawing, compiled: bool, report: Callable[[str], None]
+) -> Iterator[Variant]:
+    """Yield our loop on one backend, with each provider of gradients."""
+    load = partial(Bundle.load, config.bundle, device=config.device, threads=config.threads)
+    try:
+        bundle = load(backend=backend, compile=compiled)
+        choice = bundle.choices()["denoiser"]
+    except UserError as error:
+        report(f"{backend} left out: {error}")
+        return
+    if choice.backend != backend:
+        report(f"{backend} left out: {choice.reason}")
+        return
+    precision = choice.precision or precision_of(bundle, "denoiser")
     for gradients in ("torch", "engine"):
         try:
             bundle.latent_encoder(gradients)
         except UserError as error:
             report(f"gradients by {gradients} left out: {error}")
             continue
-        label = "PyTorch" if gradients == "torch" else "engine"
-        yield our_variant(f"ONNX Runtime, gradient {label}", bundle, replace(drawing, gradients=gradients))
-    if config.baseline:
-        yield from _peers(config, bundle, drawing, report)
+        name = f"{LABELS[backend]}{' compiled' if compiled else ''} {precision}, gradient "
+        name += "PyTorch" if gradients == "torch" else "engine"
+        ways = {"backend": backend, "gradients": gradients, "precision": precision}
+        yield replace(our_variant(name, bundle, replace(drawing, gradients=gradients)), **ways)
 
 
-def _peers(config: Config, bundle: Bundle, drawing: Drawing, report: Callable[[str], None]) -> Iterator[Variant]:
-    """Yield our loop with PyTorch networks, then the peers' recipe, which unfreezes them."""
+def _peers(config: Config, drawing: Drawing, report: Callable[[str], None]) -> Iterator[Variant]:
+    """Yield our loop with float32 PyTorch networks, then the peers' recipe, which unfreezes them."""
+    bundle = Bundle.load(config.bundle, threads=config.threads)
     networks = peer_networks(bundle, config.weights)
     report(f"PyTorch networks: {networks.said}")
     texts = {
         role: PlainEngine(bundle.specs[role], networks.modules[role]) for role in networks.modules if "text" in role
     }
-    eager = {
-        role: EagerEngine(bundle.specs[role], networks.modules[role], device=config.device)
-        for role in ("denoiser", "latent_encoder")
-    }
-    yield replace(our_variant("our loop, PyTorch eager", Replaced(bundle, {**texts, **eager}), drawing), bundle=None)
-    if config.device != "cpu":
-        compiled = {role: Compiled(engine) for role, engine in eager.items()}
-        yield our_variant("our loop, PyTorch compiled", Replaced(bundle, {**texts, **compiled}), drawing)
+    for compiled in (False, True) if config.compile else (False,):
+        eager = {
+            role: EagerEngine(bundle.specs[role], networks.modules[role], device=config.device, compile=compiled)
+            for role in ("denoiser", "latent_encoder")
+        }
+        name = f"our loop, PyTorch {'compiled' if compiled else 'eager'} float32"
+        yield replace(our_variant(name, Replaced(bundle, {**texts, **eager}), drawing), bundle=None)
     fresh = peer_networks(bundle, config.weights)  # the others are laid out channels-last
     yield peer_variant(bundle, fresh, drawing, config.device)
-
-
-class Compiled:
-    """An eager engine whose module is compiled."""
-
-    def __init__(self, engine: EagerEngine) -> None:
-        """Compile on the first call."""
-        self.spec, self.device = engine.spec, engine.device
-        self._run = torch.compile(engine.module)
-
-    def __call__(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the outputs on the device of the first input."""
-        outputs = self._run(*(tensor.to(self.device) for tensor in inputs))
-        return tuple(tensor.to(inputs[0].device) for tensor in (outputs if isinstance(outputs, tuple) else (outputs,)))
 
 
 def take_turns(found: Sequence[Variant], seconds: float, rounds: int = 2) -> None:
@@ -213,6 +229,9 @@ def summarize(variant: Variant) -> dict:
     bare = statistics.quantiles(without, n=4)
     return {
         "variant": variant.name,
+        "backend": variant.backend,
+        "gradients": variant.gradients,
+        "precision": variant.precision,
         "parts_ms": {part: round(statistics.median(step[part] for step in steps), 3) for part in PARTS},
         "step_ms": round(middle, 3),
         "quartiles_ms": [round(low, 3), round(high, 3)],

@@ -1,6 +1,6 @@
 """`python -m export verify`: does every network of a bundle compute the right numbers on this machine?"""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +11,7 @@ from runtime.errors import UserError
 
 if TYPE_CHECKING:
     from export.verify_inputs import Reference
-    from runtime.engines.bundle import BundleFolder
+    from runtime.engines.bundle import Bundle, BundleFolder
 
 STORED = "the bundle's own stored weights in NumPy; what storing them in few bits costs is unseen"
 """What a bundle is compared with where the weights that it was made of are not at hand."""
@@ -58,8 +58,9 @@ def run_verify(options: Verify) -> int:
         references, said = _references(bundle, options)
         report(f"reference: {said}")
         rows += verify_networks(bundle, references, backends, device, report)
-        if isinstance(bundle, Bundle) and "ort" in backends:
-            rows += verify_scene(bundle, references, device, report)
+        if isinstance(bundle, Bundle):
+            for same in _on_backends(bundle, backends, report):
+                rows += verify_scene(same, references, report)
     print(format_rows(rows))
     path = write_verdicts(bundle.digest, [row.verdict for row in rows])
     missed = [row.comparison.name for row in rows if not row.comparison.passed]
@@ -87,6 +88,17 @@ def _load(name: str, device: str, threads: int | None) -> "BundleFolder":
     kinds: list[type[BundleFolder]] = [Bundle, PixelBundle]
     kind = next(kind for kind in kinds if kind.method == whole._manifest.method)
     return kind(whole.folder, device=device, threads=threads)
+
+
+def _on_backends(bundle: "Bundle", backends: list[str], report: "Callable[[str], None]") -> "Iterator[Bundle]":
+    """Yield the bundle on each backend that can run its denoiser here."""
+    for backend in backends:
+        same = type(bundle)(bundle.folder, device=bundle.device, threads=bundle.threads, backend=backend)
+        try:
+            if same.choices()["denoiser"].backend == backend:
+                yield same
+        except UserError as error:
+            report(f"scene: {backend} on {bundle.device} left out: {error}")
 
 
 def _references(bundle: "BundleFolder", options: Verify) -> "tuple[Mapping[str, Reference], str]":

@@ -18,8 +18,11 @@ Gradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 DIFFERENTIATED = ("latent_encoder", "image_embedder")
 """Roles whose gradient by the images a loop needs."""
 
-_LABELS = {"ort": "ONNX Runtime", "torch": "PyTorch", "tensorrt": "TensorRT"}
-_WORDS = {"fp16": "float16", "bf16": "bfloat16"}
+LABELS = {"ort": "ONNX Runtime", "torch": "PyTorch", "tensorrt": "TensorRT"}
+"""What tables call each backend."""
+
+WORDS = {"fp16": "float16", "bf16": "bfloat16"}
+"""What verdicts call the types that a TensorRT plan's products are cast to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,7 @@ class Provider:
     def name(self) -> str:
         """What the table calls it."""
         cast = f" {self.precision}" if self.precision else ""
-        return f"{_LABELS[self.backend]} {self.device.upper()}{cast}{'' if self.kind == 'value' else ', gradient'}"
+        return f"{LABELS[self.backend]} {self.device.upper()}{cast}{'' if self.kind == 'value' else ', gradient'}"
 
 
 def devices() -> tuple[str, ...]:
@@ -78,7 +81,7 @@ def providers(
 
 def _provide(graph: Graph, choice: Choice, threads: int | None) -> Iterator[Provider]:
     """Yield the provider of a graph, and for a PyTorch twin whose gradient is needed, that too."""
-    cast = _WORDS.get(choice.precision, "")
+    cast = WORDS.get(choice.precision, "")
     if graph.file == GRADIENT:
         gradient = _gradient_of_engine(make_engine(graph, choice, threads=threads))
         yield Provider(backend=choice.backend, device=choice.device, precision=cast, gradient=gradient)

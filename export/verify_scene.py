@@ -4,7 +4,6 @@ The loss is that of text to SVG itself: rendering, augmentation, encoder, noise,
 the loop, so that both sides draw the same views, times and noise, and differ in nothing but the networks.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,6 +14,8 @@ from torch import Tensor
 from export.verify import GATES, Comparison, compare
 from export.verify_bundle import Row, worst
 from export.verify_inputs import Reference, as_engine
+from export.verify_providers import LABELS, WORDS
+from runtime.engines.backends import Choice
 from runtime.engines.bundle import Bundle
 from runtime.engines.protocols import BindableEngine, Engine
 from runtime.engines.verdicts import Verdict
@@ -84,21 +85,19 @@ def scene_gradients(stage: Stage, draws: int = DRAWS) -> dict[str, Tensor]:
     return {name: torch.cat(parts) for name, parts in found.items()}
 
 
-def verify_scene(
-    bundle: Bundle, references: Mapping[str, Reference], device: str, report: Callable[[str], None]
-) -> list[Row]:
-    """Return a row for each way in which this bundle's loop can run on a device.
+def verify_scene(bundle: Bundle, references: Mapping[str, Reference], report: Callable[[str], None]) -> list[Row]:
+    """Return a row for each provider of gradients with which this bundle's loop can run.
 
     Args:
-        bundle: the bundle, loaded for the device.
+        bundle: the bundle, loaded for a device and a backend.
         references: of the denoiser and the latent encoder at least.
-        device: `cpu` or `cuda`.
         report: told of what cannot be compared.
     """
     if not {"denoiser", "latent_encoder"} <= set(references) or references["latent_encoder"].module is None:
         report("scene: no reference for the denoiser and the latent encoder; left out")
         return []
-    report(f"verifying the scene's gradient on {device}")
+    choice = bundle.choices()["denoiser"]
+    report(f"verifying the scene's gradient with {choice} on {bundle.device}")
     exact = Replaced(bundle, {role: as_engine(references[role]) for role in ("denoiser", "latent_encoder")})
     wanted = scene_gradients(scene_stage(exact, "torch")[1])
     rows = []
@@ -108,34 +107,30 @@ def verify_scene(
         except UserError as error:
             report(f"scene: gradients by {gradients} left out: {error}")
             continue
-        rows.append(_row(wanted, scene_gradients(stage), gradients, device, references))
+        role = "denoiser" if gradients == "torch" else "latent_encoder"
+        comparison = _compare(choice, gradients, wanted, scene_gradients(stage))
+        verdict = _verdict(choice, role, references[role].precision, comparison)
+        rows.append(Row(comparison=comparison, verdict=verdict, batches=(1,), remark=f"{DRAWS} draws"))
     return rows
 
 
-def _row(
-    wanted: Mapping[str, Tensor],
-    got: Mapping[str, Tensor],
-    gradients: str,
-    device: str,
-    references: Mapping[str, Reference],
-) -> Row:
-    name, gate = (
-        f"scene: denoiser ONNX Runtime, encoder {'PyTorch' if gradients == 'torch' else 'engine'}",
-        GATES["scene"],
-    )
-    parts: list[Comparison] = [compare(name, wanted[part], got[part], gate) for part in wanted]
-    found = worst(name, parts, gate)
-    role = "denoiser" if gradients == "torch" else "latent_encoder"
-    verdict = Verdict(
+def _compare(choice: Choice, gradients: str, wanted: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> Comparison:
+    label = f"{LABELS[choice.backend]} {choice.device.upper()} {choice.precision}".strip()
+    name = f"scene: denoiser {label}, encoder {'PyTorch' if gradients == 'torch' else 'engine'}"
+    return worst(name, [compare(name, wanted[part], got[part], GATES["scene"]) for part in wanted], GATES["scene"])
+
+
+def _verdict(choice: Choice, role: str, precision: str, found: Comparison) -> Verdict:
+    """Return the verdict about a role whose provider is what is special about a row."""
+    backend = choice.backend if role == "denoiser" else "ort"
+    return Verdict(
         role=role,
         provider="scene",
-        backend="ort",
-        device=device,
-        precision=references[role].precision,
+        backend=backend,
+        device=choice.device.partition(":")[0],
+        precision=WORDS.get(choice.precision, precision),
         passed=found.passed,
         max_error=found.max_error,
         snr_db=found.snr_db,
         cosine=found.cosine,
-        milliseconds=math.nan,
     )
-    return Row(comparison=found, verdict=verdict, batches=(1,), remark=f"{len(wanted['points'])} draws")

@@ -163,8 +163,8 @@ def test_all_variants_of_a_bundle_with_its_modules(bundle: Bundle, monkeypatch: 
     notes: list[str] = []
     found = list(variants(Config(bundle=str(bundle.folder), baseline=True), notes.append))
     assert [v.name.partition(" (")[0] for v in found] == [
-        "ONNX Runtime, gradient PyTorch",
-        "our loop, PyTorch eager",
+        "ONNX Runtime float32, gradient PyTorch",
+        "our loop, PyTorch eager float32",
         "peers' recipe",
     ]
     assert notes[-1] == "PyTorch networks: made for this test"

@@ -217,11 +217,11 @@ class Noisy:
 
 
 def test_the_scene_s_gradient_sees_a_denoiser_that_is_off(bundle: Bundle, stored: StoredReferences) -> None:
-    (row,) = verify_scene(bundle, stored, "cpu", ignore)
+    (row,) = verify_scene(bundle, stored, ignore)
     assert row.comparison.passed
     assert row.comparison.cosine > 0.99999
     off = Replaced(bundle, {"denoiser": Noisy(bundle.engine("denoiser"), 0.3)})
-    (row,) = verify_scene(off, stored, "cpu", ignore)
+    (row,) = verify_scene(off, stored, ignore)
     assert not row.comparison.passed
     assert row.verdict.role == "denoiser"
     assert row.verdict.provider == "scene"
@@ -238,7 +238,7 @@ def test_the_scene_s_gradient_is_that_of_the_loop_s_loss_by_differences(bundle: 
 
 def test_without_a_reference_there_is_no_scene(bundle: Bundle, stored: StoredReferences) -> None:
     lines: list[str] = []
-    assert verify_scene(bundle, {"denoiser": stored["denoiser"]}, "cpu", lines.append) == []
+    assert verify_scene(bundle, {"denoiser": stored["denoiser"]}, lines.append) == []
     assert lines == ["scene: no reference for the denoiser and the latent encoder; left out"]
 
 
@@ -249,7 +249,7 @@ def test_verify_of_a_bundle_without_its_weights(run, bundle: Bundle) -> None:
     code, out, _ = run(str(bundle.folder))
     assert code == 0
     assert out.startswith("reference: the bundle's own stored weights in NumPy")
-    assert "| scene: denoiser ONNX Runtime, encoder PyTorch |" in out
+    assert "| scene: denoiser ONNX Runtime CPU, encoder PyTorch |" in out
     assert "FAILED" not in out
     found = read_verdicts(bundle.digest)
     assert {v.role for v in found} == set(SPECS)
