@@ -1,6 +1,7 @@
 """ONNX Runtime behind an `EngineSpec`: verified bytes in, tensors through without copies, the same bits every run."""
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from runtime.engines.inputs import check_inputs, check_outputs, refuse_gradients
 from runtime.engines.spec import EngineSpec
+from runtime.engines.streams import SideStream
 from runtime.errors import UserError
 
 _ELEMENT = {
@@ -58,13 +60,15 @@ class OrtEngine:
         """
         self._spec = spec
         self._device = _choose_device(device)
+        self._side = SideStream(self._device) if self._device.type == "cuda" else None
+        self._lock = threading.Lock()
         threads = threads or torch.get_num_threads()
         self._lanes = min(lanes, threads) if self._device.type == "cpu" and _is_batched(spec) else 1
         try:
             self._session = onnxruntime.InferenceSession(
                 model if isinstance(model, bytes) else str(model),
                 _options_with(shared or {}, threads - self._lanes + 1),  # each lane brings its own
-                providers=_providers(self._device),
+                providers=_providers(self._device, self._side),
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -108,12 +112,13 @@ class OrtEngine:
             outputs: contiguous tensors in the order of `spec.outputs`.
 
         Raises:
-            ValueError: a tensor does not fit the spec, or is not contiguous.
+            ValueError: a tensor does not fit the spec, is not contiguous, or lies on another device.
         """
         refuse_gradients(self._spec, inputs)
         check_outputs(self._spec, outputs, check_inputs(self._spec, inputs))
-        if not all(tensor.is_contiguous() for tensor in (*inputs, *outputs)):
-            raise ValueError(f"engine '{self._spec.name}': expected contiguous tensors to bind")
+        # one that lies elsewhere would be copied now and never again
+        if not all(t.is_contiguous() and t.device.type == self._device.type for t in (*inputs, *outputs)):
+            raise ValueError(f"engine '{self._spec.name}': expected contiguous tensors on {self._device} to bind")
         return self._runner(tuple(inputs), tuple(outputs))
 
     def _runner(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Callable[[], None]:
@@ -140,14 +145,25 @@ class OrtEngine:
             binding.bind_input(wanted.name, *_place(tensor), _ELEMENT[wanted.dtype], tensor.shape, tensor.data_ptr())
         for given, tensor in zip(self._spec.outputs, outputs, strict=True):
             binding.bind_output(given.name, *_place(tensor), _ELEMENT[given.dtype], tensor.shape, tensor.data_ptr())
-        stream = torch.cuda.current_stream(inputs[0].device) if inputs[0].is_cuda else None
+        # the host waits for results that it reads itself, and for nothing that stays on the GPU
+        options = _unsynchronized() if all(tensor.is_cuda for tensor in (*inputs, *outputs)) else None
 
         def run(held: object = (inputs, outputs)) -> None:  # the binding has only their addresses
-            if stream is not None:
-                stream.synchronize()
-            self._session.run_with_iobinding(binding)
+            if self._side is None:
+                self._session.run_with_iobinding(binding)
+                return
+            with self._lock, self._side.joined():  # a stream of the caller's takes one run at a time
+                self._session.run_with_iobinding(binding, options)
 
         return run
+
+
+@cache
+def _unsynchronized() -> onnxruntime.RunOptions:
+    """Return options of a run that ends when its work is enqueued; events order what follows."""
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+    return options
 
 
 @cache
@@ -206,10 +222,15 @@ def _choose_device(device: str) -> torch.device:
     return chosen
 
 
-def _providers(device: torch.device) -> list[Any]:
-    if device.type == "cpu":
+def _providers(device: torch.device, side: SideStream | None) -> list[Any]:
+    if side is None:
         return ["CPUExecutionProvider"]
-    options = {"device_id": device.index or 0, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
+    options = {
+        "device_id": device.index or 0,
+        "use_tf32": 0,
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "user_compute_stream": str(side.handle),  # never PyTorch's default one, 0, which would be taken for none
+    }
     return [("CUDAExecutionProvider", options), "CPUExecutionProvider"]
 
 
