@@ -37,8 +37,7 @@ PARTS = (
 """What a step's time is split into; `backward` is without the renderer's share."""
 
 _NAMES = {
-    "random_perspective": "augment",
-    "random_crop": "augment",
+    "random_view": "augment",
     "xing_loss": "regularize",
     "saturation_penalty": "regularize",
 }

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from runtime.errors import UserError
-from runtime.guidance.augment import random_crop, random_perspective
+from runtime.guidance.augment import random_view
 from runtime.guidance.clip import rank
 from runtime.guidance.reinit import CANVAS, due, replace_paths, unused_paths
 from runtime.guidance.sampler import sample_latents
@@ -222,7 +222,7 @@ def _view(drawing: Drawing, side: int, config: "Config", generator: torch.Genera
         return rasterize(drawing, (side, side), backend=config.rasterizer)
     larger = round(side * MARGIN)
     image = rasterize(drawing, (larger, larger), backend=config.rasterizer)
-    return random_crop(random_perspective(image, generator, fill=drawing.background), side, generator)
+    return random_view(image, side, generator, fill=drawing.background)
 
 
 def _tidy(config: "Config", scale: float, scene: Scene, optimizer, step: int, generator: torch.Generator) -> None:

@@ -10,6 +10,33 @@ from torch.nn.functional import grid_sample
 CORNERS = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))
 """Of the picture, clockwise from the first pixel."""
 
+Window = tuple[int, int, int, int]
+"""First row, first column, rows and columns of a part of a picture."""
+
+
+def random_view(
+    images: Tensor,
+    size: int,
+    generator: torch.Generator,
+    *,
+    fill: Tensor,
+    probability: float = 0.7,
+    distortion: float = 0.5,
+) -> Tensor:
+    """Return `random_crop` of `random_perspective`, (B, 3, size, size): what lies outside of the crop is not computed.
+
+    Args:
+        images: (B, 3, H, W), at least `size` a side, differentiable.
+        size: in pixels.
+        generator: of the draws.
+        fill: (B, 3) colour outside of the picture, differentiable.
+        probability: in [0, 1]; Thesis 11.9.2 has 0.7.
+        distortion: in [0, 1]; Thesis 11.9.2 has 0.5.
+    """
+    maps = _random_maps(len(images), generator, probability, distortion)
+    window = _random_window(images, size, generator)
+    return _cut(images, window) if maps is None else warp(images, maps, fill, window=window)
+
 
 def random_perspective(
     images: Tensor, generator: torch.Generator, *, fill: Tensor, probability: float = 0.7, distortion: float = 0.5
@@ -26,14 +53,19 @@ def random_perspective(
         probability: in [0, 1]; Thesis 11.9.2 has 0.7.
         distortion: in [0, 1]; Thesis 11.9.2 has 0.5.
     """
-    count = len(images)
+    maps = _random_maps(len(images), generator, probability, distortion)
+    return images if maps is None else warp(images, maps, fill)
+
+
+def _random_maps(count: int, generator: torch.Generator, probability: float, distortion: float) -> Tensor | None:
+    """Return a projective map for each picture, (B, 3, 3), or None where all stay as they are."""
     chosen = torch.rand(count, generator=generator) < probability
     shift = distortion * torch.rand(count, 4, 2, generator=generator)
+    if not chosen.any():
+        return None
     corners = torch.tensor(CORNERS)
     moved = corners * (1.0 - shift * chosen[:, None, None])
-    if not chosen.any():
-        return images
-    return warp(images, homography(moved, corners.expand(count, 4, 2)), fill)
+    return homography(moved, corners.expand(count, 4, 2))
 
 
 def homography(source: Tensor, target: Tensor) -> Tensor:
@@ -52,18 +84,20 @@ def homography(source: Tensor, target: Tensor) -> Tensor:
     return torch.cat([entries, torch.ones_like(entries[:, :1])], 1).view(-1, 3, 3)
 
 
-def warp(images: Tensor, maps: Tensor, fill: Tensor) -> Tensor:
-    """Return pictures whose pixel at p shows the picture at maps(p), bilinear, (B, 3, H, W).
+def warp(images: Tensor, maps: Tensor, fill: Tensor, *, window: Window | None = None) -> Tensor:
+    """Return pictures whose pixel at p shows the picture at maps(p), bilinear, (B, 3, H, W) or a window of that.
 
     Args:
         images: (B, 3, H, W), differentiable.
         maps: (B, 3, 3), from places in the result to places in the picture.
         fill: (B, 3), what is outside of the picture, differentiable.
+        window: the part of the result to compute; None means all.
     """
     height, width = images.shape[-2:]
-    y = (torch.arange(height, dtype=torch.float64) + 0.5) * (2.0 / height) - 1.0
-    x = (torch.arange(width, dtype=torch.float64) + 0.5) * (2.0 / width) - 1.0
-    places = torch.stack([*torch.meshgrid(x, y, indexing="xy"), torch.ones(height, width, dtype=torch.float64)], -1)
+    top, left, rows, columns = window or (0, 0, height, width)
+    y = (torch.arange(top, top + rows, dtype=torch.float64) + 0.5) * (2.0 / height) - 1.0
+    x = (torch.arange(left, left + columns, dtype=torch.float64) + 0.5) * (2.0 / width) - 1.0
+    places = torch.stack([*torch.meshgrid(x, y, indexing="xy"), torch.ones(rows, columns, dtype=torch.float64)], -1)
     seen = torch.einsum("bij,hwj->bhwi", maps, places)
     grid = (seen[..., :2] / seen[..., 2:]).to(images)
     colour = fill[:, :, None, None]  # zeros outside of the difference are `fill` outside of the sum
@@ -78,7 +112,16 @@ def random_crop(images: Tensor, size: int, generator: torch.Generator) -> Tensor
         size: in pixels.
         generator: of the draws.
     """
+    return _cut(images, _random_window(images, size, generator))
+
+
+def _random_window(images: Tensor, size: int, generator: torch.Generator) -> Window:
     height, width = images.shape[-2:]
     top = int(torch.randint(height - size + 1, (), generator=generator))
     left = int(torch.randint(width - size + 1, (), generator=generator))
-    return images[..., top : top + size, left : left + size]
+    return top, left, size, size
+
+
+def _cut(images: Tensor, window: Window) -> Tensor:
+    top, left, rows, columns = window
+    return images[..., top : top + rows, left : left + columns]

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from runtime.guidance.augment import CORNERS, homography, random_crop, random_perspective, warp
+from runtime.guidance.augment import CORNERS, homography, random_crop, random_perspective, random_view, warp
 from tests.tolerance import FLOAT32_ROUNDING
 
 WHITE = torch.ones(1, 3)
@@ -93,3 +93,22 @@ def test_crops_are_parts_of_the_picture_at_every_offset() -> None:
         assert torch.equal(crop - crop[..., :1, :1], picture[..., :3, :3])
         corners.add(int(crop[0, 0, 0, 0]))
     assert corners == {0, 1, 2, 5, 6, 7, 10, 11, 12}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_view_is_the_crop_of_the_perspective_and_so_is_its_gradient(seed: int) -> None:
+    images, fill = torch.rand(2, 3, 20, 24), torch.rand(2, 3)
+    upstream = torch.randn(2, 3, 15, 15)
+    found = []
+    for whole in (True, False):
+        leaves = [images.clone().requires_grad_(), fill.clone().requires_grad_()]
+        draws = torch.Generator().manual_seed(seed)
+        if whole:
+            view = random_crop(random_perspective(leaves[0], draws, fill=leaves[1]), 15, draws)
+        else:
+            view = random_view(leaves[0], 15, draws, fill=leaves[1])
+        gradients = torch.autograd.grad(view, leaves, upstream, allow_unused=True)
+        found.append((view, *(torch.zeros(()) if g is None else g for g in gradients), draws.get_state()))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=FLOAT32_ROUNDING, rtol=0)
+    assert torch.equal(found[0][0], found[1][0])
