@@ -3,6 +3,7 @@
 python -m export icons --weights checkpoints --out runtime/bundles/icons
 python -m export lmconv runs/mnist --out bundles/mnist
 python -m export sd --weights random:tiny-sd15 --out bundles/tiny
+python -m export clip --model tiny-clip --pretrained random:0 --into bundles/tiny
 python -m export build bundles/mnist --target sm86,sm89 --precision fp16
 python -m export check runtime/bundles/icons
 python -m export verify icons
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from export.build_command import Build, run_build
+from export.clip.command import Clip, Timm, run_encoders
 from export.sd.command import Sd, run_sd
 from export.verify_command import Verify, run_verify
 from runtime.errors import UserError, run_main
@@ -127,14 +129,18 @@ def main() -> int:
     icons = Annotated[Icons, tyro.conf.subcommand("icons")]
     check = Annotated[Check, tyro.conf.subcommand("check")]
     lmconv = Annotated[Lmconv, tyro.conf.subcommand("lmconv")]
+    clip = Annotated[Clip, tyro.conf.subcommand("clip")]
+    timm = Annotated[Timm, tyro.conf.subcommand("timm")]
     sd = Annotated[Sd, tyro.conf.subcommand("sd")]
     build = Annotated[Build, tyro.conf.subcommand("build")]
     verify = Annotated[Verify, tyro.conf.subcommand("verify")]
-    options = tyro.cli(icons | lmconv | sd | build | check | verify, description=__doc__)  # pyright: ignore
+    options = tyro.cli(icons | lmconv | sd | clip | timm | build | check | verify, description=__doc__)  # pyright: ignore
     if isinstance(options, Check):
         return run_check(options)
     if isinstance(options, Verify):
         return run_verify(options)
+    if isinstance(options, Clip | Timm):
+        return run_encoders(options)
     if isinstance(options, Sd):
         return run_sd(options)
     if isinstance(options, Build):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -12,6 +12,9 @@ from export.cut import Cut
 from export.sd.configurations import PIPELINES, Pipeline
 from export.sd.weights import RandomWeights, Weights
 from runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from export.clip.sources import EncoderSource
 
 RANDOM = "random:"
 
@@ -159,6 +162,13 @@ def reference_cuts(folder: Path, weights: str | None = None) -> Mapping[str, Cut
 
         record = said.source["sd"]
         makers |= cut_makers(source_of(record, weights), "float32", said=record["precision"])
+    for exporter in ("clip", "timm"):
+        if exporter in said.source:
+            from export.clip.cuts import cut_makers as encoder_makers
+
+            record = said.source[exporter]
+            encoders = encoders_of(exporter, record, None if "sd" in said.source else weights)
+            makers |= encoder_makers(encoders, said.image_size, "float32", said=record["precision"])
     return LazyCuts({role: make for role, make in makers.items() if role in said.networks})
 
 
@@ -175,6 +185,19 @@ def source_of(record: Mapping[str, Any], weights: str | None = None) -> Source:
         raise UserError(
             f"--weights '{text}': the bundle was made of '{record['weights']}' with other files or another seed; "
             "name the ones that it was made of with --weights"
+        )
+    return source
+
+
+def encoders_of(exporter: str, record: Mapping[str, Any], weights: str | None = None) -> "EncoderSource":
+    """Return the image and text encoders that a bundle's record tells of; errors as of `source_of`."""
+    from export.clip.sources import load_encoder
+
+    source = load_encoder(exporter, str(record["model"]), weights or str(record["weights"]))
+    if source.record.get("files") != record.get("files"):
+        raise UserError(
+            f"'{weights or record['weights']}': the bundle's encoders were made of '{record['weights']}' with other "
+            "files; name the ones that they were made of"
         )
     return source
 

@@ -1,4 +1,4 @@
-"""A model in the folder format of diffusers: model_index.json, and a folder with config.json and weights for each part."""
+"""A model in the folder format of diffusers: model_index.json, and a folder with config.json and weights a part."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from export.clip.text_weights import from_transformers
+from export.clip.names import text_from_transformers
 from export.clip.tokenizer import clip_tokenizer, read_vocabulary
 from export.sd.configurations import END, SCHEDULE, TURBO_TIMES, Pipeline
 from export.sd.weights import Renamed, SafetensorsFiles, StoredWeights
@@ -22,8 +22,8 @@ PIPELINE_CLASSES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 PICKLES = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
 
 REFUSAL = (
-    "reading it would run whatever code is in it (it is a Python pickle); use the model's .safetensors files, or convert "
-    "it on a machine that you can lose"
+    "reading it would run whatever code is in it (it is a Python pickle); use the model's .safetensors files, or "
+    "convert it on a machine that you can lose"
 )
 
 _STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
@@ -43,8 +43,8 @@ def folder_source(folder: Path, *, name: str | None = None) -> Source:
     kind = index.get("_class_name")
     if kind not in PIPELINE_CLASSES:
         raise UserError(
-            f"'{folder}': expected a model of {' or '.join(PIPELINE_CLASSES)}, got {kind!r:.60}; Stable Diffusion 1, 2, "
-            "XL and their turbo versions can be exported"
+            f"'{folder}': expected a model of {' or '.join(PIPELINE_CLASSES)}, got {kind!r:.60}; Stable Diffusion 1, "
+            "2, XL and their turbo versions can be exported"
         )
     texts = ("text_encoder", "text_encoder_2")[: 2 if kind == "StableDiffusionXLPipeline" else 1]
     configurations = {part: read_config(folder / part) for part in ("unet", "vae", *texts)}
@@ -57,7 +57,7 @@ def folder_source(folder: Path, *, name: str | None = None) -> Source:
         if part == "vae":
             tensors = new_attention_names(tensors)
         elif part != "unet":
-            tensors = from_transformers(tensors)
+            tensors = text_from_transformers(tensors)
         weights[part] = StoredWeights(tensors, f"'{folder / part}'")
     vocabularies = [read_vocabulary(path) for path in tokenizers]
     pairs = zip(vocabularies, pipeline.padding, strict=True)
@@ -157,7 +157,8 @@ def check_unet(unet: Mapping[str, Any], where: str) -> None:
     if channels != 4 or unet.get("addition_embed_type") not in (None, "text_time"):
         raise UserError(
             f"{where}: expected a U-Net for text to image, with 4 input channels, got one with {channels} "
-            f"(and addition_embed_type {unet.get('addition_embed_type')!r}), for another task; use the text-to-image model"
+            f"(and addition_embed_type {unet.get('addition_embed_type')!r}), for another task; "
+            "use the text-to-image model"
         )
 
 

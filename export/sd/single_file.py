@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from export.clip.text_weights import from_transformers, without_prefix
+from export.clip.names import text_from_transformers, without_prefix
 from export.clip.tokenizer import clip_tokenizer, installed_vocabulary, read_vocabulary
 from export.sd.configurations import PIPELINES, Pipeline
 from export.sd.folder import PICKLES, REFUSAL, hash_files
@@ -104,12 +104,12 @@ def _parts(tensors: Mapping[str, Tensor], pipeline: Pipeline) -> dict[str, Mappi
         "vae": convert_ldm_vae_checkpoint(vae, _whole(AutoencoderKL, pipeline.vae)),
     }
     if pipeline.is_xl:
-        parts["text_encoder"] = from_transformers(without_prefix(tensors, "conditioner.embedders.0.transformer."))
+        parts["text_encoder"] = text_from_transformers(without_prefix(tensors, "conditioner.embedders.0.transformer."))
         parts["text_encoder_2"] = without_prefix(tensors, "conditioner.embedders.1.model.")
     elif any(name.startswith("cond_stage_model.model.") for name in tensors):
         parts["text_encoder"] = without_prefix(tensors, "cond_stage_model.model.")
     else:
-        parts["text_encoder"] = from_transformers(without_prefix(tensors, "cond_stage_model.transformer."))
+        parts["text_encoder"] = text_from_transformers(without_prefix(tensors, "cond_stage_model.transformer."))
     return parts
 
 

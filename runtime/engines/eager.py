@@ -14,6 +14,7 @@ from runtime.engines.documents import check_fields, parse_object
 from runtime.engines.inputs import check_inputs, check_outputs
 from runtime.engines.kl_encoder import KLEncoder, KLEncoderConfig, freeze
 from runtime.engines.spec import EngineSpec
+from runtime.engines.twins import TWINS
 from runtime.errors import UserError
 
 SCALE_SUFFIX = ".scale"
@@ -179,5 +180,5 @@ def _make_kl_encoder(arguments: dict) -> nn.Module:
         return KLEncoder(config)
 
 
-_CLASSES = {"KLEncoder": _make_kl_encoder}
+_CLASSES = {"KLEncoder": _make_kl_encoder, **TWINS}
 _CONFIG_FIELDS = {"class": str, "arguments": dict}

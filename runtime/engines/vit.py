@@ -92,7 +92,7 @@ class VisionTransformer(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return (B, E) float32 of unit norm, of (B, 3, H, W) RGB in [0, 1]."""
         patches = self.conv1(self.normalize(images).to(self.conv1.weight.dtype)).flatten(2).transpose(1, 2)
-        first = self.class_embedding.expand(len(patches), 1, -1)
+        first = self.class_embedding.expand(patches.shape[0], 1, -1)
         tokens = self.ln_pre(torch.cat([first, patches], 1) + self.positional_embedding)
         pooled = self.ln_post(self.transformer(tokens)[:, 0])
         return unit(pooled if self.proj is None else pooled @ self.proj)

@@ -1,0 +1,46 @@
+"""Image encoders: pictures of a bundle's size to embeddings of unit norm, resized and normalized inside the cut."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from export.cut import Cut, Twin
+from export.sd.specs import batched
+from export.sd.weights import Weights, fill
+from runtime.engines.convnext import ConvNext, ConvNextConfig
+from runtime.engines.vit import VisionConfig, VisionTransformer
+
+Encoder = VisionTransformer | ConvNext
+
+
+def make_encoder(config: VisionConfig | ConvNextConfig) -> Encoder:
+    """Return an image encoder whose parameters are on the meta device."""
+    with torch.device("meta"):
+        return VisionTransformer(config) if isinstance(config, VisionConfig) else ConvNext(config)
+
+
+def cut(config: VisionConfig | ConvNextConfig, weights: Weights, dtype: torch.dtype, images: Tensor) -> Cut:
+    """Return an image encoder, which is its own twin: one file of weights serves both.
+
+    Args:
+        config: its sizes; the pictures' size is taken from `images`.
+        weights: where its parameters come from.
+        dtype: of its products.
+        images: (V, 3, S, S) RGB in [0, 1], to verify it with.
+    """
+    config = replace(config, input_size=images.shape[-1])
+    module = fill(make_encoder(config), weights, dtype)
+    width = config.embedding or config.width  # pyright: ignore
+    return Cut(
+        spec=batched("image_embedder", {"images": images.shape[1:]}, {"embedding": (width,)}),
+        module=module,
+        samples=(images,),
+        twin=Twin(name=type(module).__name__, arguments=_arguments(config), state=module.state_dict()),
+    )
+
+
+def _arguments(config: VisionConfig | ConvNextConfig) -> Mapping[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}

@@ -1,0 +1,60 @@
+"""The PyTorch twins besides the autoencoder's: image encoders, and Stable Diffusion's U-Net, which diffusers has."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from runtime.engines.convnext import ConvNext, ConvNextConfig
+from runtime.engines.documents import check_fields
+from runtime.engines.vit import VisionConfig, VisionTransformer
+from runtime.errors import UserError
+
+_KINDS: dict[type, type] = {int: int, float: float, bool: bool, str: str}
+
+
+def _maker(name: str, config: type, module: Callable[[Any], nn.Module]) -> Callable[[dict], nn.Module]:
+    """Return what makes a module on the meta device of the fields of its configuration class."""
+
+    def make(arguments: dict) -> nn.Module:
+        kinds = {field.name: _KINDS.get(field.type, list) for field in fields(config)}  # pyright: ignore
+        required = {field.name: kinds[field.name] for field in fields(config) if field.default is MISSING}
+        given = check_fields(arguments, name, required, kinds)
+        for key, value in given.items():
+            if isinstance(value, list) and not all(type(number) in (int, float) for number in value):
+                raise ValueError(f"{key}: expected numbers, got {value!r:.60}")
+        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+        with torch.device("meta"):  # sizes without memory: the weights are assigned from the file
+            return module(config(**plain))
+
+    return make
+
+
+def _make_unet(arguments: dict) -> nn.Module:
+    try:
+        from diffusers import UNet2DConditionModel
+    except ImportError:
+        raise UserError(
+            "the PyTorch backend of a Stable Diffusion denoiser needs the package 'diffusers'; install it with: "
+            'pip install "tgm[export]", or take --backend ort'
+        ) from None
+
+    class ConditionedUNet(UNet2DConditionModel):
+        """The U-Net with the inputs of the engine, in their order."""
+
+        def forward(self, sample: Tensor, timestep: Tensor, context: Tensor, pooled=None, time_ids=None) -> Tensor:  # pyright: ignore
+            added = None if pooled is None else {"text_embeds": pooled, "time_ids": time_ids}
+            return super().forward(sample, timestep, context, added_cond_kwargs=added, return_dict=False)[0]  # pyright: ignore
+
+    with torch.device("meta"):
+        return ConditionedUNet.from_config(dict(arguments))  # pyright: ignore
+
+
+TWINS: Mapping[str, Callable[[dict], nn.Module]] = {
+    "VisionTransformer": _maker("VisionTransformer", VisionConfig, VisionTransformer),
+    "ConvNext": _maker("ConvNext", ConvNextConfig, ConvNext),
+    "UNet2DConditionModel": _make_unet,
+}
+"""What makes a module of each class on the list, of the arguments in config.json."""
