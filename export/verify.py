@@ -26,14 +26,15 @@ GATES = {
     "int8": Gate(28.0, 0.999),
     "fp16": Gate(35.0, 0.999),
     "bf16": Gate(25.0, 0.995),
+    "tf32": Gate(45.0, 0.9999),
     "gradient": Gate(25.0, 0.998),
     "twin": Gate(80.0, 0.999999),
     "twin_gradient": Gate(70.0, 0.9999),
     "scene": Gate(20.0, 0.995),
 }
-"""Gates by the way that weights are stored (float32, float16, int8) or products are computed (fp16, bf16); of input
-gradients; of two backends with the same stored weights, and their gradients; of the gradient of a whole scene, in which
-guidance multiplies the denoiser's errors by tens."""
+"""Gates by the way that weights are stored (float32, float16, int8) or products are computed (fp16, bf16, tf32); of
+input gradients; of two backends with the same stored weights, and their gradients; of the gradient of a whole scene, in
+which guidance multiplies the denoiser's errors by tens."""
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def _gate(provider: Provider, reference: Reference) -> Gate:
     """Return the gate of a provider; one that casts products has that of its type where it is the lower one."""
     if provider.kind == "gradient":
         return reference.gradient_gate if not provider.precision else GATES["gradient"]
-    cast = GATES.get(provider.precision.replace("bfloat", "bf").replace("float", "fp"), reference.gate)
+    cast = GATES.get(provider.precision, reference.gate)
     return min(reference.gate, cast, key=lambda gate: gate.snr_db)
 
 

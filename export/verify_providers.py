@@ -21,8 +21,8 @@ DIFFERENTIATED = ("latent_encoder", "image_embedder")
 LABELS = {"ort": "ONNX Runtime", "torch": "PyTorch", "tensorrt": "TensorRT"}
 """What tables call each backend."""
 
-WORDS = {"fp16": "float16", "bf16": "bfloat16"}
-"""What verdicts call the types that a TensorRT plan's products are cast to."""
+WORDS = {"tf32": "tf32", "fp16": "fp16", "bf16": "bf16"}
+"""What verdicts call the precisions of TensorRT plans that are not the model's own."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,15 +6,18 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from runtime import __version__
+from runtime.engines.backends import Choice
+from runtime.engines.documents import check_fields
+from runtime.engines.options import Machine, describe_choices
 from runtime.errors import UserError
 from runtime.files import try_writing
 from runtime.threads import limit_spinning
@@ -29,6 +32,9 @@ PROGRAM = "python -m runtime.vectorfusion"
 RUNS = Path("runs")
 """Folder of the run folders."""
 
+HERE = Machine()
+"""What runs the networks where the user leaves it open."""
+
 PNG_SIDE = 512
 """Least side of the PNG in pixels; it is a whole multiple of the canvas."""
 
@@ -38,6 +44,7 @@ class Command:
     """Draw what a prompt says: an SVG, its PNG, and a run folder."""
 
     config: tyro.conf.OmitArgPrefixes[Config]
+    machine: tyro.conf.OmitArgPrefixes[Machine] = HERE
     resume: Path | None = None
     """Run folder, such as runs/a-red-apple, whose run goes on; its own options hold, only --out may be changed."""
     list_bundles: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -80,10 +87,10 @@ def _early(arguments: list[str]) -> argparse.Namespace:
         raise UserError(f"{error}; {PROGRAM} --help lists the options") from error
 
 
-def _parse(arguments: list[str], default: Config) -> Config:
-    """Return the configuration of a command line; tyro ends the process with code 2 on one that is none."""
-    command = tyro.cli(Command, prog=PROGRAM, args=arguments, default=Command(config=default))
-    return command.config
+def _parse(arguments: list[str], default: Config, machine: Machine = HERE) -> tuple[Config, Machine]:
+    """Return what a command line says; tyro ends the process with code 2 on one that is none."""
+    command = tyro.cli(Command, prog=PROGRAM, args=arguments, default=Command(config=default, machine=machine))
+    return command.config, command.machine
 
 
 def _bundle_list() -> str:
@@ -100,14 +107,16 @@ def _start(arguments: list[str], early: argparse.Namespace) -> int:
     from runtime.runs import RunFolder
 
     default = settings_of(early.preset, early.route)
-    parsed = check(_parse(arguments, default))  # mistakes in the options are told before those in the bundle
-    bundle = Bundle.load(parsed.bundle)
-    config = check(_parse(arguments, with_defaults(default, bundle.defaults, bundle.name)))
+    parsed, machine = _parse(arguments, default)
+    parsed = check(parsed)  # mistakes in the options are told before those in the bundle
+    bundle = Bundle.load(parsed.bundle, device=machine.device, backend=machine.backend, compile=machine.compile)
+    config = check(_parse(arguments, with_defaults(default, bundle.defaults, bundle.name))[0])
     svg = _output(config)
     start = _read_start(config, bundle)
     _try_parts(config, bundle)
     config = replace(config, out=svg.absolute())
     known = {"method": "vectorfusion", "bundle_sha256": bundle.digest, "config": to_json(config)}
+    known |= {"machine": machine.to_json(), "ran_on": _tell_backends(bundle, machine)}
     folder = RUNS / svg.stem
     files = {} if start is None else {"init.svg": start}
     with _interruptible(folder) as code, RunFolder.create(folder, known, files=files) as run:
@@ -123,13 +132,17 @@ def _resume(arguments: list[str], folder: Path) -> int:
     known = read_config(folder)
     if known.get("method") != "vectorfusion":
         raise UserError(f"--resume '{folder}': the run is of another command ({known.get('method')})")
-    stored = from_json(known.get("config", {}), f"'{folder / 'config.json'}'")
-    config = check(_parse(arguments, stored))
-    changed = [f.name for f in fields(Config) if getattr(config, f.name) != getattr(stored, f.name) and f.name != "out"]
+    where = f"'{folder / 'config.json'}'"
+    stored = from_json(known.get("config", {}), where)
+    machine = Machine.from_json(known.get("machine", HERE.to_json()), where)
+    config, asked = _parse(arguments, stored, machine)
+    config, before, now = check(config), {**vars(stored), **vars(machine)}, {**vars(config), **vars(asked)}
+    changed = [name for name in before if now[name] != before[name] and name != "out"]
     if changed:
-        options = ", ".join(f"{name} {getattr(stored, name)!r}" for name in changed)
+        options = ", ".join(f"{name} {before[name]!r}" for name in changed)
         raise UserError(f"--resume '{folder}': the run has {options}; leave these options out, or start a new run")
-    bundle = Bundle.load(config.bundle)
+    device, backends = _ran_on(known, where)
+    bundle = Bundle.load(config.bundle, device=device, backend=backends, compile=machine.compile)
     if bundle.digest != known.get("bundle_sha256"):
         raise UserError(
             f"--resume '{folder}': bundle '{bundle.name}' is not the one that the run began with (SHA-256 of "
@@ -139,6 +152,24 @@ def _resume(arguments: list[str], folder: Path) -> int:
     with _interruptible(folder) as code, RunFolder.reopen(folder) as run:
         _work(config, bundle, run)
     return code[0]
+
+
+def _tell_backends(bundle: "Bundle", machine: Machine) -> dict[str, object]:
+    """Return where the networks run and what runs each, for config.json; told where the user left it open."""
+    choices = bundle.choices()
+    if machine.backend == "auto":
+        for line in describe_choices(choices):
+            print(line, file=sys.stderr)
+    return {"device": bundle.device, "networks": {name: str(choice) for name, choice in choices.items()}}
+
+
+def _ran_on(known: Mapping[str, Any], where: str) -> tuple[str, dict[str, str]]:
+    """Return device and backends of a run that goes on: those that it began with, whatever was verified since."""
+    first = {"device": "cpu", "networks": {}}  # what runs had before they said so
+    ran_on = check_fields(known.get("ran_on", first), f"{where}: ran_on", {"device": str, "networks": dict})
+    for backend in ran_on["networks"].values():
+        Choice.from_text(backend, ran_on["device"])
+    return ran_on["device"], ran_on["networks"]
 
 
 def _output(config: Config) -> Path:

@@ -41,13 +41,13 @@ class Choice:
         return f"{self.backend} {self.precision}".strip()
 
     @classmethod
-    def from_text(cls, text: str, device: str) -> "Choice":
+    def from_text(cls, text: object, device: str) -> "Choice":
         """Return the choice that was told as a text.
 
         Raises:
             UserError: it is none.
         """
-        backend, _, precision = text.partition(" ")
+        backend, _, precision = str(text).partition(" ")
         if backend not in BACKENDS[1:] or (precision and precision not in PRECISIONS):
             raise UserError(f"backend: expected one of {', '.join(BACKENDS[1:])}, got {text!r:.40}")
         return cls(backend, device, precision, "chosen before")
@@ -94,9 +94,9 @@ def available(graph: Graph, device: str) -> list[Choice]:
 
 
 def _ort_has_cuda() -> bool:
-    import onnxruntime
+    from runtime.engines.ort import has_cuda
 
-    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    return has_cuda()
 
 
 def built_precisions(graph: Graph, device: str) -> list[str]:
@@ -132,14 +132,18 @@ def choose(bundle: Networks, graph: Graph, backend: str, device: str) -> Choice:
     if backend == "tensorrt":
         return _named(graph, ready, device)
     if backend == "torch" and not any(choice.backend == "torch" for choice in ready):
-        return Choice("ort", device, reason="the bundle has no PyTorch weights of it")
+        plain = next(choice for choice in ready if choice.backend == "ort")
+        return replace(plain, reason="the bundle has no PyTorch weights of it")
     return Choice(backend, device, reason="asked for")
 
 
 def _named(graph: Graph, ready: Sequence[Choice], device: str) -> Choice:
     """Return TensorRT where there is a plan; otherwise the error says what is missing."""
     if device == "cpu":
-        raise UserError("--backend tensorrt: expected a GPU to run on, got --device cpu; use --device cuda")
+        raise UserError(
+            "--backend tensorrt: expected an NVIDIA GPU, and the networks run on the CPU here; use --backend ort or "
+            "torch, or --device cuda where there is a GPU"
+        )
     if not installed_flavours():
         require_flavour("tensorrt_rtx")
     chosen = next((choice for choice in ready if choice.backend == "tensorrt"), None)
@@ -155,18 +159,17 @@ def _named(graph: Graph, ready: Sequence[Choice], device: str) -> Choice:
 def _fastest(bundle: Networks, graph: Graph, ready: Sequence[Choice], device: str) -> Choice:
     """Return the fastest that passed; else the first of those that were not verified."""
     verdicts = _verdicts(bundle, graph, device)
-    passed = {(v.backend, v.precision): v for v in verdicts if v.passed}
-    refused = {(v.backend, v.precision): v for v in verdicts if not v.passed}
-    timed = [(found.milliseconds, choice) for choice in ready if (found := _of(choice, passed)) is not None]
+    passed, refused = [v for v in verdicts if v.passed], [v for v in verdicts if not v.passed]
+    timed = [(found.milliseconds, choice) for choice in ready if (found := _of(choice, ready, passed)) is not None]
     if timed:
         timed.sort(key=lambda pair: (pair[0] != pair[0], pair[0]))  # what was not timed comes last
-        took = ", ".join(f"{choice.backend} {milliseconds:.1f} ms" for milliseconds, choice in timed)
+        took = ", ".join(f"{choice} {milliseconds:.1f} ms" for milliseconds, choice in timed)
         return replace(timed[0][1], reason=f"the fastest that passed export verify here: {took}")
-    unknown = [choice for choice in ready if _of(choice, refused) is None]
+    unknown = [choice for choice in ready if _of(choice, ready, refused) is None]
     if unknown:
         reason = "others failed export verify here" if refused else "not verified on this machine"
         return replace(unknown[0], reason=reason)
-    failures = "; ".join(str(verdict) for verdict in refused.values()) or "nothing is ready to run it"
+    failures = "; ".join(str(verdict) for verdict in refused) or "nothing is ready to run it"
     raise UserError(
         f"bundle {bundle.name!r} is not used here: {failures}; export it again in another precision, or name a backend "
         "with --backend to use it all the same"
@@ -182,14 +185,16 @@ def _verdicts(bundle: Networks, graph: Graph, device: str) -> "list[Verdict]":
     return [v for v in found if (v.role, v.provider, v.device) == (graph.role, provider, kind)]
 
 
-_VERDICT_WORDS = {"fp16": "float16", "bf16": "bfloat16"}
+def _of(choice: Choice, ready: Sequence[Choice], verdicts: "Sequence[Verdict]") -> "Verdict | None":
+    """Return the verdict about a choice.
 
-
-def _of(choice: Choice, verdicts: "dict[tuple[str, str], Verdict]") -> "Verdict | None":
-    """Return the verdict about a choice: a cast plan's own; otherwise any of its backend that is of no cast plan."""
-    word = _VERDICT_WORDS.get(choice.precision)
-    for (backend, precision), verdict in verdicts.items():
-        if backend == choice.backend and (backend != "tensorrt" or word in (None, precision)):
+    That of a plan says its precision; of a plan in the model's own, what the model computes in, which may be half
+    precision too: it counts as such where no plan was cast to that.
+    """
+    cast = {other.precision for other in ready} - {"", "model"}
+    for verdict in verdicts:
+        own = choice.precision == "model" and verdict.precision not in cast
+        if verdict.backend == choice.backend and (not choice.precision or own or verdict.precision == choice.precision):
             return verdict
     return None
 

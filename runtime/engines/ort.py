@@ -209,12 +209,32 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     return options
 
 
+_IDENTITY = (
+    b'\x08\x08\x12\x00:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
+)
+"""The model y = x of one float32."""
+
+
+@cache
+def has_cuda() -> bool:
+    """Return whether a session really gets CUDA: a build that names it may lack its libraries, or a GPU."""
+    if not torch.cuda.is_available() or "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        return False
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(_IDENTITY, options, providers=["CUDAExecutionProvider"])
+    except Exception:  # ONNX Runtime's exceptions share no base class
+        return False
+    return "CUDAExecutionProvider" in session.get_providers()
+
+
 def _choose_device(device: str) -> torch.device:
-    has_cuda = torch.cuda.is_available() and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     if device == "auto":
-        device = "cuda" if has_cuda else "cpu"
+        device = "cuda" if has_cuda() else "cpu"
     chosen = torch.device(device)
-    if chosen.type == "cuda" and not has_cuda:
+    if chosen.type == "cuda" and not has_cuda():
         raise UserError(
             f"device {device!r}: expected a CUDA device that PyTorch and ONNX Runtime both see, got none; "
             "use --device cpu, or install CUDA builds of torch and onnxruntime-gpu"

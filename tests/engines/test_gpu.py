@@ -131,5 +131,5 @@ def test_a_binding_becomes_part_of_a_graph_that_is_captured_around_it(
 @pytest.mark.tensorrt
 def test_a_plan_that_is_missing_names_the_command(tmp_path: Path) -> None:
     bundle = Bundle.load(make_tiny_bundle(tmp_path / "tiny"), device="cuda", backend="tensorrt")
-    with pytest.raises(ValueError, match="has no TensorRT plan for sm.*python -m export build BUNDLE --target sm"):
+    with pytest.raises(ValueError, match=r"has no TensorRT plan for sm.*python -m export build BUNDLE --target sm"):
         bundle.denoiser()

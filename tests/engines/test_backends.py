@@ -1,0 +1,236 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from runtime.engines import backends
+from runtime.engines.backends import BACKENDS, Choice, available, choose, choose_device, make_engine
+from runtime.engines.bundle import Bundle
+from runtime.engines.eager import EagerEngine
+from runtime.engines.graphs import graph_of
+from runtime.engines.options import Machine, describe_choices
+from runtime.engines.ort import OrtEngine
+from runtime.engines.plans import write_plan
+from runtime.engines.verdicts import Verdict, write_verdicts
+from runtime.errors import UserError
+from tests.bundles import make_tiny_bundle
+from tests.tolerance import ENGINE_FLOAT32
+
+ROLE = "latent_encoder"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TGM_CACHE", str(tmp_path / "cache"))
+
+
+def verdict(backend: str, milliseconds: float, **changes: Any) -> Verdict:
+    known = Verdict(
+        role=ROLE,
+        provider="value",
+        backend=backend,
+        device="cpu",
+        precision="float32",
+        passed=True,
+        max_error=1e-6,
+        snr_db=90.0,
+        cosine=1.0,
+        milliseconds=milliseconds,
+    )
+    return replace(known, **changes)
+
+
+def chosen(bundle: Bundle, backend: str = "auto") -> Choice:
+    return choose(bundle, graph_of(bundle, ROLE), backend, "cpu")
+
+
+def test_unverified_networks_run_under_onnx_runtime(tiny: Bundle) -> None:
+    assert chosen(tiny) == Choice("ort", "cpu", "", "not verified on this machine")
+    assert {str(choice) for choice in tiny.choices().values()} == {"ort"}
+
+
+@pytest.mark.parametrize(("ort", "torch_ms", "winner"), [(2.0, 3.0, "ort"), (3.0, 2.0, "torch")])
+def test_auto_takes_the_fastest_that_passed_and_says_why(
+    tiny: Bundle, ort: float, torch_ms: float, winner: str
+) -> None:
+    write_verdicts(tiny.digest, [verdict("ort", ort), verdict("torch", torch_ms)])
+    choice = chosen(tiny)
+    assert choice.backend == winner
+    first, second = sorted([(ort, "ort"), (torch_ms, "torch")])
+    assert choice.reason == (
+        f"the fastest that passed export verify here: {first[1]} {first[0]:.1f} ms, {second[1]} {second[0]:.1f} ms"
+    )
+
+
+def test_one_that_failed_is_left_out_however_fast(tiny: Bundle) -> None:
+    write_verdicts(tiny.digest, [verdict("ort", 1.0, passed=False), verdict("torch", 9.0)])
+    assert chosen(tiny).backend == "torch"
+    write_verdicts(tiny.digest, [verdict("ort", 1.0, passed=False), verdict("torch", float("nan"))])
+    assert chosen(tiny).backend == "torch"
+
+
+def test_one_that_was_not_verified_takes_the_place_of_one_that_failed(tiny: Bundle) -> None:
+    write_verdicts(tiny.digest, [verdict("ort", 1.0, passed=False)])
+    assert chosen(tiny) == Choice("torch", "cpu", "", "others failed export verify here")
+
+
+def test_a_network_whose_every_backend_failed_is_not_used_unless_asked_for(tiny: Bundle) -> None:
+    write_verdicts(tiny.digest, [verdict(name, 1.0, passed=False, cosine=0.4) for name in ("ort", "torch")])
+    with pytest.raises(UserError, match=r"bundle 'tiny' is not used here: latent_encoder .*cosine 0\.4.*--backend"):
+        chosen(tiny)
+    assert chosen(tiny, "ort").reason == "asked for"
+    assert Bundle.load(tiny.folder, backend="ort").engine(ROLE)
+    with pytest.raises(UserError, match="is not used here"):
+        Bundle.load(tiny.folder, backend="auto").choices()
+
+
+@pytest.mark.parametrize("changes", [{"role": "denoiser"}, {"provider": "gradient"}, {"device": "cuda"}])
+def test_verdicts_about_other_things_do_not_count(tiny: Bundle, changes: dict[str, str]) -> None:
+    write_verdicts(tiny.digest, [verdict("torch", 1.0), verdict("ort", 0.1, passed=False, **changes)])
+    assert chosen(tiny).backend == "torch"
+
+
+def test_torch_leaves_to_onnx_runtime_what_has_no_pytorch_weights(tiny_folder: Path) -> None:
+    bundle = Bundle.load(tiny_folder, backend="torch")
+    choices = bundle.choices()
+    assert {name for name, choice in choices.items() if choice.backend == "torch"} == {ROLE}
+    assert choices["denoiser"].reason == "the bundle has no PyTorch weights of it"
+    assert isinstance(bundle.engine(ROLE), EagerEngine)
+    assert isinstance(bundle.engine("denoiser"), OrtEngine)
+
+
+def test_every_backend_that_runs_here_computes_the_same(tiny: Bundle) -> None:
+    images = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    graph = graph_of(tiny, ROLE)
+    names = [choice.backend for choice in available(graph, "cpu")]
+    assert names == ["ort", "torch"]
+    with torch.no_grad():
+        values = [make_engine(graph, Choice(name, "cpu"), threads=1)(images)[0] for name in names]
+    torch.testing.assert_close(values[0], values[1], atol=ENGINE_FLOAT32, rtol=0)
+
+
+def test_what_an_earlier_load_chose_holds_whatever_was_verified_since(tiny: Bundle) -> None:
+    told = {name: str(choice) for name, choice in Bundle.load(tiny.folder, backend="torch").choices().items()}
+    write_verdicts(tiny.digest, [verdict("torch", 1.0, passed=False)])
+    again = Bundle.load(tiny.folder, backend=told)
+    assert {name: str(choice) for name, choice in again.choices().items()} == told
+    assert isinstance(again.engine(ROLE), EagerEngine)
+
+
+@pytest.mark.parametrize("text", ["", "auto", "ort fp64", "magic", "ort ort"])
+def test_a_choice_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="backend: expected one of ort, tensorrt, torch, got"):
+        Choice.from_text(text, "cpu")
+
+
+def test_choices_survive_their_text() -> None:
+    for choice in (Choice("ort", "cpu"), Choice("tensorrt", "cuda", "fp16"), Choice("torch", "cuda:1")):
+        assert replace(Choice.from_text(str(choice), choice.device), reason="") == choice
+
+
+def test_an_unknown_backend_is_refused(tiny: Bundle) -> None:
+    with pytest.raises(UserError, match=f"--backend: expected one of {', '.join(BACKENDS)}, got 'onnx'"):
+        chosen(tiny, "onnx")
+
+
+def test_tensorrt_without_a_gpu_names_another(tiny: Bundle) -> None:
+    with pytest.raises(UserError, match=r"--backend tensorrt: expected an NVIDIA GPU.*use --backend ort or torch"):
+        chosen(tiny, "tensorrt")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
+def test_devices(tiny: Bundle) -> None:
+    assert (choose_device("cpu"), choose_device("auto")) == ("cpu", "cpu")
+    for device in ("cuda", "cuda:0"):
+        with pytest.raises(UserError, match=f"device '{device}': expected a CUDA device .* got none; use --device cpu"):
+            choose_device(device)
+    for device in ("gpu", "", "cuda:", "cuda:x", "cpu:0", "cuda:99999"):
+        with pytest.raises(UserError, match="device: expected cpu, cuda, cuda:N or auto, got"):
+            choose_device(device)
+
+
+@pytest.fixture
+def on_ada(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let backends believe in an Ada GPU, a TensorRT 1.0, and an ONNX Runtime with CUDA."""
+    monkeypatch.setattr(backends, "capability_of", lambda device: "sm89")
+    monkeypatch.setattr(backends, "installed_flavours", lambda: ["tensorrt_rtx"])
+    monkeypatch.setattr(backends, "require_flavour", lambda name: type("Module", (), {"__version__": "1.0"}))
+    monkeypatch.setattr(backends, "_ort_has_cuda", lambda: True)
+
+
+def test_plans_that_fit_the_gpu_are_found(on_ada: None, tmp_path: Path) -> None:
+    bundle = Bundle.load(make_tiny_bundle(tmp_path / "tiny"))
+    graph = graph_of(bundle, ROLE)
+    for capability, precision in (("sm89", "fp16"), ("sm89", "tf32"), ("sm80", "model")):
+        write_plan(graph.plans, graph.key("tensorrt_rtx", "1.0", capability, precision), b"plan")
+    write_plan(graph.plans, graph.key("tensorrt_rtx", "0.9", "sm89", "model"), b"plan")
+    ready = [str(choice) for choice in available(graph, "cuda")]
+    assert ready == ["ort", "tensorrt tf32", "tensorrt fp16", "torch"]
+    assert choose(bundle, graph, "tensorrt", "cuda") == Choice("tensorrt", "cuda", "tf32", "asked for")
+    write_verdicts(bundle.digest, [verdict("tensorrt", 1.0, device="cuda", precision="fp16")])
+    assert str(choose(bundle, graph, "auto", "cuda")) == "tensorrt fp16"
+
+
+def test_a_plan_in_the_models_own_precision_is_told_from_a_cast_one(on_ada: None, tmp_path: Path) -> None:
+    bundle = Bundle.load(make_tiny_bundle(tmp_path / "tiny"))
+    graph = graph_of(bundle, ROLE)
+    for precision in ("model", "fp16"):
+        write_plan(graph.plans, graph.key("tensorrt_rtx", "1.0", "sm89", precision), b"plan")
+    told = [verdict("tensorrt", 3.0, device="cuda", precision="int8"), verdict("tensorrt", 2.0, device="cuda")]
+    write_verdicts(bundle.digest, [told[0], replace(told[1], precision="fp16", passed=False)])
+    assert str(choose(bundle, graph, "auto", "cuda")) == "tensorrt model"
+    write_verdicts(bundle.digest, [replace(told[0], passed=False), replace(told[1], precision="fp16")])
+    assert str(choose(bundle, graph, "auto", "cuda")) == "tensorrt fp16"
+
+
+def test_a_missing_plan_names_those_that_are_there_and_the_command(on_ada: None, tmp_path: Path) -> None:
+    bundle = Bundle.load(make_tiny_bundle(tmp_path / "tiny"))
+    graph = graph_of(bundle, ROLE)
+    write_plan(graph.plans, graph.key("tensorrt_rtx", "1.0", "sm80", "model"), b"plan")
+    words = r"no TensorRT plan for sm89 .* but latent_encoder for sm80 in model .* export build BUNDLE --target sm89"
+    with pytest.raises(UserError, match=words):
+        choose(bundle, graph, "tensorrt", "cuda")
+
+
+def test_onnx_runtime_stays_on_the_processor_where_it_has_no_cuda(
+    on_ada: None, tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "_ort_has_cuda", lambda: False)
+    assert choose(tiny, graph_of(tiny, ROLE), "auto", "cuda").backend == "torch"
+    assert choose(tiny, graph_of(tiny, "denoiser"), "auto", "cuda").device == "cpu"
+    assert choose(tiny, graph_of(tiny, "denoiser"), "torch", "cuda").device == "cpu"
+
+
+@pytest.mark.slow
+def test_a_compiled_network_computes_the_same_values_and_gradients(tiny_folder: Path) -> None:
+    plain, compiled = (Bundle.load(tiny_folder, compile=flag).latent_encoder() for flag in (False, True))
+    for batch in (1, 2):
+        images = torch.rand(batch, 3, 128, 128, requires_grad=True)
+        values = [encoder(images) for encoder in (plain, compiled)]
+        torch.testing.assert_close(*values, atol=ENGINE_FLOAT32, rtol=0)
+        first, second = (torch.autograd.grad(value.square().sum(), images)[0] for value in values)
+        torch.testing.assert_close(first, second, atol=ENGINE_FLOAT32 * float(first.abs().max()), rtol=0)
+
+
+def test_machine_options_survive_their_json_and_others_are_refused() -> None:
+    machine = Machine(device="cuda:1", backend="tensorrt", compile=True)
+    assert Machine.from_json(machine.to_json(), "here") == machine
+    for wrong in (
+        None,
+        [],
+        {},
+        machine.to_json() | {"backend": "x"},
+        machine.to_json() | {"device": 1},
+        {"device": "a"},
+    ):
+        with pytest.raises(UserError, match="here has no machine options of this version"):
+            Machine.from_json(wrong, "here")
+
+
+def test_choices_are_told_by_backend() -> None:
+    same = Choice("ort", "cpu", reason="not verified on this machine")
+    assert describe_choices({"a": same, "b": same}) == ["ort on cpu runs all networks: not verified on this machine"]
+    told = describe_choices({"a": same, "b": Choice("tensorrt", "cuda", "fp16", "why"), "c": same})
+    assert told == ["ort on cpu runs a, c: not verified on this machine", "tensorrt fp16 on cuda runs b: why"]
