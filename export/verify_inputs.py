@@ -33,6 +33,9 @@ STEPS = 12
 ROWS = 8
 """Examples of each input of such a bundle."""
 
+MOST = 256
+"""Rows of a batch at most, whatever memory there is: more of the same kernels' work shows nothing new."""
+
 Value = Callable[..., tuple[Tensor, ...]]
 """Inputs in the spec's order -> outputs in the spec's order."""
 
@@ -77,7 +80,7 @@ def reference_of(cut: Cut, spec: EngineSpec, precision: str, memory: float) -> R
         gate=GATES[precision],
         gradient_gate=GATES["gradient"],
         precision=precision,
-        most=max(1, int(memory * 2**30) // (3 * one)),
+        most=max(1, min(MOST, int(memory * 2**30) // (3 * one))),
     )
 
 
@@ -91,8 +94,8 @@ def _outputs_of(module: nn.Module) -> Value:
 
 
 def activation_bytes(module: nn.Module, samples: tuple[Tensor, ...]) -> int:
-    """Return the bytes of all outputs of a module's innermost parts in one call, at least 1."""
-    total = 1
+    """Return the bytes of a module's inputs and of all outputs of its innermost parts in one call, at least 1."""
+    total = 1 + sum(sample.nbytes for sample in samples)
 
     def count(_module: nn.Module, _inputs: Any, output: Any) -> None:
         nonlocal total

@@ -99,7 +99,7 @@ def test_inputs_without_a_batch_stay_as_they_are() -> None:
 
 def test_activations_are_counted_in_bytes() -> None:
     module = nn.Sequential(nn.Linear(3, 5), nn.Sequential(nn.ReLU(), nn.Linear(5, 2)))
-    assert activation_bytes(module, (torch.zeros(7, 3),)) == 1 + 4 * 7 * (5 + 5 + 2)
+    assert activation_bytes(module, (torch.zeros(7, 3),)) == 1 + 4 * 7 * (3 + 5 + 5 + 2)
 
 
 def test_memory_cuts_the_greatest_batch_and_the_table_says_so() -> None:
