@@ -7,14 +7,63 @@ tensors, so that the same file serves both: it is read by name, or by offset.
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import onnx
 import torch
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save
+
+from runtime.engines.eager import SCALE_SUFFIX
 
 THRESHOLD = 1024
 """Least bytes of a weight that is moved out of its model."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor lies in a file."""
+
+    offset: int
+    """Bytes in front of it."""
+    length: int
+    """Its bytes."""
+    dtype: str
+    """Its type, as safetensors names it."""
+    shape: tuple[int, ...]
+    """Its sizes."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A safetensors file beside models: its name and the place of every tensor in it."""
+
+    file: str
+    """Name, as the models give it."""
+    places: Mapping[str, Place]
+    """By the tensors' names."""
+
+    @classmethod
+    def of(cls, file: str, head: bytes) -> "Stored":
+        """Return what the first bytes of a safetensors file, its header among them, say."""
+        size = int.from_bytes(head[:8], "little")
+        header = json.loads(head[8 : 8 + size])
+        places = {}
+        for name, entry in header.items():
+            if name != "__metadata__":
+                begin, end = entry["data_offsets"]
+                places[name] = Place(8 + size + begin, end - begin, entry["dtype"], tuple(entry["shape"]))
+        return cls(file, places)
+
+
+_TYPES = {
+    "F32": TensorProto.FLOAT,
+    "F16": TensorProto.FLOAT16,
+    "BF16": TensorProto.BFLOAT16,
+    "I8": TensorProto.INT8,
+    "I64": TensorProto.INT64,
+}
 
 
 def share_weights(models: Mapping[str, onnx.ModelProto], file: str) -> tuple[dict[str, onnx.ModelProto], bytes]:
@@ -41,25 +90,82 @@ def share_weights(models: Mapping[str, onnx.ModelProto], file: str) -> tuple[dic
                 tensors[names[key]] = torch.from_numpy(value.copy())
             moved.append((weight, names[key]))
     content = save(tensors)
-    places = _places(content)
+    places = Stored.of(file, content).places
     for weight, name in moved:
-        _move_out(weight, file, *places[name])
+        _move_out(weight, file, places[name])
     return copies, content
 
 
-def _places(content: bytes) -> dict[str, tuple[int, int]]:
-    """Return offset and length of each tensor in a safetensors file."""
-    size = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + size])
-    ranges = {name: entry["data_offsets"] for name, entry in header.items() if name != "__metadata__"}
-    return {name: (8 + size + begin, end - begin) for name, (begin, end) in ranges.items()}
-
-
-def _move_out(weight: TensorProto, file: str, offset: int, length: int) -> None:
+def _move_out(weight: TensorProto, file: str, place: Place) -> None:
     """Make a weight name its place in a file instead of holding its values."""
     for name in ("raw_data", "float_data", "int32_data", "int64_data"):
         weight.ClearField(name)
     del weight.external_data[:]
     weight.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", file), ("offset", offset), ("length", length)):
+    for key, value in (("location", file), ("offset", place.offset), ("length", place.length)):
         weight.external_data.add(key=key, value=str(value))
+
+
+def point_into(model: onnx.ModelProto, stored: Stored, content: bytes) -> None:
+    """Make every weight of a model whose very bytes lie in a file name their place there.
+
+    Args:
+        model: changed in place; its weights inside.
+        stored: the file.
+        content: of the file.
+    """
+    known = {hashlib.sha256(content[p.offset : p.offset + p.length]).digest(): p for p in stored.places.values()}
+    for weight in model.graph.initializer:
+        value = numpy_helper.to_array(weight)
+        place = known.get(hashlib.sha256(value.tobytes()).digest()) if value.size > 1 else None
+        if place is not None and _TYPES.get(place.dtype) == weight.data_type:
+            _move_out(weight, stored.file, place)
+
+
+def weights_of(model: onnx.ModelProto, inputs: Mapping[str, str], stored: Stored) -> None:
+    """Turn inputs of a model into weights that lie in a file, unpacked to float32 by operators on them alone.
+
+    Args:
+        model: changed in place.
+        inputs: for each such input the tensor's name in the file.
+        stored: the file: float32, float16 and bfloat16 tensors, and int8 ones with a `.scale`.
+
+    Raises:
+        ValueError: the file lacks a tensor.
+    """
+    graph = model.graph
+    used = {name for node in graph.node for name in node.input}
+    kept = [value for value in graph.input if value.name not in inputs]
+    del graph.input[:]
+    graph.input.extend(kept)
+    nodes = []
+    for name, stored_name in inputs.items():
+        if stored_name not in stored.places:
+            raise ValueError(f"{stored.file}: expected a tensor {stored_name!r}, got none")
+        if name in used:
+            nodes += _unpack(graph, name, stored_name, stored)
+    nodes += graph.node
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _unpack(graph: onnx.GraphProto, name: str, stored_name: str, stored: Stored) -> list[onnx.NodeProto]:
+    """Add the initializers of one weight; return the operators that make it float32."""
+    place = stored.places[stored_name]
+    if place.dtype == "F32":
+        _add(graph, name, place, place.shape, stored.file)
+        return []
+    _add(graph, f"{name}.stored", place, place.shape, stored.file)
+    if place.dtype != "I8":
+        return [helper.make_node("Cast", [f"{name}.stored"], [name], to=TensorProto.FLOAT)]
+    scale = stored.places[stored_name + SCALE_SUFFIX]
+    _add(graph, f"{name}.step", scale, (*scale.shape, *[1] * (len(place.shape) - 1)), stored.file)
+    return [
+        helper.make_node("Cast", [f"{name}.stored"], [f"{name}.values"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", [f"{name}.values", f"{name}.step"], [name]),
+    ]
+
+
+def _add(graph: onnx.GraphProto, name: str, place: Place, shape: tuple[Any, ...], file: str) -> None:
+    weight = graph.initializer.add(name=name, dims=shape, data_type=_TYPES[place.dtype])
+    _move_out(weight, file, place)

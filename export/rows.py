@@ -1,0 +1,122 @@
+"""Feature maps as rows of channels, in an order that makes convolutions into row lookups and matrix products.
+
+A map (B, C, H, W) becomes (B, R, C), R = H W. Where H and W are multiples of 4 the rows are ordered by their place in
+a tile of 4x4 first (whose parity comes before), then by tile: what Winograd's tiles and strided convolutions want.
+Otherwise they are in reading order. What a row number is made of a row's and a column's part, which add, so that the
+indices of all lookups are sums of two short vectors.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from export.vjp_trace import look_up as find_rows
+from export.vjp_trace import mix
+from export.winograd import TILE
+
+Size = tuple[int, int]
+
+SUMMED = 256
+"""Most rows summed one after another; sums of those follow, so that float32 keeps its digits."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A feature map."""
+
+    values: Tensor
+    """(B, R, C)."""
+    size: Size
+    """H and W."""
+    offset: Tensor | None = None
+    """(1 or B, 1, C) to be added to every row: a bias that a normalization may take in for nothing."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes (B, C, H, W)."""
+        return (self.values.shape[0], self.values.shape[2], *self.size)
+
+    @property
+    def whole(self) -> Tensor:
+        """The values with their offset, (B, R, C)."""
+        return self.values if self.offset is None else self.values + self.offset
+
+    def with_values(self, values: Tensor) -> "Rows":
+        """Return a map of the same size with other values."""
+        return replace(self, values=values, offset=None)
+
+
+def tiled(size: Size) -> bool:
+    """Return whether the rows of a map are ordered by tiles."""
+    return all(side % TILE == 0 for side in size)
+
+
+def pixels(size: Size) -> tuple[np.ndarray, np.ndarray]:
+    """Return y and x of the rows in their order, as arrays that broadcast against each other."""
+    height, width = size
+    if not tiled(size):
+        return np.arange(height)[:, None], np.arange(width)[None]
+    parity, half = np.arange(2), 2 * np.arange(2)
+    y = parity[:, None, None] + half[:, None] + TILE * np.arange(height // TILE)
+    x = parity[:, None, None] + half[:, None] + TILE * np.arange(width // TILE)
+    return y[:, None, :, None, :, None], x[None, :, None, :, None, :]
+
+
+def _parts(size: Size, axis: int, places: np.ndarray) -> np.ndarray:
+    """Return what rows (axis 0) or columns (axis 1) add to a row's number; one outside adds all rows."""
+    height, width = size
+    if tiled(size):
+        tiles = height * width // TILE**2
+        phase = (8, 2) if axis == 0 else (4, 1)
+        tile = places // TILE * (width // TILE if axis == 0 else 1)
+        numbers = (phase[0] * (places % 2) + phase[1] * (places // 2 % 2)) * tiles + tile
+    else:
+        numbers = places * (width if axis == 0 else 1)
+    return np.where((places >= 0) & (places < size[axis]), numbers, height * width)
+
+
+def look_up(values: Tensor, size: Size, y: np.ndarray, x: np.ndarray) -> Tensor:
+    """Return the rows at pixels, (B, N, C), N in the order of the broadcast places; zeros outside of the map.
+
+    Args:
+        values: (B, R, C) of a map of this size.
+        size: H and W.
+        y: rows of pixels, which may lie outside.
+        x: columns, likewise; broadcast against `y`.
+    """
+    parts = []
+    for axis, places in enumerate((y, x)):
+        numbers = _parts(size, axis, places)
+        parts += [numbers.reshape(-1).tolist(), list(numbers.shape)]
+    return find_rows(values, *parts)
+
+
+def to_rows(x: Tensor) -> Rows:
+    """Return a map (B, C, H, W) as rows."""
+    channels, height, width = x.shape[1:]
+    size = (int(height), int(width))
+    if not tiled(size):
+        return Rows(x.permute(0, 2, 3, 1).reshape(-1, size[0] * size[1], channels), size)
+    split = x.reshape(-1, channels, size[0] // TILE, 2, 2, size[1] // TILE, 2, 2)
+    return Rows(split.permute(0, 4, 7, 3, 6, 2, 5, 1).reshape(-1, size[0] * size[1], channels), size)
+
+
+def to_map(rows: Rows) -> Tensor:
+    """Return rows as a map (B, C, H, W)."""
+    (height, width), channels, values = rows.size, rows.values.shape[2], rows.whole
+    if not tiled(rows.size):
+        return values.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
+    split = values.reshape(-1, 2, 2, 2, 2, height // TILE, width // TILE, channels)
+    return split.permute(0, 7, 5, 3, 1, 6, 4, 2).reshape(-1, channels, height, width)
+
+
+def sum_rows(values: Tensor) -> Tensor:
+    """Return the sums over rows, (B, 1, C), of (B, R, C): products with ones, which are the fastest way."""
+    count, channels = values.shape[1:]
+    part = next(n for n in range(min(SUMMED, int(count)), 0, -1) if count % n == 0)
+    if part < count:
+        parts = mix([1.0] * part, 1, values.reshape(-1, int(count) // part, part, channels))
+        values = parts.reshape(-1, int(count) // part, channels)
+    return mix([1.0] * int(values.shape[1]), 1, values)

@@ -1,0 +1,279 @@
+"""A frozen module to one graph of its value and its vector-Jacobian product, weights as inputs, the batch free.
+
+Autograd runs once on fake tensors, of which only the first size of the images is a symbol, and `make_fx` records what
+it does: forward and backward as one list of ATen operators. Nothing is computed and no weight is copied.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch._dynamo.source import ConstantSource
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+
+aten = torch.ops.aten
+
+_PASSED = (aten.detach.default, aten.alias.default, aten.clone.default, aten.contiguous.default)
+"""Operators that change no value; a frozen graph has no use for them."""
+
+_RESHAPES = (aten.expand.default, aten.view.default, aten._unsafe_view.default, aten.reshape.default)
+
+
+@torch.library.custom_op("tgm::zero_pad", mutates_args=())
+def zero_pad(x: Tensor, pads: list[int]) -> Tensor:
+    """Return `F.pad(x, pads)`, whose own operator would settle a free batch while it is traced."""
+    return F.pad(x, pads)
+
+
+@zero_pad.register_fake
+def _pad_shape(x: Tensor, pads: list[int]) -> Tensor:
+    sizes = list(x.shape)
+    for axis, (before, behind) in enumerate(zip(pads[::2], pads[1::2], strict=True), 1):
+        sizes[-axis] += before + behind
+    return x.new_empty(sizes)
+
+
+zero_pad.register_autograd(
+    lambda ctx, gradient: (zero_pad(gradient, [-pad for pad in ctx.pads]), None),
+    setup_context=lambda ctx, inputs, output: setattr(ctx, "pads", inputs[1]),
+)
+
+
+@torch.library.custom_op("tgm::look_up", mutates_args=())
+def look_up(values: Tensor, y: list[int], y_shape: list[int], x: list[int], x_shape: list[int]) -> Tensor:
+    """Return rows of (B, R, C) by numbers that are sums y + x, which broadcast; of R and beyond zeros.
+
+    The numbers are the graph's constants, two short lists in place of a long tensor.
+    """
+    index = torch.tensor(y).reshape(y_shape) + torch.tensor(x).reshape(x_shape)
+    padded = F.pad(values, (0, 0, 0, 1))
+    return padded.index_select(1, index.reshape(-1).clamp(max=values.shape[1]))
+
+
+@look_up.register_fake
+def _rows_shape(values: Tensor, y: list[int], y_shape: list[int], x: list[int], x_shape: list[int]) -> Tensor:
+    count = math.prod(max(a, b) for a, b in zip(y_shape, x_shape, strict=True))
+    return values.new_empty((values.shape[0], count, values.shape[2]))
+
+
+@torch.library.custom_op("tgm::mix", mutates_args=())
+def mix(matrix: list[float], rows: int, x: Tensor) -> Tensor:
+    """Return the product of a constant matrix of so many rows and x."""
+    return torch.tensor(matrix).reshape(rows, -1) @ x
+
+
+@torch.library.custom_op("tgm::product", mutates_args=())
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """Return a @ b, (..., M, K) and (K, N) or (G, K, N), as one operator that copies neither."""
+    return a @ b
+
+
+@product.register_fake
+def _product_shape(a: Tensor, b: Tensor) -> Tensor:
+    return a.new_empty((*a.shape[:-1], b.shape[-1]))
+
+
+@mix.register_fake
+def _mixed_shape(matrix: list[float], rows: int, x: Tensor) -> Tensor:
+    return x.new_empty((*x.shape[:-2], rows, x.shape[-1]))
+
+
+class _SymbolicPads(TorchFunctionMode):
+    """Makes `F.pad` with zeros call `zero_pad`."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        said = dict(zip(("input", "pad", "mode", "value"), args, strict=False)) | kwargs
+        if func is F.pad and said.get("mode", "constant") == "constant" and not said.get("value"):
+            return zero_pad(said["input"], list(said["pad"]))
+        return func(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A graph (x, cotangent, *weights) -> (y, gradient by x)."""
+
+    graph: fx.GraphModule
+    """ATen operators and, in place of some of them, the functions below."""
+    weights: tuple[str, ...]
+    """Names of the weights, as the module's state has them, in the order of the inputs."""
+
+
+def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], pads: list[int]) -> Tensor:
+    """Return a convolution whose edges are padded each by its own number of zeros: left, right, top, bottom."""
+    return aten.convolution(aten.constant_pad_nd(x, pads), weight, bias, stride, [0, 0], [1, 1], False, [0, 0], 1)
+
+
+def convolution_gradient(
+    gradient: Tensor, weight: Tensor, size: list[int], stride: list[int], pads: list[int]
+) -> Tensor:
+    """Return the gradient of `convolution` by its input.
+
+    Args:
+        gradient: (B, K, h, w) by its output.
+        weight: (K, C, kh, kw).
+        size: H and W of the input.
+        stride: by rows and columns.
+        pads: left, right, top, bottom.
+    """
+    padded = [size[0] + pads[2] + pads[3], size[1] + pads[0] + pads[1]]
+    like = gradient.new_empty((gradient.shape[0], weight.shape[1], *padded))
+    full = aten.convolution_backward(
+        gradient, like, weight, None, stride, [0, 0], [1, 1], False, [0, 0], 1, [True, False, False]
+    )[0]
+    return aten.constant_pad_nd(full, [-pad for pad in pads])
+
+
+def trace_vjp(module: nn.Module, x: Tensor) -> Traced:
+    """Return the graph of a module's value and input gradient.
+
+    Args:
+        module: frozen, in evaluation mode; one tensor in, one tensor out, both with the batch first.
+        x: an input; its sizes but the first are those of the graph.
+    """
+    state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+    def call(x: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
+        return torch.func.functional_call(module, dict(zip(state, weights, strict=True)), (x,))
+
+    def both(x: Tensor, cotangent: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+        x = x.detach().requires_grad_()
+        y = call(x, weights)
+        return y.detach(), torch.autograd.grad(y, x, cotangent)[0]
+
+    with _faking() as fake, sdpa_kernel(SDPBackend.MATH), _SymbolicPads():
+        image, weights = fake(x.shape, free=True), [fake(weight.shape, free=False) for weight in state.values()]
+        graph = make_fx(both, tracing_mode="real")(image, torch.empty_like(call(image, tuple(weights))), *weights)
+    _tidy(graph)
+    return Traced(graph, tuple(state))
+
+
+def trace_again(run: Callable[..., Any], traced: Traced) -> fx.GraphModule:
+    """Return what a function of a graph's inputs does, recorded in its turn."""
+    values = [node.meta["val"] for node in traced.graph.graph.nodes if node.op == "placeholder"]
+    free = len(values) - len(traced.weights)
+    with _faking() as fake, torch.no_grad():
+        first = fake(values[0].shape, free=True)
+        others = [torch.empty((first.shape[0], *value.shape[1:])) for value in values[1:free]]
+        weights = [fake(value.shape, free=False) for value in values[free:]]
+        graph = make_fx(run, tracing_mode="real")(first, *others, *weights)
+    graph.graph.eliminate_dead_code()
+    return graph
+
+
+@contextmanager
+def _faking() -> Iterator[Callable[..., Tensor]]:
+    """Yield a function that makes fake tensors of real ones, of which the first size may be free."""
+    mode = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=False)
+
+    def fake(sizes: Sequence[int], *, free: bool) -> Tensor:
+        if not free:
+            with mode:
+                return torch.empty(tuple(sizes))
+        kinds = [DimDynamic.DYNAMIC, *[DimDynamic.STATIC] * (len(sizes) - 1)]
+        context = StatelessSymbolicContext(dynamic_sizes=kinds)
+        with unset_fake_temporarily():
+            example = torch.empty(2, *sizes[1:])
+        return mode.from_tensor(example, symbolic_context=context, source=ConstantSource("x"))
+
+    with mode:
+        yield fake
+
+
+def _tidy(module: fx.GraphModule) -> None:
+    """Bring the recorded operators into the few forms for which there are rules."""
+    graph = module.graph
+    for node in list(graph.nodes):
+        if node.target in _PASSED:
+            node.replace_all_uses_with(node.args[0])
+    graph.eliminate_dead_code()
+    for rewrite in (_take_pads_back, _take_pads, _plain_products):
+        for node in list(graph.nodes):
+            rewrite(graph, node)
+        graph.eliminate_dead_code()
+    graph.lint()
+    module.recompile()
+
+
+def _plain(node: fx.Node, place: int) -> bool:
+    """Return whether a convolution (whose stride stands at `place`) is neither grouped, dilated nor transposed."""
+    _, _, dilation, transposed, _, groups = node.args[place : place + 6]  # pyright: ignore
+    weight = node.args[2 if place == 4 else 1]
+    flat = len(weight.meta["val"].shape) == 4 if isinstance(weight, fx.Node) else False  # pyright: ignore
+    return flat and all(d == 1 for d in dilation) and not transposed and groups == 1  # pyright: ignore
+
+
+def _sides(padding: Any) -> list[int]:
+    return [padding[1], padding[1], padding[0], padding[0]]
+
+
+def _take_pads_back(graph: fx.Graph, node: fx.Node) -> None:
+    """Replace a plain convolution's backward, with the crop that undoes a padding in front, by our function."""
+    if node.target is not aten.convolution_backward.default or not _plain(node, 4):
+        return
+    gradient, source, weight, _, stride, padding = node.args[:6]
+    assert isinstance(source, fx.Node)
+    pads, padded = _sides(padding), _is_pad(source)
+    results = [user for user in node.users if user.args[1] == 0]
+    crops = [user for result in results for user in result.users]
+    if padded and not all(_is_pad(user) and _opposite(user, source) for user in crops):
+        padded = False
+    if padded:
+        pads = [a + b for a, b in zip(pads, source.args[1], strict=True)]  # pyright: ignore
+        source = source.args[0]
+    size = list(source.meta["val"].shape[2:])  # pyright: ignore
+    with graph.inserting_before(node):
+        new = graph.call_function(convolution_gradient, (gradient, weight, size, list(stride), pads))  # pyright: ignore
+    new.meta["val"] = source.meta["val"]  # pyright: ignore
+    for user in crops if padded else results:
+        user.replace_all_uses_with(new)
+
+
+def _take_pads(graph: fx.Graph, node: fx.Node) -> None:
+    """Replace a plain convolution, with the zero padding in front, by our function."""
+    if node.target is not aten.convolution.default or not _plain(node, 3):
+        return
+    source, weight, bias, stride, padding = node.args[:5]
+    pads = _sides(padding)
+    if isinstance(source, fx.Node) and _is_pad(source):
+        pads = [a + b for a, b in zip(pads, source.args[1], strict=True)]  # pyright: ignore
+        source = source.args[0]
+    with graph.inserting_before(node):
+        new = graph.call_function(convolution, (source, weight, bias, list(stride), pads))  # pyright: ignore
+    new.meta["val"] = node.meta["val"]
+    node.replace_all_uses_with(new)
+
+
+def _is_pad(node: fx.Node) -> bool:
+    return node.target is torch.ops.tgm.zero_pad.default and len(node.args[1]) == 4  # pyright: ignore
+
+
+def _opposite(crop: fx.Node, pad: fx.Node) -> bool:
+    return all(a == -b for a, b in zip(crop.args[1], pad.args[1], strict=True))  # pyright: ignore
+
+
+def _plain_products(graph: fx.Graph, node: fx.Node) -> None:
+    """Replace a batched product with one matrix, which autograd has copied for each example, by a plain product."""
+    if node.target is not aten.bmm.default:
+        return
+    matrix: Any = node.args[1]
+    turned = False
+    while len(matrix.meta["val"].shape) == 3 and matrix.target in (*_RESHAPES, aten.transpose.int):
+        turned ^= matrix.target is aten.transpose.int
+        matrix = matrix.args[0]
+    if len(matrix.meta["val"].shape) != 2:
+        return
+    with graph.inserting_before(node):
+        matrix = graph.call_function(aten.t.default, (matrix,)) if turned else matrix
+        new = graph.call_function(torch.ops.tgm.product.default, (node.args[0], matrix))
+    new.meta["val"] = node.meta["val"]
+    node.replace_all_uses_with(new)
