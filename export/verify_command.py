@@ -1,7 +1,7 @@
 """`python -m export verify`: does every network of a bundle compute the right numbers on this machine?"""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +12,7 @@ from runtime.errors import UserError
 if TYPE_CHECKING:
     from export.verify_inputs import Reference
     from runtime.engines.bundle import Bundle, BundleFolder
+    from runtime.engines.verdicts import Verdict
 
 STORED = "the bundle's own stored weights in NumPy; what storing them in few bits costs is unseen"
 """What a bundle is compared with where the weights that it was made of are not at hand."""
@@ -62,12 +63,25 @@ def run_verify(options: Verify) -> int:
             for same in _on_backends(bundle, backends, report):
                 rows += verify_scene(same, references, report)
     print(format_rows(rows))
-    path = write_verdicts(bundle.digest, [row.verdict for row in rows])
+    path = write_verdicts(bundle.digest, mark([row.verdict for row in rows]))
     missed = [row.comparison.name for row in rows if not row.comparison.passed]
     print(f"verdicts are kept in {path}")
     if missed:
         print(f"bundle {bundle.name} is not to be used on this machine: {', '.join(missed)}")
     return 1 if missed else 0
+
+
+def mark(verdicts: "Sequence[Verdict]") -> "list[Verdict]":
+    """Return the verdicts, that on a network failed too where the scene's gradient failed with it.
+
+    What chooses a backend looks at networks: the denoiser's values, and the latent encoder's gradients by engines.
+    """
+    bad = {(v.role, v.backend, v.device) for v in verdicts if v.provider == "scene" and not v.passed}
+    kinds = {"denoiser": "value", "latent_encoder": "gradient"}
+    return [
+        replace(v, passed=False) if (v.role, v.backend, v.device) in bad and v.provider == kinds.get(v.role) else v
+        for v in verdicts
+    ]
 
 
 def _backends(text: str) -> list[str]:

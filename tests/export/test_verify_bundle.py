@@ -30,7 +30,7 @@ from export.verify_providers import Provider, gradient_of
 from export.verify_scene import Replaced, scene_gradients, scene_stage, verify_scene
 from runtime.engines.bundle import Bundle, BundleFolder
 from runtime.engines.spec import EngineSpec
-from runtime.engines.verdicts import failed, read_verdicts
+from runtime.engines.verdicts import Verdict, failed, read_verdicts
 from runtime.errors import UserError, run_main
 from tests.bundles import MANIFEST, SPECS, make_latent_encoder_module, make_tiny_bundle
 
@@ -300,6 +300,26 @@ def test_references_of_cuts_are_made_when_they_are_asked_for(bundle: Bundle) -> 
     assert (len(references), list(references), Once.asked) == (1, ["latent_encoder"], 0)
     assert references["latent_encoder"].gate == GATES["float32"]
     assert Once.asked == 1
+
+
+def test_a_scene_that_fails_marks_the_network_that_is_to_blame() -> None:
+    def verdict(role: str, provider: str, backend: str, passed: bool) -> Verdict:
+        return Verdict(
+            role=role, provider=provider, backend=backend, device="cpu", precision="int8", passed=passed, snr_db=30.0
+        )
+
+    found = verify_command.mark(
+        [
+            verdict("denoiser", "value", "ort", True),
+            verdict("denoiser", "value", "torch", True),
+            verdict("latent_encoder", "value", "ort", True),
+            verdict("latent_encoder", "gradient", "ort", True),
+            verdict("latent_encoder", "gradient", "torch", True),
+            verdict("denoiser", "scene", "ort", False),
+            verdict("latent_encoder", "scene", "ort", False),
+        ]
+    )
+    assert [v.passed for v in found] == [False, True, True, False, True, False, False]
 
 
 def test_the_command_knows_every_backend() -> None:
