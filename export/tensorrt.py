@@ -119,7 +119,7 @@ def _ensure_plan(graph: Graph, key: PlanKey, model: list[LooseModel], report: Ca
                 if path.exists():
                     report(f"{key}: built anew: {error}")
             if not model:
-                model.append(_load(graph, key.precision))
+                model.append(load_graph(graph, key.precision))
             _check_room(graph.plans, model[0].nbytes, key)
             start = time.monotonic()
             plan = memoryview(build_plan(model[0], graph.spec, key))
@@ -135,7 +135,12 @@ def _ensure_plan(graph: Graph, key: PlanKey, model: list[LooseModel], report: Ca
     return path
 
 
-def _load(graph: Graph, precision: str) -> LooseModel:
+def load_graph(graph: Graph, precision: str) -> LooseModel:
+    """Return a graph's model as it is built in a precision: its stored bytes unpacked, its products cast.
+
+    Raises:
+        UserError: it is damaged, or can't be made ready.
+    """
     content, files = graph.read()
     try:
         loose = fold_bytes(load_loose(content, files, f"engine '{graph.name}'"))
