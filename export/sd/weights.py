@@ -32,7 +32,7 @@ class RandomWeights:
 
     def read(self, name: str, wanted: Tensor) -> Tensor:
         """Return float32 weights: deviation 1 / sqrt(fan-in); biases about 0, normalizations' factors about 1."""
-        draws = torch.Generator().manual_seed(zlib.crc32(name.encode()) ^ (self.seed << 32))
+        draws = torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {name}".encode()))
         values = torch.randn(wanted.shape, generator=draws)
         if wanted.ndim >= 2:
             return values.mul_(0.02 if name.endswith(_TABLES) else 1.0 / math.sqrt(math.prod(wanted.shape[1:])))

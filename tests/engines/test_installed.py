@@ -51,6 +51,11 @@ def test_it_is_whole_and_small_enough(any_installed: InstalledBundle) -> None:
     assert found == listed
 
 
+def test_all_together_are_small_enough() -> None:
+    assert {bundle.name for bundle in BUNDLES} >= {"icons", "mnist"}
+    assert sum(bundle.size for bundle in BUNDLES) <= 32 * 2**20
+
+
 def test_it_bears_no_trace_of_the_machine_that_made_it(any_installed: InstalledBundle) -> None:
     installed = any_installed
     here = (str(Path(__file__).parents[2]), str(Path.home()), tempfile.gettempdir() + "/", sys.prefix)
