@@ -1,4 +1,4 @@
-"""What large models need at run time: batches in parts, packed contexts, zeroed empty prompts, scorers with tokenizers."""
+"""What large models need at run time: batches in parts, packed contexts, zeroed prompts, scorers with tokenizers."""
 
 import json
 from dataclasses import replace

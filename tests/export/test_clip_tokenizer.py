@@ -110,5 +110,5 @@ def test_a_folder_without_a_vocabulary_is_refused(
 
 
 def test_a_vocabulary_without_the_marks_is_refused() -> None:
-    with pytest.raises(UserError, match="expected the token '<.startoftext.>' in its vocabulary"):
+    with pytest.raises(UserError, match=r"expected the token '<.startoftext.>' in its vocabulary"):
         clip_tokenizer({"a": 0}, [], "!")

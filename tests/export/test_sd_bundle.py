@@ -104,7 +104,9 @@ def test_without_an_image_text_encoder_the_remedy_is_told(folder: Path, tmp_path
         shutil.rmtree(bare / document["networks"].pop(role))
     document["files"] = {n: f for n, f in document["files"].items() if "embedder" not in n}
     (bare / "bundle.json").write_text(json.dumps(document))
-    with pytest.raises(UserError, match="add one with: python -m export clip --into .*, or ask for one sample: --samp"):
+    with pytest.raises(
+        UserError, match=r"add one with: python -m export clip --into .*, or ask for one sample: --samp"
+    ):
         draw(["a cat", "--bundle", str(bare)])
 
 
