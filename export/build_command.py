@@ -25,6 +25,9 @@ class Build:
 
 def run_build(options: Build) -> int:
     """Build the plans and print a line for each."""
+    from export.packages import require
+
+    require("onnx")
     from export.tensorrt import build_plans, check_targets, select_graphs
     from runtime.engines.bundle import BundleFolder
     from runtime.engines.flavours import installed_flavours, require_flavour
