@@ -31,6 +31,11 @@ _ELEMENT = {
 }
 
 
+LARGE = 1 << 28
+"""Bytes of weights beyond which memory goes back to the system after each run: the U-Net of Stable Diffusion 1.5 held
+9.5 GB with ONNX Runtime's arena and 4.4 without, in the same time."""
+
+
 class OrtEngine:
     """A network run by ONNX Runtime. Calls are safe from several threads."""
 
@@ -189,6 +194,8 @@ def _options_with(shared: Mapping[str, bytes], threads: int) -> onnxruntime.Sess
     options.add_external_initializers_from_files_in_memory(
         list(shared), list(shared.values()), [len(content) for content in shared.values()]
     )
+    if sum(map(len, shared.values())) > LARGE:
+        options.enable_cpu_mem_arena = False
     return options
 
 
