@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from runtime import __version__
-from runtime.engines.backends import Choice
 from runtime.engines.documents import check_fields
 from runtime.engines.options import Machine, describe_choices
 from runtime.errors import UserError
@@ -167,6 +166,8 @@ def _ran_on(known: Mapping[str, Any], where: str) -> tuple[str, dict[str, str]]:
     """Return device and backends of a run that goes on: those that it began with, whatever was verified since."""
     first = {"device": "cpu", "networks": {}}  # what runs had before they said so
     ran_on = check_fields(known.get("ran_on", first), f"{where}: ran_on", {"device": str, "networks": dict})
+    from runtime.engines.backends import Choice
+
     for backend in ran_on["networks"].values():
         Choice.from_text(backend, ran_on["device"])
     return ran_on["device"], ran_on["networks"]
