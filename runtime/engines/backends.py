@@ -217,7 +217,7 @@ def make_engine(graph: Graph, choice: Choice, *, threads: int | None = None, com
         return torch_engine(graph, device=choice.device, compile=compile)
     from runtime.engines.ort import OrtEngine
 
-    model, weights = graph.read()
+    model, weights = graph.read(choice.device)
     lanes = 2 if graph.role == "denoiser" else 1  # of a guided pair
     return OrtEngine(graph.spec, model, device=choice.device, threads=threads, shared=weights, lanes=lanes)
 

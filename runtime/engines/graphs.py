@@ -12,6 +12,10 @@ VALUE, GRADIENT = "model.onnx", "vjp.onnx"
 """File of a network's graph of its value, and of its value and vector-Jacobian product."""
 
 
+CPU_GRADIENT = "vjp.cpu.onnx"
+"""What computes the same as `GRADIENT`, faster, under ONNX Runtime on a CPU and nowhere else."""
+
+
 class Networks(Protocol):
     """What is asked of a bundle here; `runtime.engines.bundle.BundleFolder` is one."""
 
@@ -71,9 +75,15 @@ class Graph:
         """Folder of its TensorRT plans."""
         return self.bundle.folder_of(self.role) / "plans"
 
-    def read(self) -> tuple[bytes, dict[str, bytes]]:
-        """Return the verified content of its model, and of the files with its weights by name."""
-        return self.bundle.read_file(self.role, self.file), self.bundle.external_weights(self.role)
+    def read(self, device: str = "cuda") -> tuple[bytes, dict[str, bytes]]:
+        """Return the verified content of its model, and of the files with its weights by name.
+
+        Args:
+            device: where it will run; on a CPU ONNX Runtime has a gradient's graph of its own, where there is one.
+        """
+        cpu = device == "cpu" and self.file == GRADIENT and CPU_GRADIENT in self.spec.files
+        content = self.bundle.read_file(self.role, CPU_GRADIENT if cpu else self.file)
+        return content, self.bundle.external_weights(self.role)
 
     def key(self, flavour: str, version: str, capability: str, precision: str) -> PlanKey:
         """Return the key of a TensorRT plan of it; arguments as the fields of `PlanKey`."""
