@@ -24,8 +24,9 @@ from train.quantize import Groups, dequantize_groups, quantize_channels
 SCHEMES = ("float32", "float16", "int8")
 """How a weight can be stored: as it is, rounded to half, or as int8 per output channel."""
 
-THRESHOLD = 1024
-"""Least number of values of a weight that is stored compactly."""
+THRESHOLD = 4096
+"""Least number of values of a weight that is stored compactly. A U-Net's first and last convolutions have fewer: their
+rounding is that of all that passes through them, and they cost nothing."""
 
 
 @dataclass(frozen=True)

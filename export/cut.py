@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from export.bundle import NetworkFiles
 from export.compact import compact, compact_state
 from export.onnx import export_onnx
+from export.shared import Stored, point_into
+from runtime.engines.pixel_manifest import WEIGHTS
 from runtime.engines.spec import EngineSpec, TensorSpec
 from train.quantize import Groups
 
@@ -70,11 +72,17 @@ def _tensors(shapes: Mapping[str, tuple]) -> tuple[TensorSpec, ...]:
 
 
 def export_cut(cut: Cut) -> NetworkFiles:
-    """Return the files of a network: the compact ONNX model, its twin's configuration and weights, and the rest."""
+    """Return the files of a network: the compact ONNX model, its twin's configuration and weights, and the rest.
+
+    What the model and its twin have in common lies in the twin's file alone.
+    """
     model = export_onnx(cut.module, cut.spec, tuple(sample[:2] for sample in cut.samples))
-    files = {"model.onnx": compact(model, cut.scheme, groups=cut.groups).SerializeToString(deterministic=True)}
+    model, files = compact(model, cut.scheme, groups=cut.groups), {}
     if cut.twin is not None:
         config = {"class": cut.twin.name, "arguments": dict(cut.twin.arguments)}
         files["config.json"] = (json.dumps(config, indent=1) + "\n").encode()
-        files["weights.safetensors"] = save(compact_state(dict(cut.twin.state), cut.scheme))
+        content = save(compact_state(dict(cut.twin.state), cut.scheme))
+        files[WEIGHTS] = content
+        point_into(model, Stored.of(WEIGHTS, content), content)
+    files["model.onnx"] = model.SerializeToString(deterministic=True)
     return NetworkFiles(cut.spec, {**files, **cut.files})
