@@ -164,10 +164,10 @@ def _tell_backends(bundle: "Bundle", machine: Machine) -> dict[str, object]:
 
 def _ran_on(known: Mapping[str, Any], where: str) -> tuple[str, dict[str, str]]:
     """Return device and backends of a run that goes on: those that it began with, whatever was verified since."""
-    first = {"device": "cpu", "networks": {}}  # what runs had before they said so
-    ran_on = check_fields(known.get("ran_on", first), f"{where}: ran_on", {"device": str, "networks": dict})
     from runtime.engines.backends import Choice
 
+    first = {"device": "cpu", "networks": {}}  # what runs had before they said so
+    ran_on = check_fields(known.get("ran_on", first), f"{where}: ran_on", {"device": str, "networks": dict})
     for backend in ran_on["networks"].values():
         Choice.from_text(backend, ran_on["device"])
     return ran_on["device"], ran_on["networks"]

@@ -17,7 +17,7 @@ from runtime.vector.scene import VectorScene
 from runtime.vector.svg import read_svg, write_svg
 from runtime.vectorfusion import PRESETS, RANGES, Config, build, check, main
 from runtime.vectorfusion_stages import pixelated, sample_picture, styled_prompt, warm_then_cosine, without_unused
-from tests.bundles import make_tiny_bundle
+from tests.bundles import MANIFEST, make_tiny_bundle
 from tests.guidance.gaussians import GaussianDenoiser
 
 SIDE = 32
@@ -37,6 +37,7 @@ class GreyBundle:
         "beta_schedule": "scaled_linear",
         "prediction_type": "epsilon",
     }
+    manifest = MANIFEST
     seen: list[Tensor] = dataclasses.field(default_factory=list)
 
     def denoiser(self):
