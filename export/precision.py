@@ -74,6 +74,8 @@ class _Caster:
         self.weights = {name: value for name, value in loose.values().items() if name in self.floats}
         self.half: set[str] = set()  # tensors that are computed in half precision
         self.casts: dict[tuple[str, bool], str] = {}
+        graph = loose.model.graph
+        self.names = {name for node in graph.node for name in (*node.input, *node.output)}
 
     def add(self, node: onnx.NodeProto) -> None:
         """Put a node into the type that it runs in, with the casts that its inputs need before it."""
@@ -110,7 +112,7 @@ class _Caster:
         if (name in self.half) == half:
             return name
         if (name, half) not in self.casts:
-            cast = self.casts[name, half] = f"{name}.{'half' if half else 'float'}"
+            cast = self.casts[name, half] = self._new_name(f"{name}.{'half' if half else 'float'}")
             if half and name in self.weights:
                 self.loose.put(cast, self.weights[name].astype(self.dtype))
             else:
@@ -118,11 +120,18 @@ class _Caster:
                 self.nodes.append(helper.make_node("Cast", [name], [cast], name=cast, to=to))
         return self.casts[name, half]
 
+    def _new_name(self, wanted: str) -> str:
+        """Return a name that no tensor has: stored weights are called so too."""
+        while wanted in self.names:
+            wanted += "_"
+        self.names.add(wanted)
+        return wanted
+
     def settle(self, output: str) -> None:
         """Give an output of the graph its type back."""
         if output not in self.half:
             return
-        inner = f"{output}.inner"
+        inner = self._new_name(f"{output}.inner")
         for node in self.nodes:
             for names in (node.input, node.output):
                 for i, name in enumerate(names):

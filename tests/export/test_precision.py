@@ -5,12 +5,14 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
+from export.compact import compact
 from export.cut import batched
 from export.loose import LooseModel, load_loose, run_loose
 from export.onnx import export_onnx
 from export.precision import HALVES, to_half
 from runtime.engines.spec import EngineSpec
 from tests.bundles import SPECS, make_denoiser, make_latent_decoder
+from tests.export.test_compact import inputs, make_model, run
 from tests.tolerance import ENGINE_HALF
 
 HALF_BITS = 2.0**-11
@@ -143,6 +145,17 @@ def test_a_tensor_that_two_operators_read_is_cast_once() -> None:
     loose = half(graph_of(nodes, weights, (1, 4)))
     assert [node.op_type for node in loose.model.graph.node] == ["Cast", "MatMul", "MatMul", "Add", "Cast"]
     assert {weight.data_type for weight in loose.model.graph.initializer} == {TensorProto.FLOAT16}
+
+
+def test_weights_that_are_stored_in_half_precision_keep_their_names_apart() -> None:
+    stored = compact(make_model()[0], "float16", threshold=1)
+    assert {"kernel.half", "kernel"} <= {name for node in stored.graph.node for name in (*node.input, *node.output)}
+    loose = half(stored.SerializeToString())
+    types(loose)
+    x, ids = inputs()
+    (found,) = run_loose(loose, {"x": x.numpy(), "ids": ids.numpy()}, ["y"])
+    expected = run(stored, x, ids).numpy()
+    assert np.abs(found - expected).max() < ENGINE_HALF * np.abs(expected).max()
 
 
 def test_scales_of_a_resize_keep_their_type() -> None:

@@ -81,6 +81,14 @@ def test_a_cast_graph_of_icons_builds_to_a_smaller_plan(only_rtx: None, role: st
         assert build(graph, ("sm89",), precision)[0] < 0.75 * plain
 
 
+@rtx
+@pytest.mark.parametrize("role", ["prefill", "step"])
+@pytest.mark.parametrize("precision", ["model", "fp16"])
+def test_the_networks_that_draw_digits_build(only_rtx: None, role: str, precision: str) -> None:
+    for graph in select_graphs(BundleFolder.load("mnist"), [role]):
+        assert build(graph, ("sm89",), precision)
+
+
 @pytest.fixture(scope="module")
 def families(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], BundleFolder]:
     """Gives the bundle of a small twin of a family, with CLIP's encoders where it has room for them."""
