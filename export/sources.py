@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 RANDOM = "random:"
 
+_TOKENIZER = "tokenizer.json"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -46,14 +48,19 @@ class Source:
 
 
 def load_source(
-    text: str, *, seed: int = 0, tokenizer: Path | None = None, family: str | None = None, size: int | None = None
+    text: str,
+    *,
+    seed: int = 0,
+    tokenizer: Path | tuple[bytes, ...] | None = None,
+    family: str | None = None,
+    size: int | None = None,
 ) -> Source:
     """Return the model that `--weights` names.
 
     Args:
         text: a folder of diffusers, one .safetensors file, owner/name on the hub, or `random:` and a family.
         seed: of random weights.
-        tokenizer: folder with vocab.json and merges.txt, for a file that holds none.
+        tokenizer: folder with vocab.json and merges.txt, for a file that holds none; or each encoder's tokenizer.json.
         family: name of the configuration of a file that does not tell.
         size: height and width of the pictures; None is what the model was trained on.
 
@@ -64,7 +71,7 @@ def load_source(
     return source if size is None else _resized(source, size)
 
 
-def _find(text: str, seed: int, tokenizer: Path | None, family: str | None) -> Source:
+def _find(text: str, seed: int, tokenizer: Path | tuple[bytes, ...] | None, family: str | None) -> Source:
     if text.startswith(RANDOM):
         return _random(text.removeprefix(RANDOM), seed)
     path = Path(text)
@@ -141,7 +148,8 @@ def reference_cuts(folder: Path, weights: str | None = None) -> Mapping[str, Cut
 
     Args:
         folder: the bundle's.
-        weights: what `--weights` said when it was exported; may be left out for random weights and for the hub's.
+        weights: what `--weights` said when it was exported, then, behind a comma, what `--pretrained` said; may be left
+            out for random weights and for the hub's.
 
     Raises:
         UserError: no weights are named where they have to be, or they are not the ones that the bundle was made of.
@@ -150,36 +158,47 @@ def reference_cuts(folder: Path, weights: str | None = None) -> Mapping[str, Cut
     from runtime.engines.manifest import Manifest
     from runtime.engines.pixel_manifest import PixelManifest
 
-    said = BundleFolder(folder)._manifest
+    bundle = BundleFolder(folder)
+    said = bundle._manifest
     if isinstance(said, PixelManifest):
         return _lmconv_cuts(_named(weights, said.name, "run folder"), said)
     assert isinstance(said, Manifest)
     if not said.source:
         return _icons_cuts(_named(weights, said.name, "folder of trained weights"), set(said.networks))
+    first, _, second = (weights or "").partition(",")
+    documents = {role: bundle.read_file(role, _TOKENIZER) for role, s in bundle.specs.items() if _TOKENIZER in s.files}
     makers: dict[str, Callable[[], Cut]] = {}
     if "sd" in said.source:
         from export.sd.networks import cut_makers
 
-        record = said.source["sd"]
-        makers |= cut_makers(source_of(record, weights), "float32", said=record["precision"])
-    for exporter in ("clip", "timm"):
-        if exporter in said.source:
-            from export.clip.cuts import cut_makers as encoder_makers
+        texts = tuple(document for role, document in documents.items() if role.startswith("text_encoder"))
+        source = source_of(said.source["sd"], first or None, tokenizers=texts)
+        makers |= cut_makers(source, "float32", said=said.source["sd"]["precision"])
+    else:
+        second = second or first
+    for exporter in said.source.keys() & {"clip", "timm"}:
+        from export.clip.cuts import cut_makers as encoder_makers
 
-            record = said.source[exporter]
-            encoders = encoders_of(exporter, record, None if "sd" in said.source else weights)
-            makers |= encoder_makers(encoders, said.image_size, "float32", said=record["precision"])
+        record = said.source[exporter]
+        encoders = encoders_of(exporter, record, second or None, tokenizer=documents.get("text_embedder", b""))
+        makers |= encoder_makers(encoders, said.image_size, "float32", said=record["precision"])
     return LazyCuts({role: make for role, make in makers.items() if role in said.networks})
 
 
-def source_of(record: Mapping[str, Any], weights: str | None = None) -> Source:
+def source_of(record: Mapping[str, Any], weights: str | None = None, *, tokenizers: tuple[bytes, ...] = ()) -> Source:
     """Return the source that a bundle's record tells of.
+
+    Args:
+        record: of bundle.json.
+        weights: where they are now; None is where they were.
+        tokenizers: the bundle's own, for a single file, which holds none.
 
     Raises:
         UserError: it has to be named by `weights` and is not, or its files are not the recorded ones.
     """
     text, known = weights or str(record["weights"]), {k: v for k, v in record.items() if k not in ("precision", "keys")}
-    source = load_source(text, seed=int(record.get("seed", 0)), family=record.get("model"), size=record.get("size"))
+    seed, family, size = int(record.get("seed", 0)), record.get("model"), record.get("size")
+    source = load_source(text, seed=seed, tokenizer=tokenizers or None, family=family, size=size)
     # a folder may be named by another path than at its export; what counts is what is in it
     if {**source.record, "weights": known["weights"]} != known:
         raise UserError(
@@ -189,11 +208,15 @@ def source_of(record: Mapping[str, Any], weights: str | None = None) -> Source:
     return source
 
 
-def encoders_of(exporter: str, record: Mapping[str, Any], weights: str | None = None) -> "EncoderSource":
-    """Return the image and text encoders that a bundle's record tells of; errors as of `source_of`."""
+def encoders_of(
+    exporter: str, record: Mapping[str, Any], weights: str | None = None, *, tokenizer: bytes = b""
+) -> "EncoderSource":
+    """Return the image and text encoders that a bundle's record tells of; arguments and errors as of `source_of`."""
     from export.clip.sources import load_encoder
 
-    source = load_encoder(exporter, str(record["model"]), weights or str(record["weights"]))
+    source = load_encoder(
+        exporter, str(record["model"]), weights or str(record["weights"]), tokenizer=tokenizer or None
+    )
     if source.record.get("files") != record.get("files"):
         raise UserError(
             f"'{weights or record['weights']}': the bundle's encoders were made of '{record['weights']}' with other "

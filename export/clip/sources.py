@@ -38,7 +38,7 @@ class EncoderSource:
     """What bundle.json says of it."""
 
 
-def load_encoder(exporter: str, name: str, pretrained: str, *, tokenizer: Path | None = None) -> EncoderSource:
+def load_encoder(exporter: str, name: str, pretrained: str, *, tokenizer: Path | bytes | None = None) -> EncoderSource:
     """Return the encoders that `--model` and `--pretrained` name.
 
     Args:
@@ -46,7 +46,7 @@ def load_encoder(exporter: str, name: str, pretrained: str, *, tokenizer: Path |
         name: of the model.
         pretrained: `random:` and a seed, a .safetensors file, a folder with one, a name of weights, or owner/name on
             the hub.
-        tokenizer: folder with CLIP's vocab.json and merges.txt, where the weights come without.
+        tokenizer: folder with CLIP's vocab.json and merges.txt, where the weights come without; or a tokenizer.json.
 
     Raises:
         UserError: an unknown model, or weights that are not there, unsafe to read, or of another model.
@@ -67,8 +67,8 @@ def load_encoder(exporter: str, name: str, pretrained: str, *, tokenizer: Path |
     }
     document = b""
     if model.text is not None:
-        vocabulary = _vocabulary(folder, tokenizer)
-        document = clip_tokenizer(*vocabulary, "!", model.text.length)
+        known = isinstance(tokenizer, bytes)
+        document = tokenizer if known else clip_tokenizer(*_vocabulary(folder, tokenizer), "!", model.text.length)
     record |= {"weights": pretrained if is_name(pretrained) or pretrained in model.tags else file.name}
     record |= {"files": hash_files(file.parent, {"": (file,)})}
     return EncoderSource(exporter=exporter, model=model, weights=weights, tokenizer=document, record=record)

@@ -28,12 +28,12 @@ _OTHERS = {
 _WIDTHS = {768: ("sd15",), 1024: ("sd21", "sd21-base", "sd-turbo"), 2048: ("sdxl", "sdxl-turbo")}
 
 
-def file_source(path: Path, tokenizer: Path | None, family: str | None = None) -> Source:
+def file_source(path: Path, tokenizer: Path | tuple[bytes, ...] | None, family: str | None = None) -> Source:
     """Return the model in a file.
 
     Args:
         path: the file.
-        tokenizer: folder with CLIP's vocab.json and merges.txt, which no such file holds.
+        tokenizer: folder with CLIP's vocab.json and merges.txt, which no such file holds; or each encoder's tokenizer.
         family: name of its configuration, where the file alone does not tell.
 
     Raises:
@@ -43,20 +43,25 @@ def file_source(path: Path, tokenizer: Path | None, family: str | None = None) -
         raise UserError(f"'{path}' is refused: {REFUSAL}")
     tensors = SafetensorsFiles((path,))
     pipeline = _choose(path, tensors, family)
-    vocabulary = read_vocabulary(tokenizer) if tokenizer is not None else installed_vocabulary()
-    if vocabulary is None:
-        raise UserError(
-            f"'{path}' holds no tokenizer: name a folder with CLIP's vocab.json and merges.txt with --tokenizer, or "
-            "install open_clip_torch, which has them"
-        )
+    tokenizers = tokenizer if isinstance(tokenizer, tuple) else _tokenizers(path, tokenizer, pipeline)
     digest = hash_files(path.parent, {"": (path,)})
     where = f"'{path}'"
     return Source(
         pipeline=pipeline,
         weights={part: StoredWeights(found, where) for part, found in _parts(tensors, pipeline).items()},
-        tokenizers=tuple(clip_tokenizer(*vocabulary, padding) for padding in pipeline.padding),
+        tokenizers=tokenizers,
         record={"weights": path.name, "files": digest, "model": pipeline.family},
     )
+
+
+def _tokenizers(path: Path, folder: Path | None, pipeline: Pipeline) -> tuple[bytes, ...]:
+    vocabulary = read_vocabulary(folder) if folder is not None else installed_vocabulary()
+    if vocabulary is None:
+        raise UserError(
+            f"'{path}' holds no tokenizer: name a folder with CLIP's vocab.json and merges.txt with --tokenizer, or "
+            "install open_clip_torch, which has them"
+        )
+    return tuple(clip_tokenizer(*vocabulary, padding) for padding in pipeline.padding)
 
 
 def _choose(path: Path, tensors: Mapping[str, Tensor], family: str | None) -> Pipeline:
