@@ -82,7 +82,7 @@ def test_an_input_that_does_not_fit_is_named_as_every_backend_names_it(tiny: Bun
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"class": "os.system", "arguments": {}}, "field 'class': expected one of KLEncoder, got 'os.system'"),
+        ({"class": "os.system", "arguments": {}}, r"field 'class': expected one of KLEncoder, .*, got 'os\.system'"),
         ({"class": "KLEncoder"}, "the field 'arguments' is missing"),
         ({"class": "KLEncoder", "arguments": {**KL_CONFIG, "_target_": "x"}}, "unknown field '_target_'"),
         ({"class": "KLEncoder", "arguments": {**KL_CONFIG, "in_channels": 3}}, "in_channels: expected 48 = 3 unshuff"),
