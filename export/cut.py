@@ -12,6 +12,8 @@ from export.bundle import NetworkFiles
 from export.compact import compact, compact_state
 from export.onnx import export_onnx
 from export.shared import Stored, point_into
+from runtime.engines.eager import empty_module
+from runtime.engines.kl_encoder import freeze
 from runtime.engines.pixel_manifest import WEIGHTS
 from runtime.engines.spec import EngineSpec, TensorSpec
 from train.quantize import Groups
@@ -71,6 +73,21 @@ def _tensors(shapes: Mapping[str, tuple]) -> tuple[TensorSpec, ...]:
     return tuple(tensors)
 
 
+def gradient_files(cut: Cut, stored: Stored) -> dict[str, bytes]:
+    """Return the graphs of value and gradient of a network whose twin is differentiated by its one input, else none.
+
+    Args:
+        cut: the network.
+        stored: the file of its twin's weights.
+    """
+    if cut.twin is None or len(cut.spec.inputs) != 1:
+        return {}
+    from export.vjp import vjp_files  # brings PyTorch's tracer, which takes a second to import
+
+    config = json.dumps({"class": cut.twin.name, "arguments": dict(cut.twin.arguments)}).encode()
+    return vjp_files(freeze(empty_module(config, cut.spec.name)), cut.spec, stored)
+
+
 def export_cut(cut: Cut) -> NetworkFiles:
     """Return the files of a network: the compact ONNX model, its twin's configuration and weights, and the rest.
 
@@ -83,6 +100,8 @@ def export_cut(cut: Cut) -> NetworkFiles:
         files["config.json"] = (json.dumps(config, indent=1) + "\n").encode()
         content = save(compact_state(dict(cut.twin.state), cut.scheme))
         files[WEIGHTS] = content
-        point_into(model, Stored.of(WEIGHTS, content), content)
+        stored = Stored.of(WEIGHTS, content)
+        point_into(model, stored, content)
+        files |= gradient_files(cut, stored)
     files["model.onnx"] = model.SerializeToString(deterministic=True)
     return NetworkFiles(cut.spec, {**files, **cut.files})

@@ -4,6 +4,7 @@ PyTorch's own exporter takes minutes for a graph of a thousand nodes and folds w
 graphs here come from `export.vjp_trace`: a few dozen operators, of which each has a line or two below.
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ class Emitter:
         self.weights: list[onnx.TensorProto] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._known: dict[Any, str] = {}
+        self._made: dict[str, onnx.NodeProto] = {}
+        self.shapes: dict[str, list[Any]] = {}
         self._count = 0
         self.batch = ""
 
@@ -46,8 +49,37 @@ class Emitter:
         key = (kind, inputs, domain, repr(sorted(attributes.items())))
         if key not in self._known:
             name = self._known[key] = self.new()
-            self.nodes.append(helper.make_node(kind, list(inputs), [name], domain=domain, **attributes))
+            self._made[name] = helper.make_node(kind, list(inputs), [name], domain=domain, **attributes)
+            self.nodes.append(self._made[name])
         return self._known[key]
+
+    def reshape(self, x: str, shape: Sequence[Any]) -> str:
+        """Return x with other sizes, of which one may hang on the batch; reshapes of reshapes are one, or none."""
+        while x in self._made and self._made[x].op_type == "Reshape":
+            x = self._made[x].input[0]
+        if self.shapes.get(x) == _known(shape):
+            return x
+        sizes = [size if isinstance(size, int) else -1 for size in shape]
+        if sizes.count(-1) > 1:
+            raise ValueError(f"expected one size that hangs on the batch, got {tuple(shape)}")
+        return self._shaped(self.op("Reshape", x, self.integers(sizes)), shape)
+
+    def transpose(self, x: str, axes: Sequence[int], shape: Sequence[Any]) -> str:
+        """Return x (of the result's shape) with its axes permuted; two that undo each other are none."""
+        made = self._made.get(x)
+        if made is not None and made.op_type == "Transpose":
+            before = list(helper.get_node_attr_value(made, "perm"))
+            if [before[axis] for axis in axes] == list(range(len(axes))):
+                return made.input[0]
+        return self._shaped(self.op("Transpose", x, perm=list(axes)), shape)
+
+    def _shaped(self, name: str, shape: Sequence[Any]) -> str:
+        self.note(name, shape)
+        return name
+
+    def note(self, name: str, shape: Sequence[Any]) -> None:
+        """Keep the sizes of a value; those that hang on the batch are texts."""
+        self.shapes.setdefault(name, _known(shape))
 
     def several(self, kind: str, count: int, *inputs: str, **attributes: Any) -> list[str]:
         """Write a node with several outputs; return their names."""
@@ -73,6 +105,10 @@ class Emitter:
         return value if isinstance(value, str) else self.constant(float(value))
 
 
+def _known(shape: Sequence[Any]) -> list[int | str]:
+    return [size if isinstance(size, int) else str(size) for size in shape]
+
+
 def emit(module: fx.GraphModule, inputs: Sequence[str], outputs: Sequence[str], name: str) -> onnx.ModelProto:
     """Return the ONNX model of a recorded graph.
 
@@ -89,6 +125,7 @@ def emit(module: fx.GraphModule, inputs: Sequence[str], outputs: Sequence[str], 
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
     for node, given in zip(placeholders, inputs, strict=True):
         values[node] = given
+        emitter.note(given, node.meta["val"].shape)
     emitter.batch = inputs[0]
     results: Any = ()
     for node in module.graph.nodes:
@@ -120,7 +157,10 @@ def _call(emitter: Emitter, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
             f"operator {node.target}: expected one that has a form in ONNX, got none; add it to export.emit"
         )
     args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: values.get(n, n))
-    return form(emitter, node, *args, **kwargs)
+    result = form(emitter, node, *args, **kwargs)
+    if isinstance(result, str):
+        emitter.note(result, node.meta["val"].shape)
+    return result
 
 
 def _target(node: fx.Node) -> list[int]:
@@ -135,28 +175,25 @@ def _source(node: fx.Node, place: int = 0) -> torch.Tensor:
     return node.args[place].meta["val"]  # pyright: ignore
 
 
-def reshape(e: Emitter, node: fx.Node, x: str, *_: Any, **__: Any) -> str:
-    """Emit a Reshape to what the node's value has; nothing where that is what there was."""
-    if list(_source(node).shape) == list(node.meta["val"].shape):
-        return x
-    return e.op("Reshape", x, e.integers(_target(node)))
+def _reshape(e: Emitter, node: fx.Node, x: str, *_: Any, **__: Any) -> str:
+    return e.reshape(x, list(node.meta["val"].shape))
 
 
 def _permute(e: Emitter, node: fx.Node, x: str, axes: Sequence[int]) -> str:
-    return e.op("Transpose", x, perm=[axis % len(axes) for axis in axes])
+    return e.transpose(x, [axis % len(axes) for axis in axes], node.meta["val"].shape)
 
 
 def _transpose(e: Emitter, node: fx.Node, x: str, a: int, b: int) -> str:
     axes = list(range(_source(node).ndim))
     axes[a], axes[b] = axes[b], axes[a]
-    return e.op("Transpose", x, perm=axes)
+    return e.transpose(x, axes, node.meta["val"].shape)
 
 
 def _expand(e: Emitter, node: fx.Node, x: str, *_: Any, **__: Any) -> str:
     had, has = list(_source(node).shape), list(node.meta["val"].shape)
     had = [1] * (len(has) - len(had)) + had
     if had == has:
-        return reshape(e, node, x)
+        return _reshape(e, node, x)
     sizes = [1 if a == b or not isinstance(b, int) else b for a, b in zip(had, has, strict=True)]
     free = [axis for axis, (a, b) in enumerate(zip(had, has, strict=True)) if a == 1 and not isinstance(b, int)]
     if not free:
@@ -197,7 +234,7 @@ def _addmm(e: Emitter, node: fx.Node, bias: str, a: str, b: str) -> str:
 def _slice(e: Emitter, node: fx.Node, x: str, axis: int = 0, start: Any = None, end: Any = None, step: int = 1) -> str:
     parts = [[start or 0], [_END if end is None else end], [axis], [step]]
     return (
-        reshape(e, node, x) if parts[:2] == [[0], [_END]] and step == 1 else e.op("Slice", x, *map(e.integers, parts))
+        _reshape(e, node, x) if parts[:2] == [[0], [_END]] and step == 1 else e.op("Slice", x, *map(e.integers, parts))
     )
 
 
@@ -272,7 +309,45 @@ def _look_up(e: Emitter, node: fx.Node, x: str, y: list[int], ys: list[int], col
 
 
 def _mix(e: Emitter, node: fx.Node, matrix: list[float], rows: int, x: str) -> str:
-    return e.op("MatMul", e.constant(np.array(matrix).reshape(rows, -1)), x)
+    values = np.array(matrix).reshape(rows, -1)
+    if values.size > 1 and (values == values.flat[0]).all():
+        return e.op("MatMul", e.op("Expand", e.constant(values.flat[0]), e.integers(values.shape)), x)
+    return e.op("MatMul", e.constant(values), x)
+
+
+def _group_means(e: Emitter, node: fx.Node, sums: str, groups: int, count: int) -> str:
+    channels = int(_source(node).shape[2])
+    size = channels // groups
+    places = e.constant(np.eye(groups).reshape(groups, 1, groups, 1) / (count * size))
+    blocks = e.op("Expand", places, e.integers([groups, size, groups, size]))
+    return e.op("MatMul", sums, e.op("Reshape", blocks, e.integers([channels, channels])))
+
+
+def _mix_twice(e: Emitter, node: fx.Node, matrix: list[float], rows: int, order: list[int], x: str) -> str:
+    columns = len(matrix) // rows
+    once = np.array(matrix)
+    factors = e.constant(once.reshape(rows, 1, columns, 1)), e.constant(once.reshape(1, rows, 1, columns))
+    square = e.op("Reshape", e.op("Mul", *factors), e.integers([rows**2, columns**2]))
+    if order != list(range(rows**2)):
+        square = e.op("Gather", square, e.integers(order), axis=0)
+    return e.op("MatMul", square, x)
+
+
+def _split(e: Emitter, node: fx.Node, x: str, sizes: int | list[int], axis: int = 0) -> list[str]:
+    parts = [int(part.shape[axis]) for part in node.meta["val"]]
+    return e.several("Split", len(parts), x, e.integers(parts), axis=axis)
+
+
+def _clamp_min(e: Emitter, node: fx.Node, x: str, least: float) -> str:
+    return e.op("Max", x, e.operand(least))
+
+
+def _compare(kind: str) -> Callable[..., str]:
+    return lambda e, node, a, b: e.op(kind, e.operand(a), e.operand(b))
+
+
+def _where(e: Emitter, node: fx.Node, condition: str, a: Any, b: Any) -> str:
+    return e.op("Where", condition, e.operand(a), e.operand(b))
 
 
 def _matmul(e: Emitter, node: fx.Node, a: str, b: str) -> str:
@@ -280,14 +355,14 @@ def _matmul(e: Emitter, node: fx.Node, a: str, b: str) -> str:
 
 
 FORMS: dict[Any, Callable[..., Any]] = {
-    aten.view.default: reshape,
-    aten._unsafe_view.default: reshape,
-    aten.unsqueeze.default: reshape,
-    aten.squeeze.dim: reshape,
-    aten.squeeze.dims: reshape,
+    aten.view.default: _reshape,
+    aten._unsafe_view.default: _reshape,
+    aten.unsqueeze.default: _reshape,
+    aten.squeeze.dim: _reshape,
+    aten.squeeze.dims: _reshape,
     aten.permute.default: _permute,
     aten.transpose.int: _transpose,
-    aten.t.default: lambda e, node, x: e.op("Transpose", x, perm=[1, 0]),
+    aten.t.default: lambda e, node, x: e.transpose(x, [1, 0], node.meta["val"].shape),
     aten.expand.default: _expand,
     aten.add.Tensor: _binary("Add"),
     aten.sub.Tensor: _binary("Sub"),
@@ -327,12 +402,27 @@ FORMS: dict[Any, Callable[..., Any]] = {
     aten.zeros.default: _filled(0.0),
     aten.full.default: _filled(),
     aten.native_layer_norm.default: _layer_norm,
+    aten.split.Tensor: _split,
+    aten.split_with_sizes.default: _split,
+    operator.getitem: lambda e, node, parts, place: parts[place],
+    aten.clamp_min.default: _clamp_min,
+    aten.ge.Scalar: _compare("GreaterOrEqual"),
+    aten.gt.Scalar: _compare("Greater"),
+    aten.le.Scalar: _compare("LessOrEqual"),
+    aten.lt.Scalar: _compare("Less"),
+    aten.where.self: _where,
+    aten.scalar_tensor.default: lambda e, node, value, **_: e.constant(value),
+    aten.full_like.default: lambda e, node, x, value, **_: e.constant(value),
+    aten.zeros_like.default: lambda e, node, x, **_: e.constant(0.0),
+    aten.ones_like.default: lambda e, node, x, **_: e.constant(1.0),
     aten.clone.default: lambda e, node, x, **_: x,
     aten.detach.default: lambda e, node, x: x,
     aten.alias.default: lambda e, node, x: x,
     torch.ops.tgm.zero_pad.default: _zero_pad,
     torch.ops.tgm.look_up.default: _look_up,
     torch.ops.tgm.mix.default: _mix,
+    torch.ops.tgm.mix_twice.default: _mix_twice,
     torch.ops.tgm.product.default: _matmul,
+    torch.ops.tgm.group_means.default: _group_means,
 }
 """How each operator is written."""

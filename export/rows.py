@@ -9,7 +9,6 @@ indices of all lookups are sums of two short vectors.
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from export.vjp_trace import look_up as find_rows
@@ -18,7 +17,7 @@ from export.winograd import TILE
 
 Size = tuple[int, int]
 
-SUMMED = 256
+SUMMED = 1024
 """Most rows summed one after another; sums of those follow, so that float32 keeps its digits."""
 
 
@@ -86,30 +85,41 @@ def look_up(values: Tensor, size: Size, y: np.ndarray, x: np.ndarray) -> Tensor:
         y: rows of pixels, which may lie outside.
         x: columns, likewise; broadcast against `y`.
     """
-    parts = []
-    for axis, places in enumerate((y, x)):
-        numbers = _parts(size, axis, places)
-        parts += [numbers.reshape(-1).tolist(), list(numbers.shape)]
-    return find_rows(values, *parts)
+    return _pick(values, _parts(size, 0, y), _parts(size, 1, x))
 
 
-def to_rows(x: Tensor) -> Rows:
-    """Return a map (B, C, H, W) as rows."""
-    channels, height, width = x.shape[1:]
-    size = (int(height), int(width))
-    if not tiled(size):
-        return Rows(x.permute(0, 2, 3, 1).reshape(-1, size[0] * size[1], channels), size)
-    split = x.reshape(-1, channels, size[0] // TILE, 2, 2, size[1] // TILE, 2, 2)
-    return Rows(split.permute(0, 4, 7, 3, 6, 2, 5, 1).reshape(-1, size[0] * size[1], channels), size)
+def _pick(values: Tensor, y: np.ndarray, x: np.ndarray) -> Tensor:
+    """Return the rows whose numbers are the sums of two parts."""
+    return find_rows(values, y.reshape(-1).tolist(), list(y.shape), x.reshape(-1).tolist(), list(x.shape))
 
 
-def to_map(rows: Rows) -> Tensor:
-    """Return rows as a map (B, C, H, W)."""
-    (height, width), channels, values = rows.size, rows.values.shape[2], rows.whole
-    if not tiled(rows.size):
-        return values.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
-    split = values.reshape(-1, 2, 2, 2, 2, height // TILE, width // TILE, channels)
-    return split.permute(0, 7, 5, 3, 1, 6, 4, 2).reshape(-1, channels, height, width)
+def to_rows(x: Tensor, unshuffle: int = 1) -> Rows:
+    """Return a map (B, C, H, W), or its pixel-unshuffle by a factor, as rows."""
+    f, channels = unshuffle, int(x.shape[1])
+    size = (int(x.shape[2]) // f, int(x.shape[3]) // f)
+    count = size[0] * size[1]
+    if f > 1:
+        split = x.reshape(-1, channels, size[0], f, size[1], f).permute(0, 2, 4, 1, 3, 5)
+    else:
+        split = x.reshape(-1, channels, count).transpose(1, 2)
+    values = split.reshape(-1, count, channels * f * f)
+    if tiled(size):
+        y, columns = pixels(size)
+        values = _pick(values, y * size[1], columns)
+    return Rows(values, size)
+
+
+def to_map(rows: Rows, shuffle: int = 1) -> Tensor:
+    """Return rows, or their pixel-shuffle by a factor, as a map (B, C, H, W)."""
+    (height, width), f, values = rows.size, shuffle, rows.whole
+    channels = int(values.shape[2]) // f**2
+    if tiled(rows.size):
+        y, x = (_parts(rows.size, axis, np.arange(side)) for axis, side in enumerate(rows.size))
+        values = _pick(values, y[:, None], x[None])
+    if f == 1:
+        return values.transpose(1, 2).reshape(-1, channels, height, width)
+    split = values.reshape(-1, height, width, channels, f, f).permute(0, 3, 1, 4, 2, 5)
+    return split.reshape(-1, channels, height * f, width * f)
 
 
 def sum_rows(values: Tensor) -> Tensor:

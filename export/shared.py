@@ -122,26 +122,27 @@ def point_into(model: onnx.ModelProto, stored: Stored, content: bytes) -> None:
             _move_out(weight, stored.file, place)
 
 
-def weights_of(model: onnx.ModelProto, inputs: Mapping[str, str], stored: Stored) -> None:
+def weights_of(
+    model: onnx.ModelProto, inputs: Mapping[str, str], constants: Mapping[str, torch.Tensor], stored: Stored
+) -> None:
     """Turn inputs of a model into weights that lie in a file, unpacked to float32 by operators on them alone.
 
     Args:
         model: changed in place.
         inputs: for each such input the tensor's name in the file.
+        constants: inputs that become weights inside the model.
         stored: the file: float32, float16 and bfloat16 tensors, and int8 ones with a `.scale`.
-
-    Raises:
-        ValueError: the file lacks a tensor.
     """
     graph = model.graph
     used = {name for node in graph.node for name in node.input}
-    kept = [value for value in graph.input if value.name not in inputs]
+    kept = [value for value in graph.input if value.name not in inputs and value.name not in constants]
     del graph.input[:]
     graph.input.extend(kept)
+    for name, value in constants.items():
+        if name in used:
+            graph.initializer.append(numpy_helper.from_array(value.detach().float().numpy(), name))
     nodes = []
     for name, stored_name in inputs.items():
-        if stored_name not in stored.places:
-            raise ValueError(f"{stored.file}: expected a tensor {stored_name!r}, got none")
         if name in used:
             nodes += _unpack(graph, name, stored_name, stored)
     nodes += graph.node

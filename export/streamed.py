@@ -15,8 +15,9 @@ import onnx
 import torch
 from torch import Tensor
 
-from export.cut import Cut
+from export.cut import Cut, gradient_files
 from export.onnx import pin, strip, trace
+from export.shared import Stored
 from runtime.engines.files import describe_file
 from runtime.engines.spec import EngineSpec
 
@@ -49,10 +50,14 @@ def write_network(cut: Cut, folder: Path) -> EngineSpec:
     if cut.twin is not None:
         config = {"class": cut.twin.name, "arguments": dict(cut.twin.arguments)}
         (folder / "config.json").write_text(json.dumps(config, indent=1, default=list) + "\n", encoding="utf-8")
-    for name, content in cut.files.items():
+    with (folder / WEIGHTS).open("rb") as file:
+        head = file.read(8)
+        stored = Stored.of(WEIGHTS, head + file.read(int.from_bytes(head, "little")))
+    files = {**gradient_files(cut, stored), **cut.files}
+    for name, content in files.items():
         (folder / name).write_bytes(content)
     twin = () if cut.twin is None else ("config.json",)
-    names = ("model.onnx", WEIGHTS, *twin, *cut.files)
+    names = ("model.onnx", WEIGHTS, *twin, *files)
     spec = replace(cut.spec, files={name: describe_file(folder / name) for name in names})
     (folder / "spec.json").write_text(spec.to_json(), encoding="utf-8")
     return spec

@@ -1,17 +1,16 @@
 """Passes over an ONNX graph that change nothing of what it computes: fused products, merged constants, short names."""
 
-import hashlib
 from collections.abc import Sequence
 
 import onnx
-from onnx import TensorProto, helper
+from onnx import helper
 
 MICROSOFT = "com.microsoft"
 """Domain of ONNX Runtime's own operators."""
 
 
 def fuse_transposed(model: onnx.ModelProto) -> None:
-    """Let products read stacks of transposed constant matrices as they lie; a runtime would fold a second copy of them."""
+    """Let products read stacks of constant matrices as they lie; transposed ones would be folded to a second copy."""
     graph = model.graph
     made = {name: node for node in graph.node for name in node.output}
     constant = _constants(graph)

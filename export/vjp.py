@@ -6,26 +6,21 @@ as inputs, which then become names of places in the network's weights.safetensor
 fold a weight, and a graph of a few dozen kilobytes serves beside the forward one.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import onnx
-import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from export.emit import emit
 from export.onnx import pin
+from export.rows import Rows, to_map
 from export.shared import Stored, weights_of
+from export.split import split
 from export.tidy import drop_unused, fuse_transposed, shorten_names
 from export.vjp_rows import RowRules
 from export.vjp_rules import RULES
 from export.vjp_trace import trace_again, trace_vjp
-from export.rows import Rows, to_map
 from runtime.engines.spec import EngineSpec, TensorSpec
-
-FOLDED = 64
-"""Most values of a constant that the exporter computes beforehand."""
 
 
 class _Maps(fx.Interpreter):
@@ -50,40 +45,92 @@ class _Rows(fx.Interpreter):
 
 
 def vjp_spec(spec: EngineSpec) -> EngineSpec:
-    """Return the spec of the value-and-gradient graph of a network with one input and one output."""
+    """Return the spec of the graph (x, cotangent) -> (y, gradient) of a network with one input and one output."""
     if len(spec.inputs) != 1 or len(spec.outputs) != 1:
         raise ValueError(f"{spec.name}: expected one input and one output, got {len(spec.inputs)}, {len(spec.outputs)}")
     (x,), (y,) = spec.inputs, spec.outputs
-    return EngineSpec(
-        f"{spec.name}_vjp",
-        (x, TensorSpec("cotangent", y.shape, y.dtype)),
-        (y, TensorSpec("gradient", x.shape, x.dtype)),
-        spec.ranges,
-    )
+    cotangent, gradient = TensorSpec("cotangent", y.shape, y.dtype), TensorSpec("gradient", x.shape, x.dtype)
+    return EngineSpec(f"{spec.name}_vjp", (x, cotangent), (y, gradient), spec.ranges)
 
 
-def export_vjp(module: nn.Module, spec: EngineSpec, sample: Tensor, stored: Stored, *, rows: bool) -> onnx.ModelProto:
-    """Return the graph (x, cotangent) -> (y, gradient) of a module, its weights those of a file beside it.
+class Recorded:
+    """A network's value and gradient, recorded, from which the graphs are written.
 
-    Args:
-        module: frozen, in evaluation mode, float32; its state has the file's names.
-        spec: what the module takes and gives.
-        sample: an input, at least two pictures.
-        stored: the file.
-        rows: for ONNX Runtime's CPU kernels, else for any runtime.
-
-    Raises:
-        ValueError: the file lacks a weight, or the model does not fit the spec.
+    Every graph's weights are those of a file beside it, by the names that the module's state has for them.
     """
-    traced, spec = trace_vjp(module, sample), vjp_spec(spec)
-    graph = trace_again((_Rows if rows else _Maps)(traced.graph).run, traced)
-    weights = {f"w.{name}": name for name in traced.weights}
-    names = [tensor.name for tensor in spec.inputs], [tensor.name for tensor in spec.outputs]
-    model = emit(graph, [*names[0], *weights], names[1], spec.name)
-    weights_of(model, weights, stored)
-    if rows:
-        fuse_transposed(model)
-    drop_unused(model.graph)
-    shorten_names(model, [*names[0], *names[1]])
-    pin(model, spec)
-    return model
+
+    def __init__(self, module: nn.Module, spec: EngineSpec, stored: Stored) -> None:
+        """Record a network.
+
+        Args:
+            module: frozen, in evaluation mode; one tensor in, one tensor out, both with the batch first. Its parameters
+                may be on the meta device.
+            spec: what it takes and gives.
+            stored: the file of its weights, by the names of the module's state.
+
+        Raises:
+            ValueError: the file lacks a parameter.
+        """
+        shape = spec.inputs[0].shape
+        self.spec, self._stored = vjp_spec(spec), stored
+        self._traced = trace_vjp(module, [2, *(int(size) for size in shape[1:])])
+        self._weights = {f"w.{name}": name for name in self._traced.weights if name in stored.places}
+        buffers = dict(module.named_buffers())
+        self._constants = {f"w.{name}": buffers[name] for name in self._traced.weights if name not in stored.places}
+
+    def whole(self, *, rows: bool) -> onnx.ModelProto:
+        """Return the graph (x, cotangent) -> (y, gradient).
+
+        Args:
+            rows: for ONNX Runtime's CPU kernels, else for any runtime.
+
+        Raises:
+            ValueError: the file lacks a weight, or an operator has no form in ONNX.
+        """
+        return self._write(self._again(rows=rows), self.spec, rows=rows)
+
+    def halves(self) -> tuple[tuple[onnx.ModelProto, EngineSpec], tuple[onnx.ModelProto, EngineSpec]]:
+        """Return the graphs x -> (y, *saved) and (cotangent, *saved) -> gradient on rows, each with its spec."""
+        forward, backward, shapes = split(self._again(rows=True))
+        (x, cotangent), (y, gradient) = self.spec.inputs, self.spec.outputs
+        saved = tuple(TensorSpec(f"saved{i}", shape, "float32") for i, shape in enumerate(shapes))
+        name, ranges = self.spec.name.removesuffix("_vjp"), self.spec.ranges
+        specs = (
+            EngineSpec(f"{name}_forward", (x,), (y, *saved), ranges),
+            EngineSpec(f"{name}_backward", (cotangent, *saved), (gradient,), ranges),
+        )
+        first, second = (self._write(g, s, rows=True) for g, s in zip((forward, backward), specs, strict=True))
+        return (first, specs[0]), (second, specs[1])
+
+    def _again(self, *, rows: bool) -> fx.GraphModule:
+        return trace_again((_Rows if rows else _Maps)(self._traced.graph).run, self._traced)
+
+    def _write(self, graph: fx.GraphModule, spec: EngineSpec, *, rows: bool) -> onnx.ModelProto:
+        names = [tensor.name for tensor in spec.inputs], [tensor.name for tensor in spec.outputs]
+        weights = [f"w.{name}" for name in self._traced.weights]
+        model = emit(graph, [*names[0], *weights], names[1], spec.name)
+        weights_of(model, self._weights, self._constants, self._stored)
+        if rows:
+            fuse_transposed(model)
+        drop_unused(model.graph)
+        shorten_names(model, [*names[0], *names[1]])
+        pin(model, spec)
+        return model
+
+
+def vjp_files(module: nn.Module, spec: EngineSpec, stored: Stored) -> dict[str, bytes]:
+    """Return the files of a network's folder with its gradient, by name; arguments as of `Recorded`.
+
+    vjp.onnx, of the spec vjp.json, is for any runtime; vjp.cpu.onnx, where it differs, is the same for ONNX Runtime on
+    a CPU. forward.cpu.onnx and backward.cpu.onnx are the halves of the latter, for a loop that knows the cotangent
+    only after the value; they have specs of their own.
+    """
+    recorded = Recorded(module, spec, stored)
+    models = {"vjp.onnx": recorded.whole(rows=False), "vjp.cpu.onnx": recorded.whole(rows=True)}
+    specs = {"vjp.json": recorded.spec}
+    for name, (model, half) in zip(("forward.cpu", "backward.cpu"), recorded.halves(), strict=True):
+        models[f"{name}.onnx"], specs[f"{name}.json"] = model, half
+    contents = {name: model.SerializeToString(deterministic=True) for name, model in models.items()}
+    if contents["vjp.onnx"] == contents["vjp.cpu.onnx"]:
+        del contents["vjp.cpu.onnx"]
+    return contents | {name: spec.to_json().encode() for name, spec in specs.items()}

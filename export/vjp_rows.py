@@ -14,13 +14,16 @@ from torch import Tensor
 
 from export.rows import Rows, look_up, pixels, sum_rows, tiled, to_map, to_rows
 from export.vjp_rules import RULES, Rule
-from export.vjp_trace import aten, convolution, convolution_gradient, product
-from export.winograd import TAPS, TILE, WINDOW, Transforms, backward_transforms, forward_transforms, squared
+from export.vjp_trace import aten, convolution, convolution_gradient, group_means, mix_twice, product
+from export.winograd import TAPS, TILE, WINDOW, Transforms, backward_transforms, forward_transforms
 
 LEAST_CHANNELS = 16
 """Of input and output, from which on tiles pay."""
 
 _POINTWISE = (aten.silu.default, aten.silu_backward.default, aten.gelu.default, aten.relu.default, aten.sub.Tensor)
+
+_BEGINNINGS = (convolution, convolution_gradient, aten.pixel_unshuffle.default)
+"""Operators that may turn a map into rows."""
 
 _PHASES = [4 * (2 * qy + py) + 2 * qx + px for py in (0, 1) for px in (0, 1) for qy in (0, 1) for qx in (0, 1)]
 """Place of each phase of a tile, in the order of rows, in a tile that is read line by line."""
@@ -40,12 +43,14 @@ class RowRules:
             aten.add.Tensor: add,
             aten.mul.Tensor: multiply,
             aten.silu_backward.default: silu_backward,
+            aten.pixel_unshuffle.default: unshuffle,
+            aten.pixel_shuffle.default: shuffle,
         }
 
     def call(self, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return what an operator gives, on rows where there is a rule for it, else on maps."""
         maps = [arg for arg in args if isinstance(arg, Rows)]
-        if target in self._rules and (maps or target in (convolution, convolution_gradient)):
+        if target in self._rules and (maps or target in _BEGINNINGS):
             found = self._rules[target](*args, **kwargs)
             if found is not NotImplemented:
                 return found
@@ -99,7 +104,7 @@ class RowRules:
         if id(weight) not in self._kernels:
             outputs, inputs = weight.shape[:2]
             taps = weight.permute(2, 3, 1, 0).reshape(TAPS**2, inputs * outputs)
-            mixed = _apply(squared(forward_transforms().kernel), taps)
+            mixed = _apply(forward_transforms().kernel, taps)
             self._kernels[id(weight)] = mixed.reshape(WINDOW**2, inputs, outputs)
         return self._kernels[id(weight)]
 
@@ -123,13 +128,14 @@ def tiles(x: Rows, kernel: Tensor, matrices: Transforms) -> Tensor:
     columns = window[:, None] + TILE * np.arange(x.size[1] // TILE)
     windows = look_up(x.whole, x.size, y[:, None, :, None], columns[None, :, None, :])
     windows = windows.reshape(-1, WINDOW**2, count * inputs)
-    values = _apply(squared(matrices.window), windows).reshape(-1, WINDOW**2, count, inputs)
+    values = _apply(matrices.window, windows).reshape(-1, WINDOW**2, count, inputs)
     products = product(values, kernel).reshape(-1, WINDOW**2, count * outputs)
-    return _apply(squared(matrices.tile)[_PHASES], products).reshape(-1, TILE**2 * count, outputs)
+    return _apply(matrices.tile, products, _PHASES).reshape(-1, TILE**2 * count, outputs)
 
 
-def _apply(matrix: np.ndarray, x: Tensor) -> Tensor:
-    return torch.ops.tgm.mix(matrix.reshape(-1).tolist(), len(matrix), x)
+def _apply(matrix: np.ndarray, x: Tensor, order: list[int] | None = None) -> Tensor:
+    """Return a matrix applied along both axes of what is flattened into the second last axis of x."""
+    return mix_twice(matrix.reshape(-1).tolist(), len(matrix), order or list(range(len(matrix) ** 2)), x)
 
 
 def direct(x: Rows, kernel: Tensor, stride: list[int], pads: list[int]) -> tuple[Tensor, tuple[int, int]]:
@@ -157,7 +163,7 @@ def direct(x: Rows, kernel: Tensor, stride: list[int], pads: list[int]) -> tuple
 
 def _gather_taps(products: Tensor, size: tuple[int, int], y: np.ndarray, x: np.ndarray, out: tuple[int, int]) -> Tensor:
     """Return for each place of the output the sum of its taps' products, (B, R', K), of products (B, R, taps, K)."""
-    count, taps, outputs = products.shape[1:]
+    taps, outputs = products.shape[2:]
     parts = []
     for tap in range(taps):
         down, across = divmod(tap, x.shape[-1])
@@ -183,6 +189,18 @@ def strided_gradient(gradient: Rows, weight: Tensor, size: tuple[int, int], pads
         heard = heard.reshape(-1, size[0] * size[1] // 4, len(rows) * len(columns) * outputs)
         parts.append(product(heard, taps.reshape(-1, inputs)))
     return torch.cat(parts, 1)
+
+
+def unshuffle(x: Any, factor: int) -> Any:
+    """Return the pixel-unshuffle of a map as rows."""
+    if isinstance(x, Rows) or factor == 1 or x.ndim != 4:
+        return NotImplemented if factor > 1 or isinstance(x, Rows) else x
+    return to_rows(x, factor)
+
+
+def shuffle(x: Any, factor: int) -> Any:
+    """Return the pixel-shuffle of rows as a map."""
+    return to_map(x, factor) if isinstance(x, Rows) and factor > 1 else x
 
 
 def add(a: Any, b: Any) -> Any:
@@ -213,29 +231,19 @@ def silu_backward(gradient: Any, x: Any) -> Any:
 def group_norm(
     x: Any, weight: Tensor | None, bias: Tensor | None, _n: Any, _c: Any, _hw: Any, groups: int, eps: float
 ) -> Any:
-    """Return what the rule on maps does: a factor and a summand for each channel of each picture."""
+    """Return what the rule on maps does, but mean and reciprocal deviation for each channel, (B, 1, C)."""
     if weight is None or bias is None:
         return NotImplemented
-    count = x.values.shape[1]
+    count = int(x.values.shape[1])
     total, squares = sum_rows(x.values), sum_rows(x.values * x.values)
     if x.offset is not None:  # sums of x + o from those of x
         squares = squares + x.offset * (2.0 * total + count * x.offset)
         total = total + count * x.offset
-    inside = count * (x.values.shape[2] // groups)
-    mean = total.reshape(-1, groups, x.values.shape[2] // groups).sum(2, keepdim=True) / inside
-    square = squares.reshape(-1, groups, x.values.shape[2] // groups).sum(2, keepdim=True) / inside
+    mean, square = group_means(total, groups, count), group_means(squares, groups, count)
     rstd = (torch.relu(square - mean * mean) + eps).rsqrt()
-    factor = (rstd * weight.reshape(groups, -1)).reshape(-1, 1, x.values.shape[2])
-    summand = bias - _spread(mean, x) * factor
-    if x.offset is not None:
-        summand = summand + x.offset * factor
-    return Rows(x.values * factor + summand, x.size), mean.squeeze(2), rstd.squeeze(2)
-
-
-def _spread(of_groups: Tensor, x: Rows) -> Tensor:
-    """Return (B, 1, C) of (B, G, 1)."""
-    channels = x.values.shape[2]
-    return of_groups.expand(-1, -1, channels // of_groups.shape[1]).reshape(-1, 1, channels)
+    factor = rstd * weight
+    centre = mean if x.offset is None else mean - x.offset
+    return Rows(x.values * factor + (bias - centre * factor), x.size), mean, rstd
 
 
 def group_norm_backward(
@@ -251,15 +259,13 @@ def group_norm_backward(
     _mask: Any,
 ) -> Any:
     """Return h - mean(h) - x' mean(h x'), where h is g w rstd and x' is x normalized."""
-    if weight is None or not isinstance(gradient, Rows) or not isinstance(x, Rows):
+    if weight is None or not isinstance(x, Rows):
         return NotImplemented
-    channels = x.values.shape[2]
-    inside = x.values.shape[1] * (channels // groups)
-    mean, rstd = mean.unsqueeze(2), rstd.unsqueeze(2)
-    scaled = gradient.whole * (rstd * weight.reshape(groups, -1)).reshape(-1, 1, channels)
-    total, product = sum_rows(scaled), sum_rows(scaled * x.values)
-    centre = _spread(mean, x) if x.offset is None else _spread(mean, x) - x.offset
-    product = (product - centre * total).reshape(-1, groups, channels // groups).sum(2, keepdim=True)
-    total = total.reshape(-1, groups, channels // groups).sum(2, keepdim=True) / inside
-    slope = _spread(product * rstd * rstd / inside, x)
-    return Rows(scaled - (x.values * slope + (_spread(total, x) - centre * slope)), x.size), None, None
+    gradient = gradient if isinstance(gradient, Rows) else to_rows(gradient)
+    count = int(x.values.shape[1])
+    scaled = gradient.whole * (rstd * weight)
+    total, product_sum = sum_rows(scaled), sum_rows(scaled * x.values)
+    centre = mean if x.offset is None else mean - x.offset
+    slope = group_means(product_sum - centre * total, groups, count) * (rstd * rstd)
+    summand = group_means(total, groups, count) - centre * slope
+    return Rows(scaled - (x.values * slope + summand), x.size), None, None

@@ -83,6 +83,16 @@ def silu_backward(gradient: Tensor, x: Tensor) -> Tensor:
     return gradient * (s * (1.0 + x * (1.0 - s)))
 
 
+def sigmoid_backward(gradient: Tensor, y: Tensor) -> Tensor:
+    """Return g y (1 - y)."""
+    return gradient * (y * (1.0 - y))
+
+
+def tanh_backward(gradient: Tensor, y: Tensor) -> Tensor:
+    """Return g (1 - y^2)."""
+    return gradient * (1.0 - y * y)
+
+
 def gelu_backward(gradient: Tensor, x: Tensor, *, approximate: str = "none") -> Tensor:
     """Return g (P(x) + x p(x)) of the normal distribution, or the derivative of its approximation by a tanh."""
     if approximate == "none":
@@ -192,6 +202,8 @@ RULES: Mapping[Callable[..., Any], Rule] = {
     aten.native_layer_norm.default: layer_norm,
     aten.native_layer_norm_backward.default: layer_norm_backward,
     aten.silu_backward.default: silu_backward,
+    aten.sigmoid_backward.default: sigmoid_backward,
+    aten.tanh_backward.default: tanh_backward,
     aten.gelu_backward.default: gelu_backward,
     aten._softmax_backward_data.default: softmax_backward,
     aten._safe_softmax.default: safe_softmax,

@@ -71,6 +71,18 @@ def mix(matrix: list[float], rows: int, x: Tensor) -> Tensor:
     return torch.tensor(matrix).reshape(rows, -1) @ x
 
 
+@torch.library.custom_op("tgm::mix_twice", mutates_args=())
+def mix_twice(matrix: list[float], rows: int, order: list[int], x: Tensor) -> Tensor:
+    """Return the product of a constant matrix's Kronecker square, its rows in an order, and x."""
+    factor = torch.tensor(matrix).reshape(rows, -1)
+    return torch.kron(factor, factor)[order] @ x
+
+
+@mix_twice.register_fake
+def _mixed_twice_shape(matrix: list[float], rows: int, order: list[int], x: Tensor) -> Tensor:
+    return x.new_empty((*x.shape[:-2], len(order), x.shape[-1]))
+
+
 @torch.library.custom_op("tgm::product", mutates_args=())
 def product(a: Tensor, b: Tensor) -> Tensor:
     """Return a @ b, (..., M, K) and (K, N) or (G, K, N), as one operator that copies neither."""
@@ -85,6 +97,18 @@ def _product_shape(a: Tensor, b: Tensor) -> Tensor:
 @mix.register_fake
 def _mixed_shape(matrix: list[float], rows: int, x: Tensor) -> Tensor:
     return x.new_empty((*x.shape[:-2], rows, x.shape[-1]))
+
+
+@torch.library.custom_op("tgm::group_means", mutates_args=())
+def group_means(sums: Tensor, groups: int, count: int) -> Tensor:
+    """Return for each channel the mean over its group of channels, of sums (B, 1, C) of so many values each."""
+    means = sums.unflatten(2, (groups, -1)).mean(3, keepdim=True) / count
+    return means.expand(-1, -1, -1, sums.shape[2] // groups).reshape(sums.shape)
+
+
+@group_means.register_fake
+def _means_shape(sums: Tensor, groups: int, count: int) -> Tensor:
+    return torch.empty_like(sums)
 
 
 class _SymbolicPads(TorchFunctionMode):
@@ -133,12 +157,12 @@ def convolution_gradient(
     return aten.constant_pad_nd(full, [-pad for pad in pads])
 
 
-def trace_vjp(module: nn.Module, x: Tensor) -> Traced:
+def trace_vjp(module: nn.Module, shape: Sequence[int]) -> Traced:
     """Return the graph of a module's value and input gradient.
 
     Args:
         module: frozen, in evaluation mode; one tensor in, one tensor out, both with the batch first.
-        x: an input; its sizes but the first are those of the graph.
+        shape: of an input; its sizes but the first are those of the graph.
     """
     state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
@@ -151,7 +175,7 @@ def trace_vjp(module: nn.Module, x: Tensor) -> Traced:
         return y.detach(), torch.autograd.grad(y, x, cotangent)[0]
 
     with _faking() as fake, sdpa_kernel(SDPBackend.MATH), _SymbolicPads():
-        image, weights = fake(x.shape, free=True), [fake(weight.shape, free=False) for weight in state.values()]
+        image, weights = fake(shape, free=True), [fake(weight.shape, free=False) for weight in state.values()]
         graph = make_fx(both, tracing_mode="real")(image, torch.empty_like(call(image, tuple(weights))), *weights)
     _tidy(graph)
     return Traced(graph, tuple(state))

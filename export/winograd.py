@@ -25,9 +25,6 @@ WINDOW = TILE + TAPS - 1
 POINTS = (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(-2), None)
 """Where polynomials are evaluated; None is infinity, the leading coefficient."""
 
-_ONE = 1
-"""Number of the point 1, at which a polynomial that is 1 everywhere has its only product."""
-
 
 @dataclass(frozen=True)
 class Transforms:
@@ -94,8 +91,3 @@ def _window(points: tuple[Fraction | None, ...], factors: list[float]) -> np.nda
                 scale *= point - other
         rows.append([float(c / scale) * factor for c in polynomial] + [0.0] * (WINDOW - len(polynomial)))
     return np.array(rows)
-
-
-def squared(matrix: np.ndarray) -> np.ndarray:
-    """Return the float32 matrix that applies `matrix` along both axes of flattened values."""
-    return np.kron(matrix, matrix).astype(np.float32)

@@ -6,7 +6,7 @@ match is refused by name. Nothing is unpickled.
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from runtime.engines import manifest, pixel_manifest
 from runtime.engines.backends import Choice, choose, choose_device, make_engine, torch_engine
 from runtime.engines.documents import GREATEST_JSON, parse_object
 from runtime.engines.files import read_limited, read_verified, verify_file
-from runtime.engines.graphs import Graph, graph_of, graphs_of
+from runtime.engines.graphs import BACKWARD, FORWARD, Graph, graph_of, graphs_of
 from runtime.engines.manifest import Manifest
 from runtime.engines.pixel_manifest import PixelManifest
 from runtime.engines.protocols import (
@@ -33,6 +33,8 @@ from runtime.engines.spec import EngineSpec, FileSpec
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from runtime.engines.tokens import PromptTokenizer
 
 INSTALLED = Path(__file__).resolve().parent.parent / "bundles"
@@ -203,6 +205,38 @@ class BundleFolder:
             self._engines[graph.name] = make_engine(graph, choice, threads=threads, compile=self.compile)
         return self._engines[graph.name]
 
+    def gradient_halves(self, role: str) -> tuple[BindableEngine, BindableEngine] | None:
+        """Return the engines x -> (y, *saved) and (cotangent, *saved) -> gradient of a role's network, made once.
+
+        None where `vjp_engine` is not ONNX Runtime on a CPU, or the bundle has no halves.
+
+        Raises:
+            UserError: the bundle has no such network, or none with gradients for it.
+        """
+        choice = self._choice(graph_of(self, role, gradient=True))
+        if (choice.backend, choice.device) != ("ort", "cpu") or f"{BACKWARD}.onnx" not in self.specs[role].files:
+            return None
+        return self._half(role, FORWARD), self._half(role, BACKWARD)
+
+    def _half(self, role: str, stem: str) -> BindableEngine:
+        if f"{role}.{stem}" not in self._engines:
+            from runtime.engines.ort import OrtEngine
+
+            where = f"bundle {self.name!r}: {self._manifest.networks[role]}/{stem}.json"
+            spec = EngineSpec.from_json(self.read_file(role, f"{stem}.json"), where)
+            model, shared = self.read_file(role, f"{stem}.onnx"), self.external_weights(role)
+            self._engines[f"{role}.{stem}"] = OrtEngine(spec, model, threads=self.threads, shared=shared)
+        return self._engines[f"{role}.{stem}"]
+
+    def _differentiable(self, role: str) -> "Callable[[Tensor], Tensor]":
+        """Return a role's network as a function whose value and gradient come from engines."""
+        from runtime.engines.autograd import differentiable, differentiable_halves, value_of_engine, vjp_of_engine
+
+        halves = self.gradient_halves(role)
+        if halves is not None:
+            return differentiable_halves(*halves)
+        return differentiable(value_of_engine(self.engine(role)), vjp_of_engine(self.vjp_engine(role)))
+
     def choices(self) -> dict[str, Choice]:
         """Return what runs each graph, by its name: the role, with `.vjp` for the one of the gradient.
 
@@ -361,10 +395,7 @@ class Bundle(BundleFolder):
             return EngineLatentEncoder(self.eager_engine("latent_encoder"))
         if gradients == "none":
             return EngineLatentEncoder(self.engine("latent_encoder"))
-        from runtime.engines.autograd import differentiable, value_of_engine, vjp_of_engine
-
-        vjp = vjp_of_engine(self.vjp_engine("latent_encoder"))
-        return differentiable(value_of_engine(self.engine("latent_encoder")), vjp)
+        return self._differentiable("latent_encoder")
 
     def image_encoder(self, gradients: str = "torch") -> ImageEncoder:
         """Return the encoder of pictures that scores them; arguments and errors as of `latent_encoder`."""
@@ -374,12 +405,9 @@ class Bundle(BundleFolder):
             raise UserError(f"gradients: expected one of {', '.join(GRADIENTS)}, got {gradients!r:.60}")
         if gradients == "torch":
             return EngineImageEncoder(self.eager_engine("image_embedder"))
-        value = EngineImageEncoder(self.engine("image_embedder"))
         if gradients == "none":
-            return value
-        from runtime.engines.autograd import differentiable, vjp_of_engine
-
-        return differentiable(value, vjp_of_engine(self.vjp_engine("image_embedder")))
+            return EngineImageEncoder(self.engine("image_embedder"))
+        return self._differentiable("image_embedder")
 
     def latent_decoder(self) -> LatentDecoder:
         """Return the autoencoder's decoder."""

@@ -117,6 +117,17 @@ def load_module(config: bytes, weights: bytes, where: str | Path) -> nn.Module:
     Raises:
         UserError: a class that is not on the list, arguments that it does not take, or weights that do not fit it.
     """
+    module = empty_module(config, where)
+    try:
+        module.load_state_dict(expand_weights(weights, where), assign=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{where}/weights.safetensors does not fit {type(module).__name__}: {reason}") from None
+    return module
+
+
+def empty_module(config: bytes, where: str | Path) -> nn.Module:
+    """Return the module that config.json names, its parameters on the meta device; errors as of `load_module`."""
     document = check_fields(parse_object(config, f"{where}/config.json"), f"{where}/config.json", _CONFIG_FIELDS)
     make = _CLASSES.get(document["class"])
     if make is None:
@@ -127,11 +138,6 @@ def load_module(config: bytes, weights: bytes, where: str | Path) -> nn.Module:
         module = make(document["arguments"])
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}/config.json: field 'arguments': {error}") from None
-    try:
-        module.load_state_dict(expand_weights(weights, where), assign=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{where}/weights.safetensors does not fit {document['class']}: {reason}") from None
     return module
 
 

@@ -11,9 +11,11 @@ from runtime.engines.spec import EngineSpec, FileSpec
 VALUE, GRADIENT = "model.onnx", "vjp.onnx"
 """File of a network's graph of its value, and of its value and vector-Jacobian product."""
 
-
 CPU_GRADIENT = "vjp.cpu.onnx"
-"""What computes the same as `GRADIENT`, faster, under ONNX Runtime on a CPU and nowhere else."""
+"""File of the latter as ONNX Runtime's CPU kernels run it fastest, where a network has one."""
+
+FORWARD, BACKWARD = "forward.cpu", "backward.cpu"
+"""Stems of the files (.onnx, .json) of its halves: x -> (y, *saved) and (cotangent, *saved) -> gradient."""
 
 
 class Networks(Protocol):
