@@ -186,7 +186,7 @@ def load_bundle(name: str) -> "PixelBundle":
             "python -m train.lmconv --data mnist --data-dir DATA --binarized --out runs/mnist, then "
             "python -m export lmconv runs/mnist --out bundles/mnist, then give --bundle bundles/mnist"
         )
-    return PixelBundle.load(name)
+    return PixelBundle.load(name, backend="auto")
 
 
 def _check_ranges(config: Complete | Sample) -> None:
