@@ -204,6 +204,7 @@ def test_onnx_runtime_stays_on_the_processor_where_it_has_no_cuda(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # inside PyTorch's compiler
 def test_a_compiled_network_computes_the_same_values_and_gradients(tiny_folder: Path) -> None:
     plain, compiled = (Bundle.load(tiny_folder, compile=flag).latent_encoder() for flag in (False, True))
     for batch in (1, 2):
