@@ -199,8 +199,9 @@ def source_of(record: Mapping[str, Any], weights: str | None = None, *, tokenize
     text, known = weights or str(record["weights"]), {k: v for k, v in record.items() if k not in ("precision", "keys")}
     seed, family, size = int(record.get("seed", 0)), record.get("model"), record.get("size")
     source = load_source(text, seed=seed, tokenizer=tokenizers or None, family=family, size=size)
-    # a folder may be named by another path than at its export; what counts is what is in it
-    if {**source.record, "weights": known["weights"]} != known:
+    # files may be named by another path than at their export: what counts is what is in them
+    named = {"weights": known["weights"]} if "files" in source.record else {}
+    if {**source.record, **named} != known:
         raise UserError(
             f"--weights '{text}': the bundle was made of '{record['weights']}' with other files or another seed; "
             "name the ones that it was made of with --weights"
@@ -214,12 +215,11 @@ def encoders_of(
     """Return the image and text encoders that a bundle's record tells of; arguments and errors as of `source_of`."""
     from export.clip.sources import load_encoder
 
-    source = load_encoder(
-        exporter, str(record["model"]), weights or str(record["weights"]), tokenizer=tokenizer or None
-    )
+    text = weights or str(record["weights"])
+    source = load_encoder(exporter, str(record["model"]), text, tokenizer=tokenizer or None)
     if source.record.get("files") != record.get("files"):
         raise UserError(
-            f"'{weights or record['weights']}': the bundle's encoders were made of '{record['weights']}' with other "
+            f"'{text}': the bundle's encoders were made of '{record['weights']}' with other "
             "files; name the ones that they were made of"
         )
     return source

@@ -67,8 +67,11 @@ def load_encoder(exporter: str, name: str, pretrained: str, *, tokenizer: Path |
     }
     document = b""
     if model.text is not None:
-        known = isinstance(tokenizer, bytes)
-        document = tokenizer if known else clip_tokenizer(*_vocabulary(folder, tokenizer), "!", model.text.length)
+        if isinstance(tokenizer, bytes):
+            document = tokenizer
+        else:
+            vocabulary, merges = _vocabulary(folder, tokenizer)
+            document = clip_tokenizer(vocabulary, merges, "!", model.text.length)
     record |= {"weights": pretrained if is_name(pretrained) or pretrained in model.tags else file.name}
     record |= {"files": hash_files(file.parent, {"": (file,)})}
     return EncoderSource(exporter=exporter, model=model, weights=weights, tokenizer=document, record=record)

@@ -1,5 +1,7 @@
 """The denoiser: noised latents, times and contexts to what the U-Net predicts; XL adds pooled texts and sizes."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -32,7 +34,7 @@ class GuidedUNet(nn.Module):
             pooled: (B, E) of the second text encoder (XL only).
             time_ids: (B, 6): height and width before cropping, the crop's top and left, height and width (XL only).
         """
-        dtype = self.unet.conv_in.weight.dtype  # pyright: ignore
+        dtype: Any = self.unet.conv_in.weight.dtype  # pyright: ignore
         added = None if pooled is None else {"text_embeds": pooled, "time_ids": time_ids}
         predicted = self.unet(
             sample.to(dtype), timestep, context.to(dtype), added_cond_kwargs=added, return_dict=False
@@ -42,7 +44,7 @@ class GuidedUNet(nn.Module):
 
 def make_unet(pipeline: Pipeline) -> nn.Module:
     """Return the U-Net on the meta device."""
-    from diffusers import UNet2DConditionModel
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     with torch.device("meta"):
         return UNet2DConditionModel.from_config(dict(pipeline.unet))  # pyright: ignore

@@ -24,7 +24,7 @@ class ScaledDecoder(nn.Module):
 
 def make_decoder(pipeline: Pipeline) -> nn.Module:
     """Return the autoencoder without its encoder, on the meta device."""
-    from diffusers import AutoencoderKL
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     with torch.device("meta"):
         vae = AutoencoderKL.from_config(dict(pipeline.vae))

@@ -25,8 +25,9 @@ def twin_arguments(pipeline: Pipeline) -> dict[str, Any]:
 def make_encoder(pipeline: Pipeline) -> KLEncoder:
     """Return the encoder on the meta device."""
     arguments = twin_arguments(pipeline)
+    arguments["block_out_channels"] = tuple(arguments["block_out_channels"])
     with torch.device("meta"):
-        return KLEncoder(KLEncoderConfig(**arguments | {"block_out_channels": tuple(arguments["block_out_channels"])}))
+        return KLEncoder(KLEncoderConfig(**arguments))
 
 
 def cut(pipeline: Pipeline, encoder: KLEncoder, images: Tensor) -> Cut:

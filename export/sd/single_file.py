@@ -98,8 +98,9 @@ def _choose(path: Path, tensors: Mapping[str, Tensor], family: str | None) -> Pi
 
 def _parts(tensors: Mapping[str, Tensor], pipeline: Pipeline) -> dict[str, Mapping[str, Tensor]]:
     """Return the weights of each part under the names that its module has."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     logging.getLogger("diffusers").setLevel(logging.ERROR)
     unet = {name: tensors[name] for name in tensors if name.startswith(UNET)}

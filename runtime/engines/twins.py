@@ -34,7 +34,7 @@ def _maker(name: str, config: type, module: Callable[[Any], nn.Module]) -> Calla
 
 def _make_unet(arguments: dict) -> nn.Module:
     try:
-        from diffusers import UNet2DConditionModel
+        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     except ImportError:
         raise UserError(
             "the PyTorch backend of a Stable Diffusion denoiser needs the package 'diffusers'; install it with: "

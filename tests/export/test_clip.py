@@ -23,8 +23,6 @@ from export.sources import reference_cuts
 from runtime.engines.bundle import Bundle
 from runtime.engines.vit import CLIP_MEAN, CLIP_STD
 from runtime.errors import UserError, run_main
-from tests.bundles import make_tiny_bundle
-from tests.export.test_sd_bundle import check_outputs
 from tests.tolerance import ENGINE_FLOAT32
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -97,33 +95,24 @@ def test_the_mask_hides_what_comes_later() -> None:
     assert torch.tensor(HIDDEN).half().isfinite()
 
 
-@pytest.fixture(scope="module")
-def icons(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny bundle whose dual encoder is replaced by CLIP's, and then once more, which does nothing."""
-    folder = make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
-    source = load_encoder("clip", "tiny-clip", "random:0")
-    add_encoders(source, folder, lambda line: None)
-    return folder
-
-
-def test_encoders_take_the_place_of_those_that_a_bundle_has(icons: Path) -> None:
-    bundle = Bundle.load(icons, threads=1)
+def test_a_bundle_with_encoders_is_whole_and_ranks_pictures(sd_folder: Path) -> None:
+    bundle = Bundle.load(sd_folder, threads=1)
     assert set(bundle.specs) == {
         "text_encoder", "denoiser", "latent_encoder", "latent_decoder", "image_embedder", "text_embedder"
     }  # fmt: skip
-    assert bundle.specs["image_embedder"].inputs[0].shape == ("B", 3, 128, 128)
+    assert bundle.specs["image_embedder"].inputs[0].shape == ("B", 3, 32, 32)
     listed = {"bundle.json", *bundle.manifest.files}
     listed |= {f"{bundle.manifest.networks[role]}/{name}" for role, spec in bundle.specs.items() for name in spec.files}
-    assert {path.relative_to(icons).as_posix() for path in icons.rglob("*") if path.is_file()} == listed
-    assert [path.name for path in icons.parent.iterdir()] == ["tiny"]
-    scores = bundle.scorer()(torch.rand(3, 3, 128, 128), ["a cat", "a dog"])
+    assert {path.relative_to(sd_folder).as_posix() for path in sd_folder.rglob("*") if path.is_file()} == listed
+    assert [path.name for path in sd_folder.parent.iterdir()] == ["sd"]
+    scores = bundle.scorer()(torch.rand(3, 3, 32, 32), ["a cat", "a dog"])
     assert scores.shape == (3, 2)
     assert (scores.abs() <= 1.0 + 1e-5).all()
 
 
-def test_gradients_reach_the_pixels_through_the_twin(icons: Path) -> None:
-    images = torch.rand(2, 3, 128, 128).requires_grad_()
-    bundle = Bundle.load(icons, threads=1)
+def test_gradients_reach_the_pixels_through_the_twin(sd_folder: Path) -> None:
+    images = torch.rand(2, 3, 32, 32).requires_grad_()
+    bundle = Bundle.load(sd_folder, threads=1)
     value = bundle.image_encoder()(images)
     torch.testing.assert_close(value, bundle.image_encoder("none")(images.detach()), atol=5e-3, rtol=0)
     value[:, 0].sum().backward()
@@ -132,8 +121,8 @@ def test_gradients_reach_the_pixels_through_the_twin(icons: Path) -> None:
         bundle.image_encoder("some")
 
 
-def test_the_same_encoders_are_kept_and_others_replace_them(icons: Path, tmp_path: Path, monkeypatch) -> None:
-    folder = Path(shutil.copytree(icons, tmp_path / "tiny"))
+def test_the_same_encoders_are_kept_and_others_replace_them(sd_folder: Path, tmp_path: Path, monkeypatch) -> None:
+    folder = Path(shutil.copytree(sd_folder, tmp_path / "tiny"))
     before = {path.name for path in folder.iterdir()}
     monkeypatch.setattr(streamed, "write_network", lambda *a: pytest.fail("a network was exported again"))
     said: list[str] = []
@@ -143,10 +132,6 @@ def test_the_same_encoders_are_kept_and_others_replace_them(icons: Path, tmp_pat
     with pytest.raises(pytest.fail.Exception):
         add_encoders(load_encoder("clip", "tiny-clip", "random:1"), folder, said.append)
     Bundle.load(folder)  # an export that ends early leaves the bundle whole
-
-
-def test_references_of_encoders_are_found_by_their_record(icons: Path) -> None:
-    check_outputs(icons)
 
 
 def refuse(exporter: str, name: str, pretrained: str, words: str, **options) -> None:
@@ -230,8 +215,8 @@ def test_the_command_needs_a_bundle(tmp_path: Path, monkeypatch, capsys) -> None
     assert Clip(pretrained="random:0", into=tmp_path).model == "ViT-B-16"
 
 
-def test_references_of_the_bundle_need_its_weights(icons: Path) -> None:
-    cuts = reference_cuts(icons)
-    assert set(cuts) == {"image_embedder", "text_embedder"}
+def test_references_of_the_bundle_need_its_weights(sd_folder: Path) -> None:
+    with pytest.raises(UserError, match="was made of 'random:tiny-sd15' with other files or another seed"):
+        reference_cuts(sd_folder, "random:tiny-sd21")
     with pytest.raises(UserError, match="seed of 0 to"):
-        reference_cuts(icons, "random:x")
+        reference_cuts(sd_folder, "random:tiny-sd15,random:x")

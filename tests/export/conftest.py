@@ -1,0 +1,22 @@
+from pathlib import Path
+
+import pytest
+
+from export.clip.into import add_encoders
+from export.clip.sources import load_encoder
+from export.sd import write_sd
+from export.sources import load_source
+
+
+def make_bundle(folder: Path, family: str, *, clip: str = "", precision: str = "float16") -> Path:
+    """Write the bundle of a small twin with random weights, if asked with an image-text encoder."""
+    write_sd(load_source(f"random:{family}"), folder, lambda line: None, precision=precision)
+    if clip:
+        add_encoders(load_encoder("clip", clip, "random:0"), folder, lambda line: None)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of a small Stable Diffusion 1.5 with a small CLIP, which takes some twenty seconds to export."""
+    return make_bundle(tmp_path_factory.mktemp("bundles") / "sd", "tiny-sd15", clip="tiny-clip")
