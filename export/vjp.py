@@ -6,6 +6,7 @@ as inputs, which then become names of places in the network's weights.safetensor
 fold a weight, and a graph of a few dozen kilobytes serves beside the forward one.
 """
 
+from functools import cache
 from typing import Any
 
 import onnx
@@ -76,6 +77,9 @@ class Recorded:
         self._traced = trace_vjp(module, [2, *(int(size) for size in shape[1:])])
         self._weights = {f"w.{name}": name for name in self._traced.weights if name in stored.places}
         buffers = dict(module.named_buffers())
+        for name in self._traced.weights:
+            if name not in stored.places and name not in buffers:
+                raise ValueError(f"{stored.file}: expected the parameter {name!r}, got none")
         self._constants = {f"w.{name}": buffers[name] for name in self._traced.weights if name not in stored.places}
 
     def whole(self, *, rows: bool) -> onnx.ModelProto:
@@ -102,6 +106,7 @@ class Recorded:
         first, second = (self._write(g, s, rows=True) for g, s in zip((forward, backward), specs, strict=True))
         return (first, specs[0]), (second, specs[1])
 
+    @cache  # noqa: B019  (a record lives as long as its files are written)
     def _again(self, *, rows: bool) -> fx.GraphModule:
         return trace_again((_Rows if rows else _Maps)(self._traced.graph).run, self._traced)
 

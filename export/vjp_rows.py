@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from export.rows import Rows, look_up, pixels, sum_rows, tiled, to_map, to_rows
 from export.vjp_rules import RULES, Rule
@@ -57,7 +58,7 @@ class RowRules:
         elif target in _POINTWISE and maps and all(isinstance(arg, Rows | float | int) for arg in args):
             values = [arg.whole if isinstance(arg, Rows) else arg for arg in args]
             return maps[0].with_values(RULES.get(target, target)(*values, **kwargs))
-        args = tuple(to_map(arg) if isinstance(arg, Rows) else arg for arg in args)
+        args = tree_map(lambda arg: to_map(arg) if isinstance(arg, Rows) else arg, args)
         return RULES.get(target, target)(*args, **kwargs)
 
     def convolution(self, x: Any, weight: Tensor, bias: Tensor | None, stride: list[int], pads: list[int]) -> Any:
@@ -95,7 +96,7 @@ class RowRules:
         if stride == [1, 1]:
             around = [k - 1 - p for k, p in zip((kernel[1],) * 2 + (kernel[0],) * 2, pads, strict=True)]
             return Rows(*direct(gradient, weight.flip(2, 3).permute(2, 3, 0, 1), [1, 1], around))
-        if stride == [2, 2] and tiled(whole):
+        if stride == [2, 2] and tiled(whole) and min(kernel) > 1:
             return Rows(strided_gradient(gradient, weight, whole, pads), whole)
         return NotImplemented
 

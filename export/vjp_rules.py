@@ -133,7 +133,7 @@ def slice_backward(gradient: Tensor, sizes: list[int], axis: int, start: int, en
 
 def plain_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], pads: list[int]) -> Tensor:
     """Return the convolution, with its padding as the operator's own where both sides of an axis agree."""
-    if pads[0] == pads[1] and pads[2] == pads[3]:
+    if pads[0] == pads[1] >= 0 and pads[2] == pads[3] >= 0:
         return F.conv2d(x, weight, bias, stride, (pads[2], pads[0]))
     return F.conv2d(zero_pad(x, pads), weight, bias, stride)
 
