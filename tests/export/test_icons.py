@@ -81,7 +81,8 @@ def test_the_latent_encoder_and_its_twin_hold_the_same_network(weights: Weights)
     cut = CUTS["latent_encoder"](weights)
     files = export_cut(cut).files
     images = weights.images()[:3]
-    model = OrtEngine(cut.spec, files["model.onnx"], threads=1)(images)[0]
+    shared = {"weights.safetensors": files["weights.safetensors"]}
+    model = OrtEngine(cut.spec, files["model.onnx"], threads=1, shared=shared)(images)[0]
     twin = load_module(files["config.json"], files["weights.safetensors"], "here")
     torch.testing.assert_close(twin(images), model, atol=ENGINE_FLOAT32, rtol=ENGINE_FLOAT32)
     exact = load_module(files["config.json"], files["weights.safetensors"], "here")
