@@ -136,7 +136,7 @@ def test_timms_transformer() -> None:
 
 def test_timms_convolutional_network() -> None:
     timm = pytest.importorskip("timm", reason="needs timm with torchvision")
-    config = CLIP_MODELS["tiny-clip-convnext"].vision
+    config = ConvNextConfig(input_size=64, image_size=64, depths=(1, 2, 1, 1), widths=(8, 16, 16, 32), embedding=16)
     reference = timm.models.convnext.ConvNeXt(depths=config.depths, dims=config.widths, num_classes=0).eval()
     state = {f"trunk.{name}": value for name, value in reference.state_dict().items()}
     state["head.proj.weight"] = torch.randn(config.embedding, config.widths[-1])
