@@ -77,6 +77,8 @@ class OrtEngine:
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            if "bfloat16" in reason:
+                reason += "; export it with --precision float16, or run it on TensorRT or PyTorch"
             raise UserError(f"engine '{spec.name}': ONNX Runtime cannot load its model: {reason}") from None
         _check_session(spec, self._session)
 

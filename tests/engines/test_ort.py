@@ -152,6 +152,16 @@ def test_a_model_that_disagrees_with_its_spec_is_refused(tensor: TensorSpec, wor
         OrtEngine(spec, model)
 
 
+def test_bfloat16_that_this_device_lacks_is_told_with_the_remedy() -> None:
+    spec = EngineSpec("unet", (TensorSpec("z", (1, 4, 8, 8), "float32"),), (TensorSpec("y", (1, 2, 8, 8), "float32"),))
+    g = Graph(0)
+    weight = g.op("Cast", g.draw(2, 4, 1, 1, scale=1.0), to=TensorProto.BFLOAT16)
+    product = g.op("Conv", g.op("Cast", "z", to=TensorProto.BFLOAT16), weight)
+    model = g.model(spec, g.op("Cast", product, to=TensorProto.FLOAT))
+    with pytest.raises(UserError, match=r"bfloat16.*; export it with --precision float16, or run it on TensorRT"):
+        OrtEngine(spec, model)
+
+
 @pytest.mark.parametrize("model", [b"", b"not an onnx file", b"\x08\x0a" * 50])
 def test_a_model_that_is_none_is_refused(model: bytes) -> None:
     with pytest.raises(UserError, match="engine 'unet': ONNX Runtime cannot load its model"):
