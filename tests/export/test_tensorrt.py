@@ -1,6 +1,6 @@
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from runtime.engines.plans import PlanKey, list_plans, read_plan
 from runtime.engines.spec import EngineSpec, TensorSpec
 from runtime.errors import UserError
 from tests.bundles import make_tiny_bundle
+from tests.export.conftest import make_bundle
 
 CAPABILITIES = ("sm80", "sm86", "sm89", "sm120")
 """A100, RTX 30, RTX 40 and RTX 50: those of the issue's users that TensorRT-RTX builds for."""
@@ -89,42 +90,20 @@ def test_the_networks_that_draw_digits_build(only_rtx: None, role: str, precisio
         assert build(graph, ("sm89",), precision)
 
 
-@pytest.fixture(scope="module")
-def families(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], BundleFolder]:
-    """Gives the bundle of a small twin of a family, with CLIP's encoders where it has room for them."""
-    root, made = tmp_path_factory.mktemp("families"), {}
-
-    def make(family: str) -> BundleFolder:
-        if family not in made:
-            from export.clip.command import Clip, run_encoders
-            from export.sd.command import Sd, run_sd
-
-            folder = root / family
-            run_sd(Sd(weights=f"random:{family}", out=folder))
-            if family == "tiny-sd15":
-                run_encoders(Clip(model="tiny-clip", pretrained="random:0", into=folder))
-            made[family] = BundleFolder.load(folder)
-        return made[family]
-
-    return make
-
-
 @rtx
-@pytest.mark.parametrize("role", ["text_encoder", "denoiser", "latent_encoder", "latent_decoder", "image_embedder"])
-def test_every_graph_of_small_twins_of_sd_and_clip_builds(
-    only_rtx: None, families: Callable[[str], BundleFolder], role: str
-) -> None:
-    for graph in select_graphs(families("tiny-sd15"), [role]):
+@pytest.mark.parametrize(
+    "role", ["text_encoder", "denoiser", "latent_encoder", "latent_decoder", "image_embedder", "text_embedder"]
+)
+def test_every_graph_of_small_twins_of_sd_and_clip_builds(only_rtx: None, sd_folder: Path, role: str) -> None:
+    for graph in select_graphs(BundleFolder.load(sd_folder), [role]):
         assert build(graph, CAPABILITIES)
 
 
 @rtx
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["tiny-sd21", "tiny-sdxl"])
-def test_every_graph_of_small_twins_of_other_families_builds(
-    only_rtx: None, families: Callable[[str], BundleFolder], family: str
-) -> None:
-    for graph in select_graphs(families(family)):
+def test_every_graph_of_small_twins_of_other_families_builds(only_rtx: None, tmp_path: Path, family: str) -> None:
+    for graph in select_graphs(BundleFolder.load(make_bundle(tmp_path / family, family))):
         assert build(graph, ("sm89",))
 
 
