@@ -89,8 +89,8 @@ def _text_cut(source: "Source", role: str, index: int, precision: str) -> Cut:
 
 def _denoiser_cut(source: "Source", precision: str) -> Cut:
     context, pooled = contexts(source)
-    unet = load_module(source, "denoiser", precision)
-    return denoiser.cut(source.pipeline, unet, latents(source), context, pooled)
+    z = latents(source)  # before the largest network is in memory
+    return denoiser.cut(source.pipeline, load_module(source, "denoiser", precision), z, context, pooled)
 
 
 def _encoder_cut(source: "Source") -> Cut:
