@@ -13,9 +13,11 @@ from torch import Tensor
 
 from export.vjp_trace import look_up as find_rows
 from export.vjp_trace import mix
-from export.winograd import TILE
 
 Size = tuple[int, int]
+
+TILE = 4
+"""Side of the tiles by which rows are ordered, pixels."""
 
 SUMMED = 1024
 """Most rows summed one after another; sums of those follow, so that float32 keeps its digits."""

@@ -13,13 +13,16 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from export.rows import Rows, look_up, pixels, sum_rows, tiled, to_map, to_rows
+from export.rows import TILE, Rows, look_up, pixels, sum_rows, tiled, to_map, to_rows
 from export.vjp_rules import RULES, Rule
 from export.vjp_trace import aten, convolution, convolution_gradient, group_means, mix_twice, product
-from export.winograd import TAPS, TILE, WINDOW, Transforms, backward_transforms, forward_transforms
+from export.winograd import TAPS, Transforms, backward_transforms, forward_transforms
 
 LEAST_CHANNELS = 16
 """Of input and output, from which on tiles pay."""
+
+FEW = 32
+"""Tiles of 4x4 below which there are more of 2x2: fewer rows than these make slow products of large kernels."""
 
 _POINTWISE = (aten.silu.default, aten.silu_backward.default, aten.gelu.default, aten.relu.default, aten.sub.Tensor)
 
@@ -35,7 +38,7 @@ class RowRules:
 
     def __init__(self) -> None:
         """Begin without kernels."""
-        self._kernels: dict[int, Tensor] = {}
+        self._kernels: dict[tuple[int, int], Tensor] = {}
         self._rules: dict[Any, Rule] = {
             convolution: self.convolution,
             convolution_gradient: self.convolution_gradient,
@@ -76,7 +79,8 @@ class RowRules:
                 offset = moved if offset is None else offset + moved
             return Rows(product(x.values, matrix), x.size, offset)
         if _tiles(x.size, weight, stride, pads):
-            return Rows(tiles(x, self._kernel(weight), forward_transforms()), x.size, offset)
+            matrices = forward_transforms(_side(x.size))
+            return Rows(tiles(x, self._kernel(weight, matrices), matrices), x.size, offset)
         return Rows(*direct(x, weight.permute(2, 3, 1, 0), stride, pads), offset)
 
     def convolution_gradient(
@@ -92,7 +96,8 @@ class RowRules:
         if kernel == [1, 1] and stride == [1, 1] and pads == [0] * 4:
             return Rows(product(gradient.whole, weight.reshape(outputs, inputs)), whole)
         if _tiles(whole, weight, stride, pads):
-            return Rows(tiles(gradient, self._kernel(weight).transpose(1, 2), backward_transforms()), whole)
+            matrices = backward_transforms(_side(whole))
+            return Rows(tiles(gradient, self._kernel(weight, matrices).transpose(1, 2), matrices), whole)
         if stride == [1, 1]:
             around = [k - 1 - p for k, p in zip((kernel[1],) * 2 + (kernel[0],) * 2, pads, strict=True)]
             return Rows(*direct(gradient, weight.flip(2, 3).permute(2, 3, 0, 1), [1, 1], around))
@@ -100,14 +105,19 @@ class RowRules:
             return Rows(strided_gradient(gradient, weight, whole, pads), whole)
         return NotImplemented
 
-    def _kernel(self, weight: Tensor) -> Tensor:
-        """Return Winograd's transform of a kernel, (36, C, K)."""
-        if id(weight) not in self._kernels:
+    def _kernel(self, weight: Tensor, matrices: Transforms) -> Tensor:
+        """Return Winograd's transform of a kernel, (n^2, C, K) for windows of n x n."""
+        key = id(weight), len(matrices.kernel)
+        if key not in self._kernels:
             outputs, inputs = weight.shape[:2]
             taps = weight.permute(2, 3, 1, 0).reshape(TAPS**2, inputs * outputs)
-            mixed = _apply(forward_transforms().kernel, taps)
-            self._kernels[id(weight)] = mixed.reshape(WINDOW**2, inputs, outputs)
-        return self._kernels[id(weight)]
+            self._kernels[key] = _apply(matrices.kernel, taps).reshape(-1, inputs, outputs)
+        return self._kernels[key]
+
+
+def _side(size: tuple[int, int]) -> int:
+    """Return the side of the tiles for a map of a size."""
+    return 4 if size[0] * size[1] >= FEW * TILE**2 else 2
 
 
 def _tiles(size: tuple[int, int], weight: Tensor, stride: list[int], pads: list[int]) -> bool:
@@ -120,18 +130,20 @@ def tiles(x: Rows, kernel: Tensor, matrices: Transforms) -> Tensor:
 
     Args:
         x: the input, (B, R, C).
-        kernel: transformed, (36, C, K).
-        matrices: forward or backward.
+        kernel: transformed, (n^2, C, K).
+        matrices: forward or backward, for windows of n x n.
     """
-    count, (inputs, outputs) = x.size[0] * x.size[1] // TILE**2, kernel.shape[1:]
-    window = np.arange(WINDOW) - 1
-    y = window[:, None] + TILE * np.arange(x.size[0] // TILE)
-    columns = window[:, None] + TILE * np.arange(x.size[1] // TILE)
-    windows = look_up(x.whole, x.size, y[:, None, :, None], columns[None, :, None, :])
-    windows = windows.reshape(-1, WINDOW**2, count * inputs)
-    values = _apply(matrices.window, windows).reshape(-1, WINDOW**2, count, inputs)
-    products = product(values, kernel).reshape(-1, WINDOW**2, count * outputs)
-    return _apply(matrices.tile, products, _PHASES).reshape(-1, TILE**2 * count, outputs)
+    side, (inputs, outputs) = len(matrices.tile), kernel.shape[1:]
+    window, count = len(matrices.window), x.size[0] * x.size[1] // side**2
+    # tiles of 2x2 are numbered as rows are: first by their place in a tile of 4x4
+    places = np.arange(window)[:, None, None] - 1 + side * np.arange(TILE // side)[:, None]
+    y, columns = (places + TILE * np.arange(length // TILE) for length in x.size)
+    windows = look_up(x.whole, x.size, y[:, None, :, None, :, None], columns[None, :, None, :, None, :])
+    windows = windows.reshape(-1, window**2, count * inputs)
+    values = _apply(matrices.window, windows).reshape(-1, window**2, count, inputs)
+    products = product(values, kernel).reshape(-1, window**2, count * outputs)
+    order = _PHASES if side == TILE else None
+    return _apply(matrices.tile, products, order).reshape(-1, side**2 * count, outputs)
 
 
 def _apply(matrix: np.ndarray, x: Tensor, order: list[int] | None = None) -> Tensor:

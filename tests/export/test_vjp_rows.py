@@ -16,7 +16,7 @@ def close(found: torch.Tensor, expected: torch.Tensor, relative: float = 2e-5) -
     assert float((found - expected).abs().max()) <= relative * float(expected.abs().max())
 
 
-@pytest.mark.parametrize("size", [(8, 12), (7, 10)])
+@pytest.mark.parametrize("size", [(8, 12), (7, 10), (24, 32)])
 @pytest.mark.parametrize(
     ("channels", "kernel", "stride", "pads"),
     [
