@@ -8,6 +8,7 @@ gradients at every step, or, with `exchange` above 1, train apart and average th
 arXiv:1805.09767), so that a slow core or wire does not hold up the others at every step. The first process writes.
 """
 
+import atexit
 import hashlib
 import json
 import math
@@ -98,7 +99,11 @@ def join_processes(device: str) -> tuple[int, int]:
         return 0, 1
     from accelerate import PartialState
 
+    joined = dist.is_initialized()
     state = PartialState(cpu=not device.startswith("cuda"))
+    if not joined:
+        # Its threads must have ended before the interpreter does: left alone, gloo aborts now and then as it goes.
+        atexit.register(state.destroy_process_group)
     return state.process_index, state.num_processes
 
 
@@ -241,6 +246,8 @@ def fit(
             run.save()
             saved = now
     run.save()
+    if run.size > 1:
+        dist.barrier()  # the others stay until what the first one writes is whole
     with torch.no_grad():
         for weight, mean in zip(run.weights, run.average, strict=True):
             weight.copy_(mean)
