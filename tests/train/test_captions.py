@@ -21,6 +21,13 @@ def test_a_known_colour_is_said_in_about_six_of_ten() -> None:
     assert 0.55 < said < 0.65
 
 
+def test_a_colour_that_is_not_the_things_own_is_always_said() -> None:
+    rng = random.Random(0)
+    drawn = [write_caption("heart", "blue", ["love"], "", rng, repainted=True) for _ in range(500)]
+    assert all("blue" in caption.split() for caption in drawn)
+    assert len(set(drawn)) > 10
+
+
 def test_a_colour_in_the_name_is_not_said_twice() -> None:
     assert not any(text.split().count("red") > 1 for text in captions("red apple", "red", ["fruit"]))
 

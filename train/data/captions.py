@@ -52,7 +52,9 @@ def _article(text: str) -> str:
     return " ".join(words)
 
 
-def write_caption(name: str, colour: str, keywords: list[str], style: str, rng: random.Random) -> str:
+def write_caption(
+    name: str, colour: str, keywords: list[str], style: str, rng: random.Random, *, repainted: bool = False
+) -> str:
     """Return one caption of a picture.
 
     Args:
@@ -61,6 +63,7 @@ def write_caption(name: str, colour: str, keywords: list[str], style: str, rng: 
         keywords: other words for it.
         style: what a caption may end on, or "".
         rng: source of the draws.
+        repainted: the colour is not the thing's own, so it is always said: "a cat" is to mean no green one.
     """
     subject = name
     draw = rng.random()
@@ -76,7 +79,7 @@ def write_caption(name: str, colour: str, keywords: list[str], style: str, rng: 
     elif " " in name and " and " not in name and draw < 0.35 and head.isalpha() and head != "face":
         subject = head
     coloured = bool(colour) and colour not in subject.lower().split()
-    if coloured and rng.random() < 0.6:
+    if coloured and (repainted or rng.random() < 0.6):
         subject = f"{colour} {subject}"
     text = rng.choice(_TEMPLATES).format(subject) if " and " not in subject else subject
     text = _article(text)

@@ -86,11 +86,11 @@ def write_captions(archive: dict[str, np.ndarray], count: int, seed: int) -> tup
     keywords = common_keywords(concepts)
     index: dict[str, int] = {}
     rows = []
-    for name, colour, concept, icon_set in zip(
-        *(archive[k].tolist() for k in ("captions", "colours", "concepts", "sets")), strict=True
+    for name, colour, concept, icon_set, kind in zip(
+        *(archive[k].tolist() for k in ("captions", "colours", "concepts", "sets", "kinds")), strict=True
     ):
-        words = keywords.get(concept, [])
-        drawn = [write_caption(name, colour, words, STYLES[icon_set], rng) for _ in range(count)]
+        words, repainted = keywords.get(concept, []), kind == "repainted"
+        drawn = [write_caption(name, colour, words, STYLES[icon_set], rng, repainted=repainted) for _ in range(count)]
         rows.append([index.setdefault(text, len(index)) for text in drawn])
     return list(index), torch.tensor(rows)
 
