@@ -279,8 +279,9 @@ def _pixel_shuffle(e: Emitter, node: fx.Node, x: str, factor: int) -> str:
 
 def _pixel_unshuffle(e: Emitter, node: fx.Node, x: str, factor: int) -> str:
     channels, height, width = _source(node).shape[1:]
-    split = e.op("Reshape", x, e.integers([-1, channels, height // factor, factor, width // factor, factor]))
-    return e.op("Reshape", e.op("Transpose", split, perm=[0, 1, 3, 5, 2, 4]), e.integers(_target(node)))
+    phases = e.op("SpaceToDepth", x, blocksize=factor)  # the channels within each phase; PyTorch has it the other way
+    split = e.op("Reshape", phases, e.integers([-1, factor**2, channels, height // factor, width // factor]))
+    return e.op("Reshape", e.op("Transpose", split, perm=[0, 2, 1, 3, 4]), e.integers(_target(node)))
 
 
 def _filled(value: float | None = None) -> Callable[..., str]:

@@ -78,9 +78,9 @@ def layer_norm_backward(
 
 
 def silu_backward(gradient: Tensor, x: Tensor) -> Tensor:
-    """Return g s (1 + x (1 - s)), s = sigmoid(x)."""
+    """Return g (s + y (1 - s)), s = sigmoid(x), y = x s, which the forward pass has."""
     s = torch.sigmoid(x)
-    return gradient * (s * (1.0 + x * (1.0 - s)))
+    return gradient * (s + x * s * (1.0 - s))
 
 
 def sigmoid_backward(gradient: Tensor, y: Tensor) -> Tensor:
@@ -161,8 +161,11 @@ def plain_convolution_gradient(
         edges = [edges[0] - crop[0], edges[1], edges[2] - crop[1], edges[3]]
         return plain_convolution(gradient, kernel, None, [1, 1], edges)
     phases = plain_convolution(gradient, kernel, None, [1, 1], edges)
-    full = phases.reshape(-1, inputs, down, across, *counts).permute(0, 1, 4, 2, 5, 3)
-    full = full.reshape(-1, inputs, counts[0] * down, counts[1] * across)
+    if down == across:
+        full = F.pixel_shuffle(phases, down)
+    else:
+        full = phases.reshape(-1, inputs, down, across, *counts).permute(0, 1, 4, 2, 5, 3)
+        full = full.reshape(-1, inputs, counts[0] * down, counts[1] * across)
     return full[:, :, crop[1] : crop[1] + height, crop[0] : crop[0] + width]
 
 

@@ -203,9 +203,10 @@ def _options_with(shared: Mapping[str, bytes], threads: int) -> onnxruntime.Sess
 
 @cache
 def session_options(threads: int) -> onnxruntime.SessionOptions:
-    """Return options for one stream of small networks: no spinning workers, deterministic kernels, few warnings.
+    """Return options for one stream of small networks: deterministic kernels, few warnings.
 
-    Spinning is off because the rasterizer's and PyTorch's threads run between two calls on the same cores.
+    Threads spin between the operators of a run, and stop with it: the rasterizer's and PyTorch's threads run between
+    two calls on the same cores.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -214,7 +215,8 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.use_deterministic_compute = True
     options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
 
 
