@@ -63,16 +63,6 @@ class Check:
     """Name of an installed bundle, or its folder."""
 
 
-def format_sizes(folder: Path) -> str:
-    """Return the bytes of a bundle's files and their sum as a Markdown table."""
-    from export.bundle import bundle_sizes
-
-    sizes = bundle_sizes(folder)
-    lines = ["| file | bytes |", "|---|---|", *(f"| {name} | {size:,} |" for name, size in sizes.items())]
-    total = sum(sizes.values())
-    return "\n".join([*lines, f"| all | {total:,} ({total / 2**20:.2f} MiB) |"])
-
-
 def run_icons(options: Icons) -> int:
     """Write and verify the bundle; return 1 where a network misses its gate or the bundle its size."""
     from export.icons import write_icons
@@ -103,7 +93,7 @@ def run_lmconv(options: Lmconv) -> int:
 
 def _tell(rows: "Sequence[Comparison]", folder: Path, limit: float) -> int:
     """Print what a bundle reaches and its sizes; return 0 where both are as they should be, else 1."""
-    from export.bundle import bundle_sizes
+    from export.bundle import bundle_sizes, format_sizes
     from export.verify import format_table
 
     print(format_table(rows))
@@ -116,6 +106,7 @@ def _tell(rows: "Sequence[Comparison]", folder: Path, limit: float) -> int:
 
 def run_check(options: Check) -> int:
     """Load a bundle, which verifies it, and print its sizes."""
+    from export.bundle import format_sizes
     from runtime.engines.bundle import BundleFolder
 
     bundle = BundleFolder.load(options.bundle)

@@ -5,6 +5,9 @@ from torch import Tensor
 
 from runtime.guidance.schedule import Schedule
 
+PROMPTS = ("", "a red apple", "a panda rowing a boat in a pond", "the Eiffel Tower, minimal flat vector icon")
+"""Texts that the networks are verified with."""
+
 
 def dead_leaves(count: int, size: int, generator: torch.Generator, *, leaves: int = 120) -> Tensor:
     """Return pictures with the statistics of natural ones, (count, 3, size, size) in [0, 1].

@@ -1,16 +1,15 @@
 """Where weights come from: a folder, a file, a name on the hub, or `random:`; and what a bundle was made of."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from export.clip.tokenizer import clip_tokenizer, random_vocabulary
 from export.cut import Cut
-from export.sd.configurations import PIPELINES, Pipeline
-from export.sd.weights import RandomWeights, Weights
+from export.sd.configurations import PIPELINES
+from export.sd.source import Source
+from export.sd.weights import RandomWeights
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,32 +18,6 @@ if TYPE_CHECKING:
 RANDOM = "random:"
 
 _TOKENIZER = "tokenizer.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """A text-to-image model, nothing of it loaded yet."""
-
-    pipeline: Pipeline
-    """Its configurations."""
-    weights: Mapping[str, Weights]
-    """Of each part: `unet`, `vae`, `text_encoder`, and `text_encoder_2` of XL."""
-    tokenizers: tuple[bytes, ...]
-    """Content of tokenizer.json for each text encoder."""
-    record: Mapping[str, Any] = field(default_factory=dict)
-    """What bundle.json says of it: `weights`, and `seed` or the hashes of its `files`."""
-
-    def modules(self, precision: str = "float32") -> dict[str, nn.Module]:
-        """Return every network with its weights, by role; all are in memory at once."""
-        from export.sd.networks import load_module
-
-        return {role: load_module(self, role, precision) for role in self.roles}
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """The roles of its networks."""
-        texts = ("text_encoder", "text_encoder_2")[: len(self.pipeline.text_encoders)]
-        return (*texts, "denoiser", "latent_encoder", "latent_decoder")
 
 
 def load_source(

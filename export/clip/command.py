@@ -44,7 +44,7 @@ def run_encoders(options: Clip | Timm) -> int:
     from export.packages import require
 
     require("onnx", "onnxscript")
-    from export.__main__ import format_sizes
+    from export.bundle import format_sizes
     from export.clip.into import add_encoders
     from export.clip.sources import load_encoder
 

@@ -11,8 +11,7 @@ from export.clip.sources import EncoderSource
 from export.clip.text import TextEmbedder, TextTransformer
 from export.cut import Cut
 from export.mixed import dtype_of
-from export.samples import dead_leaves
-from export.sd.networks import PROMPTS
+from export.samples import PROMPTS, dead_leaves
 from export.sd.specs import batched
 from export.sd.weights import fill
 from runtime.engines.tokens import PromptTokenizer

@@ -11,9 +11,16 @@ from export.clip.configurations import CLIP_MODELS, HALF, TIMM_MODELS, Model
 from export.clip.names import text_from_transformers, vision_from_timm, vision_from_transformers, without_prefix
 from export.clip.tokenizer import clip_tokenizer, installed_vocabulary, random_vocabulary, read_vocabulary
 from export.packages import check_space, require
-from export.sd.folder import PICKLES, REFUSAL, hash_files
 from export.sd.hub import is_name
-from export.sd.weights import RandomWeights, SafetensorsFiles, StoredWeights, Weights
+from export.sd.weights import (
+    PICKLES,
+    REFUSAL,
+    RandomWeights,
+    SafetensorsFiles,
+    StoredWeights,
+    Weights,
+    hash_files,
+)
 from runtime.errors import UserError
 
 RANDOM = "random:"

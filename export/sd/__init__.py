@@ -21,7 +21,7 @@ from runtime.engines.manifest import Manifest, check_bundle_name
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
-    from export.sources import Source
+    from export.sd.source import Source
 
 VERSION = "1"
 """Version of the bundle's content; another one exports everything anew."""

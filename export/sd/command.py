@@ -35,7 +35,7 @@ def run_sd(options: Sd) -> int:
     from export.packages import require
 
     require("onnx", "onnxscript", "diffusers")
-    from export.__main__ import format_sizes
+    from export.bundle import format_sizes
     from export.sd import write_sd
     from export.sources import load_source
 

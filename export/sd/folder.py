@@ -1,6 +1,5 @@
 """A model in the folder format of diffusers: model_index.json, and a folder with config.json and weights a part."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,14 @@ from torch import Tensor
 from export.clip.names import text_from_transformers
 from export.clip.tokenizer import clip_tokenizer, read_vocabulary
 from export.sd.configurations import END, SCHEDULE, TURBO_TIMES, Pipeline
-from export.sd.weights import Renamed, SafetensorsFiles, StoredWeights
-from export.sources import Source
+from export.sd.source import Source
+from export.sd.weights import PICKLES, REFUSAL, Renamed, SafetensorsFiles, StoredWeights, hash_files
 from runtime.engines.documents import GREATEST_JSON, parse_object
 from runtime.engines.files import read_limited
 from runtime.errors import UserError
 
 PIPELINE_CLASSES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 """Values of _class_name in model_index.json that can be exported; what they add for other tasks is left out."""
-
-PICKLES = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
-
-REFUSAL = (
-    "reading it would run whatever code is in it (it is a Python pickle); use the model's .safetensors files, or "
-    "convert it on a machine that you can lose"
-)
 
 _STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
 
@@ -68,16 +60,6 @@ def folder_source(folder: Path, *, name: str | None = None) -> Source:
         tokenizers=tuple(clip_tokenizer(*vocabulary, padding) for vocabulary, padding in pairs),
         record=record,
     )
-
-
-def hash_files(folder: Path, files: Mapping[str, tuple[Path, ...]]) -> dict[str, str]:
-    """Return the SHA-256 of every file of weights, by its path in the folder."""
-    hashes = {}
-    for path in sorted(path for paths in files.values() for path in paths):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        hashes[path.relative_to(folder).as_posix()] = digest
-    return hashes
 
 
 def _index(folder: Path) -> dict[str, Any]:

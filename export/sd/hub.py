@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from export.packages import check_space, require
-from export.sd.folder import PICKLES, REFUSAL
+from export.sd.weights import PICKLES, REFUSAL
 from runtime.errors import UserError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}")

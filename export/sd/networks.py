@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -11,17 +10,12 @@ from torch import Tensor, nn
 from export.clip.text import TextConfig, TextTransformer
 from export.cut import Cut
 from export.mixed import dtype_of
-from export.samples import dead_leaves
+from export.samples import PROMPTS, dead_leaves
 from export.sd import denoiser, latent_decoder, latent_encoder, text_encoder
 from export.sd.configurations import Pipeline
+from export.sd.source import Source
 from export.sd.weights import fill
 from runtime.engines.tokens import PromptTokenizer
-
-if TYPE_CHECKING:
-    from export.sources import Source
-
-PROMPTS = ("", "a red apple", "a panda rowing a boat in a pond", "the Eiffel Tower, minimal flat vector icon")
-"""Texts that the networks are verified with."""
 
 _PART = {"denoiser": "unet", "latent_encoder": "vae", "latent_decoder": "vae"}
 
@@ -45,19 +39,19 @@ def empty_module(pipeline: Pipeline, role: str) -> nn.Module:
     return make[role](pipeline)
 
 
-def load_module(source: "Source", role: str, precision: str) -> nn.Module:
+def load_module(source: Source, role: str, precision: str) -> nn.Module:
     """Return the network of a role with its weights; the autoencoder is in float32 whatever the precision."""
     dtype = torch.float32 if role.startswith("latent") else dtype_of(precision)
     return fill(empty_module(source.pipeline, role), source.weights[_PART.get(role, role)], dtype)
 
 
-def tokens(source: "Source", index: int) -> Tensor:
+def tokens(source: Source, index: int) -> Tensor:
     """Return the tokens of `PROMPTS`, (V, N) int64, by one of the tokenizers."""
     length = int(source.pipeline.text_encoders[index]["max_position_embeddings"])
     return PromptTokenizer(source.tokenizers[index], length, "tokenizer.json")(PROMPTS)[0]
 
 
-def cut_makers(source: "Source", precision: str, *, said: str | None = None) -> dict[str, Callable[[], Cut]]:
+def cut_makers(source: Source, precision: str, *, said: str | None = None) -> dict[str, Callable[[], Cut]]:
     """Return for each role what makes its cut; a network is loaded when its cut is made.
 
     Args:
@@ -80,25 +74,25 @@ def _judged(make: Callable[[], Cut], precision: str) -> Cut:
     return replace(make(), scheme={"float16": "fp16", "bfloat16": "bf16"}.get(precision, precision))
 
 
-def _text_cut(source: "Source", role: str, index: int, precision: str) -> Cut:
+def _text_cut(source: Source, role: str, index: int, precision: str) -> Cut:
     text = load_module(source, role, precision)
     assert isinstance(text, TextTransformer)
     penultimate = source.pipeline.is_xl
     return text_encoder.cut(role, text, tokens(source, index), source.tokenizers[index], penultimate=penultimate)
 
 
-def _denoiser_cut(source: "Source", precision: str) -> Cut:
+def _denoiser_cut(source: Source, precision: str) -> Cut:
     context, pooled = contexts(source)
     z = latents(source)  # before the largest network is in memory
     return denoiser.cut(source.pipeline, load_module(source, "denoiser", precision), z, context, pooled)
 
 
-def _encoder_cut(source: "Source") -> Cut:
+def _encoder_cut(source: Source) -> Cut:
     encoder = load_module(source, "latent_encoder", "float32")
     return latent_encoder.cut(source.pipeline, encoder, pictures(source.pipeline))  # pyright: ignore
 
 
-def _decoder_cut(source: "Source") -> Cut:
+def _decoder_cut(source: Source) -> Cut:
     vae = load_module(source, "latent_decoder", "float32")
     return latent_decoder.cut(source.pipeline, vae, latents(source))
 
@@ -109,7 +103,7 @@ def pictures(pipeline: Pipeline) -> Tensor:
 
 
 @torch.no_grad()
-def latents(source: "Source") -> Tensor:
+def latents(source: Source) -> Tensor:
     """Return latents of those pictures, (V, 4, h, w), of deviation 1, which random weights would not give them.
 
     Large pictures are encoded two only, and mirrored.
@@ -125,7 +119,7 @@ def latents(source: "Source") -> Tensor:
 
 
 @torch.no_grad()
-def contexts(source: "Source") -> tuple[Tensor, Tensor | None]:
+def contexts(source: Source) -> tuple[Tensor, Tensor | None]:
     """Return the contexts of `PROMPTS`, (V, N, D) float32, and their pooled texts, (V, E), for XL."""
     found = []
     for index in range(len(source.pipeline.text_encoders)):

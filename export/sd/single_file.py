@@ -10,9 +10,8 @@ from torch import Tensor
 from export.clip.names import text_from_transformers, without_prefix
 from export.clip.tokenizer import clip_tokenizer, installed_vocabulary, read_vocabulary
 from export.sd.configurations import PIPELINES, Pipeline
-from export.sd.folder import PICKLES, REFUSAL, hash_files
-from export.sd.weights import SafetensorsFiles, StoredWeights
-from export.sources import Source
+from export.sd.source import Source
+from export.sd.weights import PICKLES, REFUSAL, SafetensorsFiles, StoredWeights, hash_files
 from runtime.errors import UserError
 
 UNET = "model.diffusion_model."

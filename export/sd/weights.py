@@ -1,5 +1,6 @@
 """Weights for a module on the meta device: drawn from a seed, or read from safetensors one tensor at a time."""
 
+import hashlib
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,13 @@ from torch import Tensor, nn
 
 from export.mixed import widen_norms
 from runtime.errors import UserError
+
+PICKLES = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
+
+REFUSAL = (
+    "reading it would run whatever code is in it (it is a Python pickle); use the model's .safetensors files, or "
+    "convert it on a machine that you can lose"
+)
 
 _TABLES = ("token_embedding.weight", "positional_embedding")
 
@@ -136,3 +144,13 @@ def fill(module: nn.Module, weights: Weights, dtype: torch.dtype) -> nn.Module:
         state[name] = weights.read(name, wanted).to(kind).contiguous()
     module.load_state_dict(state, assign=True)
     return module.eval().requires_grad_(False)
+
+
+def hash_files(folder: Path, files: Mapping[str, tuple[Path, ...]]) -> dict[str, str]:
+    """Return the SHA-256 of every file of weights, by its path in the folder."""
+    hashes = {}
+    for path in sorted(path for paths in files.values() for path in paths):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        hashes[path.relative_to(folder).as_posix()] = digest
+    return hashes

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from export.__main__ import format_sizes, main
+from export.__main__ import main
+from export.bundle import format_sizes
 from runtime.errors import run_main
 from tests.bundles import make_tiny_bundle
 

@@ -9,9 +9,10 @@ from export.mixed import widen_norms
 from export.sd.configurations import PIPELINES
 from export.sd.denoiser import GuidedUNet, time_ids
 from export.sd.networks import contexts, cut_makers, empty_module, latents, load_module, pictures
+from export.sd.source import Source
 from export.sd.text_encoder import LastContext, PenultimateContext
 from export.sd.weights import StoredWeights, fill
-from export.sources import Source, load_source
+from export.sources import load_source
 from tests.tolerance import ENGINE_FLOAT32, FLOAT32_ROUNDING
 
 FAMILIES = ("tiny-sd15", "tiny-sd21", "tiny-sdxl")

@@ -15,7 +15,8 @@ from export.clip.tokenizer import random_vocabulary
 from export.sd import hub
 from export.sd.configurations import PIPELINES
 from export.sd.networks import load_module
-from export.sources import Source, load_source, source_of
+from export.sd.source import Source
+from export.sources import load_source, source_of
 from runtime.errors import UserError
 
 OLD = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
