@@ -2,13 +2,15 @@
 
 The groups of raster scans and S-curves are lattices: all pixels, or alternate rows or columns. Each is a strided
 convolution with only those rows and columns of the kernel that its mask leaves: nothing is unfolded, and half of the
-products are never made. Where the dilation is a multiple of the lattice's step, a lattice reads itself alone. Orders
-with many masks (Hilbert curves, permutations) are computed tap by tap: gather the positions whose mask leaves the tap,
-multiply, add.
+products are never made. What all groups share, as the row above under an S-curve, is one convolution over the whole
+picture where that saves products. Where the dilation is a multiple of the lattice's step, a lattice reads itself alone.
+Orders with many masks (Hilbert curves, permutations) are computed tap by tap: gather the positions whose mask leaves
+the tap, multiply, add.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations, product
 
 import numpy as np
 import torch
@@ -47,10 +49,16 @@ class Axis:
     def of(cls, live: Sequence[int], length: int, taps: int, dilation: int, first: int, step: int) -> "Axis":
         """Return an axis: `live` are the indices of used kernel lines, of `taps`; `length` is the picture's."""
         low, high = min(live), max(live)
+        if low == high and step == 1:  # what would read padding alone is left out
+            offset = dilation * (low - taps // 2)
+            count = length - abs(offset)
+            lines, source = slice(max(0, -offset), None), slice(max(0, offset), None)
+            lines, source = slice(lines.start, lines.start + count), slice(source.start, source.start + count)
+            return cls(slice(low, high + 1), lines, source, 1, 1, count, 0, 0, count)
         count = (length - first + step - 1) // step
         lines, source = slice(first, None, step), slice(None)
-        if step > 1 and dilation % step == 0:
-            length, source, first, dilation, step = count, lines, 0, dilation // step, 1
+        if step > 1 and (dilation % step == 0 or low == high == taps // 2):
+            length, source, first, dilation, step = count, lines, 0, max(1, dilation // step), 1
         start = first + dilation * (low - taps // 2)
         end = first + step * (count - 1) + dilation * (high - taps // 2)
         padding = max(0, -start, end - (length - 1))
@@ -116,17 +124,58 @@ class Tap:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to compute a layer: strided convolutions, or, where there are none, tap by tap."""
+    """How to compute a layer: the sum of strided convolutions, or, where there are none, tap by tap."""
 
     lattices: tuple[Lattice, ...]
+    """Those of the fewest products; where these are not `apart`, the first is of all positions, to which others add."""
+    apart: tuple[Lattice, ...]
+    """One for each group of positions: more products and fewer passes over memory, which is what half precision wants,
+    in which a product costs an eighth."""
     taps: tuple[Tap, ...]
 
     @classmethod
     def of(cls, mask: Mask, size: Size, kernel: Kernel, dilation: int, device: torch.device) -> "Plan":
         """Return the plan of a mask matrix (k1 k2, H W)."""
         if groups := lattice_groups(mask, size, kernel, dilation):
-            return cls(tuple(_lattice(g, size, kernel, dilation, device) for g in groups), ())
-        return cls((), _taps(mask, size, kernel, dilation, device))
+            apart = tuple(_lattice(group, size, kernel, dilation, device) for group in groups)
+            shared = share_taps(groups, size, kernel)
+            if shared is groups:
+                return cls(apart, apart, ())
+            return cls(tuple(_lattice(group, size, kernel, dilation, device) for group in shared), apart, ())
+        return cls((), (), _taps(mask, size, kernel, dilation, device))
+
+    def lattices_for(self, x: Tensor) -> tuple[Lattice, ...]:
+        """Return the convolutions that are faster in a picture's precision."""
+        return self.apart if x.dtype in (torch.bfloat16, torch.float16) else self.lattices
+
+
+def share_taps(groups: list[Group], size: Size, kernel: Kernel) -> list[Group]:
+    """Return groups with the same sum of fewer products: one of all positions has taps that were in each group.
+
+    A group costs its positions times the smallest rectangle of the kernel around its taps. The new one, if any, comes
+    first, as its backward pass takes most memory; groups that are left without taps are gone.
+    """
+    grids = [group.taps.reshape(kernel) for group in groups]
+    common = np.logical_and.reduce(grids)
+    rows, columns = (list(combinations(range(side + 1), 2)) for side in kernel)
+    best, cost = groups, sum(_cost(group.taps, kernel) * len(group.positions) for group in groups)
+    everywhere = np.arange(size[0] * size[1], dtype=np.int64)
+    for (top, bottom), (left, right) in product(rows, columns) if len(groups) > 1 else ():
+        if not common[top:bottom, left:right].all():
+            continue
+        shared = np.zeros(kernel, bool)
+        shared[top:bottom, left:right] = True
+        rest = [replace(g, taps=g.taps & ~shared.reshape(-1)) for g in groups]
+        rest = [Group(shared.reshape(-1), everywhere, (0, 0, 1, 1)), *(g for g in rest if g.taps.any())]
+        if (found := sum(_cost(group.taps, kernel) * len(group.positions) for group in rest)) < cost:
+            best, cost = rest, found
+    return best
+
+
+def _cost(taps: Mask, kernel: Kernel) -> int:
+    """Return the area of the smallest rectangle around taps."""
+    live = np.argwhere(taps.reshape(kernel))
+    return int(np.prod(np.ptp(live, axis=0) + 1)) if len(live) else 1
 
 
 def _lattice(group: Group, size: Size, kernel: Kernel, dilation: int, device: torch.device) -> Lattice:
@@ -159,17 +208,24 @@ def _layout(x: Tensor) -> torch.memory_format:
 
 
 class _LatticeConv2d(torch.autograd.Function):
-    """Strided convolutions over the lattices of a plan, each written to its lines of one output."""
+    """Strided convolutions over the lattices of a plan, each written or added to its lines of one output."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, plan: Plan) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.plan = plan
         y, bias = _empty((len(x), len(weight), *x.shape[2:]), x), bias.to(x.dtype)
-        for lattice in plan.lattices:
-            live = _live(weight, lattice, x)
-            part = torch.ops.aten.convolution(_read(x, lattice), live, bias, *lattice.arguments)
-            y[lattice.lines] = part[lattice.kept]
+        lattices = plan.lattices_for(x)
+        overlap = lattices is not plan.apart
+        if overlap:
+            _fill_outside(y, lattices[0], bias)
+        for i, lattice in enumerate(lattices):
+            adds, live = overlap and i > 0, _live(weight, lattice, x)
+            part = torch.ops.aten.convolution(_read(x, lattice), live, None if adds else bias, *lattice.arguments)
+            if adds:
+                y[lattice.lines] += part[lattice.kept]
+            else:
+                y[lattice.lines] = part[lattice.kept]
         return y
 
     @staticmethod
@@ -177,7 +233,7 @@ class _LatticeConv2d(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         want_x, want_weight, want_bias, _ = ctx.needs_input_grad
         x_slope, weight_slope = None, torch.zeros_like(weight) if want_weight else None
-        for lattice in ctx.plan.lattices if want_x or want_weight else ():
+        for lattice in ctx.plan.lattices_for(x) if want_x or want_weight else ():
             part, read, live = _outputs_slope(slope, lattice, x), _read(x, lattice), _live(weight, lattice, x)
             want = (want_x, want_weight, False)
             x_part, w_part, _ = torch.ops.aten.convolution_backward(part, read, live, None, *lattice.arguments, want)
@@ -188,6 +244,16 @@ class _LatticeConv2d(torch.autograd.Function):
                 weight_slope[lattice.used].addcmul_(w_part.to(weight.dtype), lattice.taps.to(weight))
         bias_slope = slope.sum((0, 2, 3)).to(weight.dtype) if want_bias else None
         return x_slope, weight_slope, bias_slope, None
+
+
+def _fill_outside(y: Tensor, lattice: Lattice, bias: Tensor) -> None:
+    """Write the bias to the lines before and after those of a lattice of all positions."""
+    for axis, lines in ((2, lattice.rows.lines), (3, lattice.columns.lines)):
+        for start, stop in (
+            (0, lines.start or 0),
+            (y.shape[axis] if lines.stop is None else lines.stop, y.shape[axis]),
+        ):
+            y.narrow(axis, start, stop - start).copy_(bias[:, None, None])
 
 
 def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
