@@ -46,14 +46,25 @@ class Axis:
     """Lines that the convolution computes."""
 
     @classmethod
-    def of(cls, live: Sequence[int], length: int, taps: int, dilation: int, first: int, step: int) -> "Axis":
-        """Return an axis: `live` are the indices of used kernel lines, of `taps`; `length` is the picture's."""
+    def of(
+        cls, live: Sequence[int], length: int, taps: int, dilation: int, first: int, step: int, *, trim: bool
+    ) -> "Axis":
+        """Return an axis.
+
+        Args:
+            live: the indices of used kernel lines.
+            length: of the picture.
+            taps: how many lines the kernel has.
+            dilation: between them.
+            first: the lattice's first line.
+            step: between the lattice's lines.
+            trim: leave out lines that would read padding alone; they are then not the lattice's.
+        """
         low, high = min(live), max(live)
-        if low == high and step == 1:  # what would read padding alone is left out
+        if trim and low == high and step == 1:
             offset = dilation * (low - taps // 2)
             count = length - abs(offset)
-            lines, source = slice(max(0, -offset), None), slice(max(0, offset), None)
-            lines, source = slice(lines.start, lines.start + count), slice(source.start, source.start + count)
+            lines, source = (slice(start, start + count) for start in (max(0, -offset), max(0, offset)))
             return cls(slice(low, high + 1), lines, source, 1, 1, count, 0, 0, count)
         count = (length - first + step - 1) // step
         lines, source = slice(first, None, step), slice(None)
@@ -141,7 +152,7 @@ class Plan:
             shared = share_taps(groups, size, kernel)
             if shared is groups:
                 return cls(apart, apart, ())
-            return cls(tuple(_lattice(group, size, kernel, dilation, device) for group in shared), apart, ())
+            return cls(tuple(_lattice(g, size, kernel, dilation, device, trim=True) for g in shared), apart, ())
         return cls((), (), _taps(mask, size, kernel, dilation, device))
 
     def lattices_for(self, x: Tensor) -> tuple[Lattice, ...]:
@@ -178,13 +189,15 @@ def _cost(taps: Mask, kernel: Kernel) -> int:
     return int(np.prod(np.ptp(live, axis=0) + 1)) if len(live) else 1
 
 
-def _lattice(group: Group, size: Size, kernel: Kernel, dilation: int, device: torch.device) -> Lattice:
+def _lattice(
+    group: Group, size: Size, kernel: Kernel, dilation: int, device: torch.device, *, trim: bool = False
+) -> Lattice:
     """Return a group's convolution; a mask that leaves no tap becomes the centre with a weight of zero."""
     assert group.lattice is not None
     row, column, row_step, column_step = group.lattice
     live = np.argwhere(group.taps.reshape(kernel)) if group.taps.any() else np.array([[kernel[0] // 2, kernel[1] // 2]])
-    rows = Axis.of(live[:, 0].tolist(), size[0], kernel[0], dilation, row, row_step)
-    columns = Axis.of(live[:, 1].tolist(), size[1], kernel[1], dilation, column, column_step)
+    rows = Axis.of(live[:, 0].tolist(), size[0], kernel[0], dilation, row, row_step, trim=trim)
+    columns = Axis.of(live[:, 1].tolist(), size[1], kernel[1], dilation, column, column_step, trim=trim)
     taps = torch.from_numpy(group.taps.reshape(kernel)[rows.taps, columns.taps])
     return Lattice(taps.float().to(device), rows, columns)
 
