@@ -64,10 +64,9 @@ def rounds_of(case: Case) -> dict[Method, Callable[[], None]]:
     for method in METHODS:
         layer = LocallyMaskedConv2d(case.inputs, case.outputs, 3, case.dilation)
         use_method(layer, method)
-        layout = torch.channels_last if method == "grouped" else torch.contiguous_format
         precision = torch.bfloat16 if case.bf16 else torch.float32
-        x = torch.randn(case.batch, case.inputs, *size, dtype=precision).contiguous(memory_format=layout)
-        slope = torch.randn(case.batch, case.outputs, *size, dtype=precision).contiguous(memory_format=layout)
+        x = _lay_out(torch.randn(case.batch, case.inputs, *size, dtype=precision), method, mask)
+        slope = _lay_out(torch.randn(case.batch, case.outputs, *size, dtype=precision), method, mask)
         leaves = [x.requires_grad_(), layer.weight, layer.bias]
 
         def once(layer=layer, x=x, slope=slope, leaves=leaves) -> None:
@@ -77,6 +76,15 @@ def rounds_of(case: Case) -> dict[Method, Callable[[], None]]:
 
         rounds[method] = once
     return rounds
+
+
+def _lay_out(x: torch.Tensor, method: Method, mask: LayerMask) -> torch.Tensor:
+    """Return a picture in the memory layout that the network hands to a layer of this kind."""
+    if method != "grouped":
+        return x
+    if mask.turned:
+        return x.transpose(2, 3).contiguous(memory_format=torch.channels_last).transpose(2, 3)
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def time_rounds(rounds: dict[Method, Callable[[], None]], seconds: float) -> dict[Method, list[float]]:

@@ -4,8 +4,9 @@ The groups of raster scans and S-curves are lattices: all pixels, or alternate r
 convolution with only those rows and columns of the kernel that its mask leaves: nothing is unfolded, and half of the
 products are never made. What all groups share, as the row above under an S-curve, is one convolution over the whole
 picture where that saves products. Where the dilation is a multiple of the lattice's step, a lattice reads itself alone.
-Orders with many masks (Hilbert curves, permutations) are computed tap by tap: gather the positions whose mask leaves
-the tap, multiply, add.
+Alternate columns are alternate rows of the picture turned about its diagonal, which is how they are computed: rows lie
+together in memory. Orders with many masks (Hilbert curves, permutations) are computed tap by tap: gather the positions
+whose mask leaves the tap, multiply, add.
 """
 
 from collections.abc import Sequence
@@ -44,6 +45,8 @@ class Axis:
     skip: int
     outputs: int
     """Lines that the convolution computes."""
+    shift: int = 0
+    """Lines from an output to its input where lines that would read padding alone are left out, else 0."""
 
     @classmethod
     def of(
@@ -65,7 +68,7 @@ class Axis:
             offset = dilation * (low - taps // 2)
             count = length - abs(offset)
             lines, source = (slice(start, start + count) for start in (max(0, -offset), max(0, offset)))
-            return cls(slice(low, high + 1), lines, source, 1, 1, count, 0, 0, count)
+            return cls(slice(low, high + 1), lines, source, 1, 1, count, 0, 0, count, offset)
         count = (length - first + step - 1) // step
         lines, source = slice(first, None, step), slice(None)
         if step > 1 and (dilation % step == 0 or low == high == taps // 2):
@@ -90,6 +93,8 @@ class Lattice:
 
     taps: Tensor
     """0 and 1 for the used rows and columns of the kernel: the mask that the group shares."""
+    whole: bool
+    """Whether they are all 1."""
     rows: Axis
     columns: Axis
 
@@ -143,16 +148,21 @@ class Plan:
     """One for each group of positions: more products and fewer passes over memory, which is what half precision wants,
     in which a product costs an eighth."""
     taps: tuple[Tap, ...]
+    turned: bool = False
+    """Whether the convolutions are of the picture and the kernel with rows and columns exchanged."""
 
     @classmethod
     def of(cls, mask: Mask, size: Size, kernel: Kernel, dilation: int, device: torch.device) -> "Plan":
         """Return the plan of a mask matrix (k1 k2, H W)."""
         if groups := lattice_groups(mask, size, kernel, dilation):
+            if turned := groups[0].lattice is not None and groups[0].lattice[2:] == (1, 2):
+                groups, size, kernel = [_turn(g, size, kernel) for g in groups], size[::-1], kernel[::-1]
             apart = tuple(_lattice(group, size, kernel, dilation, device) for group in groups)
             shared = share_taps(groups, size, kernel)
             if shared is groups:
-                return cls(apart, apart, ())
-            return cls(tuple(_lattice(g, size, kernel, dilation, device, trim=True) for g in shared), apart, ())
+                return cls(apart, apart, (), turned)
+            lattices = tuple(_lattice(g, size, kernel, dilation, device, trim=True) for g in shared)
+            return cls(lattices, apart, (), turned)
         return cls((), (), _taps(mask, size, kernel, dilation, device))
 
     def lattices_for(self, x: Tensor) -> tuple[Lattice, ...]:
@@ -189,6 +199,14 @@ def _cost(taps: Mask, kernel: Kernel) -> int:
     return int(np.prod(np.ptp(live, axis=0) + 1)) if len(live) else 1
 
 
+def _turn(group: Group, size: Size, kernel: Kernel) -> Group:
+    """Return a group of positions with rows and columns of the picture and the kernel exchanged."""
+    assert group.lattice is not None
+    row, column, row_step, column_step = group.lattice
+    positions = np.sort(group.positions % size[1] * size[0] + group.positions // size[1])
+    return Group(group.taps.reshape(kernel).T.reshape(-1), positions, (column, row, column_step, row_step))
+
+
 def _lattice(
     group: Group, size: Size, kernel: Kernel, dilation: int, device: torch.device, *, trim: bool = False
 ) -> Lattice:
@@ -199,7 +217,7 @@ def _lattice(
     rows = Axis.of(live[:, 0].tolist(), size[0], kernel[0], dilation, row, row_step, trim=trim)
     columns = Axis.of(live[:, 1].tolist(), size[1], kernel[1], dilation, column, column_step, trim=trim)
     taps = torch.from_numpy(group.taps.reshape(kernel)[rows.taps, columns.taps])
-    return Lattice(taps.float().to(device), rows, columns)
+    return Lattice(taps.float().to(device), bool(taps.all()), rows, columns)
 
 
 def _taps(mask: Mask, size: Size, kernel: Kernel, dilation: int, device: torch.device) -> tuple[Tap, ...]:
@@ -227,15 +245,13 @@ class _LatticeConv2d(torch.autograd.Function):
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, plan: Plan) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.plan = plan
-        y, bias = _empty((len(x), len(weight), *x.shape[2:]), x), bias.to(x.dtype)
-        lattices = plan.lattices_for(x)
+        bias, lattices = bias.to(x.dtype), plan.lattices_for(x)
         overlap = lattices is not plan.apart
-        if overlap:
-            _fill_outside(y, lattices[0], bias)
-        for i, lattice in enumerate(lattices):
-            adds, live = overlap and i > 0, _live(weight, lattice, x)
-            part = torch.ops.aten.convolution(_read(x, lattice), live, None if adds else bias, *lattice.arguments)
-            if adds:
+        y = _everywhere(x, weight, bias, lattices[0]) if overlap else _empty((len(x), len(weight), *x.shape[2:]), x)
+        for lattice in lattices[1:] if overlap else lattices:
+            live = _live(weight, lattice, x)
+            part = torch.ops.aten.convolution(_read(x, lattice), live, None if overlap else bias, *lattice.arguments)
+            if overlap:
                 y[lattice.lines] += part[lattice.kept]
             else:
                 y[lattice.lines] = part[lattice.kept]
@@ -245,28 +261,67 @@ class _LatticeConv2d(torch.autograd.Function):
     def backward(ctx, slope: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         want_x, want_weight, want_bias, _ = ctx.needs_input_grad
-        x_slope, weight_slope = None, torch.zeros_like(weight) if want_weight else None
-        for lattice in ctx.plan.lattices_for(x) if want_x or want_weight else ():
-            part, read, live = _outputs_slope(slope, lattice, x), _read(x, lattice), _live(weight, lattice, x)
-            want = (want_x, want_weight, False)
-            x_part, w_part, _ = torch.ops.aten.convolution_backward(part, read, live, None, *lattice.arguments, want)
-            del part, read
-            if want_x:
-                x_slope = _gather_slope(x_slope, x_part, lattice, x)
-            if weight_slope is not None:
-                weight_slope[lattice.used].addcmul_(w_part.to(weight.dtype), lattice.taps.to(weight))
+        x_slope = weight_slope = None
+        for of_x, of_weight in _passes(want_x, want_weight, x):
+            for lattice in ctx.plan.lattices_for(x):
+                x_part, w_part = _slopes(slope, x, weight, lattice, (of_x, of_weight, False))
+                if of_x:
+                    x_slope = _gather_slope(x_slope, x_part, lattice, x)
+                del x_part
+                if of_weight:
+                    weight_slope = torch.zeros_like(weight) if weight_slope is None else weight_slope
+                    weight_slope[lattice.used].add_(_mask(w_part.to(weight.dtype), lattice))
         bias_slope = slope.sum((0, 2, 3)).to(weight.dtype) if want_bias else None
         return x_slope, weight_slope, bias_slope, None
 
 
-def _fill_outside(y: Tensor, lattice: Lattice, bias: Tensor) -> None:
-    """Write the bias to the lines before and after those of a lattice of all positions."""
-    for axis, lines in ((2, lattice.rows.lines), (3, lattice.columns.lines)):
-        for start, stop in (
-            (0, lines.start or 0),
-            (y.shape[axis] if lines.stop is None else lines.stop, y.shape[axis]),
-        ):
-            y.narrow(axis, start, stop - start).copy_(bias[:, None, None])
+def _everywhere(x: Tensor, weight: Tensor, bias: Tensor, lattice: Lattice) -> Tensor:
+    """Return the convolution of a lattice of all positions, and the bias where that would read padding alone.
+
+    With channels last and one row of taps, the pictures of a batch are read as one tall picture: nothing is copied, and
+    the rows that read a neighbouring picture are those that should read padding.
+    """
+    live, rows, columns = _live(weight, lattice, x), lattice.rows, lattice.columns
+    if _layout(x) == torch.channels_last and rows.shift and columns.outputs == columns.count == x.shape[3]:
+        arguments = replace(lattice, rows=replace(rows, padding=abs(rows.shift))).arguments
+        tall = torch.ops.aten.convolution(_tall(x), live, bias, *arguments)
+        tall = tall.narrow(2, rows.shift + abs(rows.shift), len(x) * x.shape[2])
+        y = tall.permute(0, 2, 3, 1).view(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2)
+    else:
+        part = torch.ops.aten.convolution(_read(x, lattice), live, bias, *lattice.arguments)
+        y = _empty((len(x), len(weight), *x.shape[2:]), x)
+        y[lattice.lines] = part[lattice.kept]
+    _fill_outside(y, lattice.lines, bias)
+    return y
+
+
+def _tall(x: Tensor) -> Tensor:
+    """Return (1, C, B H, W), a view of (B, C, H, W) with channels last."""
+    return x.permute(0, 2, 3, 1).reshape(1, -1, x.shape[3], x.shape[1]).permute(0, 3, 1, 2)
+
+
+def _passes(want_x: bool, want_weight: bool, x: Tensor) -> list[tuple[bool, bool]]:
+    """Return which gradients to compute together: in half precision, where weights' weigh more, each on its own."""
+    together = [(want_x, want_weight)]
+    apart = [(want_x, False), (False, want_weight)]
+    return [p for p in (apart if x.dtype in (torch.bfloat16, torch.float16) else together) if any(p)]
+
+
+def _slopes(
+    slope: Tensor, x: Tensor, weight: Tensor, lattice: Lattice, want: tuple[bool, bool, bool]
+) -> tuple[Tensor, Tensor]:
+    """Return a lattice's gradients of what it read and of the used taps, or None for what is not wanted."""
+    part, read, live = _outputs_slope(slope, lattice, x), _read(x, lattice), _live(weight, lattice, x)
+    x_part, w_part, _ = torch.ops.aten.convolution_backward(part, read, live, None, *lattice.arguments, want)
+    return x_part, w_part
+
+
+def _fill_outside(y: Tensor, index: tuple[slice, ...], value: Tensor) -> None:
+    """Write a value, one a channel, to the lines before and after those of an index whose steps are 1."""
+    for axis in (2, 3):
+        start, stop, _ = index[axis].indices(y.shape[axis])
+        for first, count in ((0, start), (stop, y.shape[axis] - stop)):
+            y.narrow(axis, first, count).copy_(value[:, None, None])
 
 
 def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
@@ -281,8 +336,13 @@ def _read(x: Tensor, lattice: Lattice) -> Tensor:
 
 def _live(weight: Tensor, lattice: Lattice, x: Tensor) -> Tensor:
     """Return the used rows and columns of the kernel, masked, in the input's precision and layout."""
-    live = weight[lattice.used] * lattice.taps.to(weight)
+    live = _mask(weight[lattice.used], lattice)
     return live.to(x.dtype).contiguous(memory_format=_layout(x))
+
+
+def _mask(used: Tensor, lattice: Lattice) -> Tensor:
+    """Return used rows and columns of the kernel with zeros where the mask is."""
+    return used if lattice.whole else used * lattice.taps.to(used)
 
 
 def _gather_slope(total: Tensor | None, part: Tensor, lattice: Lattice, x: Tensor) -> Tensor:
@@ -290,7 +350,12 @@ def _gather_slope(total: Tensor | None, part: Tensor, lattice: Lattice, x: Tenso
     if total is None:
         if part.shape == x.shape:
             return part
-        total = _empty(tuple(x.shape), x).zero_()
+        total = _empty(tuple(x.shape), x)
+        if all(lines.step in (None, 1) for lines in lattice.source):
+            _fill_outside(total, lattice.source, x.new_zeros(x.shape[1]))
+            total[lattice.source] = part
+            return total
+        total.zero_()
     total[lattice.source].add_(part)
     return total
 
@@ -357,7 +422,10 @@ def _add(rows: Tensor, indices: Tensor | None, values: Tensor) -> None:
 
 
 def grouped_conv2d(x: Tensor, weight: Tensor, bias: Tensor, plan: Plan) -> Tensor:
-    """Return (B, C_out, H, W), the masked convolution of (B, C_in, H, W), in the input's precision and layout.
+    """Return (B, C_out, H, W), the masked convolution of (B, C_in, H, W), in the input's precision.
+
+    Where the plan is turned, the result lies in memory column by column, channels last, and a picture that does not is
+    copied. Otherwise it has the layout of the input.
 
     Args:
         x: (B, C_in, H, W), float32, float64 or bfloat16; fastest with channels last in memory.
@@ -365,5 +433,9 @@ def grouped_conv2d(x: Tensor, weight: Tensor, bias: Tensor, plan: Plan) -> Tenso
         bias: (C_out,).
         plan: which positions share a mask.
     """
-    function = _LatticeConv2d if plan.lattices else _TapConv2d
-    return function.apply(x, weight, bias, plan)
+    if not plan.lattices:
+        return _TapConv2d.apply(x, weight, bias, plan)
+    if not plan.turned:
+        return _LatticeConv2d.apply(x, weight, bias, plan)
+    x = x.transpose(2, 3).contiguous(memory_format=torch.channels_last)
+    return _LatticeConv2d.apply(x, weight.transpose(2, 3), bias, plan).transpose(2, 3)

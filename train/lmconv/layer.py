@@ -52,6 +52,11 @@ class LayerMask:
         """How to compute the layer group by group."""
         return Plan.of(self.matrix.bool().cpu().numpy(), self.size, self.kernel, self.dilation, self.matrix.device)
 
+    @property
+    def turned(self) -> bool:
+        """Whether pictures are best kept column by column in memory: as a view of (B, C, H, W) of (B, W, H, C)."""
+        return self.plan.turned
+
     def to(self, device: torch.device | str) -> "LayerMask":
         """Return the masks on a device."""
         return LayerMask(self.matrix.to(device), self.size, self.kernel, self.dilation)
@@ -148,7 +153,9 @@ class LocallyMaskedConv2d(nn.Module):
         return self.kernel, self.dilation, self.first
 
     def forward(self, x: Tensor, mask: LayerMask) -> Tensor:
-        """Return (B, C_out, H, W) of (B, C_in, H, W), in the layout and, under autocast, the precision of the input.
+        """Return (B, C_out, H, W) of (B, C_in, H, W).
+
+        It has the precision of the input or of autocast, and the layout of the input unless the masks are turned.
 
         Raises:
             UserError: where the masks are of another size or kernel.

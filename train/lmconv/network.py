@@ -7,7 +7,8 @@ The network is a list of stages and a head. A stage is one masked convolution be
     stage.after(state, outputs)
 
 Nothing else reads another position, and nothing is pooled, so a sampler can walk the same stages with one position at a
-time and a cache of `features` for each stage. Channels are last everywhere between the convolutions.
+time and a cache of `features` for each stage. Channels are last everywhere between the convolutions, and columns come
+before rows where the masks of the order are computed so.
 """
 
 from collections.abc import Sequence
@@ -204,11 +205,13 @@ class LocallyMaskedPixelCNN(nn.Module):
                 f"picture: expected (B, {self.architecture.channels}, H, W), got {tuple(picture.shape)}; this network "
                 f"was trained on {self.architecture.channels} channels"
             )
-        state = self.begin(picture.permute(0, 2, 3, 1))
+        turned = any(stage.conv.method == "grouped" and masks[stage.conv.mask_key].turned for stage in self.stages)
+        to_last, to_first = ((0, 3, 2, 1), (0, 3, 2, 1)) if turned else ((0, 2, 3, 1), (0, 3, 1, 2))
+        state = self.begin(picture.permute(to_last))
         for stage in self.stages:
-            features = stage.before(state).permute(0, 3, 1, 2)
-            stage.after(state, stage.conv(features, masks[stage.conv.mask_key]).permute(0, 2, 3, 1))
-        return self.finish(state)
+            features = stage.before(state).permute(to_first)
+            stage.after(state, stage.conv(features, masks[stage.conv.mask_key]).permute(to_last))
+        return self.finish(state).transpose(1, 2) if turned else self.finish(state)
 
 
 def _stages(a: Architecture) -> list[Stage]:
