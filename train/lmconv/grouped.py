@@ -156,7 +156,8 @@ class Plan:
         """Return the plan of a mask matrix (k1 k2, H W)."""
         if groups := lattice_groups(mask, size, kernel, dilation):
             if turned := groups[0].lattice is not None and groups[0].lattice[2:] == (1, 2):
-                groups, size, kernel = [_turn(g, size, kernel) for g in groups], size[::-1], kernel[::-1]
+                groups = [_turn(g, size, kernel) for g in groups]
+                size, kernel = (size[1], size[0]), (kernel[1], kernel[0])
             apart = tuple(_lattice(group, size, kernel, dilation, device) for group in groups)
             shared = share_taps(groups, size, kernel)
             if shared is groups:
