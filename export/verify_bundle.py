@@ -5,18 +5,28 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from export.verify import GATES, Comparison, Gate, compare
-from export.verify_inputs import Reference, batches_of, batches_with, take_rows
+from export.verify_inputs import Reference, batches_of, is_batched, rows_of, sizes_of, take_rows
 from export.verify_providers import Provider, gradient_of, providers
 from runtime.engines.bundle import BundleFolder
 from runtime.engines.verdicts import Verdict
 
 ROUNDS = 5
 """Calls whose median is the time of a network."""
+
+PATIENCE = 5000.0
+"""Milliseconds after which a network's time is known well enough with fewer."""
+
+SILENCE = 20.0
+"""Seconds after which long work says how far it is."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,16 +59,16 @@ def verify_role(
         reference: what it is compared with.
         backends: those that are asked for.
         device: `cpu` or `cuda`.
-        report: told of what this machine has not.
+        report: told of what this machine has not, and how far long work is.
     """
-    batches, remark = batches_of(reference)
-    known: dict[tuple[str, int], list[Tensor]] = {}
+    batches = batches_of(reference)
+    sizes, remark = sizes_of(reference)
+    expected = Expected(reference, partial(report_slowly, report, f"{role}: reference"))
     for provider in providers(bundle, role, backends, device, report):
         if provider.kind == "gradient" and reference.module is None:
             report(f"{role}: {provider.name}: nothing to compare it with; name the weights with --weights")
             continue
-        gate = _gate(provider, reference)
-        comparison, trouble = _compare_batches(role, provider, reference, batches, gate, known)
+        comparison, trouble, times = _compare_batches(role, provider, expected, batches, report)
         verdict = Verdict(
             role=role,
             provider=provider.kind,
@@ -69,9 +79,21 @@ def verify_role(
             max_error=comparison.max_error,
             snr_db=comparison.snr_db,
             cosine=comparison.cosine,
-            milliseconds=math.nan if trouble else _time(provider, reference, batches),
+            milliseconds=math.nan if trouble else _time(provider, expected, sizes, times),
         )
-        yield Row(comparison=comparison, verdict=verdict, batches=batches, remark=trouble or remark)
+        yield Row(comparison=comparison, verdict=verdict, batches=sizes, remark=trouble or remark)
+
+
+def report_slowly(report: Callable[[str], None], name: str, parts: Sequence[T]) -> Iterator[T]:
+    """Yield parts of work, and report how much is left of it at most every `SILENCE` seconds."""
+    started = said = time.monotonic()
+    for done, part in enumerate(parts):
+        now = time.monotonic()
+        if done and now - said > SILENCE:
+            left = (now - started) / done * (len(parts) - done)
+            report(f"{name}: {done} of {len(parts)} batches, {left:.0f} s left")
+            said = now
+        yield part
 
 
 def _gate(provider: Provider, reference: Reference) -> Gate:
@@ -82,63 +104,88 @@ def _gate(provider: Provider, reference: Reference) -> Gate:
     return min(reference.gate, cast, key=lambda gate: gate.snr_db)
 
 
+class Expected:
+    """What providers of a network have to give for each of its rows, computed once.
+
+    Args:
+        reference: what they are compared with.
+        progress: passes the parts of the work on, and may say how far it is.
+    """
+
+    def __init__(self, reference: Reference, progress: Callable[[Sequence[Tensor]], Iterable[Tensor]]) -> None:
+        self.reference, self.progress = reference, progress
+        self.count = rows_of(reference.spec, reference.samples)
+        self._known: dict[str, list[Tensor]] = {}
+
+    def inputs(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Return the inputs of rows."""
+        return take_rows(self.reference.spec, self.reference.samples, rows)
+
+    def cotangent(self, rows: Tensor) -> Tensor:
+        """Return what comes back into the first output at rows, standard normal."""
+        shape = self.reference.spec.outputs[0].bound({"B": self.count})
+        return torch.randn(tuple(map(int, shape)), generator=torch.Generator().manual_seed(0))[rows]
+
+    def outputs(self, kind: str, rows: Tensor) -> list[Tensor]:
+        """Return the outputs of rows, or, for kind `gradient`, the first one and the vector-Jacobian product."""
+        if kind not in self._known:
+            self._known[kind] = self._compute(kind)
+        outputs = self.reference.spec.outputs
+        batched = [True, True] if kind == "gradient" else [is_batched(output.shape) for output in outputs]
+        return [part[rows] if b else part for part, b in zip(self._known[kind], batched, strict=True)]
+
+    def _compute(self, kind: str) -> list[Tensor]:
+        chunk = self.reference.spec.ranges["B"][1] if "B" in self.reference.spec.ranges else 1
+        found = [
+            self._value(rows) if kind == "value" else self._gradient(rows)
+            for rows in self.progress(torch.arange(self.count).split(chunk))
+        ]
+        return [
+            torch.cat(list(parts)).float() if len(parts) > 1 else parts[0].float() for parts in zip(*found, strict=True)
+        ]
+
+    def _value(self, rows: Tensor) -> Sequence[Tensor]:
+        return self.reference.value(*self.inputs(rows))
+
+    def _gradient(self, rows: Tensor) -> Sequence[Tensor]:
+        assert self.reference.module is not None
+        return gradient_of(self.reference.module)(self.inputs(rows)[0], self.cotangent(rows))
+
+
 def _compare_batches(
-    role: str,
-    provider: Provider,
-    reference: Reference,
-    batches: Iterable[int],
-    gate: Gate,
-    known: dict[tuple[str, int], list[Tensor]],
-) -> tuple[Comparison, str]:
-    """Return the worst figures over batches and outputs, and what went wrong where an engine raised."""
-    name, parts = f"{role}: {provider.name}", []
-    for count in batches:
-        if (provider.kind, count) not in known:
-            known[provider.kind, count] = _expected(provider.kind, reference, count)
-        expected = known[provider.kind, count]
+    role: str, provider: Provider, expected: Expected, batches: Sequence[Tensor], report: Callable[[str], None]
+) -> tuple[Comparison, str, list[tuple[int, float]]]:
+    """Return the worst figures over sizes and outputs, what went wrong where an engine raised, and sizes and times."""
+    name, gate = f"{role}: {provider.name}", _gate(provider, expected.reference)
+    pairs: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
+    times: list[tuple[int, float]] = []
+    expected.outputs(provider.kind, batches[0])  # before the clock of progress starts
+    for rows in report_slowly(report, name, batches):
+        started = time.perf_counter()
         try:
-            outputs = _together(_computed(provider, reference, inputs) for inputs in _batches(reference, count))
+            outputs = _computed(provider, expected, rows)
         except Exception as error:  # whatever a backend raises is its verdict
             reason = " ".join(str(error).split())[:160] or type(error).__name__
-            return Comparison(name, math.nan, math.nan, math.nan, gate), f"failed at {count} rows: {reason}"
-        parts += [compare(name, want, got.float(), gate) for want, got in zip(expected, outputs, strict=True)]
-    return worst(name, parts, gate), ""
+            return Comparison(name, math.nan, math.nan, math.nan, gate), f"failed at {len(rows)} rows: {reason}", times
+        times.append((len(rows), 1e3 * (time.perf_counter() - started)))
+        for index, pair in enumerate(zip(expected.outputs(provider.kind, rows), outputs, strict=True)):
+            pairs.setdefault((len(rows), index), []).append(pair)
+    parts = []
+    for found in pairs.values():
+        wanted, got = (torch.cat(side).float() for side in zip(*found, strict=True))
+        parts.append(compare(name, wanted, got, gate))
+    return worst(name, parts, gate), "", times
 
 
-def _batches(reference: Reference, count: int) -> list[tuple[Tensor, ...]]:
-    return batches_with(reference.spec, reference.samples, count)
-
-
-def _together(batches: Iterable[Sequence[Tensor]]) -> list[Tensor]:
-    """Return each output of all batches, joined."""
-    return [torch.cat(list(parts)) for parts in zip(*batches, strict=True)]
-
-
-def _expected(kind: str, reference: Reference, count: int) -> list[Tensor]:
-    """Return what a provider has to give: outputs, or, for a gradient, output and vector-Jacobian product."""
-    batches = _batches(reference, count)
-    if kind == "value":
-        return [part.float() for part in _together(reference.value(*inputs) for inputs in batches)]
-    assert reference.module is not None
-    gradient = gradient_of(reference.module)
-    return [part.float() for part in _together(gradient(x[0], _cotangent(reference, x)) for x in batches)]
-
-
-def _cotangent(reference: Reference, inputs: Sequence[Tensor]) -> Tensor:
-    """Return what comes back into the first output, standard normal, the same for equal batches."""
-    shape = reference.spec.outputs[0].bound({"B": len(inputs[0])})
-    return torch.randn(tuple(map(int, shape)), generator=torch.Generator().manual_seed(0))
-
-
-def _computed(provider: Provider, reference: Reference, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+def _computed(provider: Provider, expected: Expected, rows: Tensor) -> Sequence[Tensor]:
     """Return what a provider gives on its device, as tensors of the CPU."""
-    placed = [tensor.to(provider.device) for tensor in inputs]
+    placed = [tensor.to(provider.device) for tensor in expected.inputs(rows)]
     if provider.value is not None:
         with torch.no_grad():
             outputs = provider.value(*placed)
     else:
         assert provider.gradient is not None
-        outputs = provider.gradient(placed[0], _cotangent(reference, inputs).to(provider.device))
+        outputs = provider.gradient(placed[0], expected.cotangent(rows).to(provider.device))
     return [output.cpu() for output in outputs]
 
 
@@ -157,17 +204,19 @@ def _greatest(values: Sequence[float]) -> float:
     return math.nan if any(math.isnan(value) for value in values) else max(values)
 
 
-def _time(provider: Provider, reference: Reference, batches: Sequence[int]) -> float:
-    """Return the median milliseconds of a call at the typical batch."""
-    typical = reference.spec.ranges["B"][1] if "B" in reference.spec.ranges else batches[0]
-    rows = take_rows(reference.spec, reference.samples, typical)
-    inputs = [tensor.to(provider.device) for tensor in rows]
-    times = []
-    for _ in range(ROUNDS):
+def _time(provider: Provider, expected: Expected, sizes: Sequence[int], measured: Sequence[tuple[int, float]]) -> float:
+    """Return the median milliseconds of a call at the typical batch.
+
+    The calls that were compared count; as long as they are few and short, more are made and the first is left out.
+    """
+    spec = expected.reference.spec
+    typical = spec.ranges["B"][1] if "B" in spec.ranges else sizes[0]
+    times = [ms for size, ms in measured if size == typical]
+    while len(times) <= ROUNDS and sum(times) < PATIENCE:
         started = time.perf_counter()
-        _computed(provider, reference, inputs)
+        _computed(provider, expected, torch.arange(typical) % expected.count)
         times.append(1e3 * (time.perf_counter() - started))
-    return statistics.median(times)
+    return statistics.median(times[1:] or times)
 
 
 def format_rows(rows: Iterable[Row]) -> str:

@@ -8,6 +8,7 @@ error of storing the weights in few bits is unseen.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import torch
@@ -71,7 +72,7 @@ def reference_of(cut: Cut, spec: EngineSpec, precision: str, memory: float) -> R
         precision: a key of `GATES`.
         memory: GiB that the activations of a batch may take, those of a backward pass included.
     """
-    one = activation_bytes(cut.module, take_rows(spec, cut.samples, 1))
+    one = activation_bytes(cut.module, take_rows(spec, cut.samples, torch.arange(1)))
     return Reference(
         spec=spec,
         samples=cut.samples,
@@ -115,34 +116,53 @@ def activation_bytes(module: nn.Module, samples: tuple[Tensor, ...]) -> int:
 
 def rows_of(spec: EngineSpec, samples: Sequence[Tensor]) -> int:
     """Return how many rows samples have along the free first dimension `B`; 1 where no input has it."""
-    return min((len(s) for wanted, s in zip(spec.inputs, samples, strict=True) if _is_batched(wanted.shape)), default=1)
+    return min((len(s) for wanted, s in zip(spec.inputs, samples, strict=True) if is_batched(wanted.shape)), default=1)
 
 
-def take_rows(spec: EngineSpec, samples: Sequence[Tensor], count: int, first: int = 0) -> tuple[Tensor, ...]:
-    """Return `count` rows of samples along `B`, from `first` on and around; other inputs as they are."""
-    rows = torch.arange(first, first + count) % rows_of(spec, samples)
+def take_rows(spec: EngineSpec, samples: Sequence[Tensor], rows: Tensor) -> tuple[Tensor, ...]:
+    """Return rows of samples along `B`, by index and counted around; other inputs as they are."""
+    rows = rows % rows_of(spec, samples)
     return tuple(
-        sample[rows].contiguous() if _is_batched(wanted.shape) else sample
+        sample[rows].contiguous() if is_batched(wanted.shape) else sample
         for wanted, sample in zip(spec.inputs, samples, strict=True)
     )
 
 
-def batches_with(spec: EngineSpec, samples: Sequence[Tensor], count: int) -> list[tuple[Tensor, ...]]:
-    """Return as few batches of `count` rows as hold every row of the samples: figures then do not hang on which."""
-    return [take_rows(spec, samples, count, first) for first in range(0, rows_of(spec, samples), count)]
-
-
-def _is_batched(shape: tuple[int | str, ...]) -> bool:
+def is_batched(shape: tuple[int | str, ...]) -> bool:
+    """Return whether the first dimension is the free batch `B`."""
     return bool(shape) and shape[0] == "B"
 
 
-def batches_of(reference: Reference) -> tuple[tuple[int, ...], str]:
-    """Return the batches to compare at, and a remark where the greatest is not the spec's."""
+def sizes_of(reference: Reference) -> tuple[tuple[int, ...], str]:
+    """Return the sizes of batches to compare at, and a remark where the greatest is not the spec's."""
     if "B" not in reference.spec.ranges:
         return (1,), ""
     least, typical, greatest = reference.spec.ranges["B"]
     most = min(greatest, max(typical, reference.most))
     return tuple(sorted({least, typical, most})), "" if most == greatest else f"{most} rows of {greatest}"
+
+
+def is_large(reference: Reference) -> bool:
+    """Return whether memory takes no more rows than the typical batch has: a row is then much work, too."""
+    return "B" in reference.spec.ranges and reference.most <= reference.spec.ranges["B"][1]
+
+
+def batches_of(reference: Reference) -> list[Tensor]:
+    """Return the rows of each batch to compare, (size,) int64.
+
+    Every row comes at every size: figures then do not hang on which. Of a large network the sizes take turns, and every
+    row comes once.
+    """
+    sizes, count = sizes_of(reference)[0], rows_of(reference.spec, reference.samples)
+    if not is_large(reference):
+        starts = [(first, size) for size in sizes for first in range(0, count, size)]
+    else:
+        starts, first = [], 0
+        for size in cycle(sizes):
+            starts.append((first, size))
+            if (first := first + size) >= count and len(starts) >= len(sizes):
+                break
+    return [torch.arange(first, first + size) % count for first, size in starts]
 
 
 def precision_of(bundle: BundleFolder, role: str) -> str:
@@ -275,7 +295,7 @@ class _Listener:
     def recorded(self) -> tuple[Tensor, ...]:
         """Return `ROWS` rows of all inputs together."""
         together = tuple(torch.cat(parts) for parts in zip(*self.calls, strict=True))
-        return take_rows(self.spec, together, min(ROWS, rows_of(self.spec, together)))
+        return take_rows(self.spec, together, torch.arange(min(ROWS, rows_of(self.spec, together))))
 
 
 class _Listened(Bundle):

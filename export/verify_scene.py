@@ -13,7 +13,7 @@ from torch import Tensor
 
 from export.verify import GATES, Comparison, compare
 from export.verify_bundle import Row, worst
-from export.verify_inputs import Reference, as_engine
+from export.verify_inputs import Reference, as_engine, is_large
 from export.verify_providers import LABELS, WORDS
 from runtime.engines.backends import Choice
 from runtime.engines.bundle import Bundle
@@ -26,6 +26,9 @@ from runtime.vectorfusion_stages import distillation, start_of
 
 DRAWS = 8
 """Views, times and noises that a scene's gradient is compared at."""
+
+FEW_DRAWS = 2
+"""The same where a network is large."""
 
 PROMPT = "a red apple"
 
@@ -93,13 +96,15 @@ def verify_scene(bundle: Bundle, references: Mapping[str, Reference], report: Ca
         references: of the denoiser and the latent encoder at least.
         report: told of what cannot be compared.
     """
-    if not {"denoiser", "latent_encoder"} <= set(references) or references["latent_encoder"].module is None:
+    both = {role: references[role] for role in ("denoiser", "latent_encoder") if role in references}
+    if len(both) < 2 or both["latent_encoder"].module is None:
         report("scene: no reference for the denoiser and the latent encoder; left out")
         return []
     choice = bundle.choices()["denoiser"]
+    draws = FEW_DRAWS if any(is_large(reference) for reference in both.values()) else DRAWS
     report(f"verifying the scene's gradient with {choice} on {bundle.device}")
-    exact = Replaced(bundle, {role: as_engine(references[role]) for role in ("denoiser", "latent_encoder")})
-    wanted = scene_gradients(scene_stage(exact, "torch")[1])
+    exact = Replaced(bundle, {role: as_engine(reference) for role, reference in both.items()})
+    wanted = scene_gradients(scene_stage(exact, "torch")[1], draws)
     rows = []
     for gradients in ("torch", "engine"):
         try:
@@ -108,9 +113,9 @@ def verify_scene(bundle: Bundle, references: Mapping[str, Reference], report: Ca
             report(f"scene: gradients by {gradients} left out: {error}")
             continue
         role = "denoiser" if gradients == "torch" else "latent_encoder"
-        comparison = _compare(choice, gradients, wanted, scene_gradients(stage))
-        verdict = _verdict(choice, role, references[role].precision, comparison)
-        rows.append(Row(comparison=comparison, verdict=verdict, batches=(1,), remark=f"{DRAWS} draws"))
+        comparison = _compare(choice, gradients, wanted, scene_gradients(stage, draws))
+        verdict = _verdict(choice, role, both[role].precision, comparison)
+        rows.append(Row(comparison=comparison, verdict=verdict, batches=(1,), remark=f"{draws} draws"))
     return rows
 
 

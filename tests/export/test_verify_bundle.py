@@ -12,7 +12,7 @@ from export import verify_bundle, verify_command
 from export.__main__ import main
 from export.cut import Cut
 from export.verify import GATES, Comparison, Gate
-from export.verify_bundle import Row, format_rows, verify_role, worst
+from export.verify_bundle import Expected, Row, format_rows, report_slowly, verify_role, worst
 from export.verify_inputs import (
     ROWS,
     CutReferences,
@@ -21,9 +21,9 @@ from export.verify_inputs import (
     StoredReferences,
     activation_bytes,
     batches_of,
-    batches_with,
     precision_of,
     reference_of,
+    sizes_of,
     take_rows,
 )
 from export.verify_providers import Provider, gradient_of
@@ -79,20 +79,18 @@ def ignore(_line: str) -> None:
 # --- inputs -----------------------------------------------------------------------------------------------------------
 
 
-def test_rows_go_around_and_batches_hold_every_row() -> None:
+def test_rows_go_around() -> None:
     spec = SPECS["denoiser"]
     samples = (torch.arange(3.0).reshape(3, 1, 1, 1).expand(3, 4, 16, 16), torch.arange(3), torch.zeros(3, 17, 384))
-    assert take_rows(spec, samples, 5)[1].tolist() == [0, 1, 2, 0, 1]
-    assert [inputs[1].tolist() for inputs in batches_with(spec, samples, 2)] == [[0, 1], [2, 0]]
-    assert [inputs[1].tolist() for inputs in batches_with(spec, samples, 1)] == [[0], [1], [2]]
-    assert [len(inputs[0]) for inputs in batches_with(spec, samples, 7)] == [7]
+    assert take_rows(spec, samples, torch.arange(5))[1].tolist() == [0, 1, 2, 0, 1]
+    assert take_rows(spec, samples, torch.tensor([2, 4]))[0][:, 0, 0, 0].tolist() == [2.0, 1.0]
 
 
 def test_inputs_without_a_batch_stay_as_they_are() -> None:
     spec = EngineSpec(
         "x", (SPECS["latent_encoder"].inputs[0], replace(SPECS["latent_encoder"].inputs[0], shape=(5,))), ()
     )
-    one, fixed = take_rows(spec, (torch.rand(2, 3, 128, 128), torch.arange(5)), 4)
+    one, fixed = take_rows(spec, (torch.rand(2, 3, 128, 128), torch.arange(5)), torch.arange(4))
     assert len(one) == 4
     assert fixed.tolist() == [0, 1, 2, 3, 4]
 
@@ -106,10 +104,48 @@ def test_memory_cuts_the_greatest_batch_and_the_table_says_so() -> None:
     cut = encoder_cut(0)
     one = activation_bytes(cut.module, (torch.zeros(1, 3, 128, 128),))
     least = reference_of(cut, cut.spec, "float32", 10.5 * 3 * one / 2**30)
-    assert batches_of(least) == ((1, 2, 10), "10 rows of 256")
-    assert batches_of(replace(least, most=1)) == ((1, 2), "2 rows of 256")
-    assert batches_of(replace(least, most=1000)) == ((1, 2, 256), "")
-    assert batches_of(replace(least, spec=replace(cut.spec, ranges={}))) == ((1,), "")
+    assert sizes_of(least) == ((1, 2, 10), "10 rows of 256")
+    assert sizes_of(replace(least, most=1)) == ((1, 2), "2 rows of 256")
+    assert sizes_of(replace(least, most=1000)) == ((1, 2, 256), "")
+    assert sizes_of(replace(least, spec=replace(cut.spec, ranges={}))) == ((1,), "")
+
+
+def test_every_row_comes_at_every_size_or_once_where_a_row_is_much_work() -> None:
+    cut = encoder_cut(0)
+    small = replace(reference_of(cut, cut.spec, "float32", 1.0), most=4)
+    assert [rows.tolist() for rows in batches_of(small)] == [[0], [1], [2], [0, 1], [2, 0], [0, 1, 2, 0]]
+    assert [rows.tolist() for rows in batches_of(replace(small, most=2))] == [[0], [1, 2]]
+    five = replace(small, most=1, samples=(torch.rand(5, 3, 128, 128),))
+    assert [rows.tolist() for rows in batches_of(five)] == [[0], [1, 2], [3], [4, 0]]
+    one = replace(small, most=1, samples=(torch.rand(1, 3, 128, 128),))
+    assert [rows.tolist() for rows in batches_of(one)] == [[0], [0, 0]]
+
+
+def test_what_is_expected_is_computed_once_for_each_row_and_given_by_row() -> None:
+    cut, calls = encoder_cut(0), []
+
+    def value(images: Tensor) -> tuple[Tensor, ...]:
+        calls.append(len(images))
+        return (cut.module(images),)
+
+    expected = Expected(replace(reference_of(cut, cut.spec, "float32", 1.0), value=value), iter)
+    (got,) = expected.outputs("value", torch.tensor([2, 0]))
+    assert calls == [2, 1]
+    torch.testing.assert_close(got, cut.module(cut.samples[0][[2, 0]]), atol=1e-5, rtol=1e-5)
+    expected.outputs("value", torch.tensor([1]))
+    assert calls == [2, 1]
+    rows = torch.tensor([1])
+    value_of, pulled = gradient_of(cut.module)(*expected.inputs(rows), expected.cotangent(rows))
+    for want, have in zip((value_of, pulled), expected.outputs("gradient", rows), strict=True):
+        torch.testing.assert_close(have, want, atol=1e-5, rtol=1e-4)
+
+
+def test_long_work_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.0, 15.0, 30.0, 45.0])
+    monkeypatch.setattr(verify_bundle.time, "monotonic", lambda: next(clock))
+    lines: list[str] = []
+    assert list(report_slowly(lines.append, "x", [1, 2, 3, 4])) == [1, 2, 3, 4]
+    assert lines == ["x: 2 of 4 batches, 30 s left"]
 
 
 def test_recorded_inputs_are_those_of_use(stored: StoredReferences) -> None:
