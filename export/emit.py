@@ -135,14 +135,12 @@ def emit(module: fx.GraphModule, inputs: Sequence[str], outputs: Sequence[str], 
             results = [values[result] for result in node.args[0]]
     for found, given in zip(results, outputs, strict=True):
         emitter.nodes.append(helper.make_node("Identity", [found], [given]))
-    infos = [
+    sides = (zip(placeholders, inputs, strict=True), zip(list(module.graph.nodes)[-1].args[0], outputs, strict=True))
+    takes, gives = (
         [helper.make_tensor_value_info(given, TensorProto.FLOAT, _sizes(node)) for node, given in side]
-        for side in (
-            list(zip(placeholders, inputs, strict=True)),
-            list(zip(list(module.graph.nodes)[-1].args[0], outputs, strict=True)),
-        )
-    ]
-    graph = helper.make_graph(emitter.nodes, name, *infos, emitter.weights)
+        for side in sides
+    )
+    graph = helper.make_graph(emitter.nodes, name, takes, gives, emitter.weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
 
 

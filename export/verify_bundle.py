@@ -140,9 +140,7 @@ class Expected:
             self._value(rows) if kind == "value" else self._gradient(rows)
             for rows in self.progress(torch.arange(self.count).split(chunk))
         ]
-        return [
-            torch.cat(list(parts)).float() if len(parts) > 1 else parts[0].float() for parts in zip(*found, strict=True)
-        ]
+        return [(torch.cat(list(p)) if len(found) > 1 else p[0]).float() for p in zip(*found, strict=True)]
 
     def _value(self, rows: Tensor) -> Sequence[Tensor]:
         return self.reference.value(*self.inputs(rows))

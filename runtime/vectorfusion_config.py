@@ -40,7 +40,7 @@ class Config:
     """Paths of the drawing, 1 to 4096; for pixel a square number, 1 to 4096."""
     omega: float = 10.0
     """Weight of guidance in (1 + omega) eps(z; y) - omega eps(z), 0 to 1000; the thesis has 100 for large models."""
-    samples: int = 4
+    samples: int = 8
     """Raster samples K of which the best is traced, 1 to 64."""
     sample_omega: float = 3.0
     """Weight of guidance of the raster samples, 0 to 1000; the thesis has 6.5."""
