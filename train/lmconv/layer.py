@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from runtime.errors import UserError
 from runtime.pixels.masks import Kernel, Mask, check_mask, mask_matrix
 from runtime.pixels.orders import Order, Size
-from train.lmconv.grouped import Plan, grouped_conv2d
+from train.lmconv.grouped import grouped_conv2d
+from train.lmconv.plan import Plan
 
 Method = Literal["plain", "saved", "grouped"]
 

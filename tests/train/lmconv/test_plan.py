@@ -5,7 +5,7 @@ import pytest
 
 from runtime.pixels.masks import lattice_groups, mask_matrix, tap_sources
 from runtime.pixels.orders import curve_order, parse_orders
-from train.lmconv.grouped import share_taps
+from train.lmconv.plan import share_taps
 
 
 def area(taps: np.ndarray, kernel: tuple[int, int]) -> int:
