@@ -51,7 +51,7 @@ class Config:
     rate: float = 0.4
     """Greatest rate of control points in pixels of a canvas of 600, 0 to 100; warmed up from a tenth, a quarter at the
     end. The thesis has 0.2, for 1000 to 2000 steps."""
-    colour_rate: float = 0.004
+    colour_rate: float = 0.001
     """Greatest rate of colours in [0, 1], 0 to 1, with the same warm-up; a tenth of it for the background. The thesis
     has 0.01 (pixel: 0.0001)."""
     upper_t: tuple[int, int] = (600, 200)
@@ -73,7 +73,7 @@ PRESETS: Mapping[str, Mapping[str, Config]] = {
         "scratch": replace(_FROM_SCRATCH, preset="sketch", paths=16, rate=4.0, xing=0.0),
     },
     "pixel": {
-        "trace": Config(preset="pixel", paths=1024, xing=0.0, saturation=0.05),
+        "trace": Config(preset="pixel", paths=1024, xing=0.0, saturation=0.05, colour_rate=0.004),
         "scratch": replace(_FROM_SCRATCH, preset="pixel", paths=1024, xing=0.0, saturation=0.05),
     },
 }
