@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from train.lmconv.plan import Lattice, Plan
+from train.lmconv.plan import Lattice, Plan, is_half
 
 
 def _layout(x: Tensor) -> torch.memory_format:
@@ -81,9 +81,8 @@ def _tall(x: Tensor) -> Tensor:
 
 def _passes(want_x: bool, want_weight: bool, x: Tensor) -> list[tuple[bool, bool]]:
     """Return which gradients to compute together: in half precision, where weights' weigh more, each on its own."""
-    together = [(want_x, want_weight)]
-    apart = [(want_x, False), (False, want_weight)]
-    return [p for p in (apart if x.dtype in (torch.bfloat16, torch.float16) else together) if any(p)]
+    passes = [(want_x, False), (False, want_weight)] if is_half(x) else [(want_x, want_weight)]
+    return [wanted for wanted in passes if any(wanted)]
 
 
 def _slopes(

@@ -167,7 +167,12 @@ class Plan:
 
     def lattices_for(self, x: Tensor) -> tuple[Lattice, ...]:
         """Return the convolutions that are faster in a picture's precision."""
-        return self.apart if x.dtype in (torch.bfloat16, torch.float16) else self.lattices
+        return self.apart if is_half(x) else self.lattices
+
+
+def is_half(x: Tensor) -> bool:
+    """Return whether products of a picture cost an eighth and its weights' gradients weigh more than it does."""
+    return x.dtype in (torch.bfloat16, torch.float16)
 
 
 def share_taps(groups: list[Group], size: Size, kernel: Kernel) -> list[Group]:
