@@ -116,7 +116,7 @@ def optimize(
     if not stages:
         raise ValueError("stages: expected at least one, got none")
     loop = _Loop(stages, seed, restore=restore, run=run, report=report, snapshot=snapshot)
-    with _deferred_signals() as caught:
+    with deferred_signals() as caught:
         return loop.work(caught)
 
 
@@ -277,11 +277,12 @@ class _Pace:
 
 
 @contextlib.contextmanager
-def _deferred_signals() -> Iterator[list[int]]:
+def deferred_signals() -> Iterator[list[int]]:
     """Yield a list to which the first SIGINT or SIGTERM adds its number; a second one interrupts at once.
 
-    An update that is cut in its middle leaves a state that no uninterrupted run passes through, so the loop looks at
-    the list between steps. Outside the main thread, where Python allows no handler, signals stay as they are.
+    An update that is cut in its middle leaves a state that no uninterrupted run passes through, and an engine that is
+    cut leaves threads at work while the interpreter ends. So loops look at the list between steps. Outside the main
+    thread, where Python allows no handler, signals stay as they are.
     """
     caught: list[int] = []
 

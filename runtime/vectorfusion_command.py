@@ -270,7 +270,7 @@ def _work(config: Config, bundle: "Bundle", run: "RunFolder") -> None:
 
 def _optimize(config: Config, bundle: "Bundle", run: "RunFolder") -> "Scene":
     """Return the scene with which the run ends."""
-    from runtime.optimize import generator_of, optimize
+    from runtime.optimize import InterruptedRun, deferred_signals, generator_of, optimize
     from runtime.progress import ProgressBar
     from runtime.vector.scene import VectorScene
     from runtime.vector.svg import read_svg, write_svg
@@ -287,7 +287,16 @@ def _optimize(config: Config, bundle: "Bundle", run: "RunFolder") -> "Scene":
     restore: Callable = partial(VectorScene.from_state, backend=config.rasterizer)
     with ProgressBar() as bar:
         draws = generator_of(config.seed, 0, 0, "sample")
-        stages = build(config, bundle, draws, folder=run.path, drawing=drawing, report=bar.note)
+        with deferred_signals() as caught:
+
+            def note(stage: str, done: int, total: int) -> None:
+                bar.note(stage, done, total)
+                if caught:
+                    raise InterruptedRun(caught[0], stage, done)
+
+            stages = build(config, bundle, draws, folder=run.path, drawing=drawing, report=note)
+            if caught:
+                raise InterruptedRun(caught[0], stages[0].name, 0)
         scene = optimize(stages, seed=config.seed, restore=restore, run=run, report=bar, snapshot=snapshot)
     run.plot()
     return scene

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime.progress import ProgressBar
+from runtime.vectorfusion_command import main
 from tests.bundles import make_tiny_bundle
 
 ROOT = Path(__file__).parent.parent
@@ -108,3 +110,24 @@ def test_interrupted_while_sampling(tmp_path: Path, number: signal.Signals) -> N
     _, errors = process.communicate(timeout=120.0)
     assert process.returncode == 130
     assert "Traceback" not in errors and "--resume runs/a-red-apple" in errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_sampling_waits_for_the_networks(
+    tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, before, plain = make_tiny_bundle(tmp_path / "tiny"), signal.getsignal(number), ProgressBar.note
+    monkeypatch.chdir(tmp_path)
+
+    def note(self: ProgressBar, stage: str, done: int, total: int) -> None:
+        plain(self, stage, done, total)
+        if (stage, done) == ("sample", 2):
+            os.kill(os.getpid(), number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ProgressBar, "note", note)
+        assert main(["a red apple", "--bundle", str(bundle), "--steps", "3", "--paths", "2"]) == 128 + number
+    assert "stopped after step 2 of stage 'sample'; go on with: " in capsys.readouterr().err
+    assert signal.getsignal(number) is before
+    assert main(["--resume", "runs/a-red-apple"]) == 0
+    assert (tmp_path / "a-red-apple.svg").is_file()
