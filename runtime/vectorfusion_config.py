@@ -27,7 +27,7 @@ class Config:
     preset: Literal["icon", "sketch", "pixel"] = "icon"
     """icon: filled paths; sketch: black strokes; pixel: a grid of squares. Sets the defaults of other options."""
     route: Literal["trace", "scratch"] = "trace"
-    """trace: sample pictures, trace the best, refine it; scratch: refine random paths. Sketches start from scratch."""
+    """trace: sample pictures, trace the best, refine it (sketch: its outlines); scratch: refine random paths."""
     bundle: str = "icons"
     """Frozen networks: name of an installed bundle or path of its folder."""
     init: Path | None = None
@@ -70,6 +70,7 @@ PRESETS: Mapping[str, Mapping[str, Config]] = {
         "scratch": _FROM_SCRATCH,
     },
     "sketch": {
+        "trace": Config(preset="sketch", paths=16, rate=0.15, xing=0.0),
         "scratch": replace(_FROM_SCRATCH, preset="sketch", paths=16, rate=4.0, xing=0.0),
     },
     "pixel": {

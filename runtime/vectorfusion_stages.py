@@ -21,7 +21,7 @@ from runtime.guidance.sds import Prompt, distillation_loss, draw_time, saturatio
 from runtime.optimize import Scene, Stage
 from runtime.pictures import read_png, write_png
 from runtime.vector.live import TraceConfig, trace_stages, xing_loss
-from runtime.vector.paths import Drawing, pixel_grid, random_circles, random_strokes
+from runtime.vector.paths import Drawing, outline, pixel_grid, random_circles, random_strokes
 from runtime.vector.raster import rasterize
 from runtime.vector.scene import VectorScene
 
@@ -41,8 +41,9 @@ FAINT = 0.05
 SAMPLER_STEPS = 25
 """Calls of the denoiser for each raster sample."""
 
-LEAST_GAIN = 2e-5
-"""Mean squared error that a traced path must save: samples are soft, and a layer for every shade of an edge frays."""
+LEAST_GAIN = {"icon": 2e-5, "sketch": 1e-3}
+"""Mean squared error that a traced path must save: samples are soft, and a layer for every shade of an edge frays. A
+sketch has lines for shapes only, not for shades."""
 
 Report = Callable[[str, int, int], None]
 """Called with what is being done, the steps that are done, and all steps."""
@@ -126,10 +127,12 @@ def sample_picture(
 
 
 def start_of(config: "Config", size: tuple[int, int], drawing: Drawing | None) -> Callable:
-    """Return what begins the distillation: the stage before's drawing, a given one, or a random one."""
+    """Return what begins the distillation: the stage before's drawing (its outlines), a given one, or a random one."""
 
     def begin(before: Scene | None, generator: torch.Generator) -> VectorScene:
         first = before.drawing().detach() if isinstance(before, VectorScene) else drawing
+        if config.preset == "sketch" and isinstance(before, VectorScene):
+            first = outline(first)
         if first is None or first.layout.num_paths == 0:  # nothing given, or an empty picture traced
             first = random_start(config, size, generator)
         return VectorScene(first, train=TRAINED[config.preset], backend=config.rasterizer)
@@ -145,7 +148,7 @@ def trace(config: "Config", picture: Tensor) -> list[Stage]:
         scene.backend = config.rasterizer  # as a scene that is restored has it: else a run goes on with other bits
         return scene
 
-    stages = trace_stages(picture, TraceConfig(paths=config.paths, least=LEAST_GAIN))
+    stages = trace_stages(picture, TraceConfig(paths=config.paths, least=LEAST_GAIN[config.preset]))
     return [replace(stage, begin=partial(drawn_by, stage.begin)) for stage in stages]
 
 

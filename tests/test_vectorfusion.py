@@ -115,6 +115,20 @@ def test_presets_start_as_the_thesis_says() -> None:
     assert PRESETS["pixel"]["trace"].saturation == 0.05
 
 
+def test_traced_sketch_starts_from_the_outlines_of_the_shapes() -> None:
+    config = config_of("sketch", "trace", paths=3, steps=1, rate=0.0)
+    bundle, settings = GreyBundle(), {"radius": 8.0, "generator": torch.Generator().manual_seed(0)}
+    shapes = VectorScene(random_circles(3, size=(SIDE, SIDE), **settings), train=("points",))
+    stages = build(config, bundle, generator_of(0, 0, 0, "sample"))
+    strokes = stages[-1].begin(shapes, generator_of(0, 0, 0, "distil")).drawing()
+    assert strokes.layout.contours == ((5,),) * 3 and set(strokes.layout.kinds) == {Kind.STROKE}
+    assert strokes.widths.unique().item() == pytest.approx(6 / 224 * SIDE)
+    circles = shapes.drawing().points.reshape(3, 12, 2)
+    ends = strokes.points.reshape(3, 16, 2)
+    assert torch.equal(ends[:, 0], circles[:, 0]) and torch.equal(ends[:, -1], circles[:, 0])
+    assert [stage.name for stage in stages] == ["trace-1", "trace-2", "trace-3", "distil"]
+
+
 def test_only_from_scratch_the_view_is_augmented() -> None:
     for route, varied in (("scratch", True), ("trace", False)):
         bundle = GreyBundle()
@@ -233,7 +247,7 @@ def test_a_second_run_replaces_the_first_and_options_beat_the_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    scratch = ("--preset", "sketch", "--paths", "2")
+    scratch = ("--preset", "sketch", "--route", "scratch", "--paths", "2")
     assert command(bundle, "a cat", *scratch) == 0
     first = Path("a-cat.svg").read_bytes()
     assert command(bundle, "a cat", *scratch, "--seed", "1", "--omega", "2") == 0
@@ -261,7 +275,7 @@ def test_a_drawing_can_be_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_resuming_may_write_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert command(bundle, "a cat", "--preset", "sketch", "--paths", "2") == 0
+    assert command(bundle, "a cat", "--preset", "sketch", "--route", "scratch", "--paths", "2") == 0
     assert main(["--resume", "runs/a-cat", "--out", "other.svg"]) == 0
     assert Path("other.svg").read_bytes() == Path("a-cat.svg").read_bytes()
 
@@ -272,7 +286,7 @@ def test_numbers_that_run_away_end_with_code_1(
     monkeypatch.chdir(tmp_path)
     poison = "runtime.vectorfusion_stages.distillation_loss"
     monkeypatch.setattr(poison, lambda z, t, noise, **networks: z.sum() * float("nan"))
-    assert command(bundle, "a cat", "--preset", "sketch", "--paths", "2") == 1
+    assert command(bundle, "a cat", "--preset", "sketch", "--route", "scratch", "--paths", "2") == 1
     line = capsys.readouterr().err.splitlines()[-1]
     assert "step 0 of stage 'distil'" in line and "runs/a-cat/last-good.svg" in line
     assert read_svg("runs/a-cat/last-good.svg").layout.num_paths == 2
@@ -289,7 +303,7 @@ def test_a_full_disk_is_told_and_can_be_gone_on_from(
 
     with monkeypatch.context() as patch:
         patch.setattr("runtime.runs.RunFolder.save", full)
-        assert command(bundle, "a cat", "--preset", "sketch", "--paths", "2") == 1
+        assert command(bundle, "a cat", "--preset", "sketch", "--route", "scratch", "--paths", "2") == 1
     assert "No space left on device; once that is mended, go on with" in capsys.readouterr().err
     assert main(["--resume", "runs/a-cat"]) == 0
 

@@ -263,13 +263,57 @@ def random_strokes(
 
     Source: thesis 11.9.1 (5 segments, width 6); the walk is CLIPDraw's, arXiv:2106.14843.
     """
-    width = 6 / 224 * min(size) if width is None else width
+    width = stroke_width(size) if width is None else width
     layout = Layout((Kind.STROKE,) * count, ((segments,),) * count)
     start = torch.rand(batch, count, 1, 2, generator=generator) * torch.tensor((float(size[1]), float(size[0])))
     steps = (2 * torch.rand(batch, count, 3 * segments, 2, generator=generator) - 1) * (reach * min(size))
     points = torch.cat((start, start + steps.cumsum(2)), 2).reshape(batch, -1, 2)
     colours = torch.tensor((0.0, 0.0, 0.0, 1.0)).expand(batch, count, 4).clone()
     return Drawing(layout, points, colours, torch.full((batch, count), float(width)), torch.ones(batch, 3), size)
+
+
+def stroke_width(size: tuple[int, int]) -> float:
+    """Width of a sketch's strokes in pixels: 6 of a canvas of 224. Source: thesis 11.9.1."""
+    return 6 / 224 * min(size)
+
+
+def outline(drawing: Drawing, *, width: float | None = None) -> Drawing:
+    """The outlines of closed paths as open black strokes on white, one a contour; their first segment is halved.
+
+    A stroke runs once round its contour and ends where it began, so it has one segment more than the contour.
+
+    Args:
+        drawing: of fills only.
+        width: in canvas pixels; by default 6 pixels of a 224 pixel canvas.
+    """
+    width = stroke_width(drawing.size) if width is None else width
+    strokes, segments = [], []
+    for path, (kind, contours) in enumerate(zip(drawing.layout.kinds, drawing.layout.contours, strict=True)):
+        if kind not in (Kind.NONZERO, Kind.EVENODD):
+            raise UserError(f"outline: expected fills only, got path {path} of kind {kind.name.lower()}")
+        for points in drawing.points[:, drawing.layout.path_slice(path)].split([3 * count for count in contours], 1):
+            opened = torch.cat((points, points[:, :1]), 1)
+            strokes += [*_halved(opened[:, :4]), opened[:, 4:]]
+        segments += [count + 1 for count in contours]
+    batch, count = drawing.points.shape[0], len(segments)
+    layout = Layout((Kind.STROKE,) * count, tuple((n,) for n in segments))
+    return dataclasses.replace(
+        drawing,
+        layout=layout,
+        points=torch.cat((*strokes, drawing.points[:, :0]), 1),
+        colours=drawing.colours.new_tensor((0.0, 0.0, 0.0, 1.0)).expand(batch, count, 4).clone(),
+        widths=drawing.widths.new_full((batch, count), float(width)),
+        background=torch.ones_like(drawing.background),
+    )
+
+
+def _halved(points: Tensor) -> tuple[Tensor, Tensor]:
+    """A cubic segment (B, 4, 2) as two, by de Casteljau: the first 3 points of the one, all 4 of the other."""
+    once = (points[:, 1:] + points[:, :-1]) / 2
+    twice = (once[:, 1:] + once[:, :-1]) / 2
+    middle = (twice[:, 1:] + twice[:, :-1]) / 2
+    first = torch.stack((points[:, 0], once[:, 0], twice[:, 0]), 1)
+    return first, torch.stack((middle[:, 0], twice[:, 1], once[:, 2], points[:, 3]), 1)
 
 
 def pixel_grid(cells: int = 32, *, size: tuple[int, int], generator: torch.Generator, batch: int = 1) -> Drawing:

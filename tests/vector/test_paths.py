@@ -9,11 +9,13 @@ from runtime.vector.paths import (
     Kind,
     Layout,
     circle_points,
+    outline,
     path_areas,
     pixel_grid,
     random_circles,
     random_strokes,
 )
+from runtime.vector.raster import rasterize
 from tests.tolerance import FLOAT32_ROUNDING
 from tests.vector.shapes import disc, drawing_of, polygon
 
@@ -111,3 +113,39 @@ def test_select_append_resized():
     assert torch.allclose(large.widths, both.widths * 8**0.5)
     with pytest.raises(UserError, match="resized"):
         both.append(large)
+
+
+def test_outline_runs_round_each_contour():
+    """A circle's outline is a ring of area 2 pi r w; the hole of a second contour is a stroke of its own."""
+    centres, radii = torch.tensor([[32.0, 32.0], [32.0, 32.0]]), torch.tensor([20.0, 8.0])
+    points = circle_points(centres, radii).reshape(1, -1, 2)
+    layout = Layout((Kind.EVENODD,), ((4, 4),))
+    ring = Drawing(layout, points, torch.rand(1, 1, 4), torch.ones(1, 1), torch.rand(1, 3), (64, 64))
+    lines = outline(ring, width=3.0)
+    assert lines.layout == Layout((Kind.STROKE,) * 2, ((5,), (5,)))
+    ink = 1.0 - rasterize(lines)[0, 0]
+    assert ink.sum().item() == pytest.approx(2 * math.pi * (20.0 + 8.0) * 3.0, rel=2e-3)
+    distance = (lines.points.reshape(2, 16, 2)[:, 0::3] - 32.0).norm(dim=-1)  # where segments meet
+    assert torch.allclose(distance, radii[:, None].expand(2, 6), rtol=5e-4)
+
+
+def test_outline_keeps_the_curve():
+    """Halving changes no point of the curve: both halves at s are the whole at s / 2 and (1 + s) / 2."""
+    points = torch.rand(6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    lines = outline(drawing_of([(Kind.NONZERO, [points])], (8, 8))).points[0]
+    s = torch.linspace(0.0, 1.0, 5, dtype=torch.float64)[:, None]
+
+    def curve(p: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+        a, b, c, d = p
+        return (1 - s) ** 3 * a + 3 * (1 - s) ** 2 * s * b + 3 * (1 - s) * s**2 * c + s**3 * d
+
+    assert torch.allclose(curve(lines[0:4], s), curve(points[0:4], s / 2), atol=1e-12)
+    assert torch.allclose(curve(lines[3:7], s), curve(points[0:4], (1 + s) / 2), atol=1e-12)
+    assert torch.equal(lines[6:9], points[3:6]) and torch.equal(lines[9], points[0])
+
+
+def test_outline_refuses_strokes_and_takes_nothing():
+    generator = torch.Generator().manual_seed(0)
+    with pytest.raises(UserError, match=r"outline: expected fills only, got path 0 of kind stroke"):
+        outline(random_strokes(2, size=(64, 64), generator=generator))
+    assert outline(random_circles(1, size=(64, 64), generator=generator).select([])).layout.num_paths == 0

@@ -30,7 +30,7 @@ class Config:
     """Run folder of train.latent_diffusion.denoiser, for its captions' contexts."""
     out: Path
     """Run folder; an existing checkpoint in it is resumed."""
-    steps: int = 2000
+    steps: int = 6000
     """Optimizer steps."""
     batch: int = 96
     """Pairs a step."""
