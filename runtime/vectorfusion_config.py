@@ -74,7 +74,7 @@ PRESETS: Mapping[str, Mapping[str, Config]] = {
         "scratch": replace(_FROM_SCRATCH, preset="sketch", paths=16, rate=4.0, xing=0.0),
     },
     "pixel": {
-        "trace": Config(preset="pixel", paths=1024, xing=0.0, saturation=0.05, colour_rate=0.004),
+        "trace": Config(preset="pixel", paths=1024, xing=0.0, saturation=0.05),
         "scratch": replace(_FROM_SCRATCH, preset="pixel", paths=1024, xing=0.0, saturation=0.05),
     },
 }
