@@ -130,9 +130,10 @@ def start_of(config: "Config", size: tuple[int, int], drawing: Drawing | None) -
     """Return what begins the distillation: the stage before's drawing (its outlines), a given one, or a random one."""
 
     def begin(before: Scene | None, generator: torch.Generator) -> VectorScene:
-        first = before.drawing().detach() if isinstance(before, VectorScene) else drawing
-        if config.preset == "sketch" and isinstance(before, VectorScene):
-            first = outline(first)
+        first = drawing
+        if isinstance(before, VectorScene):
+            traced = before.drawing().detach()
+            first = outline(traced) if config.preset == "sketch" else traced
         if first is None or first.layout.num_paths == 0:  # nothing given, or an empty picture traced
             first = random_start(config, size, generator)
         return VectorScene(first, train=TRAINED[config.preset], backend=config.rasterizer)
