@@ -276,27 +276,38 @@ class _Pace:
         return done, (median(self.durations) * (self.total - done) if self.durations else math.nan)
 
 
+class _Deferral:
+    """A signal handler that notes the first signal, and interrupts at the second."""
+
+    def __init__(self) -> None:
+        self.caught: list[int] = []
+
+    def __call__(self, number: int, _frame: object) -> None:
+        if self.caught:
+            raise KeyboardInterrupt
+        self.caught.append(number)
+
+
 @contextlib.contextmanager
 def deferred_signals() -> Iterator[list[int]]:
     """Yield a list to which the first SIGINT or SIGTERM adds its number; a second one interrupts at once.
 
     An update that is cut in its middle leaves a state that no uninterrupted run passes through, and an engine that is
-    cut leaves threads at work while the interpreter ends. So loops look at the list between steps. Outside the main
-    thread, where Python allows no handler, signals stay as they are.
+    cut leaves threads at work while the interpreter ends. So loops look at the list between steps. Within another such
+    block it is the same list: no signal falls between two loops of one run. Outside the main thread, where Python
+    allows no handler, signals stay as they are.
     """
-    caught: list[int] = []
-
-    def note(number: int, _frame: object) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-
+    outer = signal.getsignal(signal.SIGINT)
+    if isinstance(outer, _Deferral):
+        yield outer.caught
+        return
+    deferral = _Deferral()
     try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, deferral) for number in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:
         before = {}
     try:
-        yield caught
+        yield deferral.caught
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

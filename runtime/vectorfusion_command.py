@@ -232,13 +232,18 @@ def _try_parts(config: Config, bundle: "Bundle") -> None:
 
 @contextlib.contextmanager
 def _interruptible(folder: Path) -> Iterator[list[int]]:
-    """Yield a list with the exit code of a run: 0, or that of how the block ended, which is told on stderr."""
+    """Yield a list with the exit code of a run: 0, or that of how the block ended, which is told on stderr.
+
+    Signals are deferred through the whole of it, imports too: sampling and the loop stop between steps.
+    """
+    from runtime.optimize import InterruptedRun, deferred_signals
+
     code = [0]
     try:
-        yield code
+        with deferred_signals():
+            yield code
     except KeyboardInterrupt as stop:
-        # InterruptedRun of runtime.optimize has the signal's number; it is not imported only to be named here
-        code[0] = 128 + getattr(stop, "signal_number", signal.SIGINT)
+        code[0] = 128 + (stop.signal_number if isinstance(stop, InterruptedRun) else signal.SIGINT)
         print(f"{str(stop) or 'stopped'}; go on with: {PROGRAM} --resume {folder}", file=sys.stderr)
     except FloatingPointError as error:
         code[0] = 1

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -131,3 +132,28 @@ def test_a_signal_while_sampling_waits_for_the_networks(
     assert signal.getsignal(number) is before
     assert main(["--resume", "runs/a-red-apple"]) == 0
     assert (tmp_path / "a-red-apple.svg").is_file()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("owner", "stage"),
+    [("runtime.vectorfusion_command._work", "sample"), ("runtime.optimize.optimize", "trace-1")],
+)
+def test_a_signal_before_a_loop_stops_it_at_its_first_step(
+    owner: str, stage: str, number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    bundle, before = make_tiny_bundle(tmp_path / "tiny"), signal.getsignal(number)
+    monkeypatch.chdir(tmp_path)
+    plain = pkgutil.resolve_name(owner)
+
+    def signalled(*arguments: object, **options: object) -> object:
+        os.kill(os.getpid(), number)
+        return plain(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, signalled)
+        assert main(["a red apple", "--bundle", str(bundle), "--steps", "3", "--paths", "2"]) == 128 + number
+    assert f"stopped after step 1 of stage '{stage}'; go on with: " in capsys.readouterr().err
+    assert signal.getsignal(number) is before
+    assert main(["--resume", "runs/a-red-apple"]) == 0

@@ -10,7 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from runtime import files, runs
-from runtime.optimize import InterruptedRun, NotFiniteError, Progress, Stage, _Pace, generator_of, optimize
+from runtime.optimize import (
+    InterruptedRun,
+    NotFiniteError,
+    Progress,
+    Stage,
+    _Pace,
+    deferred_signals,
+    generator_of,
+    optimize,
+)
 from runtime.runs import RunFolder
 
 
@@ -243,6 +252,18 @@ def test_a_second_signal_is_not_waited_for() -> None:
     with pytest.raises(KeyboardInterrupt) as caught:
         optimize(STAGES, seed=0, restore=restore, report=report)
     assert not isinstance(caught.value, InterruptedRun)
+
+
+def test_within_another_deferral_signals_are_shared() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with deferred_signals() as outer:
+        with deferred_signals() as inner:
+            assert inner is outer
+        signal.raise_signal(signal.SIGTERM)  # the inner block's end has not given the handlers back
+        with pytest.raises(InterruptedRun, match="step 1 of stage 'first'") as caught:
+            optimize(STAGES, seed=0, restore=restore)
+        assert caught.value.signal_number == signal.SIGTERM and outer == [signal.SIGTERM]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_works_outside_the_main_thread() -> None:
