@@ -25,7 +25,7 @@ class Prompt:
     """A prompt as the denoiser reads it, encoded once.
 
     Attributes:
-        context: (1, N, D), of the text.
+        context: (1, N, D), of the text; (B, N, D) where each of a batch has a text of its own.
         empty: (1, N, D), of the empty text, the unconditional one.
     """
 
