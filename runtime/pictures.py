@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
+from scipy import ndimage
 from torch import Tensor
 
 from runtime.errors import UserError
@@ -13,6 +14,9 @@ from runtime.files import replace_file
 
 MAX_PIXELS = 64_000_000
 """Most pixels in a picture that is read."""
+
+ALMOST_WHITE = 0.93
+"""Least value of all channels from which flattening takes a pixel for white paper."""
 
 
 def read_picture(
@@ -47,6 +51,23 @@ def read_picture(
 def read_png(path: Path | str, *, background: float = 1.0) -> Tensor:
     """Return a PNG file's picture; as `read_picture` otherwise."""
     return read_picture(path, background=background, formats=("PNG",))
+
+
+def flatten(images: Tensor) -> Tensor:
+    """Return pictures without the grain of decoded samples, as flat as the drawings that they are to become.
+
+    Each channel's median of 3x3 pixels is taken twice, which keeps straight edges where they are and takes away specks
+    and the rings along edges; almost white pixels turn white.
+
+    Args:
+        images: (..., H, W), RGB in [0, 1] in the dimension before, as (3, H, W) or (B, 3, H, W).
+    """
+    found = images.detach().cpu().numpy()
+    size = (1,) * (found.ndim - 2) + (3, 3)
+    for _ in range(2):
+        found = ndimage.median_filter(found, size=size, mode="nearest")
+    flat = torch.from_numpy(found).to(images.device)
+    return torch.where((flat >= ALMOST_WHITE).all(-3, keepdim=True), 1.0, flat)
 
 
 def format_png(image: Tensor) -> bytes:

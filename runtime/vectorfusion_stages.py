@@ -19,7 +19,7 @@ from runtime.guidance.sampler import sample_latents
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import Prompt, distillation_loss, draw_time, saturation_penalty
 from runtime.optimize import Scene, Stage
-from runtime.pictures import read_png, write_png
+from runtime.pictures import flatten, read_png, write_png
 from runtime.vector.live import TraceConfig, trace_stages, xing_loss
 from runtime.vector.paths import Drawing, outline, pixel_grid, random_circles, random_strokes
 from runtime.vector.raster import rasterize
@@ -93,7 +93,8 @@ def sample_picture(
 ) -> Tensor:
     """Return the raster sample that is traced, (3, H, W): of K, the one most consistent with the prompt; Thesis 6.4.1.
 
-    It is rounded to 8 bits, so that `sample.png`, from which a run goes on, is the very same picture.
+    Samples are flattened first, as drawings are flat. The picture is rounded to 8 bits, so that `sample.png`, from
+    which a run goes on, is the very same.
 
     Args:
         config: the prompt, how many samples and how guided.
@@ -118,7 +119,7 @@ def sample_picture(
         only=only,
         report=lambda done: report("sample", done, calls),
     )
-    images = bundle.latent_decoder()(latents)
+    images = flatten(bundle.latent_decoder()(latents))
     best = images[rank(images, config.prompt, bundle.scorer())[0] if config.samples > 1 else 0]
     if folder is not None:
         write_png(folder / "samples.png", torch.cat(list(images), -1))

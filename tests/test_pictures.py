@@ -5,7 +5,7 @@ from PIL import Image
 
 from runtime import pictures
 from runtime.errors import UserError
-from runtime.pictures import format_png, read_picture, read_png, write_png
+from runtime.pictures import ALMOST_WHITE, flatten, format_png, read_picture, read_png, write_png
 
 
 def test_eight_bit_pictures_survive_the_round_trip(tmp_path):
@@ -75,3 +75,32 @@ def test_only_pictures_are_written_and_only_where_one_can(tmp_path):
     with pytest.raises(UserError, match="cannot write"):
         write_png(tmp_path / "missing" / "a.png", torch.zeros(3, 4, 4))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_flattening_is_the_median_of_nine_taken_twice() -> None:
+    picture = torch.rand(2, 3, 6, 7, generator=torch.Generator().manual_seed(1)) * 0.9  # nothing is almost white
+    expected = picture
+    for _ in range(2):
+        padded = torch.nn.functional.pad(expected, (1, 1, 1, 1), mode="replicate")
+        windows = padded.unfold(2, 3, 1).unfold(3, 3, 1).flatten(-2)
+        expected = windows.sort(-1).values[..., 4]
+    assert torch.equal(flatten(picture), expected)
+    assert torch.equal(flatten(picture[1]), expected[1])
+
+
+def test_flattening_keeps_straight_edges_and_takes_specks_and_rings() -> None:
+    flat = torch.full((3, 16, 16), 0.2)
+    flat[:, :, 8:] = 0.8
+    rough = flat.clone()
+    rough[:, 4, 3], rough[1, 12, 12] = 0.9, 0.0  # specks
+    assert torch.equal(flatten(rough), flat)
+    ringed = flat.clone()
+    ringed[:, :, 7], ringed[:, :, 8] = 0.15, 0.85  # one pixel wide, along the edge
+    assert torch.equal(flatten(ringed)[:, :, :7], flat[:, :, :7])
+
+
+def test_what_is_almost_white_turns_white_in_all_channels_or_none() -> None:
+    picture = torch.full((3, 8, 8), ALMOST_WHITE + 0.01)
+    assert torch.equal(flatten(picture), torch.ones(3, 8, 8))
+    picture[2] = ALMOST_WHITE - 0.01
+    assert torch.equal(flatten(picture), picture)

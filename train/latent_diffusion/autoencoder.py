@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from runtime.files import replace_file
 from train.fit import FitConfig, fit
 from train.norm import to_channels_last
 
@@ -69,8 +68,6 @@ class Config:
     """Archive of train.data.icons."""
     out: Path
     """Run folder; an existing checkpoint in it is resumed."""
-    decoder_of: Path | None = None
-    """Run folder of an autoencoder whose decoder is trained on; its encoder, and so the latents, stay as they are."""
     steps: int = 3000
     """Optimizer steps."""
     batch: int = 16
@@ -127,23 +124,13 @@ def load(run: Path) -> IconAutoencoder:
     return network
 
 
-def start(config: Config) -> IconAutoencoder:
-    """Return a new network, or a trained one of which only the decoder is to learn."""
-    if config.decoder_of is None:
-        torch.manual_seed(config.seed)
-        return to_channels_last(IconAutoencoder())
-    network = to_channels_last(load(config.decoder_of))
-    network.vae.encoder.requires_grad_(False)
-    network.vae.quant_conv.requires_grad_(False)
-    return network
-
-
 def main() -> None:
     """Train from a command line."""
     config = tyro.cli(Config, description=__doc__)
     with np.load(config.data) as archive:
         pictures = torch.from_numpy(archive["pictures"])
-    network = start(config)
+    torch.manual_seed(config.seed)
+    network = to_channels_last(IconAutoencoder())
 
     def loss_of_step(network: IconAutoencoder, generator: torch.Generator) -> Tensor:
         rows = torch.randint(len(pictures), (config.batch,), generator=generator)
@@ -163,8 +150,6 @@ def main() -> None:
         ),
         print,
     )
-    # Of a network whose encoder is frozen, training keeps the decoder alone.
-    replace_file(config.out / "ema.safetensors", save({k: v.contiguous() for k, v in network.state_dict().items()}))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,160 @@
+r"""Train the icon decoder on, against a discriminator, until its pictures are as crisp as icons.
+
+    python -m train.latent_diffusion.decoder --data data/icons.npz --prepared checkpoints/denoiser \
+        --autoencoder checkpoints/autoencoder --out checkpoints/autoencoder-crisp
+
+Sixteen latent cells a side cannot hold every edge, and the mean or median of all pictures that they could stand for is
+soft. A discriminator of patches, with the distance of its features, asks for one of those pictures instead
+(arXiv:2012.09841, section 3.1). The encoder, and so the latents and the denoiser, stay as they are; latents are a
+little noisy, as sampled ones are. The run folder is an autoencoder's, to be used in place of the first.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from runtime.files import replace_file
+from train.fit import FitConfig, fit
+from train.latent_diffusion.autoencoder import UNSHUFFLE, IconAutoencoder, load, reconstruction_loss
+from train.norm import to_channels_last
+
+MATCHING = 10.0
+"""Weight of the distance of features beside the discriminator's verdict (arXiv:1711.11585, Eq. 5)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """How to train the decoder on."""
+
+    data: Path
+    """Archive of train.data.icons."""
+    prepared: Path
+    """Run folder of train.latent_diffusion.denoiser, for the latents and the weights of the pictures."""
+    autoencoder: Path
+    """Run folder of the autoencoder whose decoder is trained on."""
+    out: Path
+    """Run folder; an existing checkpoint in it is resumed."""
+    steps: int = 10000
+    """Optimizer steps."""
+    batch: int = 16
+    """Pictures a step."""
+    rate: float = 4e-4
+    """Peak learning rate, of the decoder and of the discriminator."""
+    edges: float = 1.0
+    """Weight of the L1 difference of image gradients."""
+    crisp: float = 0.7
+    """Norm of the discriminator's gradient by the picture, over that of the reconstruction's; 0 leaves it out."""
+    noise: float = 0.12
+    """Greatest deviation of the noise on latents, whose own is 1."""
+    seed: int = 0
+    """Seed of initialization and draws."""
+    device: str = "cpu"
+    """PyTorch device."""
+
+
+class Discriminator(nn.Module):
+    """Tells patches of about 50 pixels of icons from patches of decoded pictures."""
+
+    def __init__(self, channels: int = 64) -> None:
+        """Make the network with the default initialization."""
+        super().__init__()
+        widths, strides = (channels, 2 * channels, 2 * channels), (1, 2, 1)
+        taken = 3 * UNSHUFFLE**2
+        self.levels = nn.ModuleList()
+        for width, stride in zip(widths, strides, strict=True):
+            self.levels.append(
+                nn.Sequential(
+                    nn.Conv2d(taken, width, 3, stride=stride, padding=1),
+                    nn.GroupNorm(16, width),
+                    nn.LeakyReLU(0.2),
+                )
+            )
+            taken = width
+        self.verdict = nn.Conv2d(taken, 1, 1)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the features of each level, and at last the verdicts (B, 1, H / 8, W / 8), of (B, 3, H, W) RGB."""
+        found = [F.pixel_unshuffle(2.0 * images - 1.0, UNSHUFFLE)]
+        for level in self.levels:
+            found.append(level(found[-1]))
+        return [*found[1:], self.verdict(found[-1])]
+
+
+class Training(nn.Module):
+    """What is trained together: the decoder of an autoencoder, and its discriminator."""
+
+    def __init__(self, autoencoder: IconAutoencoder) -> None:
+        """Freeze all of the autoencoder but its decoder."""
+        super().__init__()
+        self.autoencoder, self.discriminator = autoencoder, Discriminator()
+        autoencoder.vae.encoder.requires_grad_(False)
+        autoencoder.vae.quant_conv.requires_grad_(False)
+
+
+def crisp_loss(training: Training, latents: Tensor, images: Tensor, *, edges: float, crisp: float) -> Tensor:
+    """Return a scalar with the gradients of both: the decoder's by its own loss, the discriminator's by the hinge.
+
+    The decoder's is the reconstruction's plus the discriminator's, which is scaled by the picture to `crisp` times the
+    norm of the former. The value is the reconstruction loss plus the hinge.
+
+    Args:
+        training: the networks.
+        latents: (B, 4, h, w), as the autoencoder's, not scaled.
+        images: (B, 3, H, W) in [0, 1], what they stand for.
+        edges: weight of the differences of image gradients.
+        crisp: weight of the discriminator, at least 0.
+    """
+    output = training.autoencoder.decode(latents).float()
+    loss = reconstruction_loss(images, output, edges)
+    if crisp == 0.0:
+        return loss
+    picture = output.detach().requires_grad_()
+    real, drawn = training.discriminator(images), training.discriminator(picture)
+    apart = sum(((a - b.detach()).float().abs().mean() for a, b in zip(drawn[:-1], real[:-1], strict=True)), 0.0)
+    deceived = MATCHING * apart - drawn[-1].float().mean()
+    wanted = torch.autograd.grad(deceived, picture, retain_graph=True)[0]
+    own = torch.autograd.grad(loss, output, retain_graph=True)[0]
+    scale = crisp * own.norm() / wanted.norm().clamp_min(1e-12)
+    pulled = (output * (scale * wanted)).sum()
+    hinge = F.relu(1.0 - real[-1].float()).mean() + F.relu(1.0 + drawn[-1].float()).mean()
+    return loss + pulled - pulled.detach() + hinge
+
+
+def main() -> None:
+    """Train from a command line."""
+    config = tyro.cli(Config, description=__doc__)
+    with np.load(config.data) as archive:
+        pictures = torch.from_numpy(archive["pictures"])
+    prepared = load_file(config.prepared / "prepared.safetensors")
+    latents, scale, weights = (prepared[name] for name in ("latents", "latent_scale", "weights"))
+    torch.manual_seed(config.seed)
+    training = to_channels_last(Training(load(config.autoencoder)))
+
+    def loss_of_step(training: Training, generator: torch.Generator) -> Tensor:
+        rows = torch.multinomial(weights, config.batch, replacement=True, generator=generator)
+        noise = torch.randn((config.batch, *latents.shape[1:]), generator=generator)
+        level = config.noise * torch.rand((config.batch, 1, 1, 1), generator=generator)
+        noisy = ((latents[rows] + level * noise) / scale).to(config.device)
+        images = (pictures[rows].permute(0, 3, 1, 2).float() / 255.0).to(config.device)
+        return crisp_loss(training, noisy, images, edges=config.edges, crisp=config.crisp)
+
+    fit(
+        training,
+        loss_of_step,
+        FitConfig(
+            out=config.out, steps=config.steps, rate=config.rate, seed=config.seed, device=config.device, warmup=200
+        ),
+        print,
+    )
+    state = {name: value.contiguous() for name, value in training.autoencoder.state_dict().items()}
+    replace_file(config.out / "ema.safetensors", save(state))
+
+
+if __name__ == "__main__":
+    main()
