@@ -1,6 +1,18 @@
-"""One hook says why a marked test is skipped; one fixture seeds what draws without a generator."""
+"""One hook checks shapes, one says why a marked test is skipped; one fixture seeds what draws without a generator."""
 
+import sys
+
+import jaxtyping
 import pytest
+
+CHECKED = (
+    "runtime.engines.protocols",
+    "runtime.guidance",
+)
+"""Modules whose annotations, shapes among them, beartype holds every call to, here and nowhere else."""
+
+assert not [name for name in sys.modules if name.startswith(CHECKED)], "imported before the hook: unchecked"
+jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
