@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
@@ -17,7 +18,7 @@ MAX_PIXELS = 64_000_000
 
 def read_picture(
     path: Path | str, *, background: float = 1.0, formats: tuple[str, ...] = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-) -> Tensor:
+) -> Float32[Tensor, "3 H W"]:
     """Return the picture in a file as (3, H, W) float32 RGB in [0, 1], upright.
 
     Args:
@@ -44,7 +45,7 @@ def read_picture(
     return (pixels[:3] * pixels[3:] + background * (1 - pixels[3:])).contiguous()
 
 
-def read_png(path: Path | str, *, background: float = 1.0) -> Tensor:
+def read_png(path: Path | str, *, background: float = 1.0) -> Float32[Tensor, "3 H W"]:
     """Return a PNG file's picture; as `read_picture` otherwise."""
     return read_picture(path, background=background, formats=("PNG",))
 
@@ -77,7 +78,7 @@ def write_png(path: Path | str, image: Tensor) -> None:
         raise UserError(f"cannot write '{path}': {error.strerror}; choose another folder or name") from None
 
 
-def _rgba(image: Image.Image) -> np.ndarray:
+def _rgba(image: Image.Image) -> Float32[np.ndarray, "H W 4"]:
     """Return (H, W, 4) float32 in [0, 1]; 16-bit grey keeps its range."""
     from PIL import ImageOps
 

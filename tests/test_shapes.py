@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -41,6 +42,7 @@ def call(name: str, *args: object, **options: object) -> None:
     getattr(importlib.import_module(module), function)(*args, **options)
 
 
+BITS = SimpleNamespace(channels=1, levels=2, mixtures=1)
 LATENTS, TIMES = torch.zeros(2, 4, 8, 8), torch.zeros(2, dtype=torch.int64)
 
 WRONG: dict[str, Callable[[], object]] = {
@@ -52,6 +54,11 @@ WRONG: dict[str, Callable[[], object]] = {
         "runtime.guidance.sds.saturation_penalty", torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
     ),
     "three corners": lambda: call("runtime.guidance.augment.homography", torch.zeros(1, 3, 2), torch.zeros(1, 4, 2)),
+    "centres in three dimensions": lambda: call("runtime.vector.paths.circle_points", torch.zeros(2, 3), 1.0),
+    "weights of another size": lambda: call(
+        "runtime.vector.live.udf_loss", torch.zeros(1, 3, 8, 8), torch.zeros(3, 8, 8), torch.zeros(1, 1, 8)
+    ),
+    "levels that are no integers": lambda: call("runtime.pixels.heads.to_unit", torch.zeros(1, 4, 1), BITS),
 }
 """Calls that fail for nothing but a shape or a dtype, most of which would be broadcast or cast in silence."""
 
