@@ -8,6 +8,7 @@ import pytest
 import tests.typecheck  # noqa: F401  (what the hook names)
 
 CHECKED = (
+    "benchmarks.evaluator",
     "runtime.engines.protocols",
     "runtime.guidance",
     "runtime.lmconv_pictures",
@@ -20,6 +21,7 @@ CHECKED = (
     "runtime.vector.raster_torch",
     "runtime.vector.scene",
     "runtime.vectorfusion_stages",
+    "train",
 )
 """Modules whose annotations, shapes among them, beartype holds every call to, here and nowhere else."""
 

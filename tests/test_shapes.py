@@ -59,6 +59,13 @@ WRONG: dict[str, Callable[[], object]] = {
         "runtime.vector.live.udf_loss", torch.zeros(1, 3, 8, 8), torch.zeros(3, 8, 8), torch.zeros(1, 1, 8)
     ),
     "levels that are no integers": lambda: call("runtime.pixels.heads.to_unit", torch.zeros(1, 4, 1), BITS),
+    "a sentence for no picture": lambda: call(
+        "train.clip.dual.contrastive_loss", torch.zeros(2, 3), torch.ones(2, 3, dtype=torch.bool)
+    ),
+    "marks that are numbers": lambda: call("train.clip.dual.contrastive_loss", torch.zeros(2, 2), torch.ones(2, 2)),
+    "an output of another size": lambda: call(
+        "train.latent_diffusion.autoencoder.reconstruction_loss", torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 1), 1.0
+    ),
 }
 """Calls that fail for nothing but a shape or a dtype, most of which would be broadcast or cast in silence."""
 
