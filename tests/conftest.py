@@ -9,6 +9,8 @@ import tests.typecheck  # noqa: F401  (what the hook names)
 
 CHECKED = (
     "benchmarks.evaluator",
+    "runtime.engines.autograd",
+    "runtime.engines.networks",
     "runtime.engines.protocols",
     "runtime.guidance",
     "runtime.lmconv_pictures",
