@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int64
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ def load_backbone(weights: Path) -> nn.Module:
 
 
 @torch.no_grad()
-def features_of(backbone: nn.Module, images: Tensor, batch: int = 64) -> Tensor:
+def features_of(backbone: nn.Module, images: Float[Tensor, "N 3 H W"], batch: int = 64) -> Float[Tensor, "N 1280"]:
     """Return the (N, 1280) features of (N, 3, H, W) RGB in [0, 1], resized to 224x224."""
     out = []
     for part in images.split(batch):
@@ -75,12 +76,19 @@ class Head(nn.Module):
         self.image = nn.Sequential(nn.Dropout(0.3), nn.Linear(_FEATURES, 512), nn.GELU(), nn.Linear(512, _WIDTH))
         self.text = nn.Linear(384, _WIDTH)
 
-    def forward(self, features: Tensor, sentences: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "B 1280"], sentences: Float[Tensor, "T 384"]) -> Float[Tensor, "B T"]:
         """Return the (B, T) cosine similarities of (B, 1280) features and (T, 384) sentence vectors."""
         return F.normalize(self.image(features), dim=-1) @ F.normalize(self.text(sentences), dim=-1).T
 
 
-def train_head(features: Tensor, sentences: Tensor, labels: Tensor, *, steps: int = 3000, seed: int = 0) -> Head:
+def train_head(
+    features: Float[Tensor, "N 1280"],
+    sentences: Float[Tensor, "N C 384"],
+    labels: Int64[Tensor, " N"],
+    *,
+    steps: int = 3000,
+    seed: int = 0,
+) -> Head:
     """Return a head trained with the symmetric contrastive loss, equal labels counting as matches.
 
     Args:
@@ -109,7 +117,7 @@ def train_head(features: Tensor, sentences: Tensor, labels: Tensor, *, steps: in
     return head.eval()
 
 
-def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
+def degrade(images: Float[Tensor, "N 3 H W"], generator: torch.Generator) -> Float[Tensor, "N 3 H W"]:
     """Return pictures (N, 3, H, W) in [0, 1], each blurred, made noisy, resampled or compressed, by turns.
 
     Gaussian blur of 0.5 to 2 pixels, white noise of 0.02 to 0.1, 3/8 to 3/4 of the size and back, JPEG of 20 to 60.
@@ -137,7 +145,12 @@ def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def train_evaluator(
-    archive: Path, encode: Callable[[list[str]], Tensor], out: Path, lite0: Path, *, rough: bool = False
+    archive: Path,
+    encode: Callable[[list[str]], Float[Tensor, "N 384"]],
+    out: Path,
+    lite0: Path,
+    *,
+    rough: bool = False,
 ) -> Head:
     """Return the evaluator's head, read from `out` or trained from the icon archive and kept there.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int64
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
@@ -36,7 +37,9 @@ FRAMES = 60
 FRAME_MS, LAST_MS = 50, 1500
 
 
-def read_levels(path: Path, said: PixelManifest, *, invert: bool = False) -> tuple[Tensor, Size | None]:
+def read_levels(
+    path: Path, said: PixelManifest, *, invert: bool = False
+) -> tuple[Int64[Tensor, "1 C H W"], Size | None]:
     """Return the picture in a file as levels (1, channels, H, W), and its height and width where it was scaled.
 
     Args:
@@ -87,28 +90,34 @@ def read_hidden(hide: str, size: Size, scaled_from: Size | None) -> Region:
     return hidden_region((mask > 0.5).numpy(), size)
 
 
-def to_rgb(levels: Tensor, said: PixelManifest) -> Tensor:
+def to_rgb(levels: Int64[Tensor, "B C H W"], said: PixelManifest) -> Float[Tensor, "B 3 H W"]:
     """Return levels (B, channels, H, W) as (B, 3, H, W) in [0, 1]."""
     return (levels.float() / (said.levels - 1)).expand(-1, 3, -1, -1)
 
 
-def tinted(pictures: Tensor, hidden: Region) -> Tensor:
+def tinted(pictures: Float[Tensor, "B 3 H W"], hidden: Region) -> Float[Tensor, "B 3 H W"]:
     """Return (B, 3, H, W) pictures with the tint instead of what is hidden, (H, W)."""
     return torch.where(torch.from_numpy(hidden), torch.tensor(TINT)[:, None, None], pictures)
 
 
-def complete_sheet(levels: Tensor, drawn: Tensor, truth: Tensor | None, hidden: Region, said: PixelManifest) -> Tensor:
+def complete_sheet(
+    levels: Int64[Tensor, "B C H W"],
+    drawn: Int64[Tensor, "K C H W"],
+    truth: Int64[Tensor, "B C H W"] | None,
+    hidden: Region,
+    said: PixelManifest,
+) -> Float[Tensor, "3 _ _"]:
     """Return the sheet (3, H, W) of a completion: what is observed, what was drawn, the truth where there is one."""
     cells = [tinted(to_rgb(levels, said), hidden), to_rgb(drawn, said)]
     return sheet(torch.cat(cells if truth is None else [*cells, to_rgb(truth, said)]), COLUMNS)
 
 
-def sample_sheet(drawn: Tensor, said: PixelManifest) -> Tensor:
+def sample_sheet(drawn: Int64[Tensor, "B C H W"], said: PixelManifest) -> Float[Tensor, "3 _ _"]:
     """Return the sheet (3, H, W) of drawn pictures, about as many in a row as rows."""
     return sheet(to_rgb(drawn, said), min(COLUMNS, math.ceil(len(drawn) ** 0.5)))
 
 
-def sheet(pictures: Tensor, columns: int) -> Tensor:
+def sheet(pictures: Float[Tensor, "B 3 h w"], columns: int) -> Float[Tensor, "3 H W"]:
     """Return (3, H, W): pictures (B, 3, h, w) enlarged, side by side, with ground between them."""
     factor = max(1, math.ceil(SIDE / max(pictures.shape[2:])))
     large = pictures.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
@@ -122,7 +131,7 @@ def sheet(pictures: Tensor, columns: int) -> Tensor:
     return result
 
 
-def write_video(path: Path, drawn: Tensor, order: Order, said: PixelManifest) -> None:
+def write_video(path: Path, drawn: Int64[Tensor, "B C H W"], order: Order, said: PixelManifest) -> None:
     """Write the making of pictures (B, channels, H, W), pixel after pixel in an order, as a GIF, whole or not at all.
 
     Raises:

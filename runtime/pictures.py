@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 from PIL import Image, UnidentifiedImageError
 from scipy import ndimage
 from torch import Tensor
@@ -21,7 +22,7 @@ ALMOST_WHITE = 0.93
 
 def read_picture(
     path: Path | str, *, background: float = 1.0, formats: tuple[str, ...] = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-) -> Tensor:
+) -> Float32[Tensor, "3 H W"]:
     """Return the picture in a file as (3, H, W) float32 RGB in [0, 1], upright.
 
     Args:
@@ -48,12 +49,12 @@ def read_picture(
     return (pixels[:3] * pixels[3:] + background * (1 - pixels[3:])).contiguous()
 
 
-def read_png(path: Path | str, *, background: float = 1.0) -> Tensor:
+def read_png(path: Path | str, *, background: float = 1.0) -> Float32[Tensor, "3 H W"]:
     """Return a PNG file's picture; as `read_picture` otherwise."""
     return read_picture(path, background=background, formats=("PNG",))
 
 
-def flatten(images: Tensor) -> Tensor:
+def flatten(images: Float32[Tensor, "... 3 H W"]) -> Float32[Tensor, "... 3 H W"]:
     """Return pictures without the grain of decoded samples, as flat as the drawings that they are to become.
 
     Each channel's median of 3x3 pixels is taken twice, which keeps straight edges where they are and takes away specks
@@ -98,7 +99,7 @@ def write_png(path: Path | str, image: Tensor) -> None:
         raise UserError(f"cannot write '{path}': {error.strerror}; choose another folder or name") from None
 
 
-def _rgba(image: Image.Image) -> np.ndarray:
+def _rgba(image: Image.Image) -> Float32[np.ndarray, "H W 4"]:
     """Return (H, W, 4) float32 in [0, 1]; 16-bit grey keeps its range."""
     from PIL import ImageOps
 

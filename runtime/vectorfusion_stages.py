@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from runtime.errors import UserError
@@ -58,7 +59,7 @@ def random_start(config: "Config", size: tuple[int, int], generator: torch.Gener
     return random_circles(config.paths, size=size, generator=generator)
 
 
-def pixelated(picture: Tensor, cells: int) -> Drawing:
+def pixelated(picture: Float[Tensor, "3 H W"], cells: int) -> Drawing:
     """Return a grid of opaque squares, each of the median colour of what it covers, which is nearest to it by L1.
 
     Args:
@@ -90,7 +91,7 @@ def styled_prompt(prompt: str, bundle: "Bundle") -> str:
 
 def sample_picture(
     config: "Config", bundle: "Bundle", generator: torch.Generator, folder: Path | None, report: Report
-) -> Tensor:
+) -> Float[Tensor, "3 H W"]:
     """Return the raster sample that is traced, (3, H, W): of K, the one most consistent with the prompt; Thesis 6.4.1.
 
     Samples are flattened first, as drawings are flat. The picture is rounded to 8 bits, so that `sample.png`, from
@@ -142,7 +143,7 @@ def start_of(config: "Config", size: tuple[int, int], drawing: Drawing | None) -
     return begin
 
 
-def trace(config: "Config", picture: Tensor) -> list[Stage]:
+def trace(config: "Config", picture: Float[Tensor, "3 H W"]) -> list[Stage]:
     """Return LIVE's stages for a picture (3, H, W), drawn by the configuration's rasterizer."""
 
     def drawn_by(begin: Callable, before: Scene | None, generator: torch.Generator) -> Scene:
@@ -221,7 +222,9 @@ def _loss(config: "Config", bundle: "Bundle") -> Callable[[VectorScene, int, tor
     return loss
 
 
-def _view(drawing: Drawing, side: int, config: "Config", generator: torch.Generator) -> Tensor:
+def _view(
+    drawing: Drawing, side: int, config: "Config", generator: torch.Generator
+) -> Float[Tensor, "B 3 {side} {side}"]:
     """Return what the teacher sees, (B, 3, side, side): a random view from scratch, else the drawing itself."""
     if config.route == "trace":
         return rasterize(drawing, (side, side), backend=config.rasterizer)

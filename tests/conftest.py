@@ -1,6 +1,34 @@
-"""One hook says why a marked test is skipped; one fixture seeds what draws without a generator."""
+"""One hook checks shapes, one says why a marked test is skipped; one fixture seeds what draws without a generator."""
 
+import sys
+
+import jaxtyping
 import pytest
+
+import tests.typecheck  # noqa: F401  (what the hook names)
+
+CHECKED = (
+    "benchmarks.evaluator",
+    "runtime.engines.autograd",
+    "runtime.engines.networks",
+    "runtime.engines.protocols",
+    "runtime.guidance",
+    "runtime.lmconv_pictures",
+    "runtime.pictures",
+    "runtime.pixels",
+    "runtime.vector.live",
+    "runtime.vector.paths",
+    "runtime.vector.raster",
+    "runtime.vector.raster_diffvg",
+    "runtime.vector.raster_torch",
+    "runtime.vector.scene",
+    "runtime.vectorfusion_stages",
+    "train",
+)
+"""Modules whose annotations, shapes among them, beartype holds every call to, here and nowhere else."""
+
+assert not [name for name in sys.modules if name.startswith(CHECKED)], "imported before the hook: unchecked"
+jaxtyping.install_import_hook(CHECKED, "tests.typecheck.typecheck")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

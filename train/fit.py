@@ -21,12 +21,13 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from jaxtyping import Float
 from safetensors.torch import load_file, save
 
 from runtime.files import replace_file
 
 NetworkT = TypeVar("NetworkT", bound=torch.nn.Module)
-LossOfStep = Callable[[NetworkT, torch.Generator], torch.Tensor]
+LossOfStep = Callable[[NetworkT, torch.Generator], Float[torch.Tensor, ""]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +109,7 @@ def join_processes(device: str) -> tuple[int, int]:
 
 
 @torch.no_grad()
-def average(tensors: list[torch.Tensor], size: int) -> None:
+def average(tensors: list[Float[torch.Tensor, "..."]], size: int) -> None:
     """Replace each tensor by its mean over the processes, in one exchange."""
     if size == 1:
         return

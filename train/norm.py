@@ -7,18 +7,19 @@ is one multiply-add a direction. Weights, names and results are those of `torch.
 from typing import TypeVar
 
 import torch
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
-def _sums(values: Tensor) -> Tensor:
+def _sums(values: Float[Tensor, "B N C"]) -> Float32[Tensor, "B C"]:
     """Return the sums (B, C) in float32 of (B, N, C) over its positions."""
     ones = values.new_ones(()).expand(len(values), 1, values.shape[1])
     return torch.bmm(ones, values)[:, 0].float()
 
 
-def _of_groups(values: Tensor, groups: int) -> Tensor:
+def _of_groups(values: Float[Tensor, "B C"], groups: int) -> Float[Tensor, "B C"]:
     """Return (B, C) with each value replaced by the sum over its group of channels."""
     grouped = values.view(len(values), groups, -1)
     return grouped.sum(-1, keepdim=True).expand_as(grouped).reshape(values.shape)
@@ -26,7 +27,14 @@ def _of_groups(values: Tensor, groups: int) -> Tensor:
 
 class _GroupNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, values: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
+    def forward(
+        ctx,
+        values: Float[Tensor, "B N C"],
+        weight: Float[Tensor, " C"],
+        bias: Float[Tensor, " C"],
+        groups: int,
+        eps: float,
+    ) -> Float[Tensor, "B N C"]:
         count = values.shape[1] * values.shape[2] // groups
         mean = _of_groups(_sums(values), groups) / count
         square = _of_groups(_sums(values * values), groups) / count
@@ -38,7 +46,7 @@ class _GroupNorm(torch.autograd.Function):
         return torch.addcmul(shift[:, None].to(values.dtype), values, scale[:, None].to(values.dtype))
 
     @staticmethod
-    def backward(ctx, slope: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx, slope: Float[Tensor, "B N C"]) -> tuple[Tensor | None, ...]:
         values, weight, mean, inverse = ctx.saved_tensors
         groups, count = ctx.groups, values.shape[1] * values.shape[2] // ctx.groups
         total = _sums(slope)
@@ -54,7 +62,7 @@ class _GroupNorm(torch.autograd.Function):
 class ChannelsLastGroupNorm(nn.GroupNorm):
     """A `torch.nn.GroupNorm` of (B, C, ...) that is fast where channels are last in memory, on a CPU."""
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, values: Float[Tensor, "B C *shape"]) -> Float[Tensor, "B C *shape"]:
         """Return the normalized values, of the same shape, data type and layout."""
         if values.device.type != "cpu":
             return super().forward(values)

@@ -7,6 +7,7 @@ here, where both training and export can reach them: `dequantize(quantize(w))` i
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Float16, Float32, Int8, UInt8
 from torch import Tensor
 
 _SHRINKS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
@@ -23,13 +24,13 @@ class Groups:
         shape: the weight's shape; its number of values is a multiple of the group.
     """
 
-    codes: Tensor
-    step: Tensor
-    low: Tensor
+    codes: UInt8[Tensor, "G group"]
+    step: Float16[Tensor, "G 1"]
+    low: Float16[Tensor, "G 1"]
     shape: torch.Size
 
 
-def quantize_groups(weight: Tensor, *, bits: int, group: int) -> Groups:
+def quantize_groups(weight: Float[Tensor, "..."], *, bits: int, group: int) -> Groups:
     """Return a weight's codes, of the shrunken ranges tried per group the one with the least squared error.
 
     Args:
@@ -57,12 +58,14 @@ def quantize_groups(weight: Tensor, *, bits: int, group: int) -> Groups:
     return Groups(best[1].to(torch.uint8), best[2], best[3], weight.shape)
 
 
-def dequantize_groups(groups: Groups) -> Tensor:
+def dequantize_groups(groups: Groups) -> Float32[Tensor, "..."]:
     """Return the float32 weight that the codes stand for."""
     return (groups.low.float() + groups.codes.float() * groups.step.float()).reshape(groups.shape)
 
 
-def quantize_channels(weight: Tensor) -> tuple[Tensor, Tensor]:
+def quantize_channels(
+    weight: Float[Tensor, " C *shape"],
+) -> tuple[Int8[Tensor, " C *shape"], Float32[Tensor, " C ..."]]:
     """Return int8 codes and the float32 step of each output channel (axis 0): value = code * step.
 
     Args:

@@ -8,21 +8,22 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from runtime.engines.protocols import Engine
 
-Value = Callable[[Tensor], Tensor]
+Value = Callable[[Float[Tensor, "..."]], Float[Tensor, "..."]]
 """y = f(x)."""
 
-Vjp = Callable[[Tensor, Tensor], Tensor]
+Vjp = Callable[[Float[Tensor, "*shape"], Float[Tensor, "..."]], Float[Tensor, "*shape"]]
 """x, dL/dy -> dL/dx."""
 
 
 class _Bridge(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, value: Value, vjp: Vjp) -> Tensor:
+    def forward(ctx: Any, x: Float[Tensor, "..."], value: Value, vjp: Vjp) -> Float[Tensor, "..."]:
         ctx.save_for_backward(x)
         ctx.vjp = vjp
         return value(x.detach())
@@ -45,7 +46,7 @@ def differentiable(value: Value, vjp: Vjp) -> Value:
         vjp: computes dL/dx of a detached x and a contiguous dL/dy.
     """
 
-    def bridged(x: Tensor) -> Tensor:
+    def bridged(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return _Bridge.apply(x, value, vjp)  # pyright: ignore[reportReturnType]
 
     return bridged
@@ -53,7 +54,7 @@ def differentiable(value: Value, vjp: Vjp) -> Value:
 
 class _Halves(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, forward: Engine, backward: Engine) -> Tensor:
+    def forward(ctx: Any, x: Float[Tensor, "..."], forward: Engine, backward: Engine) -> Float[Tensor, "..."]:
         y, *saved = forward(x.detach())
         ctx.save_for_backward(*saved)
         ctx.engine = backward
@@ -82,7 +83,7 @@ def differentiable_halves(forward: Engine, backward: Engine) -> Value:
             f"saves, got {len(saved)} and {len(taken)} tensors, or others"
         )
 
-    def bridged(x: Tensor) -> Tensor:
+    def bridged(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return _Halves.apply(x, forward, backward)  # pyright: ignore[reportReturnType]
 
     return bridged
@@ -91,7 +92,7 @@ def differentiable_halves(forward: Engine, backward: Engine) -> Value:
 def vjp_of_module(function: Value) -> Vjp:
     """Return the VJP of a differentiable PyTorch function, which runs its forward again."""
 
-    def vjp(x: Tensor, cotangent: Tensor) -> Tensor:
+    def vjp(x: Float[Tensor, "*shape"], cotangent: Float[Tensor, "..."]) -> Float[Tensor, "*shape"]:
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             return torch.autograd.grad(function(x), x, cotangent)[0]

@@ -7,6 +7,7 @@ Arithmetic and parameter names are those of timm's `ConvNeXt` as open_clip wraps
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -59,7 +60,7 @@ class ConvNext(nn.Module):
         self.trunk = _Trunk(config)
         self.head = nn.ModuleDict({"proj": nn.Linear(config.widths[-1], config.embedding, bias=False)})
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float32[Tensor, "B E"]:
         """Return (B, E) float32 of unit norm, of (B, 3, H, W) RGB in [0, 1]."""
         x = self.normalize(images).to(self.head["proj"].weight.dtype)  # pyright: ignore
         return unit(self.head["proj"](self.trunk(x)))
@@ -68,7 +69,7 @@ class ConvNext(nn.Module):
 class ChannelNorm(nn.LayerNorm):
     """A layer normalization of (B, C, H, W) over C."""
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Return the normalized features, computed in float32, of the input's type."""
         last = input.permute(0, 2, 3, 1).float()
         wide = F.layer_norm(last, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -85,7 +86,7 @@ class _Trunk(nn.Module):
         self.stages = nn.ModuleList(_Stage(before, width, depth, epsilon) for before, width, depth in stages)
         self.head = nn.ModuleDict({"norm": ChannelNorm(widths[-1], epsilon)})
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C"]:
         x = self.stem(x)
         for stage in self.stages:
             x = stage(x)
@@ -100,7 +101,7 @@ class _Stage(nn.Module):
         self.downsample = nn.Sequential(*halve)
         self.blocks = nn.ModuleList(_Block(width, epsilon) for _ in range(depth))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
         x = self.downsample(x)
         for block in self.blocks:
             x = block(x)
@@ -115,7 +116,7 @@ class _Block(nn.Module):
         self.norm = nn.LayerNorm(width, epsilon)
         self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, 4 * width), "fc2": nn.Linear(4 * width, width)})
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         hidden = self.norm(self.conv_dw(x).permute(0, 2, 3, 1))
         hidden = self.mlp["fc2"](F.gelu(self.mlp["fc1"](hidden)))
         return x + (hidden * self.gamma).permute(0, 3, 1, 2)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float32
 from torch import Tensor, nn
 
 from runtime.engines.documents import check_fields, parse_object
@@ -141,7 +142,7 @@ def empty_module(config: bytes, where: str | Path) -> nn.Module:
     return module
 
 
-def expand_weights(data: bytes, where: str | Path) -> dict[str, Tensor]:
+def expand_weights(data: bytes, where: str | Path) -> dict[str, Float32[Tensor, "..."]]:
     """Return the float32 weights of a safetensors file, int8 ones times their scales.
 
     Raises:

@@ -7,6 +7,7 @@ because importing diffusers takes four seconds and 200 MB, a fifth of what a who
 
 from dataclasses import dataclass
 
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -56,7 +57,7 @@ class KLEncoder(nn.Module):
         self.encoder = _Encoder(config)
         self.quant_conv = nn.Conv2d(2 * config.latent_channels, 2 * config.latent_channels, 1)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """Return (B, 4, h, w) scaled mean latents of (B, 3, H, W) RGB in [0, 1]."""
         hidden = self.encoder(F.pixel_unshuffle(2.0 * images - 1.0, self.config.unshuffle))
         count = self.config.latent_channels  # the log-variance, the second half, is not computed
@@ -77,7 +78,7 @@ class _Encoder(nn.Module):
         self.conv_norm_out = nn.GroupNorm(groups, widths[-1], _EPSILON)
         self.conv_out = nn.Conv2d(widths[-1], 2 * config.latent_channels, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
         x = self.conv_in(x)
         for level in self.down_blocks:
             x = level(x)
@@ -90,7 +91,7 @@ class _Level(nn.Module):
         self.resnets = nn.ModuleList(_Residual(before if i == 0 else width, width, groups) for i in range(layers))
         self.downsamplers = nn.ModuleList([_Halve(width)] if halve else [])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
         for block in (*self.resnets, *self.downsamplers):
             x = block(x)
         return x
@@ -105,7 +106,7 @@ class _Residual(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
         self.conv_shortcut = nn.Conv2d(before, width, 1) if before != width else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H W"]:
         y = self.conv1(F.silu(self.norm1(x)))
         y = self.conv2(F.silu(self.norm2(y)))
         return y + (x if self.conv_shortcut is None else self.conv_shortcut(x))
@@ -116,7 +117,7 @@ class _Halve(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, stride=2)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
         return self.conv(F.pad(x, (0, 1, 0, 1)))  # on the right and below only, as diffusers does
 
 
@@ -126,7 +127,7 @@ class _Middle(nn.Module):
         self.resnets = nn.ModuleList(_Residual(width, width, groups) for _ in range(2))
         self.attentions = nn.ModuleList([_Attention(width, groups)] if attention else [])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
         for block in (self.resnets[0], *self.attentions, self.resnets[1]):
             x = block(x)
         return x
@@ -139,7 +140,7 @@ class _Attention(nn.Module):
         self.to_q, self.to_k, self.to_v = (nn.Linear(width, width) for _ in range(3))
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
         tokens = self.group_norm(x).flatten(2).transpose(1, 2)  # (B, H W, C): one head over the pixels
         query, key, value = (part(tokens)[:, None] for part in (self.to_q, self.to_k, self.to_v))
         mixed = F.scaled_dot_product_attention(query, key, value)[:, 0]

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from runtime.engines.protocols import Engine, TextEncoder
 from runtime.engines.tokens import PromptTokenizer
 
 
-def run_in_parts(engine: Engine, *inputs: Tensor) -> Tensor:
+def run_in_parts(engine: Engine, *inputs: Shaped[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
     """Return an engine's first output of a batch that may be larger than its greatest, (B, ...)."""
     free = engine.spec.inputs[0].shape[0]
     greatest = engine.spec.ranges[free][2] if isinstance(free, str) else len(inputs[0])
@@ -27,7 +28,9 @@ class EngineDenoiser:
         """Wrap an engine."""
         self.engine = engine
 
-    def __call__(self, z: Tensor, t: Tensor, context: Tensor) -> Tensor:
+    def __call__(
+        self, z: Float[Tensor, "B C h w"], t: Int64[Tensor, " B"], context: Float[Tensor, "B N D"]
+    ) -> Float[Tensor, "B C h w"]:
         """Return what the network predicts, shaped as `z`."""
         return run_in_parts(self.engine, z, t, context)
 
@@ -44,7 +47,9 @@ class ConditionedDenoiser:
         shapes = {tensor.name: tensor.shape for tensor in engine.spec.inputs}
         self.width = int(shapes["pooled"][1])
 
-    def __call__(self, z: Tensor, t: Tensor, context: Tensor) -> Tensor:
+    def __call__(
+        self, z: Float[Tensor, "B C h w"], t: Int64[Tensor, " B"], context: Float[Tensor, "B N D"]
+    ) -> Float[Tensor, "B C h w"]:
         """Return what the network predicts, shaped as `z`."""
         pooled = context[:, -1, : self.width].contiguous()
         ids = self.time_ids.to(z.device).expand(len(z), -1).contiguous()
@@ -58,7 +63,7 @@ class EngineLatentEncoder:
         """Wrap an engine."""
         self.engine = engine
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """Return (B, 4, h, w) scaled mean latents of RGB in [0, 1]."""
         return self.engine(images)[0]
 
@@ -70,7 +75,7 @@ class EngineLatentDecoder:
         """Wrap an engine."""
         self.engine = engine
 
-    def __call__(self, z: Tensor) -> Tensor:
+    def __call__(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
         """Return (B, 3, H, W) RGB in [0, 1] of scaled latents."""
         return run_in_parts(self.engine, z).clamp_(0.0, 1.0)
 
@@ -82,7 +87,7 @@ class IconsTextEncoder:
         """Wrap a tokenizer and an engine."""
         self.tokenizer, self.engine = tokenizer, engine
 
-    def __call__(self, prompts: Sequence[str]) -> Tensor:
+    def __call__(self, prompts: Sequence[str]) -> Float[Tensor, "B N D"]:
         """Return the context, (B, N, D), of prompts; a `UserError` names one that is too long."""
         if isinstance(prompts, str):
             raise TypeError(f"prompts: expected a sequence of strings, got the string {prompts!r:.60}")
@@ -96,7 +101,7 @@ class ClipTextEncoder:
         """Wrap a tokenizer and an engine; `zero_empty` is whether the empty prompt's context is all zeros."""
         self.tokenizer, self.engine, self.zero_empty = tokenizer, engine, zero_empty
 
-    def __call__(self, prompts: Sequence[str]) -> Tensor:
+    def __call__(self, prompts: Sequence[str]) -> Float[Tensor, "B N D"]:
         """Return the context, (B, N, D), of prompts; a `UserError` names one that is too long."""
         return _zeroed(self.encode(prompts)[0], prompts, self.zero_empty)
 
@@ -118,7 +123,7 @@ class DualTextEncoder:
         """Wrap both encoders; the second one's engine gives (context, pooled)."""
         self.first, self.second, self.zero_empty = first, second, zero_empty
 
-    def __call__(self, prompts: Sequence[str]) -> Tensor:
+    def __call__(self, prompts: Sequence[str]) -> Float[Tensor, "B N D"]:
         """Return the context, (B, N + 1, D), of prompts; a `UserError` names one that is too long."""
         second, pooled = self.second.encode(prompts)
         context = torch.cat([self.first.encode(prompts)[0], second], -1)
@@ -126,7 +131,7 @@ class DualTextEncoder:
         return _zeroed(torch.cat([context, row[:, None]], 1), prompts, self.zero_empty)
 
 
-def _zeroed(context: Tensor, prompts: Sequence[str], zero_empty: bool) -> Tensor:
+def _zeroed(context: Float[Tensor, "B N D"], prompts: Sequence[str], zero_empty: bool) -> Float[Tensor, "B N D"]:
     if not zero_empty:
         return context
     said = torch.tensor([bool(prompt) for prompt in prompts], device=context.device)
@@ -140,7 +145,7 @@ class ClipScorer:
         """Wrap a tokenizer and the two embedders."""
         self.tokenizer, self.image_embedder, self.text_embedder = tokenizer, image_embedder, text_embedder
 
-    def __call__(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+    def __call__(self, images: Float[Tensor, "B 3 H W"], texts: Sequence[str]) -> Float[Tensor, "B T"]:
         """Return (B, T) cosine similarities in [-1, 1]."""
         sentences = run_in_parts(self.text_embedder, self.tokenizer(texts)[0])
         return _cosines(run_in_parts(self.image_embedder, images), sentences)
@@ -153,7 +158,7 @@ class EngineImageEncoder:
         """Wrap an engine."""
         self.engine = engine
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B E"]:
         """Return (B, E) embeddings of unit norm of RGB in [0, 1]."""
         return run_in_parts(self.engine, images)
 
@@ -165,11 +170,11 @@ class DualEncoderScorer:
         """Wrap the text encoder whose contexts `text_embedder` takes, and the two embedders."""
         self.text_encoder, self.image_embedder, self.text_embedder = text_encoder, image_embedder, text_embedder
 
-    def __call__(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+    def __call__(self, images: Float[Tensor, "B 3 H W"], texts: Sequence[str]) -> Float[Tensor, "B T"]:
         """Return (B, T) cosine similarities in [-1, 1]."""
         sentences = run_in_parts(self.text_embedder, self.text_encoder(texts))
         return _cosines(run_in_parts(self.image_embedder, images), sentences)
 
 
-def _cosines(pictures: Tensor, sentences: Tensor) -> Tensor:
+def _cosines(pictures: Float[Tensor, "B E"], sentences: Float[Tensor, "T E"]) -> Float[Tensor, "B T"]:
     return torch.nn.functional.normalize(pictures) @ torch.nn.functional.normalize(sentences).T

@@ -4,14 +4,16 @@ Letters: B batch, T texts, N tokens, D width of a token, h w latent cells, H W p
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from runtime.engines.spec import EngineSpec
 
 
+@runtime_checkable
 class Engine(Protocol):
     """A network with a spec; the parts of a bundle are made of these."""
 
@@ -25,6 +27,7 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
 class BindableEngine(Engine, Protocol):
     """An engine that also runs on tensors fixed beforehand, for a loop whose calls are short."""
 
@@ -38,10 +41,13 @@ class BindableEngine(Engine, Protocol):
         ...
 
 
+@runtime_checkable
 class Denoiser(Protocol):
     """A noise predictor eps(z_t; t, y), or one of what `prediction_type` of its schedule names."""
 
-    def __call__(self, z: Tensor, t: Tensor, context: Tensor) -> Tensor:
+    def __call__(
+        self, z: Float[Tensor, "B C h w"], t: Int64[Tensor, " B"], context: Float[Tensor, "B N D"]
+    ) -> Float[Tensor, "B C h w"]:
         """Return the prediction, (B, 4, h, w), of scaled noisy latents; no gradient passes.
 
         Args:
@@ -52,41 +58,46 @@ class Denoiser(Protocol):
         ...
 
 
+@runtime_checkable
 class LatentEncoder(Protocol):
     """The encoder of an autoencoder, differentiable in its images."""
 
-    def __call__(self, images: Tensor, /) -> Tensor:
+    def __call__(self, images: Float[Tensor, "B 3 H W"], /) -> Float[Tensor, "B C h w"]:
         """Return the scaled mean latents, (B, 4, h, w), of (B, 3, H, W) RGB in [0, 1]."""
         ...
 
 
+@runtime_checkable
 class LatentDecoder(Protocol):
     """The decoder of an autoencoder."""
 
-    def __call__(self, z: Tensor) -> Tensor:
+    def __call__(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
         """Return (B, 3, H, W) RGB in [0, 1] of scaled latents (B, 4, h, w)."""
         ...
 
 
+@runtime_checkable
 class TextEncoder(Protocol):
     """Prompts to the sequence that conditions a denoiser."""
 
-    def __call__(self, prompts: Sequence[str]) -> Tensor:
+    def __call__(self, prompts: Sequence[str]) -> Float[Tensor, "B N D"]:
         """Return the context, (B, N, D); the empty string is the unconditional prompt."""
         ...
 
 
+@runtime_checkable
 class ImageEncoder(Protocol):
     """An encoder of pictures such as CLIP's, differentiable in its images."""
 
-    def __call__(self, images: Tensor, /) -> Tensor:
+    def __call__(self, images: Float[Tensor, "B 3 H W"], /) -> Float[Tensor, "B E"]:
         """Return (B, E) embeddings of unit norm of (B, 3, H, W) RGB in [0, 1]."""
         ...
 
 
+@runtime_checkable
 class ImageTextScorer(Protocol):
     """How well pictures fit texts."""
 
-    def __call__(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+    def __call__(self, images: Float[Tensor, "B 3 H W"], texts: Sequence[str]) -> Float[Tensor, "B T"]:
         """Return (B, T) cosine similarities of (B, 3, H, W) RGB in [0, 1] and T texts."""
         ...

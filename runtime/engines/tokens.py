@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from runtime.errors import UserError
@@ -38,7 +39,7 @@ class PromptTokenizer:
         self._padding = named if padding is None else int(padding["pad_id"])
         self.length = length
 
-    def __call__(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def __call__(self, prompts: Sequence[str]) -> tuple[Int64[Tensor, "B N"], Int64[Tensor, "B N"]]:
         """Return token numbers and their mask, each (B, length) int64.
 
         Raises:

@@ -10,6 +10,7 @@ Letters: B batch, N tokens, D width, E embedding, H W pixels.
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -89,7 +90,7 @@ class VisionTransformer(nn.Module):
         self.ln_post = nn.LayerNorm(width, config.epsilon)
         self.proj = nn.Parameter(torch.zeros(width, config.embedding)) if config.embedding else None
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float32[Tensor, "B E"]:
         """Return (B, E) float32 of unit norm, of (B, 3, H, W) RGB in [0, 1]."""
         patches = self.conv1(self.normalize(images).to(self.conv1.weight.dtype)).flatten(2).transpose(1, 2)
         first = self.class_embedding.expand(patches.shape[0], 1, -1)
@@ -114,20 +115,20 @@ class Normalize(nn.Module):
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(values, device="cpu").view(3, 1, 1), persistent=False)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 h w"]:
         """Return (B, 3, image_size, image_size) of (B, 3, input_size, input_size)."""
         if self.matrix is not None:
             images = self.matrix @ images @ self.matrix.T  # pyright: ignore
         return (images - self.mean) / self.std  # pyright: ignore
 
 
-def resize_matrix(source: int, target: int) -> Tensor:
+def resize_matrix(source: int, target: int) -> Float[Tensor, "{target} {source}"]:
     """Return the (target, source) matrix of antialiased bicubic interpolation along one axis."""
     rows = torch.eye(source, device="cpu")[None, None]
     return F.interpolate(rows, (target, source), mode="bicubic", antialias=True)[0, 0]
 
 
-def unit(embedding: Tensor) -> Tensor:
+def unit(embedding: Float[Tensor, "*shape E"]) -> Float32[Tensor, "*shape E"]:
     """Return float32 vectors of unit norm along the last axis."""
     wide = embedding.float()
     return wide / wide.square().sum(-1, keepdim=True).clamp_min(1e-24).sqrt()
@@ -141,7 +142,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.resblocks = nn.ModuleList(_Block(width, heads, mlp_width, activation, epsilon) for _ in range(layers))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Float[Tensor, "B N D"], mask: Float[Tensor, "N N"] | None = None) -> Float[Tensor, "B N D"]:
         """Return (B, N, D) of (B, N, D); `mask`, (N, N) float32, is added to the scores."""
         for block in self.resblocks:
             x = block(x, mask)
@@ -157,7 +158,7 @@ class _Block(nn.Module):
         self.mlp = nn.ModuleDict({"c_fc": nn.Linear(width, mlp_width), "c_proj": nn.Linear(mlp_width, width)})
         self.activation = activation
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Float[Tensor, "B N D"], mask: Float[Tensor, "N N"] | None) -> Float[Tensor, "B N D"]:
         x = x + self.attn(self.ln_1(x), mask)
         hidden = self.mlp["c_fc"](self.ln_2(x))
         hidden = F.gelu(hidden) if self.activation == "gelu" else hidden * torch.sigmoid(1.702 * hidden)
@@ -172,7 +173,7 @@ class _Attention(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Float[Tensor, "B N D"], mask: Float[Tensor, "N N"] | None) -> Float[Tensor, "B N D"]:
         parts = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
         query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
         if x.dtype == torch.float32:
@@ -182,7 +183,14 @@ class _Attention(nn.Module):
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, *, upcast: bool = False) -> Tensor:
+def attend(
+    query: Float[Tensor, "B heads N d"],
+    key: Float[Tensor, "B heads M d"],
+    value: Float[Tensor, "B heads M d"],
+    mask: Float[Tensor, "N M"] | None = None,
+    *,
+    upcast: bool = False,
+) -> Float[Tensor, "B heads N d"]:
     """Return softmax(q k^T / sqrt(d) + mask) v, (B, heads, N, d), with the softmax in float32 whatever the type.
 
     Args:

@@ -4,6 +4,7 @@ Coordinates are normalized: (-1, -1) is the outer corner of the first pixel and 
 """
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
@@ -15,14 +16,14 @@ Window = tuple[int, int, int, int]
 
 
 def random_view(
-    images: Tensor,
+    images: Float[Tensor, "B 3 H W"],
     size: int,
     generator: torch.Generator,
     *,
-    fill: Tensor,
+    fill: Float[Tensor, "B 3"],
     probability: float = 0.7,
     distortion: float = 0.5,
-) -> Tensor:
+) -> Float[Tensor, "B 3 {size} {size}"]:
     """Return `random_crop` of `random_perspective`, (B, 3, size, size): what lies outside of the crop is not computed.
 
     Args:
@@ -39,8 +40,13 @@ def random_view(
 
 
 def random_perspective(
-    images: Tensor, generator: torch.Generator, *, fill: Tensor, probability: float = 0.7, distortion: float = 0.5
-) -> Tensor:
+    images: Float[Tensor, "B 3 H W"],
+    generator: torch.Generator,
+    *,
+    fill: Float[Tensor, "B 3"],
+    probability: float = 0.7,
+    distortion: float = 0.5,
+) -> Float[Tensor, "B 3 H W"]:
     """Return the pictures, each with `probability` seen in a random perspective, (B, 3, H, W).
 
     Each corner moves inwards along both axes, independently and uniformly by at most `distortion` of half the side, as
@@ -57,7 +63,9 @@ def random_perspective(
     return images if maps is None else warp(images, maps, fill)
 
 
-def _random_maps(count: int, generator: torch.Generator, probability: float, distortion: float) -> Tensor | None:
+def _random_maps(
+    count: int, generator: torch.Generator, probability: float, distortion: float
+) -> Float64[Tensor, "{count} 3 3"] | None:
     """Return a projective map for each picture, (B, 3, 3), or None where all stay as they are."""
     chosen = torch.rand(count, generator=generator) < probability
     shift = distortion * torch.rand(count, 4, 2, generator=generator)
@@ -68,7 +76,7 @@ def _random_maps(count: int, generator: torch.Generator, probability: float, dis
     return homography(moved, corners.expand(count, 4, 2))
 
 
-def homography(source: Tensor, target: Tensor) -> Tensor:
+def homography(source: Float[Tensor, "B 4 2"], target: Float[Tensor, "B 4 2"]) -> Float64[Tensor, "B 3 3"]:
     """Return the projective maps that take four points to four others, (B, 3, 3), float64.
 
     Args:
@@ -84,7 +92,13 @@ def homography(source: Tensor, target: Tensor) -> Tensor:
     return torch.cat([entries, torch.ones_like(entries[:, :1])], 1).view(-1, 3, 3)
 
 
-def warp(images: Tensor, maps: Tensor, fill: Tensor, *, window: Window | None = None) -> Tensor:
+def warp(
+    images: Float[Tensor, "B 3 H W"],
+    maps: Float64[Tensor, "B 3 3"],
+    fill: Float[Tensor, "B 3"],
+    *,
+    window: Window | None = None,
+) -> Float[Tensor, "B 3 _ _"]:
     """Return pictures whose pixel at p shows the picture at maps(p), bilinear, (B, 3, H, W) or a window of that.
 
     Args:
@@ -104,7 +118,9 @@ def warp(images: Tensor, maps: Tensor, fill: Tensor, *, window: Window | None = 
     return grid_sample(images - colour, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + colour
 
 
-def random_crop(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
+def random_crop(
+    images: Float[Tensor, "B 3 H W"], size: int, generator: torch.Generator
+) -> Float[Tensor, "B 3 {size} {size}"]:
     """Return a random square of `size` pixels of the pictures, the same for all, (B, 3, size, size).
 
     Args:
@@ -115,13 +131,13 @@ def random_crop(images: Tensor, size: int, generator: torch.Generator) -> Tensor
     return _cut(images, _random_window(images, size, generator))
 
 
-def _random_window(images: Tensor, size: int, generator: torch.Generator) -> Window:
+def _random_window(images: Float[Tensor, "B 3 H W"], size: int, generator: torch.Generator) -> Window:
     height, width = images.shape[-2:]
     top = int(torch.randint(height - size + 1, (), generator=generator))
     left = int(torch.randint(width - size + 1, (), generator=generator))
     return top, left, size, size
 
 
-def _cut(images: Tensor, window: Window) -> Tensor:
+def _cut(images: Float[Tensor, "B 3 H W"], window: Window) -> Float[Tensor, "B 3 _ _"]:
     top, left, rows, columns = window
     return images[..., top : top + rows, left : left + columns]

@@ -1,13 +1,14 @@
 """Rejection of samples by an image-text encoder."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from runtime.engines.protocols import ImageTextScorer
 
 
 @torch.no_grad()
-def rank(images: Tensor, text: str, score: ImageTextScorer) -> list[int]:
+def rank(images: Float[Tensor, "K 3 H W"], text: str, score: ImageTextScorer) -> list[int]:
     """Return the pictures' indices, the one most consistent with the text first; Thesis 6.4.1, where K = 4.
 
     Args:

@@ -1,6 +1,7 @@
 """Re-initialization: paths that show nothing begin anew as circles on top; Thesis 6.4.3, 11.2 and Table 11.1."""
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from runtime.vector.paths import Drawing, Kind, Layout, circle_points, path_areas, random_colours
@@ -22,7 +23,7 @@ def due(step: int, steps: int, *, every: int = 50, quiet: int = 200) -> bool:
     return (step + 1) % every == 0 and step + 1 <= steps - quiet
 
 
-def unused_paths(drawing: Drawing, *, opacity: float, area: float) -> Tensor:
+def unused_paths(drawing: Drawing, *, opacity: float, area: float) -> Bool[Tensor, "B P"]:
     """Return which paths show next to nothing, (B, P) bool: closed ones of one contour that are faint or small.
 
     Args:
@@ -40,7 +41,7 @@ def unused_paths(drawing: Drawing, *, opacity: float, area: float) -> Tensor:
 
 @torch.no_grad()
 def replace_paths(
-    scene: VectorScene, optimizer: torch.optim.Optimizer, dead: Tensor, generator: torch.Generator
+    scene: VectorScene, optimizer: torch.optim.Optimizer, dead: Bool[Tensor, "B P"], generator: torch.Generator
 ) -> None:
     """Take paths out of a drawing and put as many circles, of random place, colour and opacity, on top of it.
 

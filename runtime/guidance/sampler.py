@@ -8,13 +8,14 @@ import itertools
 from collections.abc import Callable, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from runtime.engines.protocols import Denoiser
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import Prompt, guided_noise
 
-Predict = Callable[[Tensor, int], Tensor]
+Predict = Callable[[Float[Tensor, "B C h w"], int], Float[Tensor, "B C h w"]]
 """eps_hat(z (B, C, h, w), t) -> (B, C, h, w)."""
 
 
@@ -44,7 +45,9 @@ def times(schedule: Schedule, steps: int, rho: float = 7.0) -> list[int]:
 
 
 @torch.no_grad()
-def ddim(predict: Predict, z: Tensor, schedule: Schedule, steps: int | Sequence[int]) -> Tensor:
+def ddim(
+    predict: Predict, z: Float[Tensor, "B C h w"], schedule: Schedule, steps: int | Sequence[int]
+) -> Float[Tensor, "B C h w"]:
     """Return clean latents by DDIM, first order, Thesis Eq. 6.2.
 
     Args:
@@ -64,7 +67,9 @@ def ddim(predict: Predict, z: Tensor, schedule: Schedule, steps: int | Sequence[
 
 
 @torch.no_grad()
-def dpm_solver(predict: Predict, z: Tensor, schedule: Schedule, steps: int | Sequence[int]) -> Tensor:
+def dpm_solver(
+    predict: Predict, z: Float[Tensor, "B C h w"], schedule: Schedule, steps: int | Sequence[int]
+) -> Float[Tensor, "B C h w"]:
     """Return clean latents by DPM-Solver++(2M), second order, arXiv:2211.01095 Algorithm 2.
 
     The first step and the last are of first order: there is nothing before the one, and lambda is infinite after the
@@ -99,7 +104,7 @@ def sample_latents(
     steps: int = 25,
     only: Sequence[int] = (),
     report: Callable[[int], None] = lambda step: None,
-) -> Tensor:
+) -> Float[Tensor, "B C h w"]:
     """Return clean latents of a prompt, (B, C, h, w), by DPM-Solver++(2M), or by DDIM for a model of few steps.
 
     Args:
@@ -116,7 +121,7 @@ def sample_latents(
     """
     calls = 0
 
-    def predict(z: Tensor, t: int) -> Tensor:
+    def predict(z: Float[Tensor, "B C h w"], t: int) -> Float[Tensor, "B C h w"]:
         nonlocal calls
         noise = guided_noise(denoise, z, torch.full((len(z),), t), prompt, omega, schedule)
         calls += 1

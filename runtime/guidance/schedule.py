@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from runtime.errors import UserError
@@ -30,8 +31,8 @@ class Schedule:
         prediction: what the network predicts, one of `PREDICTIONS`.
     """
 
-    alphas: Tensor
-    sigmas: Tensor
+    alphas: Float[Tensor, " T"]
+    sigmas: Float[Tensor, " T"]
     prediction: str = "epsilon"
 
     @classmethod
@@ -73,22 +74,28 @@ class Schedule:
         """Return T."""
         return len(self.alphas)
 
-    def at(self, t: Tensor) -> tuple[Tensor, Tensor]:
+    def at(self, t: Int64[Tensor, " B"]) -> tuple[Float[Tensor, "B 1 1 1"], Float[Tensor, "B 1 1 1"]]:
         """Return alpha_t and sigma_t, each (B, 1, 1, 1), for t (B,) int64."""
         alpha, sigma = self.alphas.to(t.device)[t], self.sigmas.to(t.device)[t]
         return alpha.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)
 
-    def diffuse(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    def diffuse(
+        self, x: Float[Tensor, "B C h w"], noise: Float[Tensor, "B C h w"], t: Int64[Tensor, " B"]
+    ) -> Float[Tensor, "B C h w"]:
         """Return z_t = alpha_t x + sigma_t noise, (B, C, h, w), for t (B,)."""
         alpha, sigma = self.at(t)
         return alpha * x + sigma * noise
 
-    def clean(self, z: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    def clean(
+        self, z: Float[Tensor, "B C h w"], noise: Float[Tensor, "B C h w"], t: Int64[Tensor, " B"]
+    ) -> Float[Tensor, "B C h w"]:
         """Return the x that z_t = alpha_t x + sigma_t noise was made of, the first line of Thesis Eq. 6.2."""
         alpha, sigma = self.at(t)
         return (z - sigma * noise) / alpha
 
-    def noise_of(self, prediction: Tensor, z: Tensor, t: Tensor) -> Tensor:
+    def noise_of(
+        self, prediction: Float[Tensor, "B C h w"], z: Float[Tensor, "B C h w"], t: Int64[Tensor, " B"]
+    ) -> Float[Tensor, "B C h w"]:
         """Return the noise eps that a network's prediction stands for: the one place where predictions are told apart.
 
         Args:

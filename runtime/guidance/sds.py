@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from runtime.engines.protocols import Denoiser, TextEncoder
@@ -29,8 +30,8 @@ class Prompt:
         empty: (1, N, D), of the empty text, the unconditional one.
     """
 
-    context: Tensor
-    empty: Tensor
+    context: Float[Tensor, "B N D"]
+    empty: Float[Tensor, "1 N D"]
 
     @classmethod
     def encode(cls, text: str, encoder: TextEncoder) -> "Prompt":
@@ -39,15 +40,20 @@ class Prompt:
             both = encoder([text, ""])
         return cls(both[:1], both[1:])
 
-    def pair(self, count: int) -> Tensor:
+    def pair(self, count: int) -> Float[Tensor, "2*{count} N D"]:
         """Return the contexts of a guided batch, (2 count, N, D): the text's, then the empty text's."""
         return torch.cat([self.context.expand(count, -1, -1), self.empty.expand(count, -1, -1)])
 
 
 @torch.no_grad()
 def guided_noise(
-    denoise: Denoiser, z: Tensor, t: Tensor, prompt: Prompt, omega: float, schedule: Schedule | None = None
-) -> Tensor:
+    denoise: Denoiser,
+    z: Float[Tensor, "B C h w"],
+    t: Int64[Tensor, " B"],
+    prompt: Prompt,
+    omega: float,
+    schedule: Schedule | None = None,
+) -> Float[Tensor, "B C h w"]:
     """Return eps_hat of Thesis Eq. 6.3, (B, C, h, w), from one call of the network on a batch of 2 B.
 
     Args:
@@ -67,16 +73,16 @@ def guided_noise(
 
 
 def distillation_loss(
-    z: Tensor,
-    t: Tensor,
-    noise: Tensor,
+    z: Float[Tensor, "B C h w"],
+    t: Int64[Tensor, " B"],
+    noise: Float[Tensor, "B C h w"],
     *,
     denoise: Denoiser,
     schedule: Schedule,
     prompt: Prompt,
     omega: float,
     weight: Callable[[Tensor, Tensor], Tensor] = lambda alpha, sigma: sigma**2,
-) -> Tensor:
+) -> Float[Tensor, ""]:
     """Return a scalar whose gradient by z is that of Thesis Eq. 6.7 over the number of elements of z.
 
     The division makes it a mean over elements, as denoising losses are taken, so that the weights of other terms do not
@@ -101,7 +107,7 @@ def distillation_loss(
 
 def draw_time(
     count: int, progress: float, generator: torch.Generator, *, lowest: int = 50, highest: tuple[int, int] = (950, 950)
-) -> Tensor:
+) -> Int64[Tensor, " {count}"]:
     """Return t (B,) int64, uniform on the integers from `lowest` to an upper bound, both included.
 
     Args:
@@ -115,7 +121,7 @@ def draw_time(
     return torch.randint(lowest, max(lowest, upper) + 1, (count,), generator=generator)
 
 
-def saturation_penalty(images: Tensor) -> Tensor:
+def saturation_penalty(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, ""]:
     """Return 1/3 mean(I_r^2 + I_g^2 + I_b^2), a scalar, with I = 2 images - 1; Thesis 11.9.3.
 
     Args:

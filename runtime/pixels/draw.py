@@ -5,6 +5,7 @@ shapes, which is what a loop of short steps and a captured graph need.
 """
 
 import torch
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from runtime.pixels.heads import MIN_LOG_SCALE, Pixels, is_binary
@@ -12,7 +13,7 @@ from runtime.pixels.heads import MIN_LOG_SCALE, Pixels, is_binary
 
 def make_noise(
     shape: tuple[int, ...], pixels: Pixels, generator: torch.Generator | None, temperature: float = 1.0
-) -> Tensor:
+) -> Float32[Tensor, "... n"]:
     """Return the noise (*shape, n), float32, of as many draws as `shape` has places.
 
     Args:
@@ -35,7 +36,7 @@ def make_noise(
     return (noise * temperature).float()
 
 
-def draw_pixel(parameters: Tensor, noise: Tensor, pixels: Pixels) -> Tensor:
+def draw_pixel(parameters: Float[Tensor, "B K"], noise: Float[Tensor, "B n"], pixels: Pixels) -> Int64[Tensor, "B C"]:
     """Return levels (B, channels), int64, drawn from the distributions of B pixels.
 
     Args:

@@ -5,9 +5,10 @@ x - 1 / (L - 1) and x + 1 / (L - 1) is level v's; the first and the last level h
 With three channels a component's means of green and blue are shifted by linear functions of the channels before.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float, Float32, Int64, Integer
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,6 +18,7 @@ MIN_LOG_SCALE = -7.0
 """Smallest logarithm of a logistic's scale."""
 
 
+@runtime_checkable
 class Pixels(Protocol):
     """What a head needs to know of an architecture."""
 
@@ -58,7 +60,7 @@ def head_channels(pixels: Pixels) -> int:
     return pixels.mixtures * (1 + 2 * pixels.channels + couplings)
 
 
-def quantize(images: Tensor, pixels: Pixels) -> Tensor:
+def quantize(images: Tensor, pixels: Pixels) -> Int64[Tensor, "B C H W"]:
     """Return levels (B, channels, H, W), int64 in [0, L), nearest to intensities in [0, 1].
 
     Args:
@@ -79,12 +81,14 @@ def quantize(images: Tensor, pixels: Pixels) -> Tensor:
     return (images * (pixels.levels - 1)).round().long()
 
 
-def to_unit(levels: Tensor, pixels: Pixels) -> Tensor:
+def to_unit(levels: Integer[Tensor, "*shape"], pixels: Pixels) -> Float32[Tensor, "*shape"]:
     """Return levels in [0, L) as float32 in [-1, 1]."""
     return levels.float() * (2.0 / (pixels.levels - 1)) - 1.0
 
 
-def log_mass(parameters: Tensor, levels: Tensor, pixels: Pixels) -> Tensor:
+def log_mass(
+    parameters: Float[Tensor, "*shape K"], levels: Integer[Tensor, "*shape C"], pixels: Pixels
+) -> Float[Tensor, "*shape"]:
     """Return the log-probability in nats (...) of pixels.
 
     Args:
@@ -97,7 +101,11 @@ def log_mass(parameters: Tensor, levels: Tensor, pixels: Pixels) -> Tensor:
     return _log_mixture(parameters, levels, pixels)
 
 
-def split_mixture(parameters: Tensor, pixels: Pixels) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def split_mixture(
+    parameters: Float[Tensor, "*shape K"], pixels: Pixels
+) -> tuple[
+    Float[Tensor, "*shape M"], Float[Tensor, "*shape C M"], Float[Tensor, "*shape C M"], Float[Tensor, "*shape _ M"]
+]:
     """Return a mixture's logits (..., M), means and log-scales (..., C, M), and couplings (..., C (C - 1) / 2, M)."""
     m, c = pixels.mixtures, pixels.channels
     logits, means, log_scales, couplings = parameters.split((m, c * m, c * m, c * (c - 1) // 2 * m), -1)
@@ -106,7 +114,9 @@ def split_mixture(parameters: Tensor, pixels: Pixels) -> tuple[Tensor, Tensor, T
     return logits, means.unflatten(-1, shape), log_scales, torch.tanh(couplings).unflatten(-1, (-1, m))
 
 
-def couple(means: Tensor, couplings: Tensor, x: Tensor) -> Tensor:
+def couple(
+    means: Float[Tensor, "*shape C M"], couplings: Float[Tensor, "*shape _ M"], x: Float[Tensor, "*shape C"]
+) -> Float[Tensor, "*shape C M"]:
     """Return means (..., C, M) shifted by the channels before, x (..., C) in [-1, 1]."""
     if means.shape[-2] == 1:
         return means
@@ -119,7 +129,9 @@ def couple(means: Tensor, couplings: Tensor, x: Tensor) -> Tensor:
     return torch.stack(shifted, -2)
 
 
-def _log_mixture(parameters: Tensor, levels: Tensor, pixels: Pixels) -> Tensor:
+def _log_mixture(
+    parameters: Float[Tensor, "*shape K"], levels: Integer[Tensor, "*shape C"], pixels: Pixels
+) -> Float[Tensor, "*shape"]:
     """Return the log-probability (...) of levels (..., C) under a mixture of discretized logistics."""
     logits, means, log_scales, couplings = split_mixture(parameters, pixels)
     half = 1.0 / (pixels.levels - 1)

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from runtime.engines.bundle import PixelBundle
@@ -77,7 +78,7 @@ class Sampler:
         count: int = 1,
         temperature: float = 1.0,
         report: Report | None = None,
-    ) -> Tensor:
+    ) -> Int64[Tensor, "{count} C H W"]:
         """Return whole pictures drawn from nothing; results, arguments and errors as of `complete`."""
         nothing = torch.zeros(count, self.pixels.channels, *size, dtype=torch.int64)
         hidden = np.ones(size, np.bool_)
@@ -93,7 +94,7 @@ class Sampler:
         samples: int = 1,
         temperature: float = 1.0,
         report: Report | None = None,
-    ) -> Tensor:
+    ) -> Int64[Tensor, "_ C H W"]:
         """Return pictures (B samples, channels, H, W) int64 whose hidden pixels are drawn; samples of one together.
 
         Args:
@@ -132,7 +133,7 @@ class Sampler:
         """Return how many of `count` pictures are walked together."""
         return max(LEAST, math.ceil(count / PARTS)) if self.step.device.type == "cpu" else count
 
-    def parameters(self, pictures: Tensor, order: Order, observed: int = 0) -> Tensor:
+    def parameters(self, pictures: Tensor, order: Order, observed: int = 0) -> Float[Tensor, "B H W K"]:
         """Return the parameters (B, H, W, K) of every pixel of known pictures, as a walk computes them.
 
         Args:
@@ -153,8 +154,8 @@ class Sampler:
         return result.unflatten(1, size)
 
     def _observe(
-        self, walks: list[Walk], levels: Tensor, chosen: Order, size: Size, order: Order, samples: int
-    ) -> Tensor:
+        self, walks: list[Walk], levels: Int64[Tensor, "B N C"], chosen: Order, size: Size, order: Order, samples: int
+    ) -> Float[Tensor, "B n K"]:
         """Enter the features at the chosen pixels, the first of the order, into the caches; return parameters there.
 
         Each picture of `levels` stands in the walks, one after the other, `samples` times.
@@ -173,7 +174,9 @@ class Sampler:
         return torch.cat(parts).cpu()
 
 
-def _fill_all(walks: list[Walk], pixels: Tensor, features: list[Tensor], first: int, samples: int) -> None:
+def _fill_all(
+    walks: list[Walk], pixels: Int64[Tensor, " N"], features: list[Float[Tensor, "B N _"]], first: int, samples: int
+) -> None:
     """Enter the features of pictures from the `first` on into those of the walks that they stand in."""
     begin = 0
     for walk in walks:
@@ -211,7 +214,7 @@ def _shifted(report: Report, before: int, total: int) -> Report:
     return lambda done, _: report(before + done, total)
 
 
-def _as_rows(pictures: Tensor, pixels: Pixels, device: torch.device) -> Tensor:
+def _as_rows(pictures: Tensor, pixels: Pixels, device: torch.device) -> Int64[Tensor, "B N C"]:
     """Return (B, channels, H, W) levels as (B, H W, channels), once they are known to be what a network models."""
     if pictures.ndim != 4 or pictures.shape[1] != pixels.channels or pictures.dtype != torch.int64:
         raise UserError(
@@ -225,7 +228,7 @@ def _as_rows(pictures: Tensor, pixels: Pixels, device: torch.device) -> Tensor:
     return pictures.flatten(2).transpose(1, 2).contiguous().to(device)
 
 
-def _as_pictures(levels: Tensor, size: Size) -> Tensor:
+def _as_pictures(levels: Int64[Tensor, "B N C"], size: Size) -> Int64[Tensor, "B C H W"]:
     return levels.cpu().transpose(1, 2).unflatten(2, size).contiguous()
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
 from runtime.engines.eager import EagerEngine
@@ -100,7 +101,13 @@ class Walk:
     """
 
     def __init__(
-        self, step: BindableEngine, pixels: Pixels, order: Order, size: Size, levels: Tensor, known: Tensor
+        self,
+        step: BindableEngine,
+        pixels: Pixels,
+        order: Order,
+        size: Size,
+        levels: Int64[Tensor, "B N C"],
+        known: Bool[Tensor, " N"],
     ) -> None:
         """Make the caches and bind the network to them.
 
@@ -126,7 +133,7 @@ class Walk:
         self._place = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._noise = make_noise((count, batch), pixels, None).to(self.device)
 
-    def begin(self, place: int, noise: Tensor | None = None) -> None:
+    def begin(self, place: int, noise: Float32[Tensor, "N B n"] | None = None) -> None:
         """Stand before a place of the order.
 
         Args:
@@ -140,7 +147,7 @@ class Walk:
         else:
             self._noise.copy_(noise)
 
-    def fill(self, pixels: Tensor, features: Sequence[Tensor], first: int = 0) -> None:
+    def fill(self, pixels: Int64[Tensor, " N"], features: Sequence[Float[Tensor, "n N _"]], first: int = 0) -> None:
         """Enter features (n, N, C_i) of each stage at N pixels, (N,) int64, for n pictures from the `first` on."""
         for cache, part in zip(self.caches.of, features, strict=True):
             cache[first : first + len(part), pixels + 1] = part
@@ -159,7 +166,7 @@ class Walk:
         self._enter(pixel + 1, to_unit(value, self.pixels))
         self._place += 1
 
-    def _enter(self, row: Tensor, unit: Tensor) -> None:
+    def _enter(self, row: Int64[Tensor, " 1"], unit: Float[Tensor, "B 1 C"]) -> None:
         """Write a row of every cache: the first stage's is the pixel (B, 1, channels) itself, and one."""
         self.caches.of[0].index_copy_(1, row, torch.cat((unit, torch.ones_like(unit[..., :1])), -1))
         for width, made in self._made.groups.items():

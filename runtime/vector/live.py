@@ -11,6 +11,7 @@ from typing import cast
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn import functional
 
@@ -48,7 +49,7 @@ class TraceConfig:
     """Mean squared error that a path must save to be added, at least 0."""
 
 
-def distance_weights(distance: Tensor, reach: float, floor: float = 0.0) -> Tensor:
+def distance_weights(distance: Float[Tensor, "B H W"], reach: float, floor: float = 0.0) -> Float[Tensor, "B H W"]:
     """Return the weights d' of Eq. 6.5, which sum to 1 over a picture: (B, H, W) of (B, H, W).
 
     As in the authors' program the weight is largest on a boundary, falls linearly with the distance, and is least from
@@ -65,7 +66,11 @@ def distance_weights(distance: Tensor, reach: float, floor: float = 0.0) -> Tens
     return weights / weights.sum(dim=(-2, -1), keepdim=True)
 
 
-def udf_loss(images: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+def udf_loss(
+    images: Float[Tensor, "B 3 H W"],
+    target: Float[Tensor, "3 H W"] | Float[Tensor, "B 3 H W"],
+    weights: Float[Tensor, "B H W"],
+) -> Float[Tensor, ""]:
     """Return the mean over scenes of 1/3 sum_i d'_i sum_c (I - J)^2. Thesis Eq. 6.5.
 
     Args:
@@ -76,7 +81,7 @@ def udf_loss(images: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     return (weights * (images - target).square().sum(dim=1)).sum(dim=(-2, -1)).mean() / 3
 
 
-def xing_loss(points: Tensor, layout: Layout) -> Tensor:
+def xing_loss(points: Float[Tensor, "B N 2"], layout: Layout) -> Float[Tensor, ""]:
     """Return the self-intersection term, a mean over paths of the mean over their cubic segments. Thesis Eq. 6.6.
 
     For a segment with control points A B C D: D1 is 1 where AB turns to BC in the positive direction (sine at least 0),
@@ -96,7 +101,7 @@ def xing_loss(points: Tensor, layout: Layout) -> Tensor:
     return (torch.where(turn, (-sine).relu(), sine.relu()) * weights.to(sine)).sum(dim=1).mean()
 
 
-def trace_stages(target: Tensor, config: TraceConfig) -> list[Stage]:
+def trace_stages(target: Float[Tensor, "3 H W"], config: TraceConfig) -> list[Stage]:
     """Return the stages that trace a picture, for `runtime.optimize.optimize`; their scenes are `VectorScene`s.
 
     The first makes a scene of the target's border colour; each adds paths where the error is and trains all of them. A
@@ -123,7 +128,11 @@ def trace_stages(target: Tensor, config: TraceConfig) -> list[Stage]:
 
 
 def trace(
-    target: Tensor, config: TraceConfig, *, seed: int = 0, report: Callable[[Progress], None] | None = None
+    target: Float[Tensor, "3 H W"],
+    config: TraceConfig,
+    *,
+    seed: int = 0,
+    report: Callable[[Progress], None] | None = None,
 ) -> Drawing:
     """Return a drawing, of one scene, that shows the (3, H, W) target; `report` is told of every step."""
     scene = optimize(trace_stages(target, config), seed=seed, restore=VectorScene.from_state, report=report)
@@ -139,7 +148,7 @@ def stage_counts(paths: int, stages: int) -> list[int]:
 
 
 def _begin(
-    previous: VectorScene | None, _: torch.Generator, *, target: Tensor, total: int, config: TraceConfig
+    previous: VectorScene | None, _: torch.Generator, *, target: Float[Tensor, "3 H W"], total: int, config: TraceConfig
 ) -> VectorScene:
     """Return the scene with useless paths dropped and new ones added where the error is, up to `total`."""
     drawing = _blank(target) if previous is None else _useful(previous.drawing().clone())
@@ -154,7 +163,7 @@ def _begin(
     return VectorScene(drawing, train=("points", "colours"))
 
 
-def _searchable(image: Tensor) -> np.ndarray:
+def _searchable(image: Float[Tensor, "3 H W"]) -> Float64[np.ndarray, "h w 3"]:
     """Return a (3, H, W) picture as (h, w, 3) float64, its longer side at most `SEARCH_SIDE`."""
     scale = SEARCH_SIDE / max(image.shape[1:])
     if scale < 1:
@@ -163,7 +172,7 @@ def _searchable(image: Tensor) -> np.ndarray:
     return np.ascontiguousarray(image.permute(1, 2, 0).double().cpu().numpy()).clip(0, 1)
 
 
-def _painted(patches: list[Patch], background: Tensor, size: tuple[int, int]) -> Drawing:
+def _painted(patches: list[Patch], background: Float[Tensor, "1 3"], size: tuple[int, int]) -> Drawing:
     """Return the patches as opaque paths."""
     segments = len(patches[0].points) // 3
     return Drawing(
@@ -176,7 +185,7 @@ def _painted(patches: list[Patch], background: Tensor, size: tuple[int, int]) ->
     )
 
 
-def _blank(target: Tensor) -> Drawing:
+def _blank(target: Float[Tensor, "3 H W"]) -> Drawing:
     """Return the drawing of no paths over the border's colour."""
     colour = border_colour(target.permute(1, 2, 0).double().cpu().numpy())
     nothing = [torch.zeros(1, 0, *rest) for rest in ((2,), (4,), ())]
@@ -202,8 +211,8 @@ def _rate(step: int, *, steps: int) -> float:
 
 
 def _loss(
-    scene: VectorScene, _: int, __: torch.Generator, *, target: Tensor, unit: float, config: TraceConfig
-) -> dict[str, Tensor]:
+    scene: VectorScene, _: int, __: torch.Generator, *, target: Float[Tensor, "3 H W"], unit: float, config: TraceConfig
+) -> dict[str, Float[Tensor, ""]]:
     drawing = scene.drawing()
     weights = _weights(drawing, config.reach * unit, config.floor)
     return {
@@ -212,7 +221,7 @@ def _loss(
     }
 
 
-def _weights(drawing: Drawing, reach: float, floor: float) -> Tensor:
+def _weights(drawing: Drawing, reach: float, floor: float) -> Float[Tensor, "B H W"]:
     """Return (B, H, W) weights; the distances are found on cells that are small against `reach`, and interpolated."""
     cell = max(round(reach / 2.5), 1)
     height, width = drawing.size
@@ -227,7 +236,7 @@ def _clamp(scene: VectorScene, *_: object) -> None:
     scene.drawing().colours[..., 3] = 1.0  # flat opaque paths: what an editor expects, and what keeps layers apart
 
 
-def _sine(u: Tensor, v: Tensor) -> Tensor:
+def _sine(u: Float[Tensor, "*shape 2"], v: Float[Tensor, "*shape 2"]) -> Float[Tensor, "*shape"]:
     """Return the sine of the angle from u to v, 0 where either is zero; (..., 2)."""
     cross = u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
     product = u.square().sum(dim=-1) * v.square().sum(dim=-1)

@@ -13,6 +13,7 @@ from enum import IntEnum
 from functools import cached_property
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from runtime.errors import UserError
@@ -185,7 +186,9 @@ class Drawing:
         return self.map(lambda tensor: tensor[index : index + 1])
 
 
-def circle_points(centres: Tensor, radii: Tensor | float, segments: int = 4) -> Tensor:
+def circle_points(
+    centres: Float[Tensor, "*shape 2"], radii: Float[Tensor, "*shape"] | float, segments: int = 4
+) -> Float[Tensor, "*shape 3*{segments} 2"]:
     """(..., 3 segments, 2) control points of closed circles, clockwise on the screen from the rightmost point.
 
     Args:
@@ -234,7 +237,7 @@ def random_circles(
     return Drawing(layout, points, colours, torch.ones(batch, count), torch.ones(batch, 3), size)
 
 
-def random_colours(batch: int, count: int, generator: torch.Generator) -> Tensor:
+def random_colours(batch: int, count: int, generator: torch.Generator) -> Float[Tensor, "{batch} {count} 4"]:
     """(B, P, 4) uniform RGB with opacity U(0.7, 1). Source: thesis 11.9.1."""
     rgb = torch.rand(batch, count, 3, generator=generator)
     return torch.cat((rgb, 0.7 + 0.3 * torch.rand(batch, count, 1, generator=generator)), -1)
@@ -307,7 +310,7 @@ def outline(drawing: Drawing, *, width: float | None = None) -> Drawing:
     )
 
 
-def _halved(points: Tensor) -> tuple[Tensor, Tensor]:
+def _halved(points: Float[Tensor, "B 4 2"]) -> tuple[Float[Tensor, "B 3 2"], Float[Tensor, "B 4 2"]]:
     """A cubic segment (B, 4, 2) as two, by de Casteljau: the first 3 points of the one, all 4 of the other."""
     once = (points[:, 1:] + points[:, :-1]) / 2
     twice = (once[:, 1:] + once[:, :-1]) / 2
@@ -330,7 +333,7 @@ def pixel_grid(cells: int = 32, *, size: tuple[int, int], generator: torch.Gener
     return Drawing(layout, points, colours, torch.ones(batch, cells**2), torch.ones(batch, 3), size)
 
 
-def path_areas(drawing: Drawing) -> Tensor:
+def path_areas(drawing: Drawing) -> Float[Tensor, "B P"]:
     """(B, P) area of each path in square canvas pixels, differentiable where it is not zero.
 
     A fill's is the absolute winding-weighted area of its contours (exact for paths that do not cross themselves), a
@@ -349,7 +352,7 @@ def path_areas(drawing: Drawing) -> Tensor:
     return torch.stack(areas, 1) if areas else drawing.points.new_zeros(drawing.points.shape[0], 0)
 
 
-def _signed_area(points: Tensor) -> Tensor:
+def _signed_area(points: Float[Tensor, "B N 2"]) -> Float[Tensor, " B"]:
     """(B,) signed area of one closed contour (B, 3 S, 2): half the integral of x dy - y dx over its cubic segments."""
     corners = points[:, 0::3], points[:, 1::3], points[:, 2::3], points[:, 0::3].roll(-1, 1)
     weights = {(0, 1): 6, (0, 2): 3, (0, 3): 1, (1, 2): 3, (1, 3): 3, (2, 3): 6}

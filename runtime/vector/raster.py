@@ -7,6 +7,7 @@ Paths are composited by straight-alpha 'over' in drawing order over the backgrou
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from runtime.errors import UserError
@@ -16,7 +17,9 @@ MAX_SIZE = 16384
 """Largest height and width of a picture, in pixels."""
 
 
-def rasterize(drawing: Drawing, size: tuple[int, int] | None = None, *, backend: str = "numba") -> Tensor:
+def rasterize(
+    drawing: Drawing, size: tuple[int, int] | None = None, *, backend: str = "numba"
+) -> Float[Tensor, "B 3 H W"]:
     """(B, 3, H, W) RGB in [0, 1] of a drawing, in the dtype of its points, differentiable in all of its tensors.
 
     Args:
@@ -35,7 +38,9 @@ def rasterize(drawing: Drawing, size: tuple[int, int] | None = None, *, backend:
     return _BACKENDS[backend](drawing, size)
 
 
-def coverage(drawing: Drawing, size: tuple[int, int] | None = None, *, backend: str = "numba") -> Tensor:
+def coverage(
+    drawing: Drawing, size: tuple[int, int] | None = None, *, backend: str = "numba"
+) -> Float[Tensor, "B P H W"]:
     """(B, P, H, W) fraction of each pixel that each path covers, opacity aside; differentiable in points and widths."""
     white = torch.tensor((1.0, 1.0, 1.0, 1.0), dtype=drawing.colours.dtype)
     pictures = []
@@ -65,30 +70,30 @@ def warm_up(*, strokes: bool = False) -> None:
     rasterize(Drawing(layout, points.requires_grad_(), colours, one, background, (4, 4))).sum().backward()
 
 
-def _torch(drawing: Drawing, size: tuple[int, int]) -> Tensor:
+def _torch(drawing: Drawing, size: tuple[int, int]) -> Float[Tensor, "B 3 H W"]:
     from runtime.vector.raster_torch import rasterize_torch
 
     return rasterize_torch(drawing, size)
 
 
-def _numba(drawing: Drawing, size: tuple[int, int]) -> Tensor:
+def _numba(drawing: Drawing, size: tuple[int, int]) -> Float[Tensor, "B 3 H W"]:
     from runtime.vector.raster_cpu import rasterize_numba
 
     return rasterize_numba(drawing, size)
 
 
-def _diffvg(drawing: Drawing, size: tuple[int, int]) -> Tensor:
+def _diffvg(drawing: Drawing, size: tuple[int, int]) -> Float[Tensor, "B 3 H W"]:
     from runtime.vector.raster_diffvg import rasterize_diffvg
 
     return rasterize_diffvg(drawing, size)
 
 
-def _cuda(drawing: Drawing, size: tuple[int, int]) -> Tensor:
+def _cuda(drawing: Drawing, size: tuple[int, int]) -> Float[Tensor, "B 3 H W"]:
     """Where a CUDA kernel will sit: bands of rows are independent jobs there too, see `raster_sweep`."""
     raise UserError("rasterizer: cuda is not built yet; use numba, which runs on the CPU")
 
 
-_BACKENDS: dict[str, Callable[[Drawing, tuple[int, int]], Tensor]] = {
+_BACKENDS: dict[str, Callable[[Drawing, tuple[int, int]], Float[Tensor, "B 3 H W"]]] = {
     "numba": _numba,
     "torch": _torch,
     "diffvg": _diffvg,

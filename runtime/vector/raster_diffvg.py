@@ -4,6 +4,7 @@ It samples edges (2 x 2 places a pixel by default) where ours takes exact areas,
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from runtime.errors import UserError
@@ -25,7 +26,7 @@ def _import_diffvg():
     return pydiffvg
 
 
-def _to_diffvg(pydiffvg, layout, path: int, points: Tensor, width: Tensor):
+def _to_diffvg(pydiffvg, layout, path: int, points: Float[Tensor, "N 2"], width: Float[Tensor, ""]):
     """One path as diffvg's shape: its points, and the control points of each of its segments."""
     kind, contours = layout.kinds[path], layout.contours[path]
     if kind is Kind.RECTANGLE:
@@ -37,7 +38,7 @@ def _to_diffvg(pydiffvg, layout, path: int, points: Tensor, width: Tensor):
     return pydiffvg.Path(num_control_points=controls, points=points.contiguous(), is_closed=closed, stroke_width=width)
 
 
-def _render_scene(pydiffvg, drawing: Drawing, scene: int, size: tuple[int, int]) -> Tensor:
+def _render_scene(pydiffvg, drawing: Drawing, scene: int, size: tuple[int, int]) -> Float[Tensor, "3 H W"]:
     """(3, H, W) of one scene over its background."""
     height, width = size
     shapes, groups = [], []
@@ -60,7 +61,7 @@ def _render_scene(pydiffvg, drawing: Drawing, scene: int, size: tuple[int, int])
     return (rgba[..., :3] * alpha + drawing.background[scene] * (1 - alpha)).permute(2, 0, 1)
 
 
-def rasterize_diffvg(drawing: Drawing, size: tuple[int, int]) -> Tensor:
+def rasterize_diffvg(drawing: Drawing, size: tuple[int, int]) -> Float[Tensor, "B 3 H W"]:
     """(B, 3, H, W) of the points' dtype; see `runtime.vector.raster.rasterize`.
 
     Errors: `UserError` where diffvg is not installed, or a path has several contours.

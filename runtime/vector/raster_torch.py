@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from runtime.vector.paths import Drawing, Kind
@@ -32,14 +33,14 @@ MAX_PIECES = 1024
 """Most pieces of one cubic segment: reached only by segments of a million pixels."""
 
 
-def count_pieces(corners: Tensor, tolerance: float) -> int:
+def count_pieces(corners: Float[Tensor, "4 2"], tolerance: float) -> int:
     """Number of pieces of a cubic segment (4, 2) whose chords stay within the tolerance, by its second differences."""
     bend = (corners[:-2] - 2 * corners[1:-1] + corners[2:]).norm(dim=-1).max().item()
     off = 0.75 * bend / tolerance
     return 1 if off < STRAIGHT else min(max(math.ceil(math.sqrt(off)), 2), MAX_PIECES)
 
 
-def piece_weights(count: int) -> Tensor:
+def piece_weights(count: int) -> Float64[Tensor, "{count} 4"]:
     """(count, 4) weights of a segment's control points in its vertices 0 to count - 1.
 
     Vertex 0 is the segment's start. The others lie off the curve by h^2 / 12 of its second derivative, h being the
@@ -56,7 +57,7 @@ def piece_weights(count: int) -> Tensor:
     return torch.cat((first, bernstein - step**2 / 12 * second))
 
 
-def flatten(points: Tensor, segments: int, tolerance: float, *, closed: bool) -> Tensor:
+def flatten(points: Float[Tensor, "N 2"], segments: int, tolerance: float, *, closed: bool) -> Float[Tensor, "V 2"]:
     """(V, 2) vertices of one contour (points, 2); an open one ends with its last point."""
     vertices = []
     for segment in range(segments):
@@ -72,14 +73,16 @@ def count_corners(radius: float, tolerance: float) -> int:
 
 
 @lru_cache(maxsize=64)
-def unit_pen(corners: int) -> np.ndarray:
+def unit_pen(corners: int) -> Float[np.ndarray, "{corners} 2"]:
     """(K, 2) corners of the regular polygon whose perimeter is the unit circle's, so that strokes keep their width."""
     angles = np.arange(corners) * (2 * math.pi / corners)
     scale = (math.pi / corners) / math.sin(math.pi / corners)
     return scale * np.stack((np.cos(angles), np.sin(angles)), -1)
 
 
-def stroke_outline(vertices: Tensor, radius: Tensor, corners: Tensor) -> Tensor:
+def stroke_outline(
+    vertices: Float[Tensor, "V 2"], radius: Float[Tensor, ""], corners: Float[Tensor, "K 2"]
+) -> Float[Tensor, "E 2"]:
     """(E, 2) closed outline whose non-zero fill is the union of the polyline's pieces, widened by radius * corners.
 
     Along a piece the outline keeps to the pen's corner farthest in the normal's direction; at a vertex it walks round
@@ -105,11 +108,13 @@ def stroke_outline(vertices: Tensor, radius: Tensor, corners: Tensor) -> Tensor:
     return torch.stack([stop + radius * corners[j % count] for stop, j in outline[:-1]])
 
 
-def split_edges(starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+def split_edges(
+    starts: Float[Tensor, "E 2"], ends: Float[Tensor, "E 2"]
+) -> tuple[Float[Tensor, "M 2"], Float[Tensor, "M 2"]]:
     """The edges cut where they cross each other: starts and ends, (M, 2) each. Edges in general position."""
     directions = ends - starts
 
-    def cross(a: Tensor, b: Tensor) -> Tensor:
+    def cross(a: Float[Tensor, "*#edges 2"], b: Float[Tensor, "*#edges 2"]) -> Float[Tensor, "*#edges"]:
         return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
     determinant = cross(directions[:, None], directions[None])
@@ -127,7 +132,9 @@ def split_edges(starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(new_starts), torch.cat(new_ends)
 
 
-def winding_numbers(places: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
+def winding_numbers(
+    places: Float[Tensor, "M 2"], starts: Float[Tensor, "E 2"], ends: Float[Tensor, "E 2"]
+) -> Int64[Tensor, " M"]:
     """(M,) winding numbers of closed contours' edges about places (M, 2): downward edges to the left count +1."""
     x, y = places[:, None, 0], places[:, None, 1]
     (x0, y0), (x1, y1) = starts.T, ends.T
@@ -137,7 +144,9 @@ def winding_numbers(places: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
     return (down & left).long().sum(1) - (up & left).long().sum(1)
 
 
-def boundary(starts: Tensor, ends: Tensor, kind: Kind) -> tuple[Tensor, Tensor, Tensor]:
+def boundary(
+    starts: Float[Tensor, "E 2"], ends: Float[Tensor, "E 2"], kind: Kind
+) -> tuple[Float[Tensor, "M 2"], Float[Tensor, "M 2"], Float[Tensor, " M"]]:
     """Parts of the edges that bound the filled region: starts, ends (M, 2) and weights (M,), -1 or 1."""
     parts_start, parts_end = split_edges(starts, ends)
     with torch.no_grad():
@@ -150,14 +159,16 @@ def boundary(starts: Tensor, ends: Tensor, kind: Kind) -> tuple[Tensor, Tensor, 
     return parts_start[used], parts_end[used], weights[used].to(parts_start.dtype)
 
 
-def signed_areas(starts: Tensor, ends: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+def signed_areas(
+    starts: Float[Tensor, "M 2"], ends: Float[Tensor, "M 2"], rows: Float[Tensor, " H"], columns: Float[Tensor, " W"]
+) -> Float[Tensor, "M H W"]:
     """(M, h, w) signed area to the right of each edge within each pixel; downward edges count positive."""
     (x0, y0), (x1, y1) = starts.T[..., None], ends.T[..., None]
     height = torch.where(y1 == y0, torch.ones_like(y0), y1 - y0)
     top, bottom = (torch.minimum(torch.maximum(y, rows), rows + 1) for y in (y0, y1))
     near, far = (columns + 1 - (x0 + (y - y0) / height * (x1 - x0))[..., None] for y in (top, bottom))
 
-    def integral(u: Tensor) -> Tensor:
+    def integral(u: Float[Tensor, "M H W"]) -> Float[Tensor, "M H W"]:
         return torch.where(u < 1, u.clamp_min(0) ** 2 / 2, u - 0.5)
 
     flat = (near - far).abs() < 1e-6
@@ -165,7 +176,7 @@ def signed_areas(starts: Tensor, ends: Tensor, rows: Tensor, columns: Tensor) ->
     return (bottom - top)[..., None] * torch.where(flat, ((near + far) / 2).clamp(0, 1), slope)
 
 
-def path_coverage(drawing: Drawing, scene: int, path: int, size: tuple[int, int]) -> Tensor:
+def path_coverage(drawing: Drawing, scene: int, path: int, size: tuple[int, int]) -> Float64[Tensor, "H W"]:
     """(H, W) float64 coverage of one path of one scene."""
     kind, contours = drawing.layout.kinds[path], drawing.layout.contours[path]
     scale = torch.tensor((size[1] / drawing.size[1], size[0] / drawing.size[0]), dtype=torch.float64)
@@ -186,7 +197,9 @@ def path_coverage(drawing: Drawing, scene: int, path: int, size: tuple[int, int]
     return torch.einsum("m,mhw->hw", weights, signed_areas(starts, ends, rows, columns))
 
 
-def _rectangle(points: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+def _rectangle(
+    points: Float[Tensor, "2 2"], rows: Float[Tensor, " H"], columns: Float[Tensor, " W"]
+) -> Float[Tensor, "H W"]:
     low, high = points.amin(0), points.amax(0)
     wide, tall = (
         (torch.minimum(high[axis], cells + 1) - torch.maximum(low[axis], cells)).clamp_min(0)
@@ -195,7 +208,7 @@ def _rectangle(points: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return tall[:, None] * wide
 
 
-def rasterize_torch(drawing: Drawing, size: tuple[int, int]) -> Tensor:
+def rasterize_torch(drawing: Drawing, size: tuple[int, int]) -> Float[Tensor, "B 3 H W"]:
     """(B, 3, H, W) RGB of the points' dtype; see `runtime.vector.raster.rasterize`."""
     images = []
     for scene in range(drawing.points.shape[0]):

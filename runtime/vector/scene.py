@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from runtime.errors import UserError
@@ -51,7 +52,7 @@ class VectorScene(nn.Module):
         """The drawing, its tensors the parameters themselves: gradients flow through it."""
         return Drawing(self.layout, *(getattr(self, name) for name in _NAMES), size=self.size)
 
-    def render(self, size: tuple[int, int] | None = None) -> Tensor:
+    def render(self, size: tuple[int, int] | None = None) -> Float[Tensor, "B 3 H W"]:
         """(B, 3, H, W) RGB in [0, 1] of all scenes, at the canvas size or the size given; differentiable."""
         return rasterize(self.drawing(), size, backend=self.backend)
 

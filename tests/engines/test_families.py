@@ -49,7 +49,7 @@ def test_a_batch_that_is_too_large_runs_in_even_parts(batch: int, parts: list[in
 
 def test_a_denoiser_takes_more_samples_than_its_engine() -> None:
     engine = Fake({"sample": (4, 2, 2), "timestep": (), "context": (3, 5)}, lambda z, t, c: z * t[:, None, None, None])
-    z, t = torch.rand(7, 4, 2, 2), torch.arange(7.0)
+    z, t = torch.rand(7, 4, 2, 2), torch.arange(7)
     found = EngineDenoiser(engine)(z, t, torch.rand(7, 3, 5))
     assert torch.equal(found, z * t[:, None, None, None])
 
@@ -83,7 +83,8 @@ def test_a_denoiser_takes_the_packed_context_apart_again() -> None:
     engine = Fake(shapes, lambda z, t, context, pooled, ids: z)
     packed = torch.rand(2, 9, 8)
     z = torch.rand(2, 4, 2, 2)
-    assert torch.equal(ConditionedDenoiser(engine, (64.0, 64.0, 0.0, 0.0, 64.0, 64.0))(z, torch.zeros(2), packed), z)
+    denoise, t = ConditionedDenoiser(engine, (64.0, 64.0, 0.0, 0.0, 64.0, 64.0)), torch.zeros(2, dtype=torch.int64)
+    assert torch.equal(denoise(z, t, packed), z)
     _, _, context, pooled, ids = engine.asked[0]
     assert torch.equal(context, packed[:, :8])
     assert torch.equal(pooled, packed[:, 8, :4])

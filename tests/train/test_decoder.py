@@ -15,11 +15,11 @@ from train.latent_diffusion.autoencoder import IconAutoencoder, load, reconstruc
 from train.latent_diffusion.decoder import MATCHING, Discriminator, Training, crisp_loss
 
 
-class Painted(nn.Module):
+class Painted(IconAutoencoder):
     """An autoencoder whose decoder paints the same picture whatever the latents."""
 
     def __init__(self, picture: Tensor) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # without the networks
         self.picture = nn.Parameter(picture)
         self.vae = nn.Module()
         self.vae.encoder, self.vae.quant_conv = nn.Identity(), nn.Identity()

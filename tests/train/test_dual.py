@@ -81,7 +81,7 @@ def test_redrawing_by_a_perfect_denoiser_gives_the_latents_back(tmp_path) -> Non
 
     config = redraw.Config(prepared=tmp_path, autoencoder=tmp_path, out=tmp_path)
     prompt = Prompt(torch.randn(3, 17, 384), torch.zeros(1, 17, 384))
-    found = redraw.redraw(Perfect(), latents, prompt, config, torch.Generator().manual_seed(2))  # pyright: ignore
+    found = redraw.redraw(Perfect(), latents, prompt, config, torch.Generator().manual_seed(2))
     assert (found - latents).abs().max() < SAMPLED_BACK
     first, context, empty = seen[0]
     assert 285 <= first <= 876

@@ -32,11 +32,11 @@ def test_layout_counts_points():
 @pytest.mark.parametrize(
     ("kinds", "contours", "words"),
     [
-        ((0, 0), ((4,),), "expected contours for 2 paths, got 1"),
-        ((3,), ((4,),), "a rectangle has contours"),
-        ((2,), ((4, 4),), "a stroke has one open contour"),
-        ((0,), ((),), "at least 1 segment"),
-        ((1,), ((4, 0),), "at least 1 segment"),
+        ((Kind.NONZERO, Kind.NONZERO), ((4,),), "expected contours for 2 paths, got 1"),
+        ((Kind.RECTANGLE,), ((4,),), "a rectangle has contours"),
+        ((Kind.STROKE,), ((4, 4),), "a stroke has one open contour"),
+        ((Kind.NONZERO,), ((),), "at least 1 segment"),
+        ((Kind.EVENODD,), ((4, 0),), "at least 1 segment"),
     ],
 )
 def test_layout_refuses(kinds, contours, words):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
+from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -45,7 +46,7 @@ class Config:
     """PyTorch device."""
 
 
-def roughen(images: Tensor, generator: torch.Generator) -> Tensor:
+def roughen(images: Float[Tensor, "B 3 H W"], generator: torch.Generator) -> Float[Tensor, "B 3 H W"]:
     """Return pictures moved, scaled and turned a little, some blurred and some noisy, as samples and SVGs are.
 
     They move by up to 6% of their side, are scaled by 0.8 to 1.15 and turned by up to 0.15 radians.
@@ -93,7 +94,7 @@ def main() -> None:
 
     redrawn = read_redrawn(config.redrawn) if config.redrawn else None
 
-    def loss_of_step(network: DualEncoder, generator: torch.Generator) -> Tensor:
+    def loss_of_step(network: DualEncoder, generator: torch.Generator) -> Float[Tensor, ""]:
         picked = torch.multinomial(data["weights"], config.batch, replacement=True, generator=generator)
         column = torch.randint(data["rows"].shape[1], (config.batch,), generator=generator)
         images, captions = pictures[picked].permute(0, 3, 1, 2), data["rows"][picked, column]

@@ -4,6 +4,7 @@ It ranks samples by how well they show a prompt (thesis 6.4.1, rejection samplin
 """
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,7 +24,7 @@ class _Block(nn.Module):
             nn.Conv2d(channels, channels, 3, padding=1),
         )
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
         return features + self.body(features)
 
 
@@ -42,7 +43,7 @@ class ImageEmbedder(nn.Module):
         self.tower = nn.Sequential(*layers)
         self.head = nn.Linear(channels[-1] * 5, WIDTH)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "B 3 128 128"]) -> Float[Tensor, "B 256"]:
         """Return the (B, 256) unit embeddings of (B, 3, 128, 128) RGB in [0, 1]."""
         features = self.tower(2.0 * images - 1.0)
         quarters = features.unflatten(2, (2, -1)).unflatten(4, (2, -1)).mean((3, 5)).flatten(1)
@@ -58,7 +59,7 @@ class TextEmbedder(nn.Module):
         super().__init__()
         self.head = nn.Sequential(nn.Linear(2 * context_width, WIDTH * 2), nn.GELU(), nn.Linear(2 * WIDTH, WIDTH))
 
-    def forward(self, context: Tensor) -> Tensor:
+    def forward(self, context: Float[Tensor, "B N D"]) -> Float[Tensor, "B 256"]:
         """Return the (B, 256) unit embeddings of (B, 1 + N, 384) contexts: the sentence and the mean token."""
         tokens = context[:, 1:]
         seen = (tokens.abs().sum(-1, keepdim=True) > 0).to(tokens.dtype)
@@ -75,12 +76,12 @@ class DualEncoder(nn.Module):
         self.image, self.text = ImageEmbedder(), TextEmbedder()
         self.log_scale = nn.Parameter(torch.tensor(14.0).log())
 
-    def forward(self, images: Tensor, context: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "B 3 128 128"], context: Float[Tensor, "K N D"]) -> Float[Tensor, "B K"]:
         """Return the (B, B) logits: cosine similarities of images (rows) and captions (columns) times the scale."""
         return self.log_scale.exp().clamp(max=100.0) * self.image(images).float() @ self.text(context).float().T
 
 
-def contrastive_loss(logits: Tensor, same: Tensor) -> Tensor:
+def contrastive_loss(logits: Float[Tensor, "B B"], same: Bool[Tensor, "B B"]) -> Float[Tensor, ""]:
     """Return the symmetric cross-entropy in which every pair marked as the same concept counts as a match.
 
     Args:

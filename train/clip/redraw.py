@@ -14,9 +14,11 @@ from pathlib import Path
 
 import torch
 import tyro
+from jaxtyping import Float, Int64
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from runtime.engines.protocols import Denoiser
 from runtime.files import replace_file
 from runtime.guidance.sampler import dpm_solver, times
 from runtime.guidance.schedule import Schedule
@@ -53,7 +55,13 @@ class Config:
 
 
 @torch.no_grad()
-def redraw(network: IconDenoiser, latents: Tensor, prompt: Prompt, config: Config, draws: torch.Generator) -> Tensor:
+def redraw(
+    network: Denoiser,
+    latents: Float[Tensor, "B C h w"],
+    prompt: Prompt,
+    config: Config,
+    draws: torch.Generator,
+) -> Float[Tensor, "B C h w"]:
     """Return latents (B, 4, 16, 16) that are noised up to one random t and sampled from there.
 
     Args:
@@ -68,10 +76,12 @@ def redraw(network: IconDenoiser, latents: Tensor, prompt: Prompt, config: Confi
     noise = torch.randn(latents.shape, generator=draws)
     start = schedule.diffuse(latents, noise, torch.full((len(latents),), visited[0])).to(config.device)
 
-    def denoise(z: Tensor, t: Tensor, context: Tensor) -> Tensor:
+    def denoise(
+        z: Float[Tensor, "B C h w"], t: Int64[Tensor, " B"], context: Float[Tensor, "B N D"]
+    ) -> Float[Tensor, "B C h w"]:
         return network(z, t, context).float()
 
-    def predict(z: Tensor, t: int) -> Tensor:
+    def predict(z: Float[Tensor, "B C h w"], t: int) -> Float[Tensor, "B C h w"]:
         return guided_noise(denoise, z, torch.full((len(z),), t, device=z.device), prompt, config.omega)
 
     with torch.autocast(torch.device(config.device).type, torch.bfloat16):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
+from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -50,12 +51,14 @@ class IconAutoencoder(nn.Module):
 
         self.vae: Any = AutoencoderKL(**AUTOENCODER)  # its annotations name no tensors
 
-    def moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def moments(
+        self, images: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B 4 H//8 W//8"], Float[Tensor, "B 4 H//8 W//8"]]:
         """Return the mean and log-variance of the latents, each (B, 4, 16, 16), of (B, 3, 128, 128) RGB in [0, 1]."""
         parameters = self.vae.encode(F.pixel_unshuffle(2.0 * images - 1.0, UNSHUFFLE)).latent_dist
         return parameters.mean, parameters.logvar
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Float[Tensor, "B 4 h w"]) -> Float[Tensor, "B 3 8*h 8*w"]:
         """Return (B, 3, 128, 128) RGB, nominally in [0, 1], of (B, 4, 16, 16) latents."""
         return 0.5 * F.pixel_shuffle(self.vae.decode(latents).sample, UNSHUFFLE) + 0.5
 
@@ -84,7 +87,7 @@ class Config:
     """PyTorch device."""
 
 
-def disturb(images: Tensor, generator: torch.Generator) -> Tensor:
+def disturb(images: Float[Tensor, "B 3 H W"], generator: torch.Generator) -> Float[Tensor, "B 3 H W"]:
     """Return pictures of which some have permuted channels, another background, or a zoomed cut.
 
     Args:
@@ -108,7 +111,9 @@ def disturb(images: Tensor, generator: torch.Generator) -> Tensor:
     return images
 
 
-def reconstruction_loss(target: Tensor, output: Tensor, edges: float) -> Tensor:
+def reconstruction_loss(
+    target: Float[Tensor, "B C H W"], output: Float[Tensor, "B C H W"], edges: float
+) -> Float[Tensor, ""]:
     """Return mean |error| plus `edges` times the mean |error| of horizontal and vertical differences."""
     error = output.float() - target
     loss = error.abs().mean()
@@ -132,7 +137,7 @@ def main() -> None:
     torch.manual_seed(config.seed)
     network = to_channels_last(IconAutoencoder())
 
-    def loss_of_step(network: IconAutoencoder, generator: torch.Generator) -> Tensor:
+    def loss_of_step(network: IconAutoencoder, generator: torch.Generator) -> Float[Tensor, ""]:
         rows = torch.randint(len(pictures), (config.batch,), generator=generator)
         images = disturb(pictures[rows].permute(0, 3, 1, 2).float() / 255.0, generator)
         images = images.to(config.device).contiguous(memory_format=torch.channels_last)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
+from jaxtyping import Float
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -78,7 +79,7 @@ class Discriminator(nn.Module):
             taken = width
         self.verdict = nn.Conv2d(taken, 1, 1)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
         """Return the features of each level, and at last the verdicts (B, 1, H / 8, W / 8), of (B, 3, H, W) RGB."""
         found = [F.pixel_unshuffle(2.0 * images - 1.0, UNSHUFFLE)]
         for level in self.levels:
@@ -97,7 +98,14 @@ class Training(nn.Module):
         autoencoder.vae.quant_conv.requires_grad_(False)
 
 
-def crisp_loss(training: Training, latents: Tensor, images: Tensor, *, edges: float, crisp: float) -> Tensor:
+def crisp_loss(
+    training: Training,
+    latents: Float[Tensor, "B 4 h w"],
+    images: Float[Tensor, "B 3 H W"],
+    *,
+    edges: float,
+    crisp: float,
+) -> Float[Tensor, ""]:
     """Return a scalar with the gradients of both: the decoder's by its own loss, the discriminator's by the hinge.
 
     The decoder's is the reconstruction's plus the discriminator's, which is scaled by the picture to `crisp` times the
@@ -136,7 +144,7 @@ def main() -> None:
     torch.manual_seed(config.seed)
     training = to_channels_last(Training(load(config.autoencoder)))
 
-    def loss_of_step(training: Training, generator: torch.Generator) -> Tensor:
+    def loss_of_step(training: Training, generator: torch.Generator) -> Float[Tensor, ""]:
         rows = torch.multinomial(weights, config.batch, replacement=True, generator=generator)
         noise = torch.randn((config.batch, *latents.shape[1:]), generator=generator)
         level = config.noise * torch.rand((config.batch, 1, 1, 1), generator=generator)

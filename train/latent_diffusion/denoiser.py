@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
+from jaxtyping import Float, Float32, Int64, UInt8
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -69,7 +70,9 @@ def load_autoencoder(run: Path) -> IconAutoencoder:
 
 
 @torch.no_grad()
-def encode_pictures(pictures: Tensor, network: IconAutoencoder, device: str, batch: int = 64) -> Tensor:
+def encode_pictures(
+    pictures: UInt8[Tensor, "N 128 128 3"], network: IconAutoencoder, device: str, batch: int = 64
+) -> Float32[Tensor, "N 4 16 16"]:
     """Return the latent means (N, 4, 16, 16), float32 and not yet scaled, of (N, 128, 128, 3) uint8 pictures."""
     network.to(device)
     means = []
@@ -80,7 +83,9 @@ def encode_pictures(pictures: Tensor, network: IconAutoencoder, device: str, bat
     return torch.cat(means)
 
 
-def write_captions(archive: dict[str, np.ndarray], count: int, seed: int) -> tuple[list[str], Tensor]:
+def write_captions(
+    archive: dict[str, np.ndarray], count: int, seed: int
+) -> tuple[list[str], Int64[Tensor, "N {count}"]]:
     """Return the distinct captions and, for each picture, the indices (N, count) int64 of those written for it."""
     concepts, rng = read_captions(), random.Random(seed)
     keywords = common_keywords(concepts)
@@ -95,7 +100,7 @@ def write_captions(archive: dict[str, np.ndarray], count: int, seed: int) -> tup
     return list(index), torch.tensor(rows)
 
 
-def weigh_rows(archive: dict[str, np.ndarray]) -> Tensor:
+def weigh_rows(archive: dict[str, np.ndarray]) -> Float[Tensor, " N"]:
     """Return the (N,) sampling weights of the pictures: fewer of the hundreds of people, fewer pairs."""
     concepts = read_captions()
     groups = [concepts[c]["group"] if c in concepts else "" for c in archive["concepts"].tolist()]
@@ -140,7 +145,7 @@ def main() -> None:
     torch.manual_seed(config.seed)
     network = to_channels_last(IconDenoiser())
 
-    def loss_of_step(network: IconDenoiser, generator: torch.Generator) -> Tensor:
+    def loss_of_step(network: IconDenoiser, generator: torch.Generator) -> Float[Tensor, ""]:
         size = config.batch
         picked = torch.multinomial(data["weights"], size, replacement=True, generator=generator)
         column = torch.randint(data["rows"].shape[1], (size,), generator=generator)

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 import torch
+from jaxtyping import Float, Float16, Int64
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -43,7 +44,9 @@ class TextEncoder(nn.Module):
         config = {**config, "max_position_embeddings": LENGTH, "attn_implementation": "eager"}
         self.bert = BertModel(BertConfig(**config), add_pooling_layer=False)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def forward(
+        self, input_ids: Int64[Tensor, "B N"], attention_mask: Int64[Tensor, "B N"]
+    ) -> Float[Tensor, "B 1+N D"]:
         """Return the context (B, 1 + N, 384): the unit sentence vector times sqrt(384), then the token states.
 
         Args:
@@ -57,7 +60,7 @@ class TextEncoder(nn.Module):
         return torch.cat([sentence[:, None], states], dim=1)
 
 
-def bits_of(name: str, weight: Tensor) -> tuple[int, int] | None:
+def bits_of(name: str, weight: Float[Tensor, "..."]) -> tuple[int, int] | None:
     """Return (bits, group) in which a weight of the text encoder is stored, or None for one that stays float."""
     if weight.dim() != 2 or weight.numel() < 100_000:
         return None
@@ -102,7 +105,7 @@ def load_tokenizer(folder: Path):
 
 
 @torch.no_grad()
-def encode_texts(network: TextEncoder, tokenizer, texts: list[str], batch: int = 256) -> Tensor:
+def encode_texts(network: TextEncoder, tokenizer, texts: list[str], batch: int = 256) -> Float16[Tensor, "B N D"]:
     """Return the contexts (len(texts), 1 + N, 384) of texts, float16."""
     out = []
     for start in range(0, len(texts), batch):

@@ -1,5 +1,6 @@
 """The denoiser of the icon model: a diffusers U-Net on 16x16x4 latents, conditioned on sentence and tokens."""
 
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 UNET = {
@@ -40,7 +41,9 @@ class IconDenoiser(nn.Module):
         self.unet = UNet2DConditionModel(**UNET)
         self.unet.set_attn_processor(AttnProcessor())
 
-    def forward(self, sample: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
+    def forward(
+        self, sample: Float[Tensor, "B 4 h w"], timestep: Int64[Tensor, " B"], context: Float[Tensor, "B N D"]
+    ) -> Float[Tensor, "B 4 h w"]:
         """Return the predicted noise.
 
         Args:

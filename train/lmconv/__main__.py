@@ -15,6 +15,7 @@ from typing import Literal
 
 import torch
 import tyro
+from jaxtyping import Float
 from torch import Tensor
 
 from runtime.errors import UserError, run_main
@@ -145,7 +146,7 @@ def train(config: Config, report: Callable[[str], None] = print) -> LocallyMaske
         raise UserError(f"--batch and --steps: expected at least 1, got {batch} and {config.steps}")
     dimensions = math.prod(pictures.train.shape[1:])
 
-    def loss_of_step(network: LocallyMaskedPixelCNN, generator: torch.Generator) -> Tensor:
+    def loss_of_step(network: LocallyMaskedPixelCNN, generator: torch.Generator) -> Float[Tensor, ""]:
         mask = masks[int(torch.randint(len(masks), (), generator=generator))]
         drawn = pictures.draw(batch, generator).to(config.device)
         return -log_likelihoods(network, drawn, mask).sum() / (len(drawn) * dimensions)

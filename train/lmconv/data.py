@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 
 from runtime.errors import UserError
@@ -39,9 +40,9 @@ class Pictures:
         dynamic: whether a training picture is binarized anew whenever it is drawn.
     """
 
-    train: Tensor
-    valid: Tensor
-    test: Tensor
+    train: UInt8[Tensor, "_ C H W"]
+    valid: UInt8[Tensor, "_ C H W"]
+    test: UInt8[Tensor, "_ C H W"]
     levels: int
     dynamic: bool = False
 
@@ -55,7 +56,7 @@ class Pictures:
         """Colour channels."""
         return self.train.shape[1]
 
-    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+    def draw(self, count: int, generator: torch.Generator) -> UInt8[Tensor, "{count} C H W"]:
         """Return (count, channels, H, W) random training pictures in [0, levels)."""
         rows = torch.randint(len(self.train), (count,), generator=generator)
         pictures = self.train[rows]
@@ -64,7 +65,7 @@ class Pictures:
         return (torch.rand(pictures.shape, generator=generator) * 255.0 < pictures).to(torch.uint8)
 
 
-def binarize(intensities: np.ndarray, seed: int) -> np.ndarray:
+def binarize(intensities: UInt8[np.ndarray, "*shape"], seed: int) -> UInt8[np.ndarray, "*shape"]:
     """Return uint8 of 0 and 1: each pixel is 1 with probability intensity / 255, always the same for one seed.
 
     The draw is made of a PCG64's raw output, which no version of NumPy changes.
@@ -115,7 +116,9 @@ def load_pictures(
     return Pictures(*splits, levels=2**depth)
 
 
-def _read(name: Name, path: Path, size: int | None) -> tuple[np.ndarray, np.ndarray]:
+def _read(
+    name: Name, path: Path, size: int | None
+) -> tuple[UInt8[np.ndarray, "_ C H W"], UInt8[np.ndarray, "_ C H W"]]:
     """Return training and test pictures (N, channels, H, W) uint8; a folder's last tenth is for testing."""
     if path.suffix == ".npz":
         return read_npz(path)
@@ -128,7 +131,12 @@ def _read(name: Name, path: Path, size: int | None) -> tuple[np.ndarray, np.ndar
     return pictures[:-held], pictures[-held:]
 
 
-def _binarized(train: np.ndarray, valid: np.ndarray, test: np.ndarray, how: Binarization) -> Pictures:
+def _binarized(
+    train: UInt8[np.ndarray, "_ C H W"],
+    valid: UInt8[np.ndarray, "_ C H W"],
+    test: UInt8[np.ndarray, "_ C H W"],
+    how: Binarization,
+) -> Pictures:
     if train.shape[1] != 1:
         raise UserError(f"--binarized: expected grey pictures, got {train.shape[1]} channels; leave it out")
     seeds = BINARIZATION_SEED, BINARIZATION_SEED + 1, BINARIZATION_SEED + 2

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 import torch
 import tyro
+from jaxtyping import Integer
 from torch import Tensor
 
 from runtime.errors import UserError, run_main
@@ -60,7 +61,11 @@ def line_of(name: str, nats: float, dimensions: int) -> str:
 
 
 def whole_table(
-    network: LocallyMaskedPixelCNN, pictures: Tensor, orders: Sequence[Order], counts: Sequence[int], batch: int
+    network: LocallyMaskedPixelCNN,
+    pictures: Integer[Tensor, "N C H W"],
+    orders: Sequence[Order],
+    counts: Sequence[int],
+    batch: int,
 ) -> Iterator[str]:
     """Yield the lines of Thesis Tables 2.1 and 2.2: NLL under each order, and under ensembles of the first ones."""
     dimensions = math.prod(pictures.shape[1:])
@@ -75,7 +80,7 @@ def whole_table(
 
 
 def hidden_table(
-    network: LocallyMaskedPixelCNN, pictures: Tensor, orders: Sequence[Order], batch: int
+    network: LocallyMaskedPixelCNN, pictures: Integer[Tensor, "N C H W"], orders: Sequence[Order], batch: int
 ) -> Iterator[str]:
     """Yield the lines of Thesis Table 2.3, in nats and, behind a slash, in bits for each hidden dimension."""
     columns = {region: conditional_nll(network, pictures, orders, region, batch=batch) for region in REGIONS}
@@ -89,7 +94,9 @@ def hidden_table(
         yield f"| {name} | {' | '.join(cells)} |"
 
 
-def novel_table(network: LocallyMaskedPixelCNN, pictures: Tensor, run: RunConfig, batch: int) -> Iterator[str]:
+def novel_table(
+    network: LocallyMaskedPixelCNN, pictures: Integer[Tensor, "N C H W"], run: RunConfig, batch: int
+) -> Iterator[str]:
     """Yield the lines of Thesis 2.6.2: NLL under one and all variants of curves that the run was not trained with."""
     trained = {order.tobytes() for order in parse_orders(run.orders, run.size)}
     dimensions = math.prod(pictures.shape[1:])

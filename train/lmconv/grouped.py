@@ -7,12 +7,13 @@ are computed tap by tap: gather the positions whose mask leaves the tap, multipl
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from train.lmconv.plan import Lattice, Plan, is_half
 
 
-def _layout(x: Tensor) -> torch.memory_format:
+def _layout(x: Float[Tensor, "_ _ _ _"]) -> torch.memory_format:
     last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     return torch.channels_last if last else torch.contiguous_format
 
@@ -21,7 +22,9 @@ class _LatticeConv2d(torch.autograd.Function):
     """Strided convolutions over the lattices of a plan, each written or added to its lines of one output."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, plan: Plan) -> Tensor:
+    def forward(
+        ctx, x: Float[Tensor, "B C H W"], weight: Float[Tensor, "D C k1 k2"], bias: Float[Tensor, " D"], plan: Plan
+    ) -> Float[Tensor, "B D H W"]:
         ctx.save_for_backward(x, weight)
         ctx.plan = plan
         bias, lattices = bias.to(x.dtype), plan.lattices_for(x)
@@ -37,24 +40,26 @@ class _LatticeConv2d(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx, slope: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx, slope: Float[Tensor, "B D H W"]) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         want_x, want_weight, want_bias, _ = ctx.needs_input_grad
         x_slope = weight_slope = None
         for of_x, of_weight in _passes(want_x, want_weight, x):
             for lattice in ctx.plan.lattices_for(x):
                 x_part, w_part = _slopes(slope, x, weight, lattice, (of_x, of_weight, False))
-                if of_x:
+                if x_part is not None:
                     x_slope = _gather_slope(x_slope, x_part, lattice, x)
                 del x_part
-                if of_weight:
+                if w_part is not None:
                     weight_slope = torch.zeros_like(weight) if weight_slope is None else weight_slope
                     weight_slope[lattice.used].add_(_mask(w_part.to(weight.dtype), lattice))
         bias_slope = slope.sum((0, 2, 3)).to(weight.dtype) if want_bias else None
         return x_slope, weight_slope, bias_slope, None
 
 
-def _everywhere(x: Tensor, weight: Tensor, bias: Tensor, lattice: Lattice) -> Tensor:
+def _everywhere(
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "D C k1 k2"], bias: Float[Tensor, " D"], lattice: Lattice
+) -> Float[Tensor, "B D H W"]:
     """Return the convolution of a lattice of all positions, and the bias where that would read padding alone.
 
     With channels last and one row of taps, the pictures of a batch are read as one tall picture: nothing is copied, and
@@ -74,27 +79,31 @@ def _everywhere(x: Tensor, weight: Tensor, bias: Tensor, lattice: Lattice) -> Te
     return y
 
 
-def _tall(x: Tensor) -> Tensor:
+def _tall(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "1 C B*H W"]:
     """Return (1, C, B H, W), a view of (B, C, H, W) with channels last."""
     return x.permute(0, 2, 3, 1).reshape(1, -1, x.shape[3], x.shape[1]).permute(0, 3, 1, 2)
 
 
-def _passes(want_x: bool, want_weight: bool, x: Tensor) -> list[tuple[bool, bool]]:
+def _passes(want_x: bool, want_weight: bool, x: Float[Tensor, "B C H W"]) -> list[tuple[bool, bool]]:
     """Return which gradients to compute together: in half precision, where weights' weigh more, each on its own."""
     passes = [(want_x, False), (False, want_weight)] if is_half(x) else [(want_x, want_weight)]
     return [wanted for wanted in passes if any(wanted)]
 
 
 def _slopes(
-    slope: Tensor, x: Tensor, weight: Tensor, lattice: Lattice, want: tuple[bool, bool, bool]
-) -> tuple[Tensor, Tensor]:
+    slope: Float[Tensor, "B D H W"],
+    x: Float[Tensor, "B C H W"],
+    weight: Float[Tensor, "D C k1 k2"],
+    lattice: Lattice,
+    want: tuple[bool, bool, bool],
+) -> tuple[Float[Tensor, "B C _ _"] | None, Float[Tensor, "D C _ _"] | None]:
     """Return a lattice's gradients of what it read and of the used taps, or None for what is not wanted."""
     part, read, live = _outputs_slope(slope, lattice, x), _read(x, lattice), _live(weight, lattice, x)
     x_part, w_part, _ = torch.ops.aten.convolution_backward(part, read, live, None, *lattice.arguments, want)
     return x_part, w_part
 
 
-def _fill_outside(y: Tensor, index: tuple[slice, ...], value: Tensor) -> None:
+def _fill_outside(y: Float[Tensor, "B C H W"], index: tuple[slice, ...], value: Float[Tensor, " C"]) -> None:
     """Write a value, one a channel, to the lines before and after those of an index whose steps are 1."""
     for axis in (2, 3):
         start, stop, _ = index[axis].indices(y.shape[axis])
@@ -102,28 +111,35 @@ def _fill_outside(y: Tensor, index: tuple[slice, ...], value: Tensor) -> None:
             y.narrow(axis, first, count).copy_(value[:, None, None])
 
 
-def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
+def _empty(shape: tuple[int, ...], like: Float[Tensor, "B C H W"]) -> Float[Tensor, "_ _ _ _"]:
     """Return memory of a shape, in the precision and layout of another picture."""
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=_layout(like))
 
 
-def _read(x: Tensor, lattice: Lattice) -> Tensor:
+def _read(x: Float[Tensor, "B C H W"], lattice: Lattice) -> Float[Tensor, "B C _ _"]:
     """Return the lines of the input that a lattice's convolution reads."""
     return x[lattice.source].contiguous(memory_format=_layout(x))
 
 
-def _live(weight: Tensor, lattice: Lattice, x: Tensor) -> Tensor:
+def _live(
+    weight: Float[Tensor, "D C k1 k2"], lattice: Lattice, x: Float[Tensor, "B C H W"]
+) -> Float[Tensor, "D C _ _"]:
     """Return the used rows and columns of the kernel, masked, in the input's precision and layout."""
     live = _mask(weight[lattice.used], lattice)
     return live.to(x.dtype).contiguous(memory_format=_layout(x))
 
 
-def _mask(used: Tensor, lattice: Lattice) -> Tensor:
+def _mask(used: Float[Tensor, "D C k1 k2"], lattice: Lattice) -> Float[Tensor, "D C k1 k2"]:
     """Return used rows and columns of the kernel with zeros where the mask is."""
     return used if lattice.whole else used * lattice.taps.to(used)
 
 
-def _gather_slope(total: Tensor | None, part: Tensor, lattice: Lattice, x: Tensor) -> Tensor:
+def _gather_slope(
+    total: Float[Tensor, "B C H W"] | None,
+    part: Float[Tensor, "B C _ _"],
+    lattice: Lattice,
+    x: Float[Tensor, "B C H W"],
+) -> Float[Tensor, "B C H W"]:
     """Return the gradient of the input with a lattice's part added to the lines that it read."""
     if total is None:
         if part.shape == x.shape:
@@ -138,7 +154,9 @@ def _gather_slope(total: Tensor | None, part: Tensor, lattice: Lattice, x: Tenso
     return total
 
 
-def _outputs_slope(slope: Tensor, lattice: Lattice, like: Tensor) -> Tensor:
+def _outputs_slope(
+    slope: Float[Tensor, "B D H W"], lattice: Lattice, like: Float[Tensor, "B C H W"]
+) -> Float[Tensor, "B D _ _"]:
     """Return the gradient with respect to all lines that a lattice's convolution computed: zero for unused ones."""
     rows, columns = lattice.rows, lattice.columns
     mine = slope[lattice.lines]
@@ -153,7 +171,9 @@ class _TapConv2d(torch.autograd.Function):
     """The convolution tap by tap: gather the inputs that a tap may read, multiply, add to the outputs."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, plan: Plan) -> Tensor:
+    def forward(
+        ctx, x: Float[Tensor, "B C H W"], weight: Float[Tensor, "D C k1 k2"], bias: Float[Tensor, " D"], plan: Plan
+    ) -> Float[Tensor, "B D H W"]:
         ctx.save_for_backward(x, weight)
         ctx.plan = plan
         rows = _rows(x)
@@ -164,7 +184,7 @@ class _TapConv2d(torch.autograd.Function):
         return _picture(y.to(x.dtype), x)
 
     @staticmethod
-    def backward(ctx, slope: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx, slope: Float[Tensor, "B D H W"]) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         rows, slopes = _rows(x), _rows(slope)
         x_slope = torch.zeros(rows.shape, dtype=weight.dtype, device=x.device)
@@ -179,27 +199,29 @@ class _TapConv2d(torch.autograd.Function):
         return _picture(x_slope.to(x.dtype), x), weight_slope, slope.sum((0, 2, 3), dtype=weight.dtype), None
 
 
-def _rows(x: Tensor) -> Tensor:
+def _rows(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H*W C"]:
     """Return (B, H W, C) of (B, C, H, W)."""
     return x.permute(0, 2, 3, 1).reshape(len(x), -1, x.shape[1])
 
 
-def _picture(rows: Tensor, like: Tensor) -> Tensor:
+def _picture(rows: Float[Tensor, "B N C"], like: Float[Tensor, "B _ H W"]) -> Float[Tensor, "B C H W"]:
     """Return (B, C, H, W) of (B, H W, C), in the layout of another picture."""
     return rows.view(len(rows), *like.shape[2:], -1).permute(0, 3, 1, 2).contiguous(memory_format=_layout(like))
 
 
-def _take(rows: Tensor, indices: Tensor | None) -> Tensor:
+def _take(rows: Float[Tensor, "B N C"], indices: Int64[Tensor, " n"] | None) -> Float[Tensor, "B _ C"]:
     return rows if indices is None else rows.index_select(1, indices)
 
 
-def _add(rows: Tensor, indices: Tensor | None, values: Tensor) -> None:
+def _add(rows: Float[Tensor, "B N C"], indices: Int64[Tensor, " n"] | None, values: Float[Tensor, "B _ C"]) -> None:
     """Add values to rows in the rows' precision, where bfloat16 products are summed in float32."""
     values = values.to(rows.dtype)
     rows.add_(values) if indices is None else rows.index_add_(1, indices, values)
 
 
-def grouped_conv2d(x: Tensor, weight: Tensor, bias: Tensor, plan: Plan) -> Tensor:
+def grouped_conv2d(
+    x: Float[Tensor, "B C H W"], weight: Float[Tensor, "D C k1 k2"], bias: Float[Tensor, " D"], plan: Plan
+) -> Float[Tensor, "B D H W"]:
     """Return (B, C_out, H, W), the masked convolution of (B, C_in, H, W), in the input's precision.
 
     Where the plan is turned, the result lies in memory column by column, channels last, and a picture that does not is

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Literal
 
 import torch
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,7 +30,7 @@ Method = Literal["plain", "saved", "grouped"]
 class LayerMask:
     """The masks of one layer under one order, and what the layer's implementations need of them."""
 
-    matrix: Tensor
+    matrix: Float32[Tensor, "K N"]
     """(k1 k2, H W) of 0 and 1, float32."""
     size: Size
     """Height and width of the picture."""
@@ -63,13 +64,15 @@ class LayerMask:
         return LayerMask(self.matrix.to(device), self.size, self.kernel, self.dilation)
 
 
-def _unfold(x: Tensor, kernel: Kernel, dilation: int) -> Tensor:
+def _unfold(x: Float[Tensor, "B C H W"], kernel: Kernel, dilation: int) -> Float[Tensor, "B C K H*W"]:
     """Return (B, C, k1 k2, H W) patches of (B, C, H, W), zero where they read padding."""
     padding = tuple(dilation * (k // 2) for k in kernel)
     return F.unfold(x, kernel, dilation=dilation, padding=padding).unflatten(1, (x.shape[1], -1))
 
 
-def plain_conv2d(x: Tensor, mask: Tensor, weight: Tensor, dilation: int) -> Tensor:
+def plain_conv2d(
+    x: Float[Tensor, "B C H W"], mask: Float[Tensor, "K N"], weight: Float[Tensor, "D C k1 k2"], dilation: int
+) -> Float[Tensor, "B D H W"]:
     """Return (B, C_out, H, W), the masked convolution without bias as the thesis writes it.
 
     Args:
@@ -88,14 +91,16 @@ class _SavedConv2d(torch.autograd.Function):
     """The plain convolution that keeps its input and unfolds it again in the backward pass (Thesis Fig. 8.4)."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, mask: Tensor, weight: Tensor, dilation: int) -> Tensor:
+    def forward(
+        ctx, x: Float[Tensor, "B C H W"], mask: Float[Tensor, "K N"], weight: Float[Tensor, "D C k1 k2"], dilation: int
+    ) -> Float[Tensor, "B D H W"]:
         ctx.save_for_backward(x, mask, weight)
         ctx.dilation = dilation
         patches = _unfold(x, (weight.shape[2], weight.shape[3]), dilation).mul_(mask.to(x.dtype))
         return (weight.flatten(1).to(x.dtype) @ patches.flatten(1, 2)).unflatten(2, x.shape[2:])
 
     @staticmethod
-    def backward(ctx, slope: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx, slope: Float[Tensor, "B D H W"]) -> tuple[Tensor | None, ...]:
         x, mask, weight = ctx.saved_tensors
         kernel, dilation, rows = (weight.shape[2], weight.shape[3]), ctx.dilation, slope.flatten(2)
         x_slope = weight_slope = None
@@ -111,7 +116,9 @@ class _SavedConv2d(torch.autograd.Function):
         return x_slope, None, weight_slope, None
 
 
-def saved_conv2d(x: Tensor, mask: Tensor, weight: Tensor, dilation: int) -> Tensor:
+def saved_conv2d(
+    x: Float[Tensor, "B C H W"], mask: Float[Tensor, "K N"], weight: Float[Tensor, "D C k1 k2"], dilation: int
+) -> Float[Tensor, "B D H W"]:
     """Return what `plain_conv2d` returns, with the memory of one unfolding less (Thesis Fig. 8.4)."""
     return _SavedConv2d.apply(x, mask, weight, dilation)
 
@@ -153,7 +160,7 @@ class LocallyMaskedConv2d(nn.Module):
         """Kernel, dilation, and whether the layer is a first one: layers of one key share their masks."""
         return self.kernel, self.dilation, self.first
 
-    def forward(self, x: Tensor, mask: LayerMask) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C H W"], mask: LayerMask) -> Float[Tensor, "B D H W"]:
         """Return (B, C_out, H, W) of (B, C_in, H, W).
 
         It has the precision of the input or of autocast, and the layout of the input unless the masks are turned.

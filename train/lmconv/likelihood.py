@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
+from jaxtyping import Float, Float64, Integer
 from torch import Tensor
 
 from runtime.errors import UserError
@@ -20,7 +21,7 @@ from train.lmconv.network import Architecture, LocallyMaskedPixelCNN, MaskKey
 Progress = Callable[[str], None]
 
 
-def check_pictures(pictures: Tensor, architecture: Architecture) -> Tensor:
+def check_pictures(pictures: Tensor, architecture: Architecture) -> Integer[Tensor, "B C H W"]:
     """Return pictures, once they are known to be what a network models.
 
     Raises:
@@ -39,7 +40,9 @@ def check_pictures(pictures: Tensor, architecture: Architecture) -> Tensor:
     return pictures
 
 
-def log_likelihoods(network: LocallyMaskedPixelCNN, pictures: Tensor, masks: dict[MaskKey, LayerMask]) -> Tensor:
+def log_likelihoods(
+    network: LocallyMaskedPixelCNN, pictures: Integer[Tensor, "B C H W"], masks: dict[MaskKey, LayerMask]
+) -> Float[Tensor, "B H W"]:
     """Return the log-probability (B, H, W) in nats of each pixel given those before it.
 
     Args:
@@ -64,7 +67,7 @@ def joint_log_likelihoods(
     hidden: Region | None = None,
     batch: int = 100,
     progress: Progress | None = None,
-) -> Tensor:
+) -> Float64[Tensor, "K N"]:
     """Return log-probabilities (orders, N) in nats, float64, of pictures or of their hidden parts, under each order.
 
     Args:
@@ -93,7 +96,7 @@ def joint_log_likelihoods(
     return torch.stack(rows)
 
 
-def ensemble(joint: Tensor) -> Tensor:
+def ensemble(joint: Float[Tensor, "K N"]) -> Float[Tensor, " N"]:
     """Return (N,): the log of the mean over orders of probabilities whose logs are (orders, N)."""
     return torch.logsumexp(joint, 0) - math.log(len(joint))
 
@@ -104,7 +107,12 @@ def bits_per_dimension(nats: float, dimensions: int) -> float:
 
 
 def conditional_nll(
-    network: LocallyMaskedPixelCNN, pictures: Tensor, paths: Sequence[Order], region: str | Region, *, batch: int = 100
+    network: LocallyMaskedPixelCNN,
+    pictures: Integer[Tensor, "N C H W"],
+    paths: Sequence[Order],
+    region: str | Region,
+    *,
+    batch: int = 100,
 ) -> dict[str, float]:
     """Return mean negative log-likelihoods in nats of a hidden region, a row of Thesis Table 2.3.
 

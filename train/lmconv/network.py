@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -62,11 +63,11 @@ PRESETS = {
 class State:
     """Features of positions on their way through the stages, each (..., filters)."""
 
-    stream: Tensor
+    stream: Float[Tensor, "*shape C"]
     """The residual stream; at first the picture's own channels."""
-    inner: Tensor | None = None
+    inner: Float[Tensor, "*shape C"] | None = None
     """What a block has between its two convolutions."""
-    skips: list[Tensor] = field(default_factory=list)
+    skips: list[Float[Tensor, "*shape C"]] = field(default_factory=list)
     """What the way up leaves for the way down, the last one on top."""
 
 
@@ -75,11 +76,11 @@ class Stage(nn.Module):
 
     conv: LocallyMaskedConv2d
 
-    def before(self, state: State) -> Tensor:
+    def before(self, state: State) -> Float[Tensor, "... C"]:
         """Return the convolution's input (..., C_in)."""
         raise NotImplementedError
 
-    def after(self, state: State, outputs: Tensor) -> None:
+    def after(self, state: State, outputs: Float[Tensor, "... D"]) -> None:
         """Take the convolution's outputs (..., C_out) into the state."""
         raise NotImplementedError
 
@@ -96,11 +97,11 @@ class Transition(Stage):
         super().__init__()
         self.conv, self.push = conv, push
 
-    def before(self, state: State) -> Tensor:
+    def before(self, state: State) -> Float[Tensor, "... C"]:
         """Return the stream."""
         return state.stream
 
-    def after(self, state: State, outputs: Tensor) -> None:
+    def after(self, state: State, outputs: Float[Tensor, "... D"]) -> None:
         """Replace the stream by the normalized outputs."""
         state.stream = positional_norm(outputs)
         if self.push:
@@ -114,11 +115,11 @@ class BlockInput(Stage):
         super().__init__()
         self.conv, self.skip = conv, skip
 
-    def before(self, state: State) -> Tensor:
+    def before(self, state: State) -> Float[Tensor, "... C"]:
         """Return the concatenated ELUs of the stream."""
         return concat_elu(state.stream)
 
-    def after(self, state: State, outputs: Tensor) -> None:
+    def after(self, state: State, outputs: Float[Tensor, "... D"]) -> None:
         """Keep the normalized outputs, plus a linear function of a skipped feature map, for the second half."""
         state.inner = positional_norm(outputs)
         if self.skip is not None:
@@ -132,12 +133,12 @@ class BlockOutput(Stage):
         super().__init__()
         self.conv, self.push = conv, push
 
-    def before(self, state: State) -> Tensor:
+    def before(self, state: State) -> Float[Tensor, "... C"]:
         """Return the concatenated ELUs of what the first half left."""
         assert state.inner is not None
         return concat_elu(state.inner)
 
-    def after(self, state: State, outputs: Tensor) -> None:
+    def after(self, state: State, outputs: Float[Tensor, "... D"]) -> None:
         """Add the normalized first half of the outputs, gated by the second, to the stream."""
         state.stream = gate(state.stream, outputs)
         state.inner = None
@@ -178,7 +179,7 @@ class LocallyMaskedPixelCNN(nn.Module):
             for kernel, dilation, first in self.mask_keys
         }
 
-    def begin(self, picture: Tensor) -> State:
+    def begin(self, picture: Float[Tensor, "... C"]) -> State:
         """Return the state before the first stage: the picture's channels and one of ones.
 
         Args:
@@ -186,11 +187,11 @@ class LocallyMaskedPixelCNN(nn.Module):
         """
         return State(torch.cat((picture, torch.ones_like(picture[..., :1])), -1))
 
-    def finish(self, state: State) -> Tensor:
+    def finish(self, state: State) -> Float[Tensor, "... K"]:
         """Return the parameters (..., head channels) of the distribution of each position."""
         return self.head(F.elu(state.stream))
 
-    def forward(self, picture: Tensor, masks: dict[MaskKey, LayerMask]) -> Tensor:
+    def forward(self, picture: Tensor, masks: dict[MaskKey, LayerMask]) -> Float[Tensor, "B H W K"]:
         """Return parameters (B, H, W, head channels) of each pixel's distribution given those before it.
 
         Args:

@@ -14,6 +14,7 @@ from itertools import combinations, product
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from runtime.pixels.masks import Group, Kernel, Mask, lattice_groups, tap_sources
@@ -90,7 +91,7 @@ class Axis:
 class Lattice:
     """One group of positions as a strided convolution."""
 
-    taps: Tensor
+    taps: Float[Tensor, "k1 k2"]
     """0 and 1 for the used rows and columns of the kernel: the mask that the group shares."""
     whole: bool
     """Whether they are all 1."""
@@ -131,9 +132,9 @@ class Tap:
 
     row: int
     column: int
-    positions: Tensor | None
+    positions: Int64[Tensor, " n"] | None
     """(n,) flat indices of outputs."""
-    sources: Tensor | None
+    sources: Int64[Tensor, " n"] | None
     """(n,) flat indices of the inputs that they read."""
 
 
@@ -165,12 +166,12 @@ class Plan:
             return cls(lattices, apart, (), turned)
         return cls((), (), _taps(mask, size, kernel, dilation, device))
 
-    def lattices_for(self, x: Tensor) -> tuple[Lattice, ...]:
+    def lattices_for(self, x: Float[Tensor, "B C H W"]) -> tuple[Lattice, ...]:
         """Return the convolutions that are faster in a picture's precision."""
         return self.apart if is_half(x) else self.lattices
 
 
-def is_half(x: Tensor) -> bool:
+def is_half(x: Float[Tensor, "..."]) -> bool:
     """Return whether products of a picture cost an eighth and its weights' gradients weigh more than it does."""
     return x.dtype in (torch.bfloat16, torch.float16)
 

@@ -1,6 +1,7 @@
 """Functions of single positions, on (..., C) with channels last: normalization, concatenated ELUs, gates."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -8,7 +9,7 @@ EPSILON = 1e-5
 """Added to the variance of a position's features."""
 
 
-def positional_norm(x: Tensor) -> Tensor:
+def positional_norm(x: Float[Tensor, "*shape C"]) -> Float[Tensor, "*shape C"]:
     """Return features with mean 0 and variance 1 over the channels of each position.
 
     Source: Thesis 2.5; positional normalization, arXiv:1907.04312.
@@ -20,7 +21,7 @@ class _ConcatELU(torch.autograd.Function):
     """ELU(x) = max(x, e) and ELU(-x) = max(-x, e) of one e = exp(-|x|) - 1; slopes are min(ELU, 0) + 1."""
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx, x: Float[Tensor, "*shape C"]) -> Float[Tensor, "*shape 2*C"]:
         e = x.abs().neg_()
         e = e.exp_().sub_(1.0) if x.dtype == torch.bfloat16 else e.expm1_()  # which is slow in bfloat16
         y = torch.cat((torch.maximum(x, e), torch.maximum(-x, e)), -1)
@@ -28,18 +29,18 @@ class _ConcatELU(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx, slope: Tensor) -> Tensor:
+    def backward(ctx, slope: Float[Tensor, "*shape _"]) -> Float[Tensor, "*shape C"]:
         (y,) = ctx.saved_tensors
         plus, minus = torch.addcmul(slope, slope, y.clamp(max=0.0)).chunk(2, -1)
         return plus - minus
 
 
-def concat_elu(x: Tensor) -> Tensor:
+def concat_elu(x: Float[Tensor, "*shape C"]) -> Float[Tensor, "*shape 2*C"]:
     """Return (..., 2 C): ELU(x) and ELU(-x) one after the other."""
     return _ConcatELU.apply(x)
 
 
-def gate(stream: Tensor, outputs: Tensor) -> Tensor:
+def gate(stream: Float[Tensor, "*shape C"], outputs: Float[Tensor, "*shape 2*C"]) -> Float[Tensor, "*shape C"]:
     """Return stream + PONO(a) sigmoid(b), where `outputs` (..., 2 C) is a and b one after the other."""
     a, b = outputs.chunk(2, -1)
     return stream + positional_norm(a) * torch.sigmoid(b)
