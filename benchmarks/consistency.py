@@ -202,8 +202,7 @@ def main() -> None:
     rows = judge(config)
     if not config.json:
         print(describe_machine())
-        print("| pictures | count | R-Precision | similarity | seconds each |")
-        print("|---|---|---|---|---|")
+        print("| pictures | count | R-Precision | similarity | seconds each |\n|---|---|---|---|---|")
     for row in rows:
         values = [str(v) if v is not None else "" for v in row.values()]
         print(json.dumps(row) if config.json else "| " + " | ".join(values) + " |")

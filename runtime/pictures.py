@@ -61,7 +61,7 @@ def flatten(images: Float32[Tensor, "... 3 H W"]) -> Float32[Tensor, "... 3 H W"
     and the rings along edges; almost white pixels turn white.
 
     Args:
-        images: (..., H, W), RGB in [0, 1] in the dimension before, as (3, H, W) or (B, 3, H, W).
+        images: (..., 3, H, W) RGB, nominally in [0, 1].
     """
     found = images.detach().cpu().numpy()
     size = (1,) * (found.ndim - 2) + (3, 3)

@@ -50,9 +50,3 @@ RASTER_TWIN_VJP = 1e-5
 ENGINE_HALF = 5e-3
 """Greatest difference of a network of a few layers in float16 from float32, relative to its largest value: each product
 rounds to 11 bits, 5e-4, some ten times in a row."""
-
-SCALED_AREA = 0.03
-"""Relative area of a square of 16 pixels, turned and scaled by bilinear sampling: its edge is a pixel wide."""
-
-SAMPLED_BACK = 1e-4
-"""Latents of order one, sampled in float32 by up to 17 steps of an exact denoiser from sigma / alpha of 7."""

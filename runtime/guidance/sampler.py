@@ -68,18 +68,18 @@ def ddim(
 
 @torch.no_grad()
 def dpm_solver(
-    predict: Predict, z: Float[Tensor, "B C h w"], schedule: Schedule, steps: int | Sequence[int]
+    predict: Predict, z: Float[Tensor, "B C h w"], schedule: Schedule, steps: int
 ) -> Float[Tensor, "B C h w"]:
     """Return clean latents by DPM-Solver++(2M), second order, arXiv:2211.01095 Algorithm 2.
 
     The first step and the last are of first order: there is nothing before the one, and lambda is infinite after the
-    other. Arguments as of `ddim`; where the times are given, `z` is z_t at the first of them.
+    other. Arguments as of `ddim`.
     """
     alphas, sigmas = schedule.alphas.double(), schedule.sigmas.double()
     lambdas = (alphas / sigmas).log()
     before: Tensor | None = None
     step_before = torch.tensor(0.0)
-    visited = times(schedule, steps) if isinstance(steps, int) else list(steps)
+    visited = times(schedule, steps)
     for t, following in itertools.pairwise(visited):
         clean = (z - schedule.sigmas[t] * predict(z, t)) / schedule.alphas[t]
         step = lambdas[following] - lambdas[t]

@@ -26,11 +26,11 @@ class Prompt:
     """A prompt as the denoiser reads it, encoded once.
 
     Attributes:
-        context: (1, N, D), of the text; (B, N, D) where each of a batch has a text of its own.
+        context: (1, N, D), of the text.
         empty: (1, N, D), of the empty text, the unconditional one.
     """
 
-    context: Float[Tensor, "B N D"]
+    context: Float[Tensor, "1 N D"]
     empty: Float[Tensor, "1 N D"]
 
     @classmethod

