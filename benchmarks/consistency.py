@@ -136,12 +136,27 @@ SYNONYMS = {
 
 
 def sentence_encoder(bundle_name: str):
-    """Return a function of texts that gives their (N, 384) unit sentence vectors, from the bundle's text encoder."""
-    from runtime.engines.bundle import Bundle
+    """Return a function of texts that gives their (N, 384) unit sentence vectors, from the bundle's text encoder.
 
-    encoder = Bundle.load(bundle_name).text_encoder()
+    A text that is too long for it loses its last words.
+    """
+    from runtime.engines.bundle import Bundle
+    from runtime.engines.tokens import PromptTokenizer
+    from runtime.errors import UserError
+
+    bundle = Bundle.load(bundle_name)
+    encoder, file = bundle.text_encoder(), bundle.folder / "text_encoder" / "tokenizer.json"
+    tokenizer = PromptTokenizer(file.read_bytes(), bundle.manifest.text_length, file.name)
+
+    def fitting(text: str) -> str:
+        try:
+            tokenizer([text])
+        except UserError:
+            return fitting(text.rsplit(" ", 1)[0]) if " " in text else ""
+        return text
 
     def encode(texts: list[str]) -> Tensor:
+        texts = [fitting(text) for text in texts]
         parts = [encoder(texts[i : i + 256])[:, 0] for i in range(0, len(texts), 256)]
         return torch.nn.functional.normalize(torch.cat(parts), dim=-1)
 

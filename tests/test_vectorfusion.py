@@ -353,9 +353,14 @@ class _ShortTexts:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "styled"), [("a red apple", "a red apple, flat icon"), ("a red apple and pear", "a red apple and pear")]
+    ("prompt", "styled"),
+    [
+        ("a red apple", "a red apple, flat icon"),
+        ("a red apple and pear", "a red apple and pear"),
+        ("a pear, crayon", "a pear, crayon"),
+    ],
 )
-def test_the_suffix_gives_way_to_a_long_prompt(prompt: str, styled: str) -> None:
+def test_the_suffix_gives_way_to_a_long_prompt_and_to_a_style(prompt: str, styled: str) -> None:
     assert styled_prompt(prompt, _ShortTexts()) == styled
 
 

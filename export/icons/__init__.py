@@ -15,6 +15,7 @@ from export.icons import (
 )
 from export.icons.weights import Weights
 from runtime.engines.manifest import Manifest
+from train.data.captions import HOUSE, STYLES
 from train.latent_diffusion.text import LENGTH
 from train.latent_diffusion.unet import SCHEDULE
 
@@ -52,6 +53,7 @@ def make_manifest(weights: Weights) -> Manifest:
         latent_shape=(4, 16, 16),
         image_size=128,
         text_length=LENGTH,
+        prompt_suffix=f", {STYLES[HOUSE]}",
         defaults=DEFAULTS,
     )
 

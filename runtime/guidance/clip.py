@@ -13,7 +13,7 @@ def rank(images: Float[Tensor, "K 3 H W"], text: str, score: ImageTextScorer) ->
 
     Args:
         images: (K, 3, H, W) in [0, 1].
-        text: the caption, without what is appended to prompts.
+        text: the caption.
         score: the image-text encoder. A score that is no number counts as the worst.
     """
     scores = torch.nan_to_num(score(images, [text])[:, 0], nan=-torch.inf)

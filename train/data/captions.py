@@ -16,6 +16,9 @@ STYLES = {
 }
 """What a prompt may end on to ask for the look of an icon set, after a comma."""
 
+HOUSE = "noto"
+"""The icon set whose look prompts of the bundle ask for by default: it has the most concepts, and clear outlines."""
+
 _PORTIONS = ("slice", "piece", "cup", "mug", "bowl", "glass", "bottle", "bunch")
 """Keywords that say how much of a thing is shown: "slice of pizza"."""
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from runtime.files import replace_file
 from runtime.guidance.schedule import Schedule
-from train.data.captions import STYLES, common_keywords, write_caption
+from train.data.captions import HOUSE, STYLES, common_keywords, write_caption
 from train.data.icons import read_captions
 from train.fit import FitConfig, fit
 from train.latent_diffusion.autoencoder import IconAutoencoder, load
@@ -30,6 +30,7 @@ from train.norm import to_channels_last
 
 _KIND_WEIGHT = {"plain": 1.0, "mirrored": 0.7, "repainted": 0.7, "pair": 0.35}
 _PEOPLE_WEIGHT = 0.3
+_FAVOURED_WEIGHT = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,8 @@ class Config:
     """Captions written for each picture, at least 1."""
     dropout: float = 0.1
     """Share of examples whose caption is dropped, in [0, 1)."""
+    favour: str = HOUSE
+    """Icon set that is drawn four times as often: the one whose style the bundle's prompts end on. "" is none."""
     seed: int = 0
     """Seed of initialization, captions and draws."""
     exchange: int = 8
@@ -100,12 +103,23 @@ def write_captions(
     return list(index), torch.tensor(rows)
 
 
-def weigh_rows(archive: dict[str, np.ndarray]) -> Float[Tensor, " N"]:
-    """Return the (N,) sampling weights of the pictures: fewer of the hundreds of people, fewer pairs."""
-    concepts = read_captions()
+def weigh_rows(archive: dict[str, np.ndarray], favour: str = "") -> Float[Tensor, " N"]:
+    """Return the (N,) sampling weights of the pictures: fewer of the hundreds of people, fewer pairs.
+
+    Args:
+        archive: the data set of train.data.icons.
+        favour: the icon set that is drawn more often, or "".
+
+    Raises:
+        ValueError: where the archive has no icon of that set.
+    """
+    concepts, sets = read_captions(), archive["sets"].tolist()
+    if favour and favour not in sets:
+        raise ValueError(f"--favour: expected one of {', '.join(sorted(set(sets)))}, got '{favour}'")
+    favoured = torch.tensor([_FAVOURED_WEIGHT if s == favour else 1.0 for s in sets])
     groups = [concepts[c]["group"] if c in concepts else "" for c in archive["concepts"].tolist()]
     people = torch.tensor([_PEOPLE_WEIGHT if g == "People & Body" else 1.0 for g in groups])
-    return people * torch.tensor([_KIND_WEIGHT[k] for k in archive["kinds"].tolist()])
+    return favoured * people * torch.tensor([_KIND_WEIGHT[k] for k in archive["kinds"].tolist()])
 
 
 def prepare(config: Config) -> dict[str, Tensor]:
@@ -127,7 +141,7 @@ def prepare(config: Config) -> dict[str, Tensor]:
         "latent_scale": 1.0 / latents.std(),
         "rows": rows + 1,
         "contexts": contexts,
-        "weights": weigh_rows(archive),
+        "weights": weigh_rows(archive, config.favour),
     }
     config.out.mkdir(parents=True, exist_ok=True)
     prepared = {name: tensor.contiguous() for name, tensor in prepared.items()}
