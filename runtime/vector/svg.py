@@ -82,8 +82,12 @@ def _path_lines(drawing: Drawing) -> Iterator[str]:
     points, colours, widths = drawing.points[0].tolist(), drawing.colours[0].tolist(), drawing.widths[0].tolist()
     layout = drawing.layout
     for path, kind in enumerate(layout.kinds):
-        data = _path_data(kind, layout.contours[path], points[layout.path_slice(path)])
-        yield f'<path id="path-{path + 1}" {_paint(kind, colours[path], widths[path])} d="{data}"/>'
+        corners = points[layout.path_slice(path)]
+        data = _path_data(kind, layout.contours[path], corners)
+        paint = _paint(kind, colours[path], widths[path])
+        if kind == Kind.RECTANGLE and all(value.is_integer() for corner in corners for value in corner):
+            paint += ' shape-rendering="crispEdges"'  # no seams between squares of pixel art at any zoom
+        yield f'<path id="path-{path + 1}" {paint} d="{data}"/>'
 
 
 def _paint(kind: Kind, colour: list[float], width: float) -> str:

@@ -81,6 +81,20 @@ def test_resvg_draws_what_we_draw():
     assert difference[flat].max() < 2.5 / 255
 
 
+@pytest.mark.parametrize("zoom", [1.0, 1.37])
+def test_squares_of_pixel_art_have_no_seams_at_any_zoom(zoom: float) -> None:
+    """Opaque black squares over white paper: where edges were smoothed, each would let the paper through."""
+    grid = pixel_grid(16, size=(64, 64), generator=torch.Generator())
+    grid.colours[..., :3], grid.colours[..., 3] = 0.0, 1.0
+    image = resvg_py.svg_to_bytes(svg_string=format_svg(grid), width=round(64 * zoom), height=round(64 * zoom))
+    assert np.asarray(Image.open(io.BytesIO(bytes(image))).convert("L")).max() == 0
+
+
+def test_squares_between_pixels_keep_their_smooth_edges() -> None:
+    grid = pixel_grid(3, size=(64, 64), generator=torch.Generator())
+    assert "crispEdges" not in format_svg(grid)  # each of the nine has a side at a third of a pixel
+
+
 def test_a_file_is_plain_svg_with_one_path_a_path():
     drawing = every_kind()
     root = ElementTree.fromstring(format_svg(drawing, metadata={"prompt": "x", "seed": "3"}))
