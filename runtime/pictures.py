@@ -64,9 +64,11 @@ def flatten(images: Float32[Tensor, "... 3 H W"]) -> Float32[Tensor, "... 3 H W"
     Args:
         images: (..., 3, H, W) RGB, nominally in [0, 1].
     """
-    calm = despeckle(images).reshape(-1, *images.shape[-3:])
-    larger = functional.interpolate(calm, scale_factor=2, mode="bicubic").clamp(0.0, 1.0)
-    flat = functional.avg_pool2d(kuwahara(larger, radius=4, passes=3), 2).reshape(images.shape)
+    parts = []
+    for calm in despeckle(images).reshape(-1, *images.shape[-3:]).split(1):  # one by one: each takes much memory
+        larger = functional.interpolate(calm, scale_factor=2, mode="bicubic").clamp(0.0, 1.0)
+        parts.append(functional.avg_pool2d(kuwahara(larger, radius=4, passes=3), 2))
+    flat = torch.cat(parts).reshape(images.shape)
     return torch.where((flat >= ALMOST_WHITE).all(-3, keepdim=True), 1.0, flat)
 
 
