@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 HELD_OUT = "fluent-emoji-flat"
-"""The icon set that the head never sees."""
+"""The icon set that the heads never see."""
 
 HEADS = 5
 """Heads whose similarities are averaged."""

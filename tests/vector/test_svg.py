@@ -50,8 +50,8 @@ def every_kind() -> Drawing:
     )
 
 
-def resvg_picture(text: str) -> torch.Tensor:
-    png = bytes(resvg_py.svg_to_bytes(svg_string=text))
+def resvg_picture(text: str, **size: int) -> torch.Tensor:
+    png = bytes(resvg_py.svg_to_bytes(svg_string=text, **size))
     rgb = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=np.float32)
     return torch.from_numpy(rgb).permute(2, 0, 1) / 255
 
@@ -84,15 +84,14 @@ def test_resvg_draws_what_we_draw():
 @pytest.mark.parametrize("zoom", [1.0, 1.37])
 def test_squares_of_pixel_art_have_no_seams_at_any_zoom(zoom: float) -> None:
     """Opaque black squares over white paper: where edges were smoothed, each would let the paper through."""
-    grid = pixel_grid(16, size=(64, 64), generator=torch.Generator())
+    grid, side = pixel_grid(16, size=(64, 64), generator=torch.Generator()), round(64 * zoom)
     grid.colours[..., :3], grid.colours[..., 3] = 0.0, 1.0
-    image = resvg_py.svg_to_bytes(svg_string=format_svg(grid), width=round(64 * zoom), height=round(64 * zoom))
-    assert np.asarray(Image.open(io.BytesIO(bytes(image))).convert("L")).max() == 0
+    assert resvg_picture(format_svg(grid), width=side, height=side).max() == 0
 
 
 def test_squares_between_pixels_keep_their_smooth_edges() -> None:
-    grid = pixel_grid(3, size=(64, 64), generator=torch.Generator())
-    assert "crispEdges" not in format_svg(grid)  # each of the nine has a side at a third of a pixel
+    """Each of nine squares on 64 pixels has a side at a third of a pixel."""
+    assert "crispEdges" not in format_svg(pixel_grid(3, size=(64, 64), generator=torch.Generator()))
 
 
 def test_a_file_is_plain_svg_with_one_path_a_path():
