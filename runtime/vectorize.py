@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from runtime.optimize import Progress
-    from runtime.vector.live import TraceConfig
+    from runtime.vector.trace.live import TraceConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ def vectorize(config: Config, report: "Callable[[Progress], None] | None" = None
     if not out.parent.is_dir():
         raise UserError(f"cannot write '{out}': there is no folder '{out.parent}'; make it first")
     from runtime.pictures import read_picture
-    from runtime.vector.live import trace
+    from runtime.vector.trace.live import trace
     from runtime.vector.svg import write_svg
 
     picture = read_picture(config.picture)
@@ -101,7 +101,7 @@ def check_ranges(config: Config) -> None:
 
 def trace_config(config: Config) -> "TraceConfig":
     """Return the part of the configuration that is the tracer's."""
-    from runtime.vector.live import TraceConfig
+    from runtime.vector.trace.live import TraceConfig
 
     shared = {field.name for field in dataclasses.fields(TraceConfig)} & {f.name for f in dataclasses.fields(config)}
     return TraceConfig(**{name: getattr(config, name) for name in shared})

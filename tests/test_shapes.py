@@ -56,7 +56,7 @@ WRONG: dict[str, Callable[[], object]] = {
     "three corners": lambda: call("runtime.guidance.augment.homography", torch.zeros(1, 3, 2), torch.zeros(1, 4, 2)),
     "centres in three dimensions": lambda: call("runtime.vector.paths.circle_points", torch.zeros(2, 3), 1.0),
     "weights of another size": lambda: call(
-        "runtime.vector.live.udf_loss", torch.zeros(1, 3, 8, 8), torch.zeros(3, 8, 8), torch.zeros(1, 1, 8)
+        "runtime.vector.trace.live.udf_loss", torch.zeros(1, 3, 8, 8), torch.zeros(3, 8, 8), torch.zeros(1, 1, 8)
     ),
     "levels that are no integers": lambda: call("runtime.pixels.heads.to_unit", torch.zeros(1, 4, 1), BITS),
     "a sentence for no picture": lambda: call(

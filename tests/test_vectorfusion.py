@@ -11,7 +11,7 @@ from torch import Tensor
 from runtime.errors import UserError
 from runtime.optimize import generator_of, optimize
 from runtime.pictures import read_png
-from runtime.vector.live import TraceConfig
+from runtime.vector.trace.live import TraceConfig
 from runtime.vector.paths import Kind, pixel_grid, random_circles
 from runtime.vector.scene import VectorScene
 from runtime.vector.svg import read_svg, write_svg

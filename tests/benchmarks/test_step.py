@@ -16,7 +16,7 @@ from benchmarks.step_parts import PARTS, Clock
 from export.verify_scene import PROMPT, Replaced, scene_gradients, scene_stage
 from runtime.engines.bundle import Bundle
 from runtime.errors import UserError
-from runtime.vector.live import xing_loss
+from runtime.vector.trace.live import xing_loss
 from runtime.vectorfusion_config import settings_of
 from tests.bundles import SPECS, make_latent_encoder_module, make_tiny_bundle
 from tests.tolerance import FLOAT32_ROUNDING

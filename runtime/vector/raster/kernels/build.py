@@ -6,9 +6,9 @@ microseconds.
 
 import numpy as np
 
-from runtime.vector.raster_cells import BAND, count_entries, fill_entries
-from runtime.vector.raster_jit import entry, inner
-from runtime.vector.raster_outline import add_loops, count_pieces, flatten, pull_corners, pull_vertices
+from runtime.vector.raster.kernels.cells import BAND, count_entries, fill_entries
+from runtime.vector.raster.kernels.jit import entry, inner
+from runtime.vector.raster.kernels.outline import add_loops, count_pieces, flatten, pull_corners, pull_vertices
 
 
 @inner
@@ -51,7 +51,7 @@ def trace_outline(structure, ends, points, widths, tolerance, scale):
 
 @entry
 def enter_bands(pieces, ranges, batch, size):
-    """Which edges touch which band: `entries`, `entry_firsts`, `firsts` of `raster_cells.Cells`.
+    """Which edges touch which band: `entries`, `entry_firsts`, `firsts` of `cells.Cells`.
 
     Args:
         pieces: all edges; each is told the bands that it touches.
@@ -70,7 +70,7 @@ def enter_bands(pieces, ranges, batch, size):
 
 @entry
 def build_fills(structure, ends, points, widths, tolerance, scale, size, none):
-    """`trace_outline`, `raster_outline.add_loops` and `enter_bands` of a layout without strokes; `none`: no pieces."""
+    """`trace_outline`, `outline.add_loops` and `enter_bands` of a layout without strokes; `none`: no pieces."""
     finite, firsts, vertices, ranges = trace_outline(structure, ends, points, widths, tolerance, scale)
     pieces = np.empty(len(vertices), none.dtype)
     add_loops(structure, firsts, vertices, ranges, pieces)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from runtime.vector.raster_cells import COLUMN_BITS, DOWN, LEFT, RIGHT, UP, VISIT_BITS, WRAPS
-from runtime.vector.raster_jit import inner
-from runtime.vector.raster_pixel import EDGE, filled, pixel_area
+from runtime.vector.raster.kernels.cells import COLUMN_BITS, DOWN, LEFT, RIGHT, UP, VISIT_BITS, WRAPS
+from runtime.vector.raster.kernels.jit import inner
+from runtime.vector.raster.kernels.pixel import EDGE, filled, pixel_area
 
 _ON_BORDER = 1e-11
 """How close to an integer the mean winding number counts as an edge that runs along the pixel's border."""

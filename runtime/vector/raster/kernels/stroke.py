@@ -1,4 +1,4 @@
-"""Compiled: the outlines of strokes with a round pen, `raster_torch.stroke_outline`.
+"""Compiled: the outlines of strokes with a round pen, `runtime.vector.raster.reference.stroke_outline`.
 
 One difference: on the inner side of a turn the two offset edges are cut where they meet, which drops a loop inside
 the stroke. Each cut edge remembers its span on the whole edge, whose ends depend linearly on one polyline vertex and
@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
-from runtime.vector.raster_jit import entry, inner
-from runtime.vector.raster_outline import FIRST, LAST, STROKE
+from runtime.vector.raster.kernels.jit import entry, inner
+from runtime.vector.raster.kernels.outline import FIRST, LAST, STROKE
 
 
 @inner
@@ -47,8 +47,8 @@ def measure_strokes(structure, firsts, vertices, pens, scale, stops, turns, room
 
     Args:
         structure: the layout.
-        firsts: see `raster_outline.count_pieces`.
-        vertices: see `raster_outline.flatten`.
+        firsts: see `outline.count_pieces`.
+        vertices: see `outline.flatten`.
         pens: (B * P + 1,) first pen corner of each path.
         scale: x and y.
         stops: (V + 1,) working space.
@@ -150,15 +150,15 @@ def add_strokes(structure, firsts, vertices, pens, corners, radii, scale, stops,
 
     Args:
         structure: the layout.
-        firsts: see `raster_outline.count_pieces`.
-        vertices: see `raster_outline.flatten`.
+        firsts: see `outline.count_pieces`.
+        vertices: see `outline.flatten`.
         pens: (B * P + 1,) first pen corner of each path.
         corners: (U, 2) the pens' corners, scaled to the picture, for a radius of 1.
         radii: (B * P,) in canvas pixels.
         scale: x and y.
         stops: (V + 1,) working space.
         turns: (V + 1,) working space.
-        ranges: (B * P, 2) of pieces, see `raster_outline.add_loops`.
+        ranges: (B * P, 2) of pieces, see `outline.add_loops`.
         pieces: (E,) PIECE, written.
     """
     kinds, paths, contours, segments = structure

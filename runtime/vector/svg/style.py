@@ -10,7 +10,7 @@ import re
 
 from PIL import ImageColor
 
-from runtime.vector.svg_xml import Element
+from runtime.vector.svg.xml import Element
 
 INHERITED = {
     "fill": "black",

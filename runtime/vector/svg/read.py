@@ -12,10 +12,10 @@ import svgelements
 
 from runtime.errors import UserError
 from runtime.vector.paths import Drawing, Kind
-from runtime.vector.svg_contours import Contour, Paint, assemble, filled, rectangle_of, stroked
-from runtime.vector.svg_shapes import LARGEST, SHAPES, parse_transform, shape_contours
-from runtime.vector.svg_style import Rule, Style, parse_colour, parse_length, parse_opacity, parse_rules, style_of
-from runtime.vector.svg_xml import MAX_BYTES, MAX_ELEMENTS, Element, parse_xml
+from runtime.vector.svg.contours import Contour, Paint, assemble, filled, rectangle_of, stroked
+from runtime.vector.svg.shapes import LARGEST, SHAPES, parse_transform, shape_contours
+from runtime.vector.svg.style import Rule, Style, parse_colour, parse_length, parse_opacity, parse_rules, style_of
+from runtime.vector.svg.xml import MAX_BYTES, MAX_ELEMENTS, Element, parse_xml
 
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 MAX_SIDE = 8192

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from runtime.vector.raster_jit import entry, inner
-from runtime.vector.raster_outline import FIRST, LAST
+from runtime.vector.raster.kernels.jit import entry, inner
+from runtime.vector.raster.kernels.outline import FIRST, LAST
 
 BAND = 32
 """Rows of a band. Part of the numerics: sums over bands are added in order."""

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from runtime.vector.raster_cells import BAND, sort_job, trace_job
-from runtime.vector.raster_jit import add_at_once, entry, inner, summing
-from runtime.vector.raster_pixel import find_moments
-from runtime.vector.raster_spans import EXACT, VISIT_BITS, fill_lacking, find_strips, gather_edges
+from runtime.vector.raster.kernels.cells import BAND, sort_job, trace_job
+from runtime.vector.raster.kernels.jit import add_at_once, entry, inner, summing
+from runtime.vector.raster.kernels.pixel import find_moments
+from runtime.vector.raster.kernels.spans import EXACT, VISIT_BITS, fill_lacking, find_strips, gather_edges
 
 BLOCK = 32
 """Pixels of a block: a multiple of what the compiler's vector loops take at a time."""
@@ -40,7 +40,7 @@ class Pulls(NamedTuple):
     background: np.ndarray
     """(J, 3) of each job."""
     moments: np.ndarray
-    """(N, 2) of each entry, see `raster_pixel.EDGE`; (0, 2) if not wanted."""
+    """(N, 2) of each entry, see `pixel.EDGE`; (0, 2) if not wanted."""
 
 
 @inner

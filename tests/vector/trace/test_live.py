@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from runtime.optimize import optimize
-from runtime.vector.boundaries import boundary_distance
-from runtime.vector.live import (
+from runtime.vector.trace.boundaries import boundary_distance
+from runtime.vector.trace.live import (
     TraceConfig,
     distance_weights,
     stage_counts,

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from runtime.vector.outlines import fit_closed, sample_closed, trace_outline
-from runtime.vector.regions import filled_mask
+from runtime.vector.trace.outlines import fit_closed, sample_closed, trace_outline
+from runtime.vector.trace.regions import filled_mask
 
 
 def polygon_area(points: np.ndarray) -> float:

@@ -225,7 +225,7 @@ def test_backward_twice_gives_the_same():
 
 
 def test_errors_in_a_helper_thread_reach_the_caller():
-    from runtime.vector.raster_cpu import _share
+    from runtime.vector.raster.compiled import _share
 
     def kernel(*_):
         if current_thread() is not main_thread():

@@ -71,25 +71,25 @@ def warm_up(*, strokes: bool = False) -> None:
 
 
 def _torch(drawing: Drawing, size: tuple[int, int]) -> Float[Tensor, "B 3 H W"]:
-    from runtime.vector.raster_torch import rasterize_torch
+    from runtime.vector.raster.reference import rasterize_torch
 
     return rasterize_torch(drawing, size)
 
 
 def _numba(drawing: Drawing, size: tuple[int, int]) -> Float[Tensor, "B 3 H W"]:
-    from runtime.vector.raster_cpu import rasterize_numba
+    from runtime.vector.raster.compiled import rasterize_numba
 
     return rasterize_numba(drawing, size)
 
 
 def _diffvg(drawing: Drawing, size: tuple[int, int]) -> Float[Tensor, "B 3 H W"]:
-    from runtime.vector.raster_diffvg import rasterize_diffvg
+    from runtime.vector.raster.diffvg import rasterize_diffvg
 
     return rasterize_diffvg(drawing, size)
 
 
 def _cuda(drawing: Drawing, size: tuple[int, int]) -> Float[Tensor, "B 3 H W"]:
-    """Where a CUDA kernel will sit: bands of rows are independent jobs there too, see `raster_sweep`."""
+    """Where a CUDA kernel will sit: bands of rows are independent jobs there too, see `kernels.composite`."""
     raise UserError("rasterizer: cuda is not built yet; use numba, which runs on the CPU")
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from runtime.errors import UserError
-from runtime.vector import svg_read
+from runtime.vector.svg import read as svg_read
 from runtime.vector.paths import Drawing, Kind, Layout, pixel_grid, random_circles, random_strokes
 from runtime.vector.raster import rasterize
 from runtime.vector.svg import format_svg, parse_svg, read_svg, write_svg
@@ -166,7 +166,7 @@ def test_open_and_closed_contours_go_on_as_svg_says():
 def test_round_shapes_are_four_quarter_arcs(shape):
     drawing = read(shape)
     assert drawing.layout.contours == ((4,),)
-    from runtime.vector.outlines import sample_closed
+    from runtime.vector.trace.outlines import sample_closed
 
     along = sample_closed(contour(drawing).astype(float), 50) - [50, 40]
     radius = np.hypot(along[:, 0] / 30, along[:, 1] / (30 if "circle" in shape else 15))

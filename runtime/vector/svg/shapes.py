@@ -12,9 +12,9 @@ from collections.abc import Callable
 import numpy as np
 import svgelements
 
-from runtime.vector.svg_contours import Contour
-from runtime.vector.svg_style import parse_length
-from runtime.vector.svg_xml import Element
+from runtime.vector.svg.contours import Contour
+from runtime.vector.svg.style import parse_length
+from runtime.vector.svg.xml import Element
 
 SHAPES = ("path", "rect", "circle", "ellipse", "line", "polyline", "polygon")
 """Elements that `shape_contours` reads."""

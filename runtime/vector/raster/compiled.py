@@ -13,13 +13,13 @@ from torch import Tensor
 
 from runtime.errors import UserError
 from runtime.vector.paths import Drawing, Kind, Layout
-from runtime.vector.raster_build import build_fills, enter_bands, gather_gradients, trace_outline
-from runtime.vector.raster_cells import PART, VISIT, Cells
-from runtime.vector.raster_jit import wait_for
-from runtime.vector.raster_outline import PIECE, Structure, add_loops
-from runtime.vector.raster_spans import STRIP
-from runtime.vector.raster_sweep import Pulls, Strips, paint, pull
-from runtime.vector.raster_torch import STROKE_TOLERANCE, TOLERANCE, count_corners, unit_pen
+from runtime.vector.raster.kernels.build import build_fills, enter_bands, gather_gradients, trace_outline
+from runtime.vector.raster.kernels.cells import PART, VISIT, Cells
+from runtime.vector.raster.kernels.jit import wait_for
+from runtime.vector.raster.kernels.outline import PIECE, Structure, add_loops
+from runtime.vector.raster.kernels.spans import STRIP
+from runtime.vector.raster.kernels.composite import Pulls, Strips, paint, pull
+from runtime.vector.raster.reference import STROKE_TOLERANCE, TOLERANCE, count_corners, unit_pen
 
 TAPE = 1 << 19
 """Numbers that a forward pass leaves to the backward pass at most, beside edges: what fits a core's cache is faster
@@ -85,7 +85,7 @@ class Outline(NamedTuple):
     pieces: np.ndarray
     """(E,) PIECE."""
     bands: tuple[np.ndarray, np.ndarray, np.ndarray]
-    """What `raster_build.enter_bands` gives."""
+    """What `build.enter_bands` gives."""
 
 
 NO_PIECES, NO_PENS = np.empty(0, PIECE), np.empty((0, 2))
@@ -121,13 +121,13 @@ def build_outline(
 
 
 def _measure(*args) -> None:
-    from runtime.vector.raster_stroke import measure_strokes
+    from runtime.vector.raster.kernels.stroke import measure_strokes
 
     measure_strokes(*args)
 
 
 def _add(*args) -> None:
-    from runtime.vector.raster_stroke import add_strokes
+    from runtime.vector.raster.kernels.stroke import add_strokes
 
     add_strokes(*args)
 

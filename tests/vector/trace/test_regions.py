@@ -1,6 +1,6 @@
 import numpy as np
 
-from runtime.vector.regions import border_colour, components, filled_mask, find_patches, largest_hole, opened
+from runtime.vector.trace.regions import border_colour, components, filled_mask, find_patches, largest_hole, opened
 
 
 def canvas(colour=(1.0, 1.0, 1.0), side=64) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from runtime.vector.outlines import fit_closed, sample_closed, trace_outline
+from runtime.vector.trace.outlines import fit_closed, sample_closed, trace_outline
 
 PALETTES = (3, 6, 12, 24)
 """Colours to which the target is reduced, from silhouettes to details."""

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from runtime.optimize import Progress, Stage, optimize
-from runtime.vector.boundaries import boundary_distance, segment_corners
+from runtime.vector.trace.boundaries import boundary_distance, segment_corners
 from runtime.vector.paths import Drawing, Kind, Layout, path_areas
-from runtime.vector.regions import Patch, border_colour, find_patches
+from runtime.vector.trace.regions import Patch, border_colour, find_patches
 from runtime.vector.scene import VectorScene
 
 SEARCH_SIDE = 256

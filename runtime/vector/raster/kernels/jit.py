@@ -47,11 +47,11 @@ def wait_for(numbers, place, value, polls):
 
 def _hash_sources() -> str:
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("raster_*.py")):
+    for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 
 STAMP = f"stamp_{_hash_sources()}"
-"""Changes with any kernel's source. It names a field of `raster_outline.PIECE`, and so takes part in the signature
+"""Changes with any kernel's source. It names a field of `outline.PIECE`, and so takes part in the signature
 under which an entry kernel is cached: a changed helper in another file is never served from an old cache."""

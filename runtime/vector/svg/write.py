@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape, quoteattr
 from runtime.errors import UserError
 from runtime.files import replace_file
 from runtime.vector.paths import Drawing, Kind
-from runtime.vector.svg_read import SVG_NAMESPACE, parse_svg, read_svg
+from runtime.vector.svg.read import SVG_NAMESPACE, parse_svg, read_svg
 
 __all__ = ["DECIMALS", "format_svg", "parse_svg", "read_svg", "write_svg"]
 

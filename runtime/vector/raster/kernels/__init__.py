@@ -1,0 +1,1 @@
+"""Compiled kernels of the rasterizer; `runtime.vector.raster.reference` is their readable twin."""

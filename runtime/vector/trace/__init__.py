@@ -1,0 +1,1 @@
+"""LIVE: a picture traced with closed paths, layer by layer."""
