@@ -5,7 +5,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from runtime.engines.machine import package_version, processor_name
+from runtime.engines.hardware import package_version, processor_name
 
 _PACKAGES = ("torch", "numba", "numpy", "onnxruntime", "onnxruntime-gpu", "diffusers")
 

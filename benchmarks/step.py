@@ -27,8 +27,8 @@ from export.verify_inputs import StoredReferences, as_engine, precision_of
 from export.verify_providers import LABELS
 from export.verify_scene import PROMPT, Replaced, scene_gradients, scene_stage
 from runtime.engines.bundle import Bundle
-from runtime.engines.eager import EagerEngine
-from runtime.engines.verdicts import BACKENDS
+from runtime.engines.backends.eager import EagerEngine
+from runtime.engines.backends.results import BACKENDS
 from runtime.errors import UserError, run_main
 from runtime.vectorfusion_config import Config as Drawing
 from runtime.vectorfusion_config import settings_of

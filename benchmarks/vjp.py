@@ -26,9 +26,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.machine import describe_machine
-from runtime.engines.eager import EagerEngine, empty_module, load_module
-from runtime.engines.ort import OrtEngine
-from runtime.engines.pixel_manifest import WEIGHTS
+from runtime.engines.backends.eager import EagerEngine, empty_module, load_module
+from runtime.engines.backends.ort import OrtEngine
+from runtime.engines.bundle.lmconv_manifest import WEIGHTS
 from runtime.engines.spec import EngineSpec
 from runtime.errors import run_main
 

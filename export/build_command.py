@@ -30,7 +30,7 @@ def run_build(options: Build) -> int:
     require("onnx")
     from export.tensorrt import build_plans, check_targets, select_graphs
     from runtime.engines.bundle import BundleFolder
-    from runtime.engines.flavours import installed_flavours, require_flavour
+    from runtime.engines.backends.editions import installed_flavours, require_flavour
     from runtime.progress import ProgressBar
 
     if not installed_flavours():
@@ -47,7 +47,7 @@ def run_build(options: Build) -> int:
 
 def _here() -> str:
     """Return the compute capability of this machine's GPU."""
-    from runtime.engines.flavours import capability_of
+    from runtime.engines.backends.editions import capability_of
 
     try:
         return capability_of()

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runtime.engines.files import describe_file
-from runtime.engines.manifest import Manifest
-from runtime.engines.pixel_manifest import PixelManifest
+from runtime.engines.verified_files import describe_file
+from runtime.engines.bundle.manifest import Manifest
+from runtime.engines.bundle.lmconv_manifest import PixelManifest
 from runtime.engines.spec import EngineSpec
 
 

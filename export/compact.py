@@ -18,7 +18,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from runtime.engines.eager import SCALE_SUFFIX
+from runtime.engines.backends.eager import SCALE_SUFFIX
 from train.quantize import Groups, dequantize_groups, quantize_channels
 
 SCHEMES = ("float32", "float16", "int8")

@@ -12,9 +12,9 @@ from export.bundle import NetworkFiles
 from export.compact import compact, compact_state
 from export.onnx import export_onnx
 from export.shared import Stored, point_into
-from runtime.engines.eager import empty_module
-from runtime.engines.kl_encoder import freeze
-from runtime.engines.pixel_manifest import WEIGHTS
+from runtime.engines.backends.eager import empty_module
+from runtime.engines.twins.kl_encoder import freeze
+from runtime.engines.bundle.lmconv_manifest import WEIGHTS
 from runtime.engines.spec import EngineSpec, TensorSpec
 from train.quantize import Groups
 
@@ -24,7 +24,7 @@ BATCH = (1, 2, 256)
 
 @dataclass(frozen=True, kw_only=True)
 class Twin:
-    """A class of `runtime.engines.eager` that computes the same network in PyTorch, with gradients."""
+    """A class of `runtime.engines.backends.eager` that computes the same network in PyTorch, with gradients."""
 
     name: str
     """The class' name on the runtime's list."""

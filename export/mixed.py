@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from runtime.engines.vit import attend
+from runtime.engines.twins.vit import attend
 
 PRECISIONS = ("float16", "bfloat16", "float32")
 """What products may be computed and weights stored in."""

@@ -12,7 +12,7 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from runtime.engines.inputs import check_inputs
+from runtime.engines.backends.base import check_inputs
 from runtime.engines.spec import EngineSpec, TensorSpec
 
 _ELEMENT = {

@@ -15,7 +15,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save
 
-from runtime.engines.eager import SCALE_SUFFIX
+from runtime.engines.backends.eager import SCALE_SUFFIX
 
 THRESHOLD = 1024
 """Least bytes of a weight that is moved out of its model."""

@@ -128,8 +128,8 @@ def reference_cuts(folder: Path, weights: str | None = None) -> Mapping[str, Cut
         UserError: no weights are named where they have to be, or they are not the ones that the bundle was made of.
     """
     from runtime.engines.bundle import BundleFolder
-    from runtime.engines.manifest import Manifest
-    from runtime.engines.pixel_manifest import PixelManifest
+    from runtime.engines.bundle.manifest import Manifest
+    from runtime.engines.bundle.lmconv_manifest import PixelManifest
 
     bundle = BundleFolder(folder)
     said = bundle._manifest

@@ -18,7 +18,7 @@ from torch import Tensor
 from export.cut import Cut, gradient_files
 from export.onnx import pin, strip, trace
 from export.shared import Stored
-from runtime.engines.files import describe_file
+from runtime.engines.verified_files import describe_file
 from runtime.engines.spec import EngineSpec
 
 WEIGHTS = "weights.safetensors"

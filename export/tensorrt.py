@@ -2,7 +2,7 @@
 
 TensorRT-RTX builds on a processor for any GPU that it knows. Full TensorRT times kernels while it builds and so builds
 for the GPU that is here. A plan is written into the network's `plans` folder with its document
-(`runtime.engines.plans`); one that is there and matches is kept, so that a build that was stopped goes on.
+(`runtime.engines.backends.plans`); one that is there and matches is kept, so that a build that was stopped goes on.
 """
 
 import shutil
@@ -16,9 +16,9 @@ from export.fold import fold_bytes
 from export.loose import LooseModel, load_loose
 from export.precision import HALVES, to_half
 from runtime.engines.bundle import BundleFolder
-from runtime.engines.flavours import TITLES, buildable, installed_flavours, make_log, require_flavour
-from runtime.engines.graphs import GRADIENT, Graph, graphs_of
-from runtime.engines.plans import PRECISIONS, PlanKey, building, read_plan, remove_stale, write_plan
+from runtime.engines.backends.editions import TITLES, buildable, installed_flavours, make_log, require_flavour
+from runtime.engines.backends.graphs import GRADIENT, Graph, graphs_of
+from runtime.engines.backends.plans import PRECISIONS, PlanKey, building, read_plan, remove_stale, write_plan
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError
 
@@ -87,7 +87,7 @@ def build_plans(
     Args:
         graphs: as `select_graphs` returns.
         targets: the flavour for each compute capability, as `check_targets` returns.
-        precision: one of `runtime.engines.plans.PRECISIONS`.
+        precision: one of `runtime.engines.backends.plans.PRECISIONS`.
         report: called with a line about each plan.
         progress: called with what is being built, how many plans are done, and how many there are.
 

@@ -15,7 +15,7 @@ from export.verify import GATES, Comparison, Gate, compare
 from export.verify_inputs import Reference, batches_of, is_batched, rows_of, sizes_of, take_rows
 from export.verify_providers import Provider, gradient_of, providers
 from runtime.engines.bundle import BundleFolder
-from runtime.engines.verdicts import Verdict
+from runtime.engines.backends.results import Verdict
 
 ROUNDS = 5
 """Calls whose median is the time of a network."""

@@ -12,7 +12,7 @@ from runtime.errors import UserError
 if TYPE_CHECKING:
     from export.verify_inputs import Reference
     from runtime.engines.bundle import Bundle, BundleFolder
-    from runtime.engines.verdicts import Verdict
+    from runtime.engines.backends.results import Verdict
 
 STORED = "the bundle's own stored weights in NumPy; what storing them in few bits costs is unseen"
 """What a bundle is compared with where the weights that it was made of are not at hand."""
@@ -46,7 +46,7 @@ def run_verify(options: Verify) -> int:
     from export.verify_providers import devices
     from export.verify_scene import verify_scene
     from runtime.engines.bundle import Bundle
-    from runtime.engines.verdicts import write_verdicts
+    from runtime.engines.backends.results import write_verdicts
 
     backends = _backends(options.backend)
     if options.memory <= 0:
@@ -85,7 +85,7 @@ def mark(verdicts: "Sequence[Verdict]") -> "list[Verdict]":
 
 
 def _backends(text: str) -> list[str]:
-    from runtime.engines.verdicts import BACKENDS
+    from runtime.engines.backends.results import BACKENDS
 
     names = [name.strip() for name in text.split(",")]
     unknown = [name for name in names if name not in BACKENDS]

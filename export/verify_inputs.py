@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from export.cut import Cut
 from export.verify import GATES, Gate
 from runtime.engines.bundle import Bundle, BundleFolder
-from runtime.engines.eager import EagerEngine
+from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.protocols import BindableEngine, Engine
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from runtime.engines.backends import Choice, available, make_engine, torch_engine
+from runtime.engines.backends.choice import Choice, available, make_engine, torch_engine
 from runtime.engines.bundle import BundleFolder
-from runtime.engines.graphs import GRADIENT, Graph, graphs_of
+from runtime.engines.backends.graphs import GRADIENT, Graph, graphs_of
 from runtime.engines.protocols import Engine
 from runtime.errors import UserError
 
@@ -30,7 +30,7 @@ class Provider:
     """One way to run a network."""
 
     backend: str
-    """One of `runtime.engines.verdicts.BACKENDS`."""
+    """One of `runtime.engines.backends.results.BACKENDS`."""
     device: str
     """`cpu`, `cuda` or `cuda:N`."""
     precision: str = ""

@@ -15,10 +15,10 @@ from export.verify import GATES, Comparison, compare
 from export.verify_bundle import Row, worst
 from export.verify_inputs import Reference, as_engine, is_large
 from export.verify_providers import LABELS, WORDS
-from runtime.engines.backends import Choice
+from runtime.engines.backends.choice import Choice
 from runtime.engines.bundle import Bundle
 from runtime.engines.protocols import BindableEngine, Engine
-from runtime.engines.verdicts import Verdict
+from runtime.engines.backends.results import Verdict
 from runtime.errors import UserError
 from runtime.optimize import Stage, generator_of
 from runtime.vectorfusion_config import Config, settings_of

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from runtime.engines.pixel_manifest import PixelManifest
+from runtime.engines.bundle.lmconv_manifest import PixelManifest
 from runtime.errors import UserError
 from runtime.files import replace_file
 from runtime.pictures import read_picture

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from runtime import __version__
-from runtime.engines.documents import check_fields
+from runtime.engines.strict_json import check_fields
 from runtime.engines.options import Machine, describe_choices
 from runtime.errors import UserError
 from runtime.files import try_writing
@@ -164,7 +164,7 @@ def _tell_backends(bundle: "Bundle", machine: Machine) -> dict[str, object]:
 
 def _ran_on(known: Mapping[str, Any], where: str) -> tuple[str, dict[str, str]]:
     """Return device and backends of a run that goes on: those that it began with, whatever was verified since."""
-    from runtime.engines.backends import Choice
+    from runtime.engines.backends.choice import Choice
 
     first = {"device": "cpu", "networks": {}}  # what runs had before they said so
     ran_on = check_fields(known.get("ran_on", first), f"{where}: ran_on", {"device": str, "networks": dict})

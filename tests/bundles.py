@@ -15,8 +15,8 @@ from safetensors.torch import save
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from export.bundle import NetworkFiles, write_bundle
-from runtime.engines.kl_encoder import KLEncoder, KLEncoderConfig
-from runtime.engines.manifest import Manifest
+from runtime.engines.twins.kl_encoder import KLEncoder, KLEncoderConfig
+from runtime.engines.bundle.manifest import Manifest
 from runtime.engines.spec import EngineSpec, TensorSpec
 
 _TEXT = (

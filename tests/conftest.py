@@ -10,9 +10,9 @@ import tests.typecheck  # noqa: F401  (what the hook names)
 CHECKED = (
     "benchmarks.evaluator",
     "runtime.engines.autograd",
-    "runtime.engines.convnext",
-    "runtime.engines.kl_encoder",
-    "runtime.engines.networks",
+    "runtime.engines.twins.convnext",
+    "runtime.engines.twins.kl_encoder",
+    "runtime.engines.roles",
     "runtime.engines.protocols",
     "runtime.guidance",
     "runtime.lmconv_pictures",
@@ -29,7 +29,7 @@ CHECKED = (
 )
 """Modules whose annotations, shapes among them, beartype holds every call to, here and nowhere else.
 
-Not `runtime.engines.vit` and `tokens`, which refuse wrong values themselves and are tested with such, nor what numba
+Not `runtime.engines.twins.vit` and `tokens`, which refuse wrong values themselves and are tested with such, nor what numba
 compiles.
 """
 

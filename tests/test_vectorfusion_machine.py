@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runtime.engines.bundle import Bundle
-from runtime.engines.verdicts import Verdict, write_verdicts
+from runtime.engines.backends.results import Verdict, write_verdicts
 from runtime.errors import UserError
 from runtime.vectorfusion import main
 from tests.bundles import make_tiny_bundle

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from export.clip.text import TextConfig
-from runtime.engines.convnext import ConvNextConfig
-from runtime.engines.vit import VisionConfig
+from runtime.engines.twins.convnext import ConvNextConfig
+from runtime.engines.twins.vit import VisionConfig
 
 HALF = (0.5, 0.5, 0.5)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -10,8 +10,8 @@ from torch import Tensor
 from export.cut import Cut, Twin
 from export.sd.specs import batched
 from export.sd.weights import Weights, fill
-from runtime.engines.convnext import ConvNext, ConvNextConfig
-from runtime.engines.vit import VisionConfig, VisionTransformer
+from runtime.engines.twins.convnext import ConvNext, ConvNextConfig
+from runtime.engines.twins.vit import VisionConfig, VisionTransformer
 
 Encoder = VisionTransformer | ConvNext
 

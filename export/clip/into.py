@@ -14,8 +14,8 @@ from export.mixed import dtype_of
 from export.packages import check_space
 from export.streamed import write_if_new
 from runtime.engines.bundle import Bundle
-from runtime.engines.files import describe_file
-from runtime.engines.manifest import Manifest
+from runtime.engines.verified_files import describe_file
+from runtime.engines.bundle.manifest import Manifest
 from runtime.files import replace_file
 
 ROLES = ("image_embedder", "text_embedder")

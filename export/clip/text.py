@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runtime.engines.vit import Transformer, unit
+from runtime.engines.twins.vit import Transformer, unit
 
 HIDDEN = -30000.0
 """Added to the score of a later token; float16 holds it, and its share of a softmax is 0."""
@@ -32,7 +32,7 @@ class TextConfig:
     embedding: int = 0
     """E of the projection; 0 is none."""
     activation: str = "gelu"
-    """One of `runtime.engines.vit.ACTIVATIONS`."""
+    """One of `runtime.engines.twins.vit.ACTIVATIONS`."""
 
     @classmethod
     def of_transformers(cls, configuration: Mapping[str, Any], *, project: bool) -> "TextConfig":

@@ -14,7 +14,7 @@ from export.icons import (
     text_encoder,
 )
 from export.icons.weights import Weights
-from runtime.engines.manifest import Manifest
+from runtime.engines.bundle.manifest import Manifest
 from train.data.captions import HOUSE, STYLES
 from train.latent_diffusion.text import LENGTH
 from train.latent_diffusion.unet import SCHEDULE

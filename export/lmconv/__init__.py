@@ -11,7 +11,7 @@ from export.lmconv.networks import make_cuts, traced_samples
 from export.lmconv.walk import traced_plainly
 from export.onnx import export_onnx
 from export.shared import share_weights
-from runtime.engines.pixel_manifest import WEIGHTS, PixelManifest
+from runtime.engines.bundle.lmconv_manifest import WEIGHTS, PixelManifest
 from train.lmconv.network import LocallyMaskedPixelCNN
 from train.lmconv.runs import RunConfig
 

@@ -15,9 +15,9 @@ from export.sd.configurations import Pipeline
 from export.sd.denoiser import time_ids
 from export.sd.networks import cut_makers, empty_module
 from export.streamed import write_if_new
-from runtime.engines.documents import GREATEST_JSON
-from runtime.engines.files import describe_file, read_limited
-from runtime.engines.manifest import Manifest, check_bundle_name
+from runtime.engines.strict_json import GREATEST_JSON
+from runtime.engines.verified_files import describe_file, read_limited
+from runtime.engines.bundle.manifest import Manifest, check_bundle_name
 from runtime.errors import UserError
 
 if TYPE_CHECKING:

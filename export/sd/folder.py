@@ -11,8 +11,8 @@ from export.clip.tokenizer import clip_tokenizer, read_vocabulary
 from export.sd.configurations import END, SCHEDULE, TURBO_TIMES, Pipeline
 from export.sd.source import Source
 from export.sd.weights import PICKLES, REFUSAL, Renamed, SafetensorsFiles, StoredWeights, hash_files
-from runtime.engines.documents import GREATEST_JSON, parse_object
-from runtime.engines.files import read_limited
+from runtime.engines.strict_json import GREATEST_JSON, parse_object
+from runtime.engines.verified_files import read_limited
 from runtime.errors import UserError
 
 PIPELINE_CLASSES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")

@@ -9,7 +9,7 @@ import tyro
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
-    from runtime.engines.backends import Choice
+    from runtime.engines.backends.choice import Choice
 
 Backend = Literal["auto", "ort", "tensorrt", "torch"]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.engines.documents import GREATEST_FILE, check_fields, check_file_name, parse_object
+from runtime.engines.strict_json import GREATEST_FILE, check_fields, check_file_name, parse_object
 from runtime.errors import UserError
 
 FORMAT = 1

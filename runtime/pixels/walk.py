@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
-from runtime.engines.eager import EagerEngine
+from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.protocols import BindableEngine
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError

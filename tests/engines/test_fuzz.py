@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.engines import trt
+from runtime.engines.backends.choice import trt
 from runtime.engines.bundle import read_manifest
-from runtime.engines.manifest import Manifest
-from runtime.engines.plans import PlanDocument, PlanKey, read_plan, write_plan
+from runtime.engines.bundle.manifest import Manifest
+from runtime.engines.backends.plans import PlanDocument, PlanKey, read_plan, write_plan
 from runtime.engines.spec import EngineSpec, FileSpec
 from runtime.errors import UserError
 from tests.bundles import MANIFEST, SPECS

@@ -21,7 +21,7 @@ from export.clip.text import HIDDEN
 from export.clip.tokenizer import random_vocabulary
 from export.sources import reference_cuts
 from runtime.engines.bundle import Bundle
-from runtime.engines.vit import CLIP_MEAN, CLIP_STD
+from runtime.engines.twins.vit import CLIP_MEAN, CLIP_STD
 from runtime.errors import UserError, run_main
 from tests.tolerance import ENGINE_FLOAT32
 

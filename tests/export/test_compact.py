@@ -10,8 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save
 
 from export.compact import compact, compact_state
-from runtime.engines.eager import expand_weights
-from runtime.engines.ort import OrtEngine
+from runtime.engines.backends.eager import expand_weights
+from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.spec import EngineSpec, TensorSpec
 from train.quantize import dequantize_groups, quantize_groups
 

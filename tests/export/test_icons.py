@@ -9,8 +9,8 @@ from export.icons import CUTS, make_manifest
 from export.icons.weights import FILES, PROMPTS, Weights, load_weights, noised
 from export.verify import verify_cuts
 from runtime.engines.bundle import Bundle
-from runtime.engines.eager import load_module
-from runtime.engines.ort import OrtEngine
+from runtime.engines.backends.eager import load_module
+from runtime.engines.backends.ort import OrtEngine
 from runtime.errors import UserError
 from tests.bundles import SPECS
 from tests.tolerance import ENGINE_FLOAT32, VJP_FLOAT32

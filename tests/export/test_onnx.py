@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from export.cut import batched
 from export.onnx import export_onnx
-from runtime.engines.ort import OrtEngine
+from runtime.engines.backends.ort import OrtEngine
 from tests.tolerance import ENGINE_FLOAT32
 
 SPEC = batched("small", {"x": (4, 8, 8), "t": ("int64",)}, {"y": (2, 8, 8)})

@@ -155,7 +155,7 @@ def test_true_text_encoders_have_the_published_sizes(index: int, count: int) -> 
 
 
 def test_attention_of_large_scores_stays_finite_in_float16() -> None:
-    from runtime.engines.vit import attend
+    from runtime.engines.twins.vit import attend
 
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, 2, 8, 16, generator=generator) for _ in range(3))

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import load
 
 from export.shared import share_weights
-from runtime.engines.ort import OrtEngine
+from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.spec import EngineSpec, TensorSpec
 
 SHARED = np.random.default_rng(0).normal(size=(32, 16)).astype(np.float32)

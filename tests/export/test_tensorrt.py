@@ -20,11 +20,11 @@ from export.tensorrt import (
     precision_of,
     select_graphs,
 )
-from runtime.engines import flavours
+from runtime.engines.backends.choice import editions as flavours
 from runtime.engines.bundle import INSTALLED, BundleFolder
-from runtime.engines.flavours import buildable, installed_flavours
-from runtime.engines.graphs import GRADIENT, Graph, graph_of
-from runtime.engines.plans import PlanKey, list_plans, read_plan
+from runtime.engines.backends.editions import buildable, installed_flavours
+from runtime.engines.backends.graphs import GRADIENT, Graph, graph_of
+from runtime.engines.backends.plans import PlanKey, list_plans, read_plan
 from runtime.engines.spec import EngineSpec, TensorSpec
 from runtime.errors import UserError
 from tests.bundles import make_tiny_bundle

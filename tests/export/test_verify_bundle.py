@@ -30,7 +30,7 @@ from export.verify_providers import Provider, gradient_of
 from export.verify_scene import Replaced, scene_gradients, scene_stage, verify_scene
 from runtime.engines.bundle import Bundle, BundleFolder
 from runtime.engines.spec import EngineSpec
-from runtime.engines.verdicts import Verdict, failed, read_verdicts
+from runtime.engines.backends.results import Verdict, failed, read_verdicts
 from runtime.errors import UserError, run_main
 from tests.bundles import MANIFEST, SPECS, make_latent_encoder_module, make_tiny_bundle
 

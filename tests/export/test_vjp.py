@@ -20,12 +20,12 @@ from export.shared import Stored
 from export.vjp import Recorded, vjp_files, vjp_spec
 from runtime.engines.autograd import differentiable_halves
 from runtime.engines.bundle import Bundle
-from runtime.engines.convnext import ConvNext, ConvNextConfig
-from runtime.engines.eager import expand_weights
-from runtime.engines.kl_encoder import KLEncoder, KLEncoderConfig
-from runtime.engines.ort import OrtEngine
+from runtime.engines.twins.convnext import ConvNext, ConvNextConfig
+from runtime.engines.backends.eager import expand_weights
+from runtime.engines.twins.kl_encoder import KLEncoder, KLEncoderConfig
+from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.spec import EngineSpec
-from runtime.engines.vit import VisionConfig, VisionTransformer
+from runtime.engines.twins.vit import VisionConfig, VisionTransformer
 from runtime.errors import UserError
 from tests.bundles import KL_CONFIG, MANIFEST, make_latent_encoder_module
 from tests.tolerance import VJP_FLOAT32

@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from export.bundle import NetworkFiles, write_bundle
 from export.lmconv import export_networks, make_manifest
 from export.lmconv.networks import make_cuts
-from runtime.engines.eager import EagerEngine
-from runtime.engines.ort import OrtEngine
-from runtime.engines.pixel_manifest import WEIGHTS
+from runtime.engines.backends.eager import EagerEngine
+from runtime.engines.backends.ort import OrtEngine
+from runtime.engines.bundle.lmconv_manifest import WEIGHTS
 from runtime.pixels.orders import Size
 from runtime.pixels.sampler import Sampler
 from train.lmconv.layer import use_method

@@ -13,9 +13,9 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from runtime.engines.inputs import check_inputs, check_outputs, refuse_gradients
+from runtime.engines.backends.base import check_inputs, check_outputs, refuse_gradients
 from runtime.engines.spec import EngineSpec
-from runtime.engines.streams import SideStream
+from runtime.engines.backends.streams import SideStream
 from runtime.errors import UserError
 
 _ELEMENT = {

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from runtime.engines import plans as module
-from runtime.engines.plans import (
+from runtime.engines.backends.choice import plans as module
+from runtime.engines.backends.plans import (
     PlanDocument,
     PlanKey,
     building,
@@ -192,7 +192,7 @@ def test_the_lock_leaves_nothing(tmp_path: Path) -> None:
 BUILDER = """
     import sys, time
     from pathlib import Path
-    from runtime.engines.plans import building, read_plan, write_plan
+    from runtime.engines.backends.plans import building, read_plan, write_plan
     from runtime.errors import UserError
     from tests.engines.test_plans import KEY
     folder, mark = Path(sys.argv[1]), sys.argv[2]

@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from runtime.engines.flavours import capability_of, installed_flavours, require_flavour
-from runtime.engines.graphs import GRADIENT, Graph, Networks
-from runtime.engines.plans import PRECISIONS, list_plans, read_plan
+from runtime.engines.backends.editions import capability_of, installed_flavours, require_flavour
+from runtime.engines.backends.graphs import GRADIENT, Graph, Networks
+from runtime.engines.backends.plans import PRECISIONS, list_plans, read_plan
 from runtime.engines.protocols import BindableEngine
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
-    from runtime.engines.eager import EagerEngine
-    from runtime.engines.verdicts import Verdict
+    from runtime.engines.backends.eager import EagerEngine
+    from runtime.engines.backends.results import Verdict
 
 BACKENDS = ("auto", "ort", "tensorrt", "torch")
 """What a user may ask for."""
@@ -32,7 +32,7 @@ class Choice:
     device: str
     """`cpu`, `cuda` or `cuda:N`."""
     precision: str = ""
-    """Precision of the TensorRT plan, one of `runtime.engines.plans.PRECISIONS`; elsewhere empty."""
+    """Precision of the TensorRT plan, one of `runtime.engines.backends.plans.PRECISIONS`; elsewhere empty."""
     reason: str = ""
     """Why it was taken."""
 
@@ -94,7 +94,7 @@ def available(graph: Graph, device: str) -> list[Choice]:
 
 
 def _ort_has_cuda() -> bool:
-    from runtime.engines.ort import has_cuda
+    from runtime.engines.backends.ort import has_cuda
 
     return has_cuda()
 
@@ -177,7 +177,7 @@ def _fastest(bundle: Networks, graph: Graph, ready: Sequence[Choice], device: st
 
 
 def _verdicts(bundle: Networks, graph: Graph, device: str) -> "list[Verdict]":
-    from runtime.engines.verdicts import read_verdicts
+    from runtime.engines.backends.results import read_verdicts
 
     provider = "gradient" if graph.file == GRADIENT else "value"
     kind = device.partition(":")[0]
@@ -215,7 +215,7 @@ def make_engine(graph: Graph, choice: Choice, *, threads: int | None = None, com
         return _tensorrt(graph, choice)
     if choice.backend == "torch":
         return torch_engine(graph, device=choice.device, compile=compile)
-    from runtime.engines.ort import OrtEngine
+    from runtime.engines.backends.ort import OrtEngine
 
     model, weights = graph.read(choice.device)
     lanes = 2 if graph.role == "denoiser" else 1  # of a guided pair
@@ -224,7 +224,7 @@ def make_engine(graph: Graph, choice: Choice, *, threads: int | None = None, com
 
 def torch_engine(graph: Graph, *, device: str = "cpu", compile: bool = False) -> "EagerEngine":
     """Return the PyTorch engine of a graph, through which gradients pass; arguments and errors as of `make_engine`."""
-    from runtime.engines.eager import EagerEngine, load_module
+    from runtime.engines.backends.eager import EagerEngine, load_module
 
     if graph.file == GRADIENT:
         raise UserError(f"engine '{graph.name}': PyTorch differentiates the network itself; use --gradients torch")
@@ -235,7 +235,7 @@ def torch_engine(graph: Graph, *, device: str = "cpu", compile: bool = False) ->
 
 
 def _tensorrt(graph: Graph, choice: Choice) -> BindableEngine:
-    from runtime.engines.trt import TrtEngine
+    from runtime.engines.backends.trt import TrtEngine
 
     capability = capability_of(choice.device)
     found = {plan.key for plan in list_plans(graph.plans)}

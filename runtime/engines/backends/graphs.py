@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from runtime.engines.plans import PlanKey, hash_source
+from runtime.engines.backends.plans import PlanKey, hash_source
 from runtime.engines.spec import EngineSpec, FileSpec
 
 VALUE, GRADIENT = "model.onnx", "vjp.onnx"

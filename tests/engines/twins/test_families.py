@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from export.clip.tokenizer import clip_tokenizer, random_vocabulary
-from runtime.engines.manifest import Manifest
-from runtime.engines.networks import (
+from runtime.engines.bundle.manifest import Manifest
+from runtime.engines.roles import (
     ClipScorer,
     ClipTextEncoder,
     ConditionedDenoiser,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from runtime.engines.ort import OrtEngine, _is_batched
+from runtime.engines.backends.ort import OrtEngine, _is_batched
 from runtime.engines.spec import EngineSpec, TensorSpec
 from tests.bundles import SPECS, make_denoiser
 from tests.tolerance import ENGINE_FLOAT32

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.engines.manifest import Manifest
+from runtime.engines.bundle.manifest import Manifest
 from runtime.engines.spec import FORMAT, FileSpec
 from runtime.errors import UserError
 from tests.bundles import MANIFEST

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.engines import machine, verdicts
-from runtime.engines.verdicts import (
+from runtime.engines import hardware as machine
+from runtime.engines.backends.choice import results as verdicts
+from runtime.engines.backends.results import (
     BACKENDS,
     DEVICES,
     PROVIDERS,

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from runtime.engines.documents import GREATEST_JSON, check_fields, parse_object
-from runtime.engines.files import read_limited
+from runtime.engines.strict_json import GREATEST_JSON, check_fields, parse_object
+from runtime.engines.verified_files import read_limited
 from runtime.engines.spec import FORMAT, EngineSpec, FileSpec, check_format
 from runtime.errors import UserError
 from runtime.files import replace_file

@@ -1,6 +1,6 @@
 import pytest
 
-from runtime.engines.documents import GREATEST_JSON, check_fields, check_file_name, parse_object
+from runtime.engines.strict_json import GREATEST_JSON, check_fields, check_file_name, parse_object
 from runtime.errors import UserError
 
 

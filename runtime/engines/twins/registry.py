@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runtime.engines.convnext import ConvNext, ConvNextConfig
-from runtime.engines.documents import check_fields
-from runtime.engines.vit import VisionConfig, VisionTransformer
+from runtime.engines.twins.convnext import ConvNext, ConvNextConfig
+from runtime.engines.strict_json import check_fields
+from runtime.engines.twins.vit import VisionConfig, VisionTransformer
 from runtime.errors import UserError
 
 _KINDS: dict[type, type] = {int: int, float: float, bool: bool, str: str}

@@ -7,9 +7,9 @@ from types import ModuleType
 import pytest
 import torch
 
-from runtime.engines import flavours
+from runtime.engines.backends.choice import editions as flavours
 from runtime.engines.spec import EngineSpec, TensorSpec
-from runtime.engines.trt import TrtEngine
+from runtime.engines.backends.trt import TrtEngine
 from runtime.errors import UserError
 from tests.engines import fake_tensorrt as fake
 
@@ -54,7 +54,7 @@ class Streams:
 @pytest.fixture(autouse=True)
 def tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the fake in the place of what is installed."""
-    monkeypatch.setattr("runtime.engines.trt.require_flavour", lambda flavour: fake)
+    monkeypatch.setattr("runtime.engines.backends.trt.require_flavour", lambda flavour: fake)
     fake.Runtime.made.clear()
 
 

@@ -34,7 +34,7 @@ def load(folder: Path) -> Callable[[str], Bundle]:
                 pytest.skip("needs ONNX Runtime with CUDA")
         if backend == "tensorrt":
             from export.tensorrt import build_plans, check_targets, select_graphs
-            from runtime.engines.flavours import buildable, capability_of, installed_flavours
+            from runtime.engines.backends.editions import buildable, capability_of, installed_flavours
 
             if not any(capability_of() in buildable(name) for name in installed_flavours()):
                 pytest.skip(f"the TensorRT that is installed builds nothing for {capability_of()}")

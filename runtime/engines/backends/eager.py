@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
-from runtime.engines.documents import check_fields, parse_object
-from runtime.engines.inputs import check_inputs, check_outputs
-from runtime.engines.kl_encoder import KLEncoder, KLEncoderConfig, freeze
+from runtime.engines.strict_json import check_fields, parse_object
+from runtime.engines.backends.base import check_inputs, check_outputs
+from runtime.engines.twins.kl_encoder import KLEncoder, KLEncoderConfig, freeze
 from runtime.engines.spec import EngineSpec
-from runtime.engines.twins import TWINS
+from runtime.engines.twins.registry import TWINS
 from runtime.errors import UserError
 
 SCALE_SUFFIX = ".scale"

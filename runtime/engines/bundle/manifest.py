@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.engines.documents import check_fields, check_file_name, parse_object
+from runtime.engines.strict_json import check_fields, check_file_name, parse_object
 from runtime.engines.spec import FORMAT, FileSpec, check_format, parse_files
 from runtime.errors import UserError
 

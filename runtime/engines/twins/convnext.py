@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from runtime.engines.vit import CLIP_MEAN, CLIP_STD, Normalize, unit
+from runtime.engines.twins.vit import CLIP_MEAN, CLIP_STD, Normalize, unit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,13 +12,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from runtime.engines import manifest, pixel_manifest
-from runtime.engines.backends import Choice, choose, choose_device, make_engine, torch_engine
-from runtime.engines.documents import GREATEST_JSON, parse_object
-from runtime.engines.files import read_limited, read_verified, verify_file
-from runtime.engines.graphs import BACKWARD, FORWARD, Graph, graph_of, graphs_of
-from runtime.engines.manifest import Manifest
-from runtime.engines.pixel_manifest import PixelManifest
+from runtime.engines.bundle import manifest
+from runtime.engines.bundle import lmconv_manifest as pixel_manifest
+from runtime.engines.backends.choice import Choice, choose, choose_device, make_engine, torch_engine
+from runtime.engines.strict_json import GREATEST_JSON, parse_object
+from runtime.engines.verified_files import read_limited, read_verified, verify_file
+from runtime.engines.backends.graphs import BACKWARD, FORWARD, Graph, graph_of, graphs_of
+from runtime.engines.bundle.manifest import Manifest
+from runtime.engines.bundle.lmconv_manifest import PixelManifest
 from runtime.engines.protocols import (
     BindableEngine,
     Denoiser,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from runtime.engines.tokens import PromptTokenizer
 
-INSTALLED = Path(__file__).resolve().parent.parent / "bundles"
+INSTALLED = Path(__file__).resolve().parents[2] / "bundles"
 """Folder of the bundles that ship in the package."""
 
 GRADIENTS = ("torch", "engine", "none")
@@ -150,7 +151,7 @@ class BundleFolder:
             name_or_path: name of an installed bundle (`icons`), or a folder that holds a bundle.json.
             device: where the networks run: `cpu`, `cuda`, `cuda:N`, or `auto`.
             threads: threads of one operator, at least 1; None means as many as PyTorch uses.
-            backend: what runs the networks, one of `runtime.engines.backends.BACKENDS`; or what an earlier load chose
+            backend: what runs the networks, one of `runtime.engines.backends.choice.BACKENDS`; or what an earlier load chose
                 for each graph, as `choices` tells it.
             compile: whether torch.compile makes the networks faster that PyTorch runs.
 
@@ -220,7 +221,7 @@ class BundleFolder:
 
     def _half(self, role: str, stem: str) -> BindableEngine:
         if f"{role}.{stem}" not in self._engines:
-            from runtime.engines.ort import OrtEngine
+            from runtime.engines.backends.ort import OrtEngine
 
             where = f"bundle {self.name!r}: {self._manifest.networks[role]}/{stem}.json"
             spec = EngineSpec.from_json(self.read_file(role, f"{stem}.json"), where)
@@ -365,7 +366,7 @@ class Bundle(BundleFolder):
 
     def denoiser(self) -> Denoiser:
         """Return the noise predictor."""
-        from runtime.engines.networks import ConditionedDenoiser, EngineDenoiser
+        from runtime.engines.roles import ConditionedDenoiser, EngineDenoiser
 
         engine = self.engine("denoiser")
         if any(tensor.name == "pooled" for tensor in engine.spec.inputs):
@@ -387,7 +388,7 @@ class Bundle(BundleFolder):
         Raises:
             UserError: an unknown provider, or one that the bundle has no files for.
         """
-        from runtime.engines.networks import EngineLatentEncoder
+        from runtime.engines.roles import EngineLatentEncoder
 
         if gradients not in GRADIENTS:
             raise UserError(f"gradients: expected one of {', '.join(GRADIENTS)}, got {gradients!r:.60}")
@@ -399,7 +400,7 @@ class Bundle(BundleFolder):
 
     def image_encoder(self, gradients: str = "torch") -> ImageEncoder:
         """Return the encoder of pictures that scores them; arguments and errors as of `latent_encoder`."""
-        from runtime.engines.networks import EngineImageEncoder
+        from runtime.engines.roles import EngineImageEncoder
 
         if gradients not in GRADIENTS:
             raise UserError(f"gradients: expected one of {', '.join(GRADIENTS)}, got {gradients!r:.60}")
@@ -411,7 +412,7 @@ class Bundle(BundleFolder):
 
     def latent_decoder(self) -> LatentDecoder:
         """Return the autoencoder's decoder."""
-        from runtime.engines.networks import EngineLatentDecoder
+        from runtime.engines.roles import EngineLatentDecoder
 
         return EngineLatentDecoder(self.engine("latent_decoder"))
 
@@ -426,7 +427,7 @@ class Bundle(BundleFolder):
                 f"bundle {self.name!r} has no image-text encoder to choose among samples with; add one with: "
                 f"python -m export clip --into {self.folder}, or ask for one sample: --samples 1"
             )
-        from runtime.engines.networks import ClipScorer, DualEncoderScorer
+        from runtime.engines.roles import ClipScorer, DualEncoderScorer
 
         embedder = self.engine("text_embedder")
         if embedder.spec.inputs[0].dtype == "int64":  # it reads tokens, not the contexts of the text encoder
@@ -439,7 +440,7 @@ class Bundle(BundleFolder):
 
     @cached_property
     def _text_encoder(self) -> TextEncoder:
-        from runtime.engines.networks import ClipTextEncoder, DualTextEncoder, IconsTextEncoder
+        from runtime.engines.roles import ClipTextEncoder, DualTextEncoder, IconsTextEncoder
 
         zero_empty = self.manifest.zero_empty
         if "text_encoder_2" in self.specs:

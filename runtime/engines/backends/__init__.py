@@ -1,0 +1,1 @@
+"""What runs a network: ONNX Runtime, TensorRT or PyTorch, and which of them is chosen."""
