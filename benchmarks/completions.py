@@ -64,7 +64,7 @@ def main() -> None:
     import tempfile
 
     from runtime.engines.bundle import PixelBundle
-    from runtime.lmconv_pictures import COLUMNS, read_levels, sheet, tinted, to_rgb
+    from runtime.lmconv.sheets import COLUMNS, read_levels, sheet, tinted, to_rgb
     from runtime.pictures import write_png
     from runtime.pixels.order_names import read_order
     from runtime.pixels.regions import hidden_region

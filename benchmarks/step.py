@@ -30,8 +30,8 @@ from runtime.engines.bundle import Bundle
 from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.backends.results import BACKENDS
 from runtime.errors import UserError, run_main
-from runtime.vectorfusion_config import Config as Drawing
-from runtime.vectorfusion_config import settings_of
+from runtime.vectorfusion.config import Config as Drawing
+from runtime.vectorfusion.config import settings_of
 
 STEPS = 7
 """Steps of a round, the first of which is left out."""

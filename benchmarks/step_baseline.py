@@ -27,11 +27,11 @@ from runtime.engines.spec import EngineSpec
 from runtime.guidance.augment import random_crop, random_perspective
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import Prompt, draw_time, guided_noise
-from runtime.optimize import generator_of
+from runtime.loop.optimize import generator_of
 from runtime.vector.paths import Drawing
 from runtime.vector.raster import rasterize
-from runtime.vectorfusion_config import Config
-from runtime.vectorfusion_stages import MARGIN, random_start, styled_prompt
+from runtime.vectorfusion.config import Config
+from runtime.vectorfusion.stages import MARGIN, random_start, styled_prompt
 
 
 class PlainEngine:

@@ -1,6 +1,6 @@
 """Where the time of an optimization step goes: a clock around the parts of the loop as it ships.
 
-The loop is `runtime.optimize.optimize` and the loss is VectorFusion's own; only the functions that they call are
+The loop is `runtime.loop.optimize.optimize` and the loss is VectorFusion's own; only the functions that they call are
 wrapped, by name, while a measurement lasts. Rates are 0, so that the scene stays where it is and every variant sees the
 same views, times and noise at the same step.
 """
@@ -16,11 +16,11 @@ from unittest.mock import patch
 import torch
 
 from export.verify_scene import Replaced
-from runtime import vectorfusion_stages as stages
+from runtime.vectorfusion import stages
 from runtime.engines.bundle import Bundle
-from runtime.optimize import Stage, optimize
+from runtime.loop.optimize import Stage, optimize
 from runtime.vector.scene import VectorScene
-from runtime.vectorfusion_config import Config
+from runtime.vectorfusion.config import Config
 
 PARTS = (
     "text",
@@ -41,7 +41,7 @@ _NAMES = {
     "xing_loss": "regularize",
     "saturation_penalty": "regularize",
 }
-"""Functions of `runtime.vectorfusion_stages` and the part that each belongs to."""
+"""Functions of `runtime.vectorfusion.stages` and the part that each belongs to."""
 
 
 @dataclass

@@ -31,7 +31,7 @@ def run_build(options: Build) -> int:
     from export.tensorrt import build_plans, check_targets, select_graphs
     from runtime.engines.bundle import BundleFolder
     from runtime.engines.backends.editions import installed_flavours, require_flavour
-    from runtime.progress import ProgressBar
+    from runtime.loop.progress import ProgressBar
 
     if not installed_flavours():
         require_flavour("tensorrt_rtx")  # told before a large bundle is read

@@ -20,9 +20,9 @@ from runtime.engines.bundle import Bundle
 from runtime.engines.protocols import BindableEngine, Engine
 from runtime.engines.backends.results import Verdict
 from runtime.errors import UserError
-from runtime.optimize import Stage, generator_of
-from runtime.vectorfusion_config import Config, settings_of
-from runtime.vectorfusion_stages import distillation, start_of
+from runtime.loop.optimize import Stage, generator_of
+from runtime.vectorfusion.config import Config, settings_of
+from runtime.vectorfusion.stages import distillation, start_of
 
 DRAWS = 8
 """Views, times and noises that a scene's gradient is compared at."""

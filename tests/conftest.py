@@ -15,7 +15,7 @@ CHECKED = (
     "runtime.engines.roles",
     "runtime.engines.protocols",
     "runtime.guidance",
-    "runtime.lmconv_pictures",
+    "runtime.lmconv.sheets",
     "runtime.pictures",
     "runtime.pixels",
     "runtime.vector.trace.live",
@@ -24,7 +24,7 @@ CHECKED = (
     "runtime.vector.raster.diffvg",
     "runtime.vector.raster.reference",
     "runtime.vector.scene",
-    "runtime.vectorfusion_stages",
+    "runtime.vectorfusion.stages",
     "train",
 )
 """Modules whose annotations, shapes among them, beartype holds every call to, here and nowhere else.

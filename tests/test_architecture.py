@@ -18,7 +18,7 @@ ALLOWED = {
 
 LAYERS = {
     "runtime/vector": {"runtime.guidance", "runtime.engines", "runtime.vectorfusion"},
-    "runtime/engines": {"runtime.guidance", "runtime.vector", "runtime.vectorfusion", "runtime.optimize"},
+    "runtime/engines": {"runtime.guidance", "runtime.vector", "runtime.vectorfusion", "runtime.loop.optimize"},
     "runtime/guidance": {"runtime.vectorfusion"},
 }
 """For each part of the runtime, what it must not know."""
@@ -63,7 +63,7 @@ def test_parts_of_the_runtime_do_not_reach_up(part: str) -> None:
 
 def test_the_loop_knows_no_method() -> None:
     words = ("vector", "sds", "clip", "svg", "guidance", "denoiser", "bezier")
-    source = (ROOT / "runtime" / "optimize.py").read_text("utf-8").lower()
+    source = (ROOT / "runtime" / "loop" / "optimize.py").read_text("utf-8").lower()
     assert [word for word in words if word in source] == []
 
 

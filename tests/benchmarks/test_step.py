@@ -17,7 +17,7 @@ from export.verify_scene import PROMPT, Replaced, scene_gradients, scene_stage
 from runtime.engines.bundle import Bundle
 from runtime.errors import UserError
 from runtime.vector.trace.live import xing_loss
-from runtime.vectorfusion_config import settings_of
+from runtime.vectorfusion.config import settings_of
 from tests.bundles import SPECS, make_latent_encoder_module, make_tiny_bundle
 from tests.tolerance import FLOAT32_ROUNDING
 
@@ -31,7 +31,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture
 def drawing():
-    from runtime.vectorfusion_stages import random_start
+    from runtime.vectorfusion.stages import random_start
 
     return random_start(DRAWING, (128, 128), torch.Generator().manual_seed(3))
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn import functional
 
-from runtime.optimize import Progress, Stage, optimize
+from runtime.loop.optimize import Progress, Stage, optimize
 from runtime.vector.trace.boundaries import boundary_distance, segment_corners
 from runtime.vector.paths import Drawing, Kind, Layout, path_areas
 from runtime.vector.trace.regions import Patch, border_colour, find_patches
@@ -102,7 +102,7 @@ def xing_loss(points: Float[Tensor, "B N 2"], layout: Layout) -> Float[Tensor, "
 
 
 def trace_stages(target: Float[Tensor, "3 H W"], config: TraceConfig) -> list[Stage]:
-    """Return the stages that trace a picture, for `runtime.optimize.optimize`; their scenes are `VectorScene`s.
+    """Return the stages that trace a picture, for `runtime.loop.optimize.optimize`; their scenes are `VectorScene`s.
 
     The first makes a scene of the target's border colour; each adds paths where the error is and trains all of them. A
     simple picture gets fewer paths than asked for. The stages draw no random numbers.

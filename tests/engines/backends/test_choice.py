@@ -10,7 +10,7 @@ from runtime.engines.backends.choice import BACKENDS, Choice, available, choose,
 from runtime.engines.bundle import Bundle
 from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.backends.graphs import graph_of
-from runtime.engines.options import Machine, describe_choices
+from runtime.command.placement import Machine, describe_choices
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.backends.plans import write_plan
 from runtime.engines.backends.results import Verdict, write_verdicts

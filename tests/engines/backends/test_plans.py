@@ -209,7 +209,7 @@ BUILDER = """
 
 def start(folder: Path, mark: str, seconds: float) -> subprocess.Popen:
     arguments = [sys.executable, "-c", textwrap.dedent(BUILDER), str(folder), mark, str(seconds)]
-    root = Path(module.__file__).parent.parent.parent
+    root = Path(__file__).parents[3]
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=root)
 
 

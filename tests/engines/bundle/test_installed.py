@@ -60,7 +60,7 @@ def test_all_together_are_small_enough() -> None:
 
 def test_it_bears_no_trace_of_the_machine_that_made_it(any_installed: InstalledBundle) -> None:
     installed = any_installed
-    here = (str(Path(__file__).parents[2]), str(Path.home()), tempfile.gettempdir() + "/", sys.prefix)
+    here = (str(Path(__file__).parents[3]), str(Path.home()), tempfile.gettempdir() + "/", sys.prefix)
     traces = [text.encode() for text in (*here, 'File "', "site-packages") if len(text) > 4]
     for path in installed.folder.rglob("*"):
         if path.is_file():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from runtime.optimize import optimize
+from runtime.loop.optimize import optimize
 from runtime.vector.trace.boundaries import boundary_distance
 from runtime.vector.trace.live import (
     TraceConfig,

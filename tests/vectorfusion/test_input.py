@@ -10,10 +10,10 @@ import pytest
 
 from runtime.errors import UserError
 from runtime.vectorfusion import Config, check, main
-from runtime.vectorfusion_config import file_name
+from runtime.vectorfusion.config import file_name
 from tests.bundles import make_tiny_bundle
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +225,7 @@ def test_resuming_what_is_no_run(refused: Callable[..., None]) -> None:
 def stored_run(change: dict[str, object], config: dict[str, object]) -> None:
     """Write the folder of a run that has not begun, changed."""
     from runtime import __version__
-    from runtime.vectorfusion_config import to_json
+    from runtime.vectorfusion.config import to_json
 
     values = to_json(Config(prompt="a cat", out=Path("a-cat.svg"))) | config
     document = {"format": 1, "version": __version__, "method": "vectorfusion", "bundle_sha256": "0", "config": values}

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from runtime.runs import Checkpoint, RunFolder
+from runtime.loop.folder import Checkpoint, RunFolder
 
 Scene = Any
 """An `nn.Module` with `state()`; Python's types have no name for both at once."""

@@ -12,7 +12,7 @@ import tyro
 
 from runtime.errors import UserError
 from runtime.files import try_writing
-from runtime.threads import limit_spinning
+from runtime.command.threads import limit_spinning
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,7 +93,7 @@ def complete(config: Complete, tell: Callable[[str], None]) -> Path:
     inputs = [config.picture, *([config.truth] if config.truth else []), Path(config.hide)]
     _check_output(out, inputs)
     bundle = load_bundle(config.bundle)
-    from runtime.lmconv_pictures import complete_sheet, read_hidden, read_levels
+    from runtime.lmconv.sheets import complete_sheet, read_hidden, read_levels
     from runtime.pictures import write_png
     from runtime.pixels.order_names import read_order
 
@@ -135,7 +135,7 @@ def sample(config: Sample, tell: Callable[[str], None]) -> Path:
     _check_ranges(config)
     _check_output(config.out, [])
     bundle = load_bundle(config.bundle)
-    from runtime.lmconv_pictures import sample_sheet, write_video
+    from runtime.lmconv.sheets import sample_sheet, write_video
     from runtime.pictures import write_png
     from runtime.pixels.order_names import read_order
 
@@ -163,7 +163,7 @@ def _drawn(bundle: "PixelBundle", seed: int, draw: Callable) -> "tuple[Tensor, f
     import torch
 
     from runtime.pixels.sampler import Sampler
-    from runtime.progress import ProgressBar
+    from runtime.loop.progress import ProgressBar
 
     sampler = Sampler.of(bundle)
     begin = time.perf_counter()

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from runtime.optimize import Progress
+    from runtime.loop.optimize import Progress
 
 BAR_S = 0.1
 """Seconds between two changes of the bar on a terminal."""

@@ -9,10 +9,6 @@ hidden pixels before it. What comes of it is a sheet, a PNG file.
 `Complete` and `Sample` say what to draw, `complete` and `sample` draw it, `main` is the command.
 """
 
-from runtime.errors import run_main
-from runtime.lmconv_command import Complete, Sample, complete, main, sample
+from runtime.lmconv.command import Complete, Sample, complete, main, sample
 
 __all__ = ["Complete", "Sample", "complete", "main", "sample"]
-
-if __name__ == "__main__":
-    run_main(main)

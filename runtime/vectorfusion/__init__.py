@@ -5,14 +5,13 @@
 Thesis chapter 6 (VectorFusion; arXiv:2211.11319). From scratch, or, by default, from the best of K raster samples that
 LIVE traces. What comes of it is an SVG, its PNG, and a run folder.
 
-`Config` says what to draw, `build` makes the stages for `runtime.optimize.optimize` of it, `main` is the command.
+`Config` says what to draw, `build` makes the stages for `runtime.loop.optimize.optimize` of it, `main` is the command.
 """
 
 from typing import Any
 
-from runtime.errors import run_main
-from runtime.vectorfusion_command import main
-from runtime.vectorfusion_config import PRESETS, RANGES, Config, check
+from runtime.vectorfusion.command import main
+from runtime.vectorfusion.config import PRESETS, RANGES, Config, check
 
 __all__ = ["PRESETS", "RANGES", "Config", "check", "main"]
 
@@ -20,11 +19,7 @@ __all__ = ["PRESETS", "RANGES", "Config", "check", "main"]
 def __getattr__(name: str) -> Any:
     """Return `build`, which needs PyTorch, on its first use: the command's --help is spared the import."""
     if name == "build":
-        from runtime.vectorfusion_stages import build
+        from runtime.vectorfusion.stages import build
 
         return build
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-if __name__ == "__main__":
-    run_main(main)

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 import runtime
-from runtime.errors import UserError, run_main
-from runtime.threads import limit_spinning
+from runtime.errors import UserError
+from runtime.command.threads import limit_spinning
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from runtime.optimize import Progress
+    from runtime.loop.optimize import Progress
     from runtime.vector.trace.live import TraceConfig
 
 
@@ -149,7 +149,3 @@ def progress_bar() -> "Callable[[Progress], None]":
             bars[0].close()
 
     return report
-
-
-if __name__ == "__main__":
-    run_main(main)

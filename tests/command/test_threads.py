@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.threads import SPINS, limit_spinning
+from runtime.command.threads import SPINS, limit_spinning
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def test_what_the_environment_says_stays(monkeypatch: pytest.MonkeyPatch) -> None:

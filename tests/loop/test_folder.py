@@ -9,7 +9,7 @@ import torch
 from runtime import __version__
 from runtime.errors import UserError
 from runtime.files import replace_file
-from runtime.runs import Checkpoint, RunFolder, read_config
+from runtime.loop.folder import Checkpoint, RunFolder, read_config
 
 
 def checkpoint(stage: int = 1, step: int = 5) -> Checkpoint:
@@ -71,7 +71,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 def test_a_folder_in_use_is_refused_and_free_after_the_end(tmp_path: Path) -> None:
     make = f"RunFolder.create(Path({str(tmp_path / 'r')!r}), {{}}).close()"
-    code = f"from pathlib import Path; from runtime.runs import RunFolder; {make}"
+    code = f"from pathlib import Path; from runtime.loop.folder import RunFolder; {make}"
     with RunFolder.create(tmp_path / "r", {}):
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "in use by another process" in other.stderr

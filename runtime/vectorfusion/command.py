@@ -16,16 +16,16 @@ import tyro
 
 from runtime import __version__
 from runtime.engines.strict_json import check_fields
-from runtime.engines.options import Machine, describe_choices
+from runtime.command.placement import Machine, describe_choices
 from runtime.errors import UserError
 from runtime.files import try_writing
-from runtime.threads import limit_spinning
-from runtime.vectorfusion_config import Config, check, file_name, from_json, settings_of, to_json, with_defaults
+from runtime.command.threads import limit_spinning
+from runtime.vectorfusion.config import Config, check, file_name, from_json, settings_of, to_json, with_defaults
 
 if TYPE_CHECKING:
     from runtime.engines.bundle import Bundle
-    from runtime.optimize import Scene
-    from runtime.runs import RunFolder
+    from runtime.loop.optimize import Scene
+    from runtime.loop.folder import RunFolder
 
 PROGRAM = "python -m runtime.vectorfusion"
 RUNS = Path("runs")
@@ -103,7 +103,7 @@ def _bundle_list() -> str:
 def _start(arguments: list[str], early: argparse.Namespace) -> int:
     """Begin a run: everything is checked before anything is written."""
     from runtime.engines.bundle import Bundle
-    from runtime.runs import RunFolder
+    from runtime.loop.folder import RunFolder
 
     default = settings_of(early.preset, early.route)
     parsed, machine = _parse(arguments, default)
@@ -126,7 +126,7 @@ def _start(arguments: list[str], early: argparse.Namespace) -> int:
 def _resume(arguments: list[str], folder: Path) -> int:
     """Go on with the run in a folder."""
     from runtime.engines.bundle import Bundle
-    from runtime.runs import RunFolder, read_config
+    from runtime.loop.folder import RunFolder, read_config
 
     known = read_config(folder)
     if known.get("method") != "vectorfusion":
@@ -220,7 +220,7 @@ def _try_parts(config: Config, bundle: "Bundle") -> None:
     from runtime.guidance.schedule import Schedule
     from runtime.vector.paths import random_circles
     from runtime.vector.raster import rasterize
-    from runtime.vectorfusion_stages import styled_prompt
+    from runtime.vectorfusion.stages import styled_prompt
 
     Schedule.of(bundle.schedule)
     styled_prompt(config.prompt, bundle)
@@ -236,7 +236,7 @@ def _interruptible(folder: Path) -> Iterator[list[int]]:
 
     Signals are deferred through the whole of it, imports too: sampling and the loop stop between steps.
     """
-    from runtime.optimize import InterruptedRun, deferred_signals
+    from runtime.loop.optimize import InterruptedRun, deferred_signals
 
     code = [0]
     try:
@@ -260,7 +260,7 @@ def _work(config: Config, bundle: "Bundle", run: "RunFolder") -> None:
     from runtime.pictures import write_png
     from runtime.vector.raster import rasterize
     from runtime.vector.svg import write_svg
-    from runtime.vectorfusion_stages import without_unused
+    from runtime.vectorfusion.stages import without_unused
 
     assert config.out is not None
     svg, png = config.out, config.out.with_suffix(".png")
@@ -275,11 +275,11 @@ def _work(config: Config, bundle: "Bundle", run: "RunFolder") -> None:
 
 def _optimize(config: Config, bundle: "Bundle", run: "RunFolder") -> "Scene":
     """Return the scene with which the run ends."""
-    from runtime.optimize import InterruptedRun, deferred_signals, generator_of, optimize
-    from runtime.progress import ProgressBar
+    from runtime.loop.optimize import InterruptedRun, deferred_signals, generator_of, optimize
+    from runtime.loop.progress import ProgressBar
     from runtime.vector.scene import VectorScene
     from runtime.vector.svg import read_svg, write_svg
-    from runtime.vectorfusion_stages import build
+    from runtime.vectorfusion.stages import build
 
     def snapshot(scene: "Scene", stem: str) -> Path:
         file = run.path / ("snapshots" if stem != "last-good" else "") / f"{stem}.svg"

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from runtime.progress import ProgressBar
-from runtime.vectorfusion_command import main
+from runtime.loop.progress import ProgressBar
+from runtime.vectorfusion.command import main
 from tests.bundles import make_tiny_bundle
 
-ROOT = Path(__file__).parent.parent
-CODE = "import runtime.runs; runtime.runs.INTERVAL_S = 0.1; import runtime.vectorfusion as v; v.run_main(v.main)"
+ROOT = Path(__file__).parents[2]
+CODE = "import runtime.loop.folder; runtime.loop.folder.INTERVAL_S = 0.1; import runtime.vectorfusion as v, runtime.errors as e; e.run_main(v.main)"
 """The command with checkpoints so frequent that a short run has some."""
 
 
@@ -137,7 +137,7 @@ def test_a_signal_while_sampling_waits_for_the_networks(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     ("owner", "stage"),
-    [("runtime.vectorfusion_command._work", "sample"), ("runtime.optimize.optimize", "trace-1")],
+    [("runtime.vectorfusion.command._work", "sample"), ("runtime.loop.optimize.optimize", "trace-1")],
 )
 def test_a_signal_before_a_loop_stops_it_at_its_first_step(
     owner: str, stage: str, number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from runtime import __version__
-from runtime.curves import loss_picture
+from runtime.loop.plot import loss_picture
 from runtime.errors import UserError
 from runtime.files import replace_file
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from runtime import files, runs
-from runtime.optimize import (
+from runtime import files
+from runtime.loop import folder as runs
+from runtime.loop.optimize import (
     InterruptedRun,
     NotFiniteError,
     Progress,
@@ -20,7 +21,7 @@ from runtime.optimize import (
     generator_of,
     optimize,
 )
-from runtime.runs import RunFolder
+from runtime.loop.folder import RunFolder
 
 
 class Dots(nn.Module):
@@ -147,7 +148,7 @@ def test_report_counts_stages_and_time() -> None:
 def test_time_left_is_not_moved_by_one_slow_step(monkeypatch: pytest.MonkeyPatch) -> None:
     ends = iter([10.0, 20.0, 20.5, 21.0, 21.5, 22.0, 22.5, 23.0, 23.5, 24.0, 24.5, 25.0])
     pace = _Pace([7, 0, 5])
-    monkeypatch.setattr("runtime.optimize.time.monotonic", lambda: next(ends))
+    monkeypatch.setattr("runtime.loop.optimize.time.monotonic", lambda: next(ends))
     left = [pace.after(0, step) for step in range(1, 8)] + [pace.after(2, step) for step in range(1, 6)]
     assert [done for done, _ in left] == list(range(1, 13))
     assert [seconds for _, seconds in left][3:] == [4.0, 3.5, 3.0, 2.5, 2.0, 1.5, 1.0, 0.5, 0.0]

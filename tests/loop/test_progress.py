@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pytest
 
-from runtime import progress
-from runtime.optimize import Progress
-from runtime.progress import ProgressBar, duration
+from runtime.loop import progress
+from runtime.loop.optimize import Progress
+from runtime.loop.progress import ProgressBar, duration
 
 
 class Terminal(io.StringIO):

@@ -19,7 +19,7 @@ from runtime.vector.reinit import CANVAS, due, replace_paths, unused_paths
 from runtime.guidance.sampler import sample_latents
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import Prompt, distillation_loss, draw_time, saturation_penalty
-from runtime.optimize import Scene, Stage
+from runtime.loop.optimize import Scene, Stage
 from runtime.pictures import flatten, read_png, write_png
 from runtime.vector.trace.live import TraceConfig, trace_stages, xing_loss
 from runtime.vector.paths import Drawing, outline, pixel_grid, random_circles, random_strokes
@@ -28,7 +28,7 @@ from runtime.vector.scene import VectorScene
 
 if TYPE_CHECKING:
     from runtime.engines.bundle import Bundle
-    from runtime.vectorfusion_config import Config
+    from runtime.vectorfusion.config import Config
 
 TRAINED = {"icon": ("points", "colours", "background"), "sketch": ("points",), "pixel": ("colours",)}
 """What is optimized of a drawing of each preset; Thesis 6.4.4."""
@@ -262,7 +262,7 @@ def build(
     drawing: Drawing | None = None,
     report: Report = lambda what, done, total: None,
 ) -> list[Stage]:
-    """Return the stages of a configuration for `runtime.optimize.optimize`.
+    """Return the stages of a configuration for `runtime.loop.optimize.optimize`.
 
     Args:
         config: what to draw; checked.

@@ -148,7 +148,7 @@ def test_a_missing_bundle_says_how_to_make_it(work: Path) -> None:
 
 
 def test_an_error_is_one_line_and_code_2(work: Path) -> None:
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     code = f"import sys; sys.path.insert(0, {str(root)!r}); import runpy; sys.argv = ['x', 'sample', '--bundle', 'no']"
     command = [sys.executable, "-c", f"{code}; runpy.run_module('runtime.lmconv', run_name='__main__')"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=work, check=False)

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from runtime.errors import UserError
-from runtime.optimize import generator_of, optimize
+from runtime.loop.optimize import generator_of, optimize
 from runtime.pictures import read_png
 from runtime.vector.trace.live import TraceConfig
 from runtime.vector.paths import Kind, pixel_grid, random_circles
 from runtime.vector.scene import VectorScene
 from runtime.vector.svg import read_svg, write_svg
 from runtime.vectorfusion import PRESETS, RANGES, Config, build, check, main
-from runtime.vectorfusion_stages import pixelated, sample_picture, styled_prompt, warm_then_cosine, without_unused
+from runtime.vectorfusion.stages import pixelated, sample_picture, styled_prompt, warm_then_cosine, without_unused
 from tests.bundles import MANIFEST, make_tiny_bundle
 from tests.guidance.gaussians import GaussianDenoiser
 
@@ -284,7 +284,7 @@ def test_numbers_that_run_away_end_with_code_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    poison = "runtime.vectorfusion_stages.distillation_loss"
+    poison = "runtime.vectorfusion.stages.distillation_loss"
     monkeypatch.setattr(poison, lambda z, t, noise, **networks: z.sum() * float("nan"))
     assert command(bundle, "a cat", "--preset", "sketch", "--route", "scratch", "--paths", "2") == 1
     line = capsys.readouterr().err.splitlines()[-1]
@@ -302,7 +302,7 @@ def test_a_full_disk_is_told_and_can_be_gone_on_from(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("runtime.runs.RunFolder.save", full)
+        patch.setattr("runtime.loop.folder.RunFolder.save", full)
         assert command(bundle, "a cat", "--preset", "sketch", "--route", "scratch", "--paths", "2") == 1
     assert "No space left on device; once that is mended, go on with" in capsys.readouterr().err
     assert main(["--resume", "runs/a-cat"]) == 0

@@ -1,0 +1,1 @@
+"""What every command shares: parsing, ranges, where networks run, threads."""

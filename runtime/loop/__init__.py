@@ -1,0 +1,1 @@
+"""The loop of every method, its run folder, its progress."""
