@@ -22,13 +22,13 @@ from benchmarks.machine import describe_machine
 from benchmarks.step_baseline import PeerStep, PlainEngine
 from benchmarks.step_networks import PeerNetworks, peer_networks
 from benchmarks.step_parts import PARTS, Clock, run_steps, timed_stage
-from export.verify import GATES, compare
-from export.verify_inputs import StoredReferences, as_engine, precision_of
-from export.verify_providers import LABELS
-from export.verify_scene import PROMPT, Replaced, scene_gradients, scene_stage
-from runtime.engines.bundle import Bundle
+from export.verify.gates import GATES, compare
+from export.verify.inputs import StoredReferences, as_engine, precision_of
+from export.verify.providers import LABELS
+from export.verify.scene import PROMPT, Replaced, scene_gradients, scene_stage
 from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.backends.results import BACKENDS
+from runtime.engines.bundle import Bundle
 from runtime.errors import UserError, run_main
 from runtime.vectorfusion.config import Config as Drawing
 from runtime.vectorfusion.config import settings_of

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.step_parts import Clock
-from export.verify_scene import Replaced
+from export.verify.scene import Replaced
 from runtime.engines.backends.base import check_inputs
 from runtime.engines.spec import EngineSpec
 from runtime.guidance.augment import random_crop, random_perspective

@@ -39,7 +39,7 @@ def peer_networks(bundle: Bundle, weights: str | None = None) -> PeerNetworks:
     Raises:
         UserError: the weights cannot be had, or are not the bundle's.
     """
-    from export.sources import reference_cuts
+    from export.verify.references import reference_cuts
 
     try:
         cuts = reference_cuts(bundle.folder, weights)

@@ -15,11 +15,11 @@ from unittest.mock import patch
 
 import torch
 
-from export.verify_scene import Replaced
-from runtime.vectorfusion import stages
+from export.verify.scene import Replaced
 from runtime.engines.bundle import Bundle
 from runtime.loop.optimize import Stage, optimize
 from runtime.vector.scene import VectorScene
+from runtime.vectorfusion import stages
 from runtime.vectorfusion.config import Config
 
 PARTS = (

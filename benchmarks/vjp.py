@@ -91,8 +91,8 @@ class Config:
 def write_case(case: Case, folder: Path) -> None:
     """Write a network's folder: config.json, random weights and the graphs."""
     from export.cut import batched
-    from export.shared import Stored
-    from export.vjp import vjp_files
+    from export.graph.shared import Stored
+    from export.vjp.files import vjp_files
 
     config = json.dumps({"class": case.kind, "arguments": dict(case.arguments)}).encode()
     module = empty_module(config, case.name).eval().requires_grad_(False)

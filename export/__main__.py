@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from export.build_command import Build, run_build
-from export.clip.command import Clip, Timm, run_encoders
-from export.sd.command import Sd, run_sd
-from export.verify_command import Verify, run_verify
+from export.commands.build import Build, run_build
+from export.commands.clip import Clip, Timm, run_encoders
+from export.commands.sd import Sd, run_sd
+from export.commands.verify import Verify, run_verify
 from runtime.errors import UserError, run_main
 
 if TYPE_CHECKING:
-    from export.verify import Comparison
+    from export.verify.gates import Comparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def run_icons(options: Icons) -> int:
     """Write and verify the bundle; return 1 where a network misses its gate or the bundle its size."""
     from export.icons import write_icons
     from export.icons.weights import load_weights
-    from export.verify import verify_cuts
+    from export.verify.gates import verify_cuts
     from runtime.engines.bundle import Bundle
 
     cuts = write_icons(load_weights(options.weights), options.out, lambda line: print(line, flush=True))
@@ -78,7 +78,7 @@ def run_icons(options: Icons) -> int:
 def run_lmconv(options: Lmconv) -> int:
     """Write and verify the bundle; return 1 where a network misses its gate or the bundle its size."""
     from export.lmconv import write_lmconv
-    from export.verify import verify_cuts, worst_of
+    from export.verify.gates import verify_cuts, worst_of
     from runtime.engines.bundle import PixelBundle
     from train.lmconv.runs import load_run
 
@@ -93,8 +93,8 @@ def run_lmconv(options: Lmconv) -> int:
 
 def _tell(rows: "Sequence[Comparison]", folder: Path, limit: float) -> int:
     """Print what a bundle reaches and its sizes; return 0 where both are as they should be, else 1."""
-    from export.bundle import bundle_sizes, format_sizes
-    from export.verify import format_table
+    from export.verify.gates import format_table
+    from export.write.bundle import bundle_sizes, format_sizes
 
     print(format_table(rows))
     print(format_sizes(folder))
@@ -106,7 +106,7 @@ def _tell(rows: "Sequence[Comparison]", folder: Path, limit: float) -> int:
 
 def run_check(options: Check) -> int:
     """Load a bundle, which verifies it, and print its sizes."""
-    from export.bundle import format_sizes
+    from export.write.bundle import format_sizes
     from runtime.engines.bundle import BundleFolder
 
     bundle = BundleFolder.load(options.bundle)

@@ -8,14 +8,14 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from export.bundle import NetworkFiles
-from export.compact import compact, compact_state
-from export.onnx import export_onnx
-from export.shared import Stored, point_into
+from export.graph.compact import compact, compact_state
+from export.graph.shared import Stored, point_into
+from export.graph.trace import export_onnx
+from export.write.bundle import NetworkFiles
 from runtime.engines.backends.eager import empty_module
-from runtime.engines.twins.kl_encoder import freeze
 from runtime.engines.bundle.lmconv_manifest import WEIGHTS
 from runtime.engines.spec import EngineSpec, TensorSpec
+from runtime.engines.twins.kl_encoder import freeze
 from train.quantize import Groups
 
 BATCH = (1, 2, 256)
@@ -45,7 +45,7 @@ class Cut:
     samples: tuple[Tensor, ...]
     """Inputs as the network sees them in use, at least two of each; it is traced and verified with them."""
     scheme: str = "int8"
-    """How its weights are stored, one of `export.compact.SCHEMES`."""
+    """How its weights are stored, one of `export.graph.compact.SCHEMES`."""
     groups: tuple[Groups, ...] = ()
     """Weights that come as codes in groups."""
     twin: Twin | None = None
@@ -82,7 +82,7 @@ def gradient_files(cut: Cut, stored: Stored) -> dict[str, bytes]:
     """
     if cut.twin is None or len(cut.spec.inputs) != 1:
         return {}
-    from export.vjp import vjp_files  # brings PyTorch's tracer, which takes a second to import
+    from export.vjp.files import vjp_files  # brings PyTorch's tracer, which takes a second to import
 
     config = json.dumps({"class": cut.twin.name, "arguments": dict(cut.twin.arguments)}).encode()
     return vjp_files(freeze(empty_module(config, cut.spec.name)), cut.spec, stored)

@@ -14,10 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from export.bundle import NetworkFiles, write_bundle
-from runtime.engines.twins.kl_encoder import KLEncoder, KLEncoderConfig
+from export.write.bundle import NetworkFiles, write_bundle
 from runtime.engines.bundle.manifest import Manifest
 from runtime.engines.spec import EngineSpec, TensorSpec
+from runtime.engines.twins.kl_encoder import KLEncoder, KLEncoderConfig
 
 _TEXT = (
     "a an the of on in with and red green blue yellow black white orange purple apple cat dog fire truck rocket slice "

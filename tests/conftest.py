@@ -29,7 +29,7 @@ CHECKED = (
 )
 """Modules whose annotations, shapes among them, beartype holds every call to, here and nowhere else.
 
-Not `runtime.engines.twins.vit` and `tokens`, which refuse wrong values themselves and are tested with such, nor what numba
+Not `engines.twins.vit` and `tokens`, which refuse wrong values themselves and are tested with such, nor what numba
 compiles.
 """
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from export.clip.text import TextConfig
+from export.pretrained.text import TextConfig
 from runtime.engines.twins.convnext import ConvNextConfig
 from runtime.engines.twins.vit import VisionConfig
 

@@ -8,12 +8,12 @@ import torch
 
 from export.clip import image
 from export.clip.sources import EncoderSource
-from export.clip.text import TextEmbedder, TextTransformer
 from export.cut import Cut
-from export.mixed import dtype_of
+from export.pretrained.mixed import dtype_of
+from export.pretrained.specs import batched
+from export.pretrained.text import TextEmbedder, TextTransformer
+from export.pretrained.weights import fill
 from export.samples import PROMPTS, dead_leaves
-from export.sd.specs import batched
-from export.sd.weights import fill
 from runtime.engines.tokens import PromptTokenizer
 
 SCHEMES = {"float16": "fp16", "bfloat16": "bf16", "float32": "float32"}
@@ -28,7 +28,7 @@ def cut_makers(
     Args:
         source: the encoders.
         size: height and width of the pictures.
-        precision: of their products, one of `export.mixed.PRECISIONS`.
+        precision: of their products, one of `export.pretrained.mixed.PRECISIONS`.
         said: the precision that the cuts are to be judged by; by default the same.
     """
     makers: dict[str, Callable[[], Cut]] = {"image_embedder": partial(_image, source, size, precision, said)}

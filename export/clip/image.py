@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from export.cut import Cut, Twin
-from export.sd.specs import batched
-from export.sd.weights import Weights, fill
+from export.pretrained.specs import batched
+from export.pretrained.weights import Weights, fill
 from runtime.engines.twins.convnext import ConvNext, ConvNextConfig
 from runtime.engines.twins.vit import VisionConfig, VisionTransformer
 

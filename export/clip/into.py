@@ -10,12 +10,12 @@ from pathlib import Path
 from export.clip.cuts import cut_makers
 from export.clip.image import make_encoder
 from export.clip.sources import EncoderSource
-from export.mixed import dtype_of
-from export.packages import check_space
-from export.streamed import write_if_new
+from export.pretrained.mixed import dtype_of
+from export.pretrained.packages import check_space
+from export.write.streamed import write_if_new
 from runtime.engines.bundle import Bundle
-from runtime.engines.verified_files import describe_file
 from runtime.engines.bundle.manifest import Manifest
+from runtime.engines.verified_files import describe_file
 from runtime.files import replace_file
 
 ROLES = ("image_embedder", "text_embedder")
@@ -30,7 +30,7 @@ def add_encoders(
         source: the encoders; timm's have no text encoder, and take out the one that there is.
         folder: the bundle's.
         report: called with a line before and after each network.
-        precision: of the encoders' products, one of `export.mixed.PRECISIONS`.
+        precision: of the encoders' products, one of `export.pretrained.mixed.PRECISIONS`.
 
     Raises:
         UserError: no bundle, a damaged one, or no room.

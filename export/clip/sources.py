@@ -8,11 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from export.clip.configurations import CLIP_MODELS, HALF, TIMM_MODELS, Model
-from export.clip.names import text_from_transformers, vision_from_timm, vision_from_transformers, without_prefix
-from export.clip.tokenizer import clip_tokenizer, installed_vocabulary, random_vocabulary, read_vocabulary
-from export.packages import check_space, require
-from export.sd.hub import is_name
-from export.sd.weights import (
+from export.pretrained.hub import is_name
+from export.pretrained.names import text_from_transformers, vision_from_timm, vision_from_transformers, without_prefix
+from export.pretrained.packages import check_space, require
+from export.pretrained.tokenizer import clip_tokenizer, installed_vocabulary, random_vocabulary, read_vocabulary
+from export.pretrained.weights import (
     PICKLES,
     REFUSAL,
     RandomWeights,
@@ -128,7 +128,7 @@ def _in_folder(folder: Path) -> Path:
 
 
 def download(name: str) -> Path:
-    """Return the folder of a model of the hub with weights and vocabulary; errors as of `export.sd.hub.download`."""
+    """Return the folder of a model of the hub with weights and vocabulary; errors as of `pretrained.hub.download`."""
     require("huggingface_hub")
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.constants import HF_HUB_CACHE

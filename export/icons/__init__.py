@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from export.bundle import write_bundle
 from export.cut import Cut, export_cut
 from export.icons import (
     denoiser,
@@ -14,6 +13,7 @@ from export.icons import (
     text_encoder,
 )
 from export.icons.weights import Weights
+from export.write.bundle import write_bundle
 from runtime.engines.bundle.manifest import Manifest
 from train.data.captions import HOUSE, STYLES
 from train.latent_diffusion.text import LENGTH

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from export.bundle import NetworkFiles, write_bundle
-from export.compact import compact
 from export.cut import Cut
+from export.graph.compact import compact
+from export.graph.shared import share_weights
+from export.graph.trace import export_onnx
 from export.lmconv.networks import make_cuts, traced_samples
 from export.lmconv.walk import traced_plainly
-from export.onnx import export_onnx
-from export.shared import share_weights
+from export.write.bundle import NetworkFiles, write_bundle
 from runtime.engines.bundle.lmconv_manifest import WEIGHTS, PixelManifest
 from train.lmconv.network import LocallyMaskedPixelCNN
 from train.lmconv.runs import RunConfig
@@ -68,7 +68,7 @@ def write_lmconv(
         run: what it was trained on.
         folder: where; what is there is replaced, and its name is the bundle's.
         report: called with a line before each network.
-        scheme: how the weights are stored, one of `export.compact.SCHEMES`.
+        scheme: how the weights are stored, one of `export.graph.compact.SCHEMES`.
         licence: SPDX expression of the weights' licence.
     """
     cuts = make_cuts(network, run.size, scheme)

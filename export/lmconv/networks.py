@@ -58,7 +58,7 @@ def make_cuts(network: LocallyMaskedPixelCNN, size: Size, scheme: str = "float16
     Args:
         network: trained; its weights are copied.
         size: height and width of its pictures.
-        scheme: how the weights are stored, one of `export.compact.SCHEMES`.
+        scheme: how the weights are stored, one of `export.graph.compact.SCHEMES`.
     """
     prefill, step = (kind(network).eval().requires_grad_(False) for kind in (Prefill, Step))
     a, positions = network.architecture, size[0] * size[1]

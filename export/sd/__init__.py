@@ -9,15 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.mixed import dtype_of
-from export.packages import check_space
+from export.pretrained.mixed import dtype_of
+from export.pretrained.packages import check_space
 from export.sd.configurations import Pipeline
 from export.sd.denoiser import time_ids
 from export.sd.networks import cut_makers, empty_module
-from export.streamed import write_if_new
+from export.write.streamed import write_if_new
+from runtime.engines.bundle.manifest import Manifest, check_bundle_name
 from runtime.engines.strict_json import GREATEST_JSON
 from runtime.engines.verified_files import describe_file, read_limited
-from runtime.engines.bundle.manifest import Manifest, check_bundle_name
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def write_sd(
         source: the model.
         folder: where; what is there is replaced once everything is written, and its name is the bundle's.
         report: called with a line before and after each network.
-        precision: of the text encoders' and the U-Net's products, one of `export.mixed.PRECISIONS`.
+        precision: of the text encoders' and the U-Net's products, one of `export.pretrained.mixed.PRECISIONS`.
         licence: SPDX expression of the weights' licence.
 
     Raises:

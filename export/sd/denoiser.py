@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from export.cut import Cut, Twin
-from export.mixed import WideSoftmax
+from export.pretrained.mixed import WideSoftmax
+from export.pretrained.specs import batched
 from export.samples import noised
 from export.sd.configurations import Pipeline
-from export.sd.specs import batched
 from runtime.guidance.schedule import Schedule
 
 

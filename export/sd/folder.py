@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from export.clip.names import text_from_transformers
-from export.clip.tokenizer import clip_tokenizer, read_vocabulary
+from export.pretrained.names import text_from_transformers
+from export.pretrained.tokenizer import clip_tokenizer, read_vocabulary
+from export.pretrained.weights import PICKLES, REFUSAL, Renamed, SafetensorsFiles, StoredWeights, hash_files
 from export.sd.configurations import END, SCHEDULE, TURBO_TIMES, Pipeline
 from export.sd.source import Source
-from export.sd.weights import PICKLES, REFUSAL, Renamed, SafetensorsFiles, StoredWeights, hash_files
 from runtime.engines.strict_json import GREATEST_JSON, parse_object
 from runtime.engines.verified_files import read_limited
 from runtime.errors import UserError

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from export.cut import Cut
+from export.pretrained.specs import batched
 from export.sd.configurations import Pipeline
-from export.sd.specs import batched
 
 
 class ScaledDecoder(nn.Module):

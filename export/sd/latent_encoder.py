@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from export.cut import Cut, Twin
+from export.pretrained.specs import batched
 from export.sd.configurations import Pipeline
-from export.sd.specs import batched
 from runtime.engines.twins.kl_encoder import KLEncoder, KLEncoderConfig
 
 _COPIED = ("in_channels", "block_out_channels", "layers_per_block", "latent_channels", "norm_num_groups")

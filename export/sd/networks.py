@@ -7,14 +7,14 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from export.clip.text import TextConfig, TextTransformer
 from export.cut import Cut
-from export.mixed import dtype_of
+from export.pretrained.mixed import dtype_of
+from export.pretrained.text import TextConfig, TextTransformer
+from export.pretrained.weights import fill
 from export.samples import PROMPTS, dead_leaves
 from export.sd import denoiser, latent_decoder, latent_encoder, text_encoder
 from export.sd.configurations import Pipeline
 from export.sd.source import Source
-from export.sd.weights import fill
 from runtime.engines.tokens import PromptTokenizer
 
 _PART = {"denoiser": "unet", "latent_encoder": "vae", "latent_decoder": "vae"}
@@ -56,7 +56,7 @@ def cut_makers(source: Source, precision: str, *, said: str | None = None) -> di
 
     Args:
         source: the model.
-        precision: of the text encoders' and the U-Net's products, one of `export.mixed.PRECISIONS`.
+        precision: of the text encoders' and the U-Net's products, one of `export.pretrained.mixed.PRECISIONS`.
         said: the precision that the cuts are to be judged by; by default the same.
     """
     pipeline = source.pipeline

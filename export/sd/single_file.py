@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from export.clip.names import text_from_transformers, without_prefix
-from export.clip.tokenizer import clip_tokenizer, installed_vocabulary, read_vocabulary
+from export.pretrained.names import text_from_transformers, without_prefix
+from export.pretrained.tokenizer import clip_tokenizer, installed_vocabulary, read_vocabulary
+from export.pretrained.weights import PICKLES, REFUSAL, SafetensorsFiles, StoredWeights, hash_files
 from export.sd.configurations import PIPELINES, Pipeline
 from export.sd.source import Source
-from export.sd.weights import PICKLES, REFUSAL, SafetensorsFiles, StoredWeights, hash_files
 from runtime.errors import UserError
 
 UNET = "model.diffusion_model."

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from export.pretrained.weights import Weights
 from export.sd.configurations import Pipeline
-from export.sd.weights import Weights
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
-from export.clip.text import TextTransformer
 from export.cut import Cut
-from export.sd.specs import batched
+from export.pretrained.specs import batched
+from export.pretrained.text import TextTransformer
 
 
 class LastContext(nn.Module):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from runtime.command.threads import limit_spinning
 from runtime.errors import UserError
 from runtime.files import try_writing
-from runtime.command.threads import limit_spinning
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -162,8 +162,8 @@ def _drawn(bundle: "PixelBundle", seed: int, draw: Callable) -> "tuple[Tensor, f
     """Return what `draw(sampler, generator, report)` draws, and how many seconds that took."""
     import torch
 
-    from runtime.pixels.sampler import Sampler
     from runtime.loop.progress import ProgressBar
+    from runtime.pixels.sampler import Sampler
 
     sampler = Sampler.of(bundle)
     begin = time.perf_counter()

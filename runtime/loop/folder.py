@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from runtime import __version__
-from runtime.loop.plot import loss_picture
 from runtime.errors import UserError
 from runtime.files import replace_file
+from runtime.loop.plot import loss_picture
 
 if TYPE_CHECKING:
     from torch import Tensor

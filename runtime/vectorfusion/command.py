@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from runtime import __version__
-from runtime.engines.strict_json import check_fields
 from runtime.command.placement import Machine, describe_choices
+from runtime.command.threads import limit_spinning
+from runtime.engines.strict_json import check_fields
 from runtime.errors import UserError
 from runtime.files import try_writing
-from runtime.command.threads import limit_spinning
 from runtime.vectorfusion.config import Config, check, file_name, from_json, settings_of, to_json, with_defaults
 
 if TYPE_CHECKING:
     from runtime.engines.bundle import Bundle
-    from runtime.loop.optimize import Scene
     from runtime.loop.folder import RunFolder
+    from runtime.loop.optimize import Scene
 
 PROGRAM = "python -m runtime.vectorfusion"
 RUNS = Path("runs")

@@ -15,16 +15,16 @@ from torch import Tensor
 from runtime.errors import UserError
 from runtime.guidance.augment import random_view
 from runtime.guidance.clip import rank
-from runtime.vector.reinit import CANVAS, due, replace_paths, unused_paths
 from runtime.guidance.sampler import sample_latents
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import Prompt, distillation_loss, draw_time, saturation_penalty
 from runtime.loop.optimize import Scene, Stage
 from runtime.pictures import flatten, read_png, write_png
-from runtime.vector.trace.live import TraceConfig, trace_stages, xing_loss
 from runtime.vector.paths import Drawing, outline, pixel_grid, random_circles, random_strokes
 from runtime.vector.raster import rasterize
+from runtime.vector.reinit import CANVAS, due, replace_paths, unused_paths
 from runtime.vector.scene import VectorScene
+from runtime.vector.trace.live import TraceConfig, trace_stages, xing_loss
 
 if TYPE_CHECKING:
     from runtime.engines.bundle import Bundle

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 import runtime
-from runtime.errors import UserError
 from runtime.command.threads import limit_spinning
+from runtime.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,8 +80,8 @@ def vectorize(config: Config, report: "Callable[[Progress], None] | None" = None
     if not out.parent.is_dir():
         raise UserError(f"cannot write '{out}': there is no folder '{out.parent}'; make it first")
     from runtime.pictures import read_picture
-    from runtime.vector.trace.live import trace
     from runtime.vector.svg import write_svg
+    from runtime.vector.trace.live import trace
 
     picture = read_picture(config.picture)
     drawing = trace(scaled_down(picture, config.size), trace_config(config), seed=config.seed, report=report)

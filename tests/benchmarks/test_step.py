@@ -13,7 +13,7 @@ from benchmarks.step import Config, Variant, error_of, format_rows, our_variant,
 from benchmarks.step_baseline import PeerScene, PeerStep, PlainEngine, crossing_by_loops
 from benchmarks.step_networks import peer_networks
 from benchmarks.step_parts import PARTS, Clock
-from export.verify_scene import PROMPT, Replaced, scene_gradients, scene_stage
+from export.verify.scene import PROMPT, Replaced, scene_gradients, scene_stage
 from runtime.engines.bundle import Bundle
 from runtime.errors import UserError
 from runtime.vector.trace.live import xing_loss

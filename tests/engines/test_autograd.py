@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from runtime.engines.autograd import differentiable, value_of_engine, vjp_of_engine, vjp_of_module
-from runtime.engines.bundle import Bundle
 from runtime.engines.backends.ort import OrtEngine
+from runtime.engines.bundle import Bundle
 from runtime.engines.spec import EngineSpec, TensorSpec
 from tests.bundles import Graph, make_latent_encoder_module
 from tests.tolerance import VJP_FLOAT32

@@ -14,14 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.engines.backends.choice import trt
+from runtime.engines.backends.plans import PlanDocument, PlanKey, read_plan, write_plan
 from runtime.engines.bundle import read_manifest
 from runtime.engines.bundle.manifest import Manifest
-from runtime.engines.backends.plans import PlanDocument, PlanKey, read_plan, write_plan
 from runtime.engines.spec import EngineSpec, FileSpec
 from runtime.errors import UserError
 from tests.bundles import MANIFEST, SPECS
-from tests.engines.test_plans import CONTENT, KEY
+from tests.engines.backends.test_plans import CONTENT, KEY
 
 SLOWEST = 1.0
 """Seconds that one document may take, on a machine that does other things too."""
@@ -242,11 +241,14 @@ def test_nothing_but_the_reader_of_plans_feeds_tensorrt() -> None:
     """The one place that deserializes takes bytes, and the one that calls it takes them from `read_plan`."""
     root = Path(__file__).parents[2]
     files = [path for room in ("runtime", "export", "serving", "benchmarks") for path in (root / room).rglob("*.py")]
-    engines = root / "runtime" / "engines"
-    for word, place in (("deserialize_cuda_engine(", engines / "backends" / "trt.py"), ("TrtEngine(", engines / "backends" / "choice.py")):
+    engines = root / "runtime" / "engines" / "backends"
+    for word, place in (
+        ("deserialize_cuda_engine(", engines / "trt.py"),
+        ("TrtEngine(", engines / "choice.py"),
+    ):
         assert [path for path in files if word in path.read_text("utf-8")] == [place]
         assert place.read_text("utf-8").count(word) == 1
-    assert "TrtEngine(graph.spec, read_plan(graph.plans, key)" in (engines / "backends" / "choice.py").read_text("utf-8")
+    assert "TrtEngine(graph.spec, read_plan(graph.plans, key)" in (engines / "choice.py").read_text("utf-8")
 
 
 def test_keys_of_any_text_stay_in_their_folder(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from export.clip.into import add_encoders
 from export.clip.sources import load_encoder
 from export.sd import write_sd
-from export.sources import load_source
+from export.verify.references import load_source
 
 
 def make_bundle(folder: Path, family: str, *, clip: str = "", precision: str = "float16") -> Path:

@@ -16,7 +16,10 @@ from runtime.vectorfusion.command import main
 from tests.bundles import make_tiny_bundle
 
 ROOT = Path(__file__).parents[2]
-CODE = "import runtime.loop.folder; runtime.loop.folder.INTERVAL_S = 0.1; import runtime.vectorfusion as v, runtime.errors as e; e.run_main(v.main)"
+CODE = (
+    "import runtime.loop.folder; runtime.loop.folder.INTERVAL_S = 0.1; "
+    "import runtime.vectorfusion as v, runtime.errors as e; e.run_main(v.main)"
+)
 """The command with checkpoints so frequent that a short run has some."""
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from runtime import files
 from runtime.loop import folder as runs
+from runtime.loop.folder import RunFolder
 from runtime.loop.optimize import (
     InterruptedRun,
     NotFiniteError,
@@ -21,7 +22,6 @@ from runtime.loop.optimize import (
     generator_of,
     optimize,
 )
-from runtime.loop.folder import RunFolder
 
 
 class Dots(nn.Module):

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from export.bundle import NetworkFiles, write_bundle
 from export.lmconv import export_networks, make_manifest
 from export.lmconv.networks import make_cuts
+from export.write.bundle import NetworkFiles, write_bundle
 from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.bundle.lmconv_manifest import WEIGHTS

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from runtime.vector.reinit import due, replace_paths, unused_paths
 from runtime.vector.paths import Drawing, Kind, Layout, circle_points, path_areas, random_circles
+from runtime.vector.reinit import due, replace_paths, unused_paths
 from runtime.vector.scene import VectorScene
 
 SIZE = (120, 120)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.engines.bundle import Bundle
 from runtime.engines.backends.results import Verdict, write_verdicts
+from runtime.engines.bundle import Bundle
 from runtime.errors import UserError
 from runtime.vectorfusion import main
 from tests.bundles import make_tiny_bundle

@@ -11,10 +11,10 @@ from torch import Tensor
 from runtime.errors import UserError
 from runtime.loop.optimize import generator_of, optimize
 from runtime.pictures import read_png
-from runtime.vector.trace.live import TraceConfig
 from runtime.vector.paths import Kind, pixel_grid, random_circles
 from runtime.vector.scene import VectorScene
 from runtime.vector.svg import read_svg, write_svg
+from runtime.vector.trace.live import TraceConfig
 from runtime.vectorfusion import PRESETS, RANGES, Config, build, check, main
 from runtime.vectorfusion.stages import pixelated, sample_picture, styled_prompt, warm_then_cosine, without_unused
 from tests.bundles import MANIFEST, make_tiny_bundle

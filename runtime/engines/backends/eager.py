@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
-from runtime.engines.strict_json import check_fields, parse_object
 from runtime.engines.backends.base import check_inputs, check_outputs
-from runtime.engines.twins.kl_encoder import KLEncoder, KLEncoderConfig, freeze
 from runtime.engines.spec import EngineSpec
+from runtime.engines.strict_json import check_fields, parse_object
+from runtime.engines.twins.kl_encoder import KLEncoder, KLEncoderConfig, freeze
 from runtime.engines.twins.registry import TWINS
 from runtime.errors import UserError
 

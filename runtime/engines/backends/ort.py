@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from runtime.engines.backends.base import check_inputs, check_outputs, refuse_gradients
-from runtime.engines.spec import EngineSpec
 from runtime.engines.backends.streams import SideStream
+from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError
 
 _ELEMENT = {

@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from runtime.engines.spec import FORMAT, EngineSpec, FileSpec, check_format
 from runtime.engines.strict_json import GREATEST_JSON, check_fields, parse_object
 from runtime.engines.verified_files import read_limited
-from runtime.engines.spec import FORMAT, EngineSpec, FileSpec, check_format
 from runtime.errors import UserError
 from runtime.files import replace_file
 
@@ -26,7 +26,7 @@ FLAVOURS = ("tensorrt_rtx", "tensorrt")
 """Kinds of TensorRT; a plan of one is nothing to the other."""
 
 PRECISIONS = ("model", "tf32", "fp16", "bf16")
-"""What a plan computes in: as the model says; so, but with TF32 in float32 products; or cast by `export.precision`."""
+"""What a plan computes in: as the model says; so, but with TF32 in float32 products; or cast by `graph.precision`."""
 
 _PATTERNS = {
     "network": re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}"),

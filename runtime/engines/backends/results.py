@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from runtime.engines.strict_json import GREATEST_JSON, check_fields, parse_object
-from runtime.engines.verified_files import read_limited
 from runtime.engines.hardware import machine_key
 from runtime.engines.spec import FORMAT, check_format
+from runtime.engines.strict_json import GREATEST_JSON, check_fields, parse_object
+from runtime.engines.verified_files import read_limited
 from runtime.errors import UserError
 from runtime.files import replace_file
 

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from runtime.engines.backends.editions import TITLES, make_log, require_flavour
 from runtime.engines.backends.base import check_inputs, check_outputs, refuse_gradients
+from runtime.engines.backends.editions import TITLES, make_log, require_flavour
 from runtime.engines.spec import EngineSpec, TensorSpec
 from runtime.errors import UserError
 
@@ -82,7 +82,7 @@ class TrtEngine:
         device: str | torch.device = "cuda",
         streams: Streams | None = None,
     ) -> None:
-        """Deserialize a plan: native code, so its content has to be verified (`runtime.engines.backends.plans.read_plan`).
+        """Deserialize a plan: native code, so its content has to be verified (`plans.read_plan`).
 
         Args:
             spec: what the network takes and gives; a plan that disagrees with it is refused.

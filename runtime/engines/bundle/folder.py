@@ -12,14 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from runtime.engines.bundle import manifest
-from runtime.engines.bundle import lmconv_manifest as pixel_manifest
 from runtime.engines.backends.choice import Choice, choose, choose_device, make_engine, torch_engine
-from runtime.engines.strict_json import GREATEST_JSON, parse_object
-from runtime.engines.verified_files import read_limited, read_verified, verify_file
 from runtime.engines.backends.graphs import BACKWARD, FORWARD, Graph, graph_of, graphs_of
-from runtime.engines.bundle.manifest import Manifest
+from runtime.engines.bundle import lmconv_manifest as pixel_manifest
+from runtime.engines.bundle import manifest
 from runtime.engines.bundle.lmconv_manifest import PixelManifest
+from runtime.engines.bundle.manifest import Manifest
 from runtime.engines.protocols import (
     BindableEngine,
     Denoiser,
@@ -31,6 +29,8 @@ from runtime.engines.protocols import (
     TextEncoder,
 )
 from runtime.engines.spec import EngineSpec, FileSpec
+from runtime.engines.strict_json import GREATEST_JSON, parse_object
+from runtime.engines.verified_files import read_limited, read_verified, verify_file
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class BundleFolder:
             name_or_path: name of an installed bundle (`icons`), or a folder that holds a bundle.json.
             device: where the networks run: `cpu`, `cuda`, `cuda:N`, or `auto`.
             threads: threads of one operator, at least 1; None means as many as PyTorch uses.
-            backend: what runs the networks, one of `runtime.engines.backends.choice.BACKENDS`; or what an earlier load chose
+            backend: what runs the networks, one of `backends.choice.BACKENDS`; or what an earlier load chose
                 for each graph, as `choices` tells it.
             compile: whether torch.compile makes the networks faster that PyTorch runs.
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.engines.strict_json import check_fields, parse_object
 from runtime.engines.bundle.manifest import check_bundle_name, check_networks, check_range, format_manifest
 from runtime.engines.spec import FileSpec, check_format, parse_files
+from runtime.engines.strict_json import check_fields, parse_object
 from runtime.errors import UserError
 
 METHOD = "lmconv"

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.engines.strict_json import check_fields, check_file_name, parse_object
 from runtime.engines.spec import FORMAT, FileSpec, check_format, parse_files
+from runtime.engines.strict_json import check_fields, check_file_name, parse_object
 from runtime.errors import UserError
 
 ROLES = (

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runtime.engines.twins.convnext import ConvNext, ConvNextConfig
 from runtime.engines.strict_json import check_fields
+from runtime.engines.twins.convnext import ConvNext, ConvNextConfig
 from runtime.engines.twins.vit import VisionConfig, VisionTransformer
 from runtime.errors import UserError
 

@@ -15,10 +15,10 @@ from runtime.errors import UserError
 from runtime.vector.paths import Drawing, Kind, Layout
 from runtime.vector.raster.kernels.build import build_fills, enter_bands, gather_gradients, trace_outline
 from runtime.vector.raster.kernels.cells import PART, VISIT, Cells
+from runtime.vector.raster.kernels.composite import Pulls, Strips, paint, pull
 from runtime.vector.raster.kernels.jit import wait_for
 from runtime.vector.raster.kernels.outline import PIECE, Structure, add_loops
 from runtime.vector.raster.kernels.spans import STRIP
-from runtime.vector.raster.kernels.composite import Pulls, Strips, paint, pull
 from runtime.vector.raster.reference import STROKE_TOLERANCE, TOLERANCE, count_corners, unit_pen
 
 TAPE = 1 << 19

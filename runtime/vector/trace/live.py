@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from runtime.loop.optimize import Progress, Stage, optimize
-from runtime.vector.trace.boundaries import boundary_distance, segment_corners
 from runtime.vector.paths import Drawing, Kind, Layout, path_areas
-from runtime.vector.trace.regions import Patch, border_colour, find_patches
 from runtime.vector.scene import VectorScene
+from runtime.vector.trace.boundaries import boundary_distance, segment_corners
+from runtime.vector.trace.regions import Patch, border_colour, find_patches
 
 SEARCH_SIDE = 256
 """Longer side, in pixels, at which the places of new paths are sought."""

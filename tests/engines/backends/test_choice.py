@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 import torch
 
-from runtime.engines.backends.choice import choice as backends
+from runtime.command.placement import Machine, describe_choices
+from runtime.engines.backends import choice as backends
 from runtime.engines.backends.choice import BACKENDS, Choice, available, choose, choose_device, make_engine
-from runtime.engines.bundle import Bundle
 from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.backends.graphs import graph_of
-from runtime.command.placement import Machine, describe_choices
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.backends.plans import write_plan
 from runtime.engines.backends.results import Verdict, write_verdicts
+from runtime.engines.bundle import Bundle
 from runtime.errors import UserError
 from tests.bundles import make_tiny_bundle
 from tests.tolerance import ENGINE_FLOAT32

@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from runtime.engines.bundle import Bundle
 from runtime.engines.backends.eager import EagerEngine, expand_weights, load_module
+from runtime.engines.bundle import Bundle
 from runtime.engines.twins.kl_encoder import KLEncoder, KLEncoderConfig
 from runtime.errors import UserError
 from tests.bundles import KL_CONFIG, SPECS, make_latent_encoder_module

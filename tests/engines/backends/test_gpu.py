@@ -33,7 +33,7 @@ def load(folder: Path) -> Callable[[str], Bundle]:
             if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
                 pytest.skip("needs ONNX Runtime with CUDA")
         if backend == "tensorrt":
-            from export.tensorrt import build_plans, check_targets, select_graphs
+            from export.plans import build_plans, check_targets, select_graphs
             from runtime.engines.backends.editions import buildable, capability_of, installed_flavours
 
             if not any(capability_of() in buildable(name) for name in installed_flavours()):

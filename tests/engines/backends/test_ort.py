@@ -5,8 +5,8 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from runtime.engines.bundle import Bundle
 from runtime.engines.backends.ort import OrtEngine
+from runtime.engines.bundle import Bundle
 from runtime.engines.spec import EngineSpec, TensorSpec
 from runtime.errors import UserError
 from tests.bundles import Graph, make_denoiser, make_latent_encoder_module

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runtime.engines.backends.choice import plans as module
+from runtime.engines.backends import plans as module
 from runtime.engines.backends.plans import (
     PlanDocument,
     PlanKey,
@@ -194,7 +194,7 @@ BUILDER = """
     from pathlib import Path
     from runtime.engines.backends.plans import building, read_plan, write_plan
     from runtime.errors import UserError
-    from tests.engines.test_plans import KEY
+    from tests.engines.backends.test_plans import KEY
     folder, mark = Path(sys.argv[1]), sys.argv[2]
     with building(folder, KEY, wait=lambda: print("waits", flush=True)):
         try:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.engines import hardware as machine
-from runtime.engines.backends.choice import results as verdicts
+from runtime.engines.backends import results as verdicts
 from runtime.engines.backends.results import (
     BACKENDS,
     DEVICES,

@@ -7,9 +7,9 @@ from types import ModuleType
 import pytest
 import torch
 
-from runtime.engines.backends.choice import editions as flavours
-from runtime.engines.spec import EngineSpec, TensorSpec
+from runtime.engines.backends import editions as flavours
 from runtime.engines.backends.trt import TrtEngine
+from runtime.engines.spec import EngineSpec, TensorSpec
 from runtime.errors import UserError
 from tests.engines import fake_tensorrt as fake
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from runtime.engines.bundle import manifest
+from runtime.engines.bundle import INSTALLED, Bundle, InstalledBundle, PixelBundle, installed_bundles, manifest
 from runtime.engines.bundle import lmconv_manifest as pixel_manifest
-from runtime.engines.bundle import INSTALLED, Bundle, InstalledBundle, PixelBundle, installed_bundles
 from runtime.pixels.orders import curve_order
 from runtime.pixels.sampler import Sampler
 from tests.tolerance import ENGINE_FLOAT32

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from export.clip.tokenizer import clip_tokenizer, random_vocabulary
+from export.pretrained.tokenizer import clip_tokenizer, random_vocabulary
 from runtime.engines.bundle.manifest import Manifest
 from runtime.engines.roles import (
     ClipScorer,

@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from export.clip.configurations import CLIP_MODELS, TIMM_MODELS
 from export.clip.image import make_encoder
-from export.clip.names import vision_from_timm, vision_from_transformers
-from export.sd.weights import RandomWeights, StoredWeights, fill
-from runtime.engines.twins.convnext import ConvNextConfig
+from export.pretrained.names import vision_from_timm, vision_from_transformers
+from export.pretrained.weights import RandomWeights, StoredWeights, fill
 from runtime.engines.backends.eager import load_module
+from runtime.engines.twins.convnext import ConvNextConfig
 from runtime.engines.twins.vit import CLIP_MEAN, CLIP_STD, VisionConfig, VisionTransformer, resize_matrix
 from runtime.errors import UserError
 from tests.tolerance import ENGINE_FLOAT32, FLOAT32_ROUNDING, VJP_FLOAT32

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from runtime.errors import UserError
-from runtime.vector.svg import read as svg_read
 from runtime.vector.paths import Drawing, Kind, Layout, pixel_grid, random_circles, random_strokes
 from runtime.vector.raster import rasterize
 from runtime.vector.svg import format_svg, parse_svg, read_svg, write_svg
+from runtime.vector.svg import read as svg_read
 from tests.tolerance import SVG_COLOUR, SVG_PICTURE_MEAN, SVG_POINTS
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from runtime.loop.optimize import optimize
+from runtime.vector.paths import Drawing, Kind, Layout, circle_points, random_circles, random_strokes
+from runtime.vector.raster import rasterize
+from runtime.vector.scene import VectorScene
 from runtime.vector.trace.boundaries import boundary_distance
 from runtime.vector.trace.live import (
     TraceConfig,
@@ -16,9 +19,6 @@ from runtime.vector.trace.live import (
     udf_loss,
     xing_loss,
 )
-from runtime.vector.paths import Drawing, Kind, Layout, circle_points, random_circles, random_strokes
-from runtime.vector.raster import rasterize
-from runtime.vector.scene import VectorScene
 from tests.tolerance import BOUNDARY_CELLS, BOUNDARY_CELLS_BETWEEN
 
 

@@ -1,6 +1,6 @@
 """Compiled: from control points to straight edges ("pieces") in picture pixels, and gradients of edges back to them.
 
-The formulas are those of `runtime.vector.raster.reference`: `count_pieces`, `piece_weights`. To the kernels every contour is a list of
+The formulas are those of `reference.py`: `count_pieces`, `piece_weights`. To the kernels every contour is a list of
 cubic segments whose corners may be any coordinates of any points: a rectangle's sides and a stroke's last point are
 segments with four equal corners, which have one piece.
 """
@@ -74,7 +74,7 @@ def count_pieces(corners, points, tolerance, firsts):
 
 @inner
 def _steps(count):
-    """Parameter of vertex 1 less that of vertex 0, and the other vertices' step, see `runtime.vector.raster.reference.piece_weights`."""
+    """Parameter of vertex 1 less that of vertex 0, and the other vertices' step, see `reference.piece_weights`."""
     step = 1.0 / (count - 2 + math.sqrt(2.0))
     return step * math.sqrt(0.5), step
 

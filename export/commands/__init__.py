@@ -1,0 +1,1 @@
+"""The subcommands of `python -m export`, one file each."""

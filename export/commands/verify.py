@@ -1,0 +1,129 @@
+"""`python -m export verify`: does every network of a bundle compute the right numbers on this machine?"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from export.verify.inputs import Reference
+    from runtime.engines.backends.results import Verdict
+    from runtime.engines.bundle import Bundle, BundleFolder
+
+STORED = "the bundle's own stored weights in NumPy; what storing them in few bits costs is unseen"
+"""What a bundle is compared with where the weights that it was made of are not at hand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify:
+    """Compare every network of a bundle, on everything that can run it here, with PyTorch float32; keep the verdicts.
+
+    Ends with 1 where a network misses its gate: the bundle is then not used by default on this machine.
+    """
+
+    bundle: Annotated[str, tyro.conf.Positional]
+    """Name of an installed bundle, or its folder."""
+    weights: str | None = None
+    """What the bundle was made of, as --weights of its export said. Without: what bundle.json names, or else the
+    bundle's own stored weights, evaluated in NumPy."""
+    backend: str = "ort,torch,tensorrt"
+    """What to verify; of these, what this machine has."""
+    device: str = "auto"
+    """cpu, cuda, or auto: every device of this machine."""
+    threads: int | None = None
+    """Threads of one operator, at least 1; by default as many as PyTorch uses."""
+    memory: float = 1.0
+    """GiB that the activations of the greatest batch may take, above 0."""
+
+
+def run_verify(options: Verify) -> int:
+    """Print the table, keep the verdicts, and return 1 where a network misses its gate."""
+    from export.verify.bundle import Row, format_rows, verify_networks
+    from export.verify.providers import devices
+    from export.verify.scene import verify_scene
+    from runtime.engines.backends.results import write_verdicts
+    from runtime.engines.bundle import Bundle
+
+    backends = _backends(options.backend)
+    if options.memory <= 0:
+        raise UserError(f"--memory: expected GiB above 0, got {options.memory:g}")
+    chosen = devices() if options.device == "auto" else (options.device,)
+    report = partial(print, flush=True)
+    rows: list[Row] = []
+    for device in chosen:
+        bundle = _load(options.bundle, device, options.threads)
+        references, said = _references(bundle, options)
+        report(f"reference: {said}")
+        rows += verify_networks(bundle, references, backends, device, report)
+        if isinstance(bundle, Bundle):
+            for same in _on_backends(bundle, backends, report):
+                rows += verify_scene(same, references, report)
+    print(format_rows(rows))
+    path = write_verdicts(bundle.digest, mark([row.verdict for row in rows]))
+    missed = [row.comparison.name for row in rows if not row.comparison.passed]
+    print(f"verdicts are kept in {path}")
+    if missed:
+        print(f"bundle {bundle.name} is not to be used on this machine: {', '.join(missed)}")
+    return 1 if missed else 0
+
+
+def mark(verdicts: "Sequence[Verdict]") -> "list[Verdict]":
+    """Return the verdicts, that on a network failed too where the scene's gradient failed with it.
+
+    What chooses a backend looks at networks: the denoiser's values, and the latent encoder's gradients by engines.
+    """
+    bad = {(v.role, v.backend, v.device) for v in verdicts if v.provider == "scene" and not v.passed}
+    kinds = {"denoiser": "value", "latent_encoder": "gradient"}
+    return [
+        replace(v, passed=False) if (v.role, v.backend, v.device) in bad and v.provider == kinds.get(v.role) else v
+        for v in verdicts
+    ]
+
+
+def _backends(text: str) -> list[str]:
+    from runtime.engines.backends.results import BACKENDS
+
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in BACKENDS]
+    if unknown:
+        raise UserError(f"--backend: expected some of {', '.join(BACKENDS)}, got {unknown[0]!r:.60}")
+    return names
+
+
+def _load(name: str, device: str, threads: int | None) -> "BundleFolder":
+    """Return a bundle of whichever method it is for."""
+    from runtime.engines.bundle import Bundle, BundleFolder, PixelBundle
+
+    whole = BundleFolder.load(name, device=device, threads=threads)
+    kinds: list[type[BundleFolder]] = [Bundle, PixelBundle]
+    kind = next(kind for kind in kinds if kind.method == whole._manifest.method)
+    return kind(whole.folder, device=device, threads=threads)
+
+
+def _on_backends(bundle: "Bundle", backends: list[str], report: "Callable[[str], None]") -> "Iterator[Bundle]":
+    """Yield the bundle on each backend that can run its denoiser here."""
+    for backend in backends:
+        same = type(bundle)(bundle.folder, device=bundle.device, threads=bundle.threads, backend=backend)
+        try:
+            if same.choices()["denoiser"].backend == backend:
+                yield same
+        except UserError as error:
+            report(f"scene: {backend} on {bundle.device} left out: {error}")
+
+
+def _references(bundle: "BundleFolder", options: Verify) -> "tuple[Mapping[str, Reference], str]":
+    """Return what the networks are compared with, and one line that says what that is."""
+    from export.verify.inputs import CutReferences, StoredReferences
+    from export.verify.references import reference_cuts
+
+    try:
+        cuts = reference_cuts(bundle.folder, options.weights)
+    except UserError as error:
+        if options.weights is not None:
+            raise
+        return StoredReferences(bundle), f"{STORED} ({error})"
+    return CutReferences(bundle, cuts, options.memory), f"PyTorch float32 of {options.weights or 'the recorded source'}"

@@ -1,0 +1,136 @@
+"""Unpack compactly stored weights beforehand, for a builder that has no operators on bytes.
+
+ONNX Runtime folds what `graph.compact` writes when a session is made. TensorRT refuses it: int8 constants are for
+quantized layers there, and nothing works on uint8. So what hangs on constants alone, and on a byte among them, is
+computed here by ONNX Runtime and put in the place of its result. A table whose packed rows are looked up is unpacked
+whole, by looking up every row.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from export.graph.external import LooseModel, run_loose
+
+_BYTES = (TensorProto.INT8, TensorProto.UINT8)
+
+
+def fold_bytes(loose: LooseModel) -> LooseModel:
+    """Change a model so that no weight of bytes is left, to the same values; return it.
+
+    Raises:
+        ValueError: bytes are used in a way that `export.graph.compact` does not write.
+    """
+    _fold_constants(loose)
+    for name in _packed_lookups(loose):
+        _unpack_table(loose, name)
+    left = [w.name for w in loose.model.graph.initializer if w.data_type in _BYTES]
+    if left:
+        raise ValueError(f"{loose.model.graph.name}: weights of bytes are used in an unknown way: {', '.join(left)}")
+    return loose
+
+
+def _fold_constants(loose: LooseModel) -> None:
+    graph = loose.model.graph
+    constant = {w.name: w.data_type in _BYTES for w in graph.initializer}  # name -> whether a byte is behind it
+    folded = []
+    for node in graph.node:
+        if node.input and all(name in constant for name in node.input if name):
+            constant |= dict.fromkeys(node.output, any(constant[name] for name in node.input if name))
+            folded.append(node)
+    needed: set[str] = set()
+    nodes = []
+    for node in reversed(folded):
+        if constant[node.output[0]] or not needed.isdisjoint(node.output):
+            needed |= set(node.input)
+            nodes.insert(0, node)
+    if nodes:
+        _replace(loose, nodes)
+
+
+def _replace(loose: LooseModel, nodes: list[onnx.NodeProto]) -> None:
+    """Compute nodes of constants and put weights in the place of those results that others use."""
+    graph = loose.model.graph
+    made = [name for node in nodes for name in node.output]
+    gone = set(made)
+    kept = [node for node in graph.node if gone.isdisjoint(node.output)]
+    used = {name for node in kept for name in node.input} | {value.name for value in graph.output}
+    wanted = [name for name in made if name in used]
+    values = run_loose(_part(loose, nodes, {}, wanted), {}, wanted)
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+    del graph.node[:]
+    graph.node.extend(copies)
+    for name, value in zip(wanted, values, strict=True):
+        loose.put(name, value)
+    drop_unused(loose)
+
+
+def _part(
+    loose: LooseModel, nodes: list[onnx.NodeProto], inputs: dict[str, np.ndarray], wanted: Iterable[str]
+) -> LooseModel:
+    """Return the model of some nodes of another, with the weights that they use."""
+    made = {name for node in nodes for name in node.output}
+    needed = {name for node in nodes for name in node.input if name} - made - set(inputs)
+    # types and sizes of the outputs are left open: ONNX Runtime infers them
+    graph = helper.make_graph(
+        nodes,
+        "part",
+        [
+            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
+            for n, v in inputs.items()
+        ],
+        [onnx.ValueInfoProto(name=name) for name in wanted],
+        [weight for weight in loose.model.graph.initializer if weight.name in needed],
+    )
+    model = helper.make_model(graph, opset_imports=loose.model.opset_import, ir_version=loose.model.ir_version)
+    return LooseModel(model, {name: loose.weights[name] for name in needed & set(loose.weights)})
+
+
+def _packed_lookups(loose: LooseModel) -> list[str]:
+    """Return the names of results that `graph.compact` unpacks of gathered rows: `x` of the nodes x, x.0, x.1, ..."""
+    packed = {w.name for w in loose.model.graph.initializer if w.data_type in _BYTES}
+    gathers = [node for node in loose.model.graph.node if node.op_type == "Gather" and node.input[0] in packed]
+    return sorted({node.output[0].rpartition(".")[0] for node in gathers})
+
+
+def _unpack_table(loose: LooseModel, name: str) -> None:
+    """Look every row of a packed table up, and put one lookup in the plain table in the place of the unpacking."""
+    graph = loose.model.graph
+    group = [node for node in graph.node if node.output[0] == name or node.output[0].startswith(f"{name}.")]
+    gathers = [node for node in group if node.op_type == "Gather"]
+    weights = {w.name: tuple(w.dims) for w in graph.initializer}
+    made = {output for node in group for output in node.output}
+    ids = {i for node in group for i in node.input if i not in made and i not in weights}
+    rows = {weights[node.input[0]][0] for node in gathers}
+    if len(ids) != 1 or len(rows) != 1 or not any(node.output[0] == name for node in group):
+        raise ValueError(f"{graph.name}: bytes are looked up for '{name}' in an unknown way")
+    source = ids.pop()
+    rank = _rank_of_ids(loose, group, name)
+    every = np.arange(rows.pop(), dtype=np.int64).reshape(*[1] * (rank - 1), -1)
+    part = _part(loose, group, {source: every}, [name])
+    (table,) = run_loose(part, {source: every}, [name])
+    nodes = []
+    for node in graph.node:
+        if node.output[0] == name:
+            nodes.append(helper.make_node("Gather", [f"{name}.table", source], [name], name=name, axis=0))
+        elif made.isdisjoint(node.output):
+            nodes.append(onnx.NodeProto.FromString(node.SerializeToString()))
+    del graph.node[:]
+    graph.node.extend(nodes)
+    loose.put(f"{name}.table", table.reshape(every.size, -1))
+    drop_unused(loose)
+
+
+def _rank_of_ids(loose: LooseModel, group: list[onnx.NodeProto], name: str) -> int:
+    """Return how many dimensions the looked up numbers have: one less than the final Reshape's target."""
+    last = next(node for node in group if node.output[0] == name)
+    return loose.values()[last.input[1]].size - 1
+
+
+def drop_unused(loose: LooseModel) -> None:
+    """Take away the weights that no node uses."""
+    used = {name for node in loose.model.graph.node for name in node.input}
+    used |= {value.name for value in loose.model.graph.output}
+    loose.drop({weight.name for weight in loose.model.graph.initializer if weight.name not in used})

@@ -1,0 +1,1 @@
+"""Weights and tokenizers of others, as Stable Diffusion and CLIP share them."""

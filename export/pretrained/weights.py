@@ -1,0 +1,156 @@
+"""Weights for a module on the meta device: drawn from a seed, or read from safetensors one tensor at a time."""
+
+import hashlib
+import math
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from export.pretrained.mixed import widen_norms
+from runtime.errors import UserError
+
+PICKLES = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
+
+REFUSAL = (
+    "reading it would run whatever code is in it (it is a Python pickle); use the model's .safetensors files, or "
+    "convert it on a machine that you can lose"
+)
+
+_TABLES = ("token_embedding.weight", "positional_embedding")
+
+
+class Weights(Protocol):
+    """Where a module's weights come from."""
+
+    def read(self, name: str, wanted: Tensor) -> Tensor:
+        """Return the weight of a name, of the shape of `wanted`; a `UserError` says that there is none."""
+        ...
+
+
+class RandomWeights:
+    """Normal weights whose activations stay of order one, the same for a seed and a name in every process."""
+
+    def __init__(self, seed: int) -> None:
+        """Remember a seed."""
+        self.seed = seed
+
+    def read(self, name: str, wanted: Tensor) -> Tensor:
+        """Return float32 weights: deviation 1 / sqrt(fan-in); biases about 0, normalizations' factors about 1."""
+        draws = torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {name}".encode()))
+        values = torch.randn(wanted.shape, generator=draws)
+        if wanted.ndim >= 2:
+            return values.mul_(0.02 if name.endswith(_TABLES) else 1.0 / math.sqrt(math.prod(wanted.shape[1:])))
+        return values.mul_(0.02) if name.endswith("bias") else values.mul_(0.05).add_(1.0)
+
+
+class StoredWeights:
+    """Weights of a mapping from names to tensors, as `SafetensorsFiles` or one that renames another."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], where: str) -> None:
+        """Remember the tensors, and their name for messages."""
+        self.tensors, self.where = tensors, where
+
+    def read(self, name: str, wanted: Tensor) -> Tensor:
+        """Return the tensor of a name; a `UserError` says that it is missing or of another shape."""
+        if name not in self.tensors:
+            raise UserError(
+                f"{self.where}: the weight {name!r} is missing; the file is of another network, or the download was cut"
+            )
+        tensor = self.tensors[name]
+        if tensor.shape != wanted.shape:
+            raise UserError(
+                f"{self.where}: weight {name!r}: expected {tuple(wanted.shape)} as its configuration says, "
+                f"got {tuple(tensor.shape)}; file and configuration are of different models"
+            )
+        return tensor
+
+
+class SafetensorsFiles(Mapping[str, Tensor]):
+    """The tensors of one or several safetensors files, each read when it is asked for."""
+
+    def __init__(self, paths: tuple[Path, ...]) -> None:
+        """Open the files.
+
+        Raises:
+            UserError: one is missing, truncated, or none.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        self._places: dict[str, object] = {}
+        for path in paths:
+            if not path.is_file():
+                raise UserError(f"'{path}': expected a safetensors file, got none; download the model again")
+            try:
+                opened = safe_open(path, "pt")
+                self._places |= dict.fromkeys(opened.keys(), opened)
+            except (SafetensorError, OSError) as error:
+                raise UserError(
+                    f"'{path}': expected a whole safetensors file, got one that is truncated or none "
+                    f"({error!s:.120}; {path.stat().st_size:,} bytes); download it again"
+                ) from None
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return a tensor."""
+        return self._places[name].get_tensor(name)  # pyright: ignore
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names."""
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        """Return how many tensors there are."""
+        return len(self._places)
+
+
+class Renamed(Mapping[str, Tensor]):
+    """Tensors under other names, each made of one or several of another mapping when it is asked for."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Tensor]]) -> None:
+        """Remember what makes the tensor of each name."""
+        self._makers = makers
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return a tensor."""
+        return self._makers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names."""
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        """Return how many tensors there are."""
+        return len(self._makers)
+
+
+def fill(module: nn.Module, weights: Weights, dtype: torch.dtype) -> nn.Module:
+    """Return a module, made on the meta device, with its weights: normalizations' in float32, all others as asked.
+
+    Args:
+        module: with parameters and buffers on the meta device; frozen on return.
+        weights: where they come from.
+        dtype: of the products.
+
+    Raises:
+        UserError: a weight is missing or has another shape.
+    """
+    wide = widen_norms(module)
+    state = {}
+    for name, wanted in module.state_dict().items():
+        kind = torch.float32 if name in wide else dtype
+        state[name] = weights.read(name, wanted).to(kind).contiguous()
+    module.load_state_dict(state, assign=True)
+    return module.eval().requires_grad_(False)
+
+
+def hash_files(folder: Path, files: Mapping[str, tuple[Path, ...]]) -> dict[str, str]:
+    """Return the SHA-256 of every file of weights, by its path in the folder."""
+    hashes = {}
+    for path in sorted(path for paths in files.values() for path in paths):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        hashes[path.relative_to(folder).as_posix()] = digest
+    return hashes

@@ -1,0 +1,1 @@
+"""Does a bundle compute the right numbers on this machine?"""

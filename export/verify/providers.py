@@ -1,0 +1,117 @@
+"""What can run a bundle's networks on this machine: ONNX Runtime, PyTorch, TensorRT, on a CPU or a GPU."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from runtime.engines.backends.choice import Choice, available, make_engine, torch_engine
+from runtime.engines.backends.graphs import GRADIENT, Graph, graphs_of
+from runtime.engines.bundle import BundleFolder
+from runtime.engines.protocols import Engine
+from runtime.errors import UserError
+
+Gradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""x, dL/dy -> y, dL/dx."""
+
+DIFFERENTIATED = ("latent_encoder", "image_embedder")
+"""Roles whose gradient by the images a loop needs."""
+
+LABELS = {"ort": "ONNX Runtime", "torch": "PyTorch", "tensorrt": "TensorRT"}
+"""What tables call each backend."""
+
+WORDS = {"tf32": "tf32", "fp16": "fp16", "bf16": "bf16"}
+"""What verdicts call the precisions of TensorRT plans that are not the model's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    """One way to run a network."""
+
+    backend: str
+    """One of `runtime.engines.backends.results.BACKENDS`."""
+    device: str
+    """`cpu`, `cuda` or `cuda:N`."""
+    precision: str = ""
+    """What products were cast to for this backend; empty where they are as the bundle has them."""
+    value: Engine | None = None
+    """Its outputs, where this is what it gives."""
+    gradient: Gradient | None = None
+    """Its output and vector-Jacobian product, where this is what it gives."""
+
+    @property
+    def kind(self) -> str:
+        """`value` or `gradient`."""
+        return "value" if self.value is not None else "gradient"
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        cast = f" {self.precision}" if self.precision else ""
+        return f"{LABELS[self.backend]} {self.device.upper()}{cast}{'' if self.kind == 'value' else ', gradient'}"
+
+
+def devices() -> tuple[str, ...]:
+    """Return the devices of this machine: `cpu`, and `cuda` where PyTorch sees one."""
+    return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+
+
+def providers(
+    bundle: BundleFolder, role: str, backends: Sequence[str], device: str, report: Callable[[str], None]
+) -> Iterator[Provider]:
+    """Yield every way to run a network on a device, one after the other: each is made when it is asked for.
+
+    Args:
+        bundle: the bundle.
+        role: what the network is for.
+        backends: those that are asked for.
+        device: `cpu`, `cuda` or `cuda:N`.
+        report: told of a backend that this machine has and that cannot run the network.
+    """
+    for graph in graphs_of(bundle, role):
+        for choice in available(graph, device):
+            if choice.backend not in backends or choice.device != device:
+                continue
+            try:
+                yield from _provide(graph, choice, bundle.threads)
+            except UserError as error:
+                report(f"{graph.name}: {choice} on {device} left out: {error}")
+
+
+def _provide(graph: Graph, choice: Choice, threads: int | None) -> Iterator[Provider]:
+    """Yield the provider of a graph, and for a PyTorch twin whose gradient is needed, that too."""
+    cast = WORDS.get(choice.precision, "")
+    if graph.file == GRADIENT:
+        gradient = _gradient_of_engine(make_engine(graph, choice, threads=threads))
+        yield Provider(backend=choice.backend, device=choice.device, precision=cast, gradient=gradient)
+        return
+    if choice.backend == "torch":
+        engine = torch_engine(graph, device=choice.device)
+        yield Provider(backend="torch", device=choice.device, value=engine)
+        if graph.role in DIFFERENTIATED:
+            yield Provider(backend="torch", device=choice.device, gradient=gradient_of(engine))
+        return
+    made = make_engine(graph, choice, threads=threads)
+    yield Provider(backend=choice.backend, device=choice.device, precision=cast, value=made)
+
+
+def _gradient_of_engine(engine: Engine) -> Gradient:
+    def gradient(x: Tensor, cotangent: Tensor) -> tuple[Tensor, Tensor]:
+        value, pulled = engine(x, cotangent)
+        return value, pulled
+
+    return gradient
+
+
+def gradient_of(function: Callable[..., Tensor | tuple[Tensor, ...]]) -> Gradient:
+    """Return value and vector-Jacobian product by the first input of a function that PyTorch can differentiate."""
+
+    def gradient(x: Tensor, cotangent: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            outputs = function(x)
+            value = outputs[0] if isinstance(outputs, tuple) else outputs
+            return value.detach(), torch.autograd.grad(value, x, cotangent)[0]
+
+    return gradient

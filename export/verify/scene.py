@@ -1,0 +1,141 @@
+"""The gradient of a whole vector scene: do this machine's engines pull points and colours as the reference does?
+
+The loss is that of text to SVG itself: rendering, augmentation, encoder, noise, guided denoiser. Its seeds are those of
+the loop, so that both sides draw the same views, times and noise, and differ in nothing but the networks.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from export.verify.bundle import Row, worst
+from export.verify.gates import GATES, Comparison, compare
+from export.verify.inputs import Reference, as_engine, is_large
+from export.verify.providers import LABELS, WORDS
+from runtime.engines.backends.choice import Choice
+from runtime.engines.backends.results import Verdict
+from runtime.engines.bundle import Bundle
+from runtime.engines.protocols import BindableEngine, Engine
+from runtime.errors import UserError
+from runtime.loop.optimize import Stage, generator_of
+from runtime.vectorfusion.config import Config, settings_of
+from runtime.vectorfusion.stages import distillation, start_of
+
+DRAWS = 8
+"""Views, times and noises that a scene's gradient is compared at."""
+
+FEW_DRAWS = 2
+"""The same where a network is large."""
+
+PROMPT = "a red apple"
+
+
+class Replaced(Bundle):
+    """A bundle of which some networks are others; everything else is the bundle's own."""
+
+    def __init__(self, bundle: Bundle, engines: Mapping[str, Engine]) -> None:
+        """Take over what a bundle has read.
+
+        Args:
+            bundle: the bundle.
+            engines: what runs a role's network instead; gradients pass through those that pass them.
+        """
+        self.__dict__.update(bundle.__dict__)
+        self.__dict__.pop("_text_encoder", None)
+        self.replaced: Mapping[str, Any] = engines
+
+    def engine(self, role: str, *, threads: int | None = None) -> BindableEngine:
+        """Return the engine of a role."""
+        return self.replaced[role] if role in self.replaced else super().engine(role, threads=threads)
+
+    def eager_engine(self, role: str) -> Engine:
+        """Return the engine of a role through which gradients pass."""
+        return self.replaced[role] if role in self.replaced else super().eager_engine(role)
+
+
+def scene_stage(bundle: Bundle, gradients: str, **changes: Any) -> tuple[Config, Stage]:
+    """Return the configuration and the distillation stage of an icon from scratch, at the preset's own settings.
+
+    Args:
+        bundle: the networks.
+        gradients: what differentiates the latent encoder.
+        changes: other options.
+    """
+    defaults: dict[str, Any] = {"prompt": PROMPT, "gradients": gradients, **changes}
+    config = replace(settings_of("icon", "scratch"), **defaults)
+    size = (bundle.image_size, bundle.image_size)
+    return config, distillation(config, bundle, start_of(config, size, None))
+
+
+def scene_gradients(stage: Stage, draws: int = DRAWS) -> dict[str, Tensor]:
+    """Return the gradients of the loss by a fixed scene's points and colours, each (draws, ...).
+
+    Args:
+        stage: a distillation; its draws are spread over its steps, so over the times of the schedule.
+        draws: how many gradients.
+    """
+    scene = stage.begin(None, generator_of(0, 0, 0, "begin"))
+    found: dict[str, list[Tensor]] = {"points": [], "colours": []}
+    for i in range(draws):
+        step = i * stage.steps // draws
+        scene.zero_grad(set_to_none=True)
+        torch.stack(list(stage.loss(scene, step, generator_of(0, 0, step, "loss")).values())).sum().backward()
+        for name, parts in found.items():
+            parts.append(getattr(scene, name).grad.clone())
+    return {name: torch.cat(parts) for name, parts in found.items()}
+
+
+def verify_scene(bundle: Bundle, references: Mapping[str, Reference], report: Callable[[str], None]) -> list[Row]:
+    """Return a row for each provider of gradients with which this bundle's loop can run.
+
+    Args:
+        bundle: the bundle, loaded for a device and a backend.
+        references: of the denoiser and the latent encoder at least.
+        report: told of what cannot be compared.
+    """
+    both = {role: references[role] for role in ("denoiser", "latent_encoder") if role in references}
+    if len(both) < 2 or both["latent_encoder"].module is None:
+        report("scene: no reference for the denoiser and the latent encoder; left out")
+        return []
+    choice = bundle.choices()["denoiser"]
+    draws = FEW_DRAWS if any(is_large(reference) for reference in both.values()) else DRAWS
+    report(f"verifying the scene's gradient with {choice} on {bundle.device}")
+    exact = Replaced(bundle, {role: as_engine(reference) for role, reference in both.items()})
+    wanted = scene_gradients(scene_stage(exact, "torch")[1], draws)
+    rows = []
+    for gradients in ("torch", "engine"):
+        try:
+            stage = scene_stage(bundle, gradients)[1]
+        except UserError as error:
+            report(f"scene: gradients by {gradients} left out: {error}")
+            continue
+        role = "denoiser" if gradients == "torch" else "latent_encoder"
+        comparison = _compare(choice, gradients, wanted, scene_gradients(stage, draws))
+        verdict = _verdict(choice, role, both[role].precision, comparison)
+        rows.append(Row(comparison=comparison, verdict=verdict, batches=(1,), remark=f"{draws} draws"))
+    return rows
+
+
+def _compare(choice: Choice, gradients: str, wanted: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> Comparison:
+    label = f"{LABELS[choice.backend]} {choice.device.upper()} {choice.precision}".strip()
+    name = f"scene: denoiser {label}, encoder {'PyTorch' if gradients == 'torch' else 'engine'}"
+    return worst(name, [compare(name, wanted[part], got[part], GATES["scene"]) for part in wanted], GATES["scene"])
+
+
+def _verdict(choice: Choice, role: str, precision: str, found: Comparison) -> Verdict:
+    """Return the verdict about a role whose provider is what is special about a row."""
+    backend = choice.backend if role == "denoiser" else "ort"
+    return Verdict(
+        role=role,
+        provider="scene",
+        backend=backend,
+        device=choice.device.partition(":")[0],
+        precision=WORDS.get(choice.precision, precision),
+        passed=found.passed,
+        max_error=found.max_error,
+        snr_db=found.snr_db,
+        cosine=found.cosine,
+    )

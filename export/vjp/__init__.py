@@ -1,0 +1,1 @@
+"""A network's value and vector-Jacobian product as one ONNX graph."""

@@ -1,0 +1,1 @@
+"""Feature maps as rows of channels, for ONNX Runtime on a CPU."""

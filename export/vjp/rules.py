@@ -1,0 +1,221 @@
+"""Closed forms of what autograd records: normalizations, activations and convolutions, forward and backward.
+
+Each rule takes what the ATen operator of its name takes and gives what that gives, in operators that every runtime has.
+Only gradients by the input are given: a frozen network has no others. Letters: B batch, C channels of the input, K of
+the output, G groups, kh kw sizes of a kernel.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from export.vjp.trace import aten, convolution, convolution_gradient, zero_pad
+
+Rule = Callable[..., Any]
+
+
+def group_norm(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, _n: Any, _c: Any, _hw: Any, groups: int, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the normalized x, and means and reciprocal deviations, each (B, G)."""
+    cells = x.reshape(x.shape[0], groups, -1)
+    mean = cells.mean(2, keepdim=True)
+    centred = cells - mean
+    rstd = ((centred * centred).mean(2, keepdim=True) + eps).rsqrt()
+    y = (centred * rstd).reshape(x.shape)
+    sides = (-1, *[1] * (x.ndim - 2))
+    y = y if weight is None else y * weight.reshape(sides)
+    y = y if bias is None else y + bias.reshape(sides)
+    return y, mean.squeeze(2), rstd.squeeze(2)
+
+
+def group_norm_backward(
+    gradient: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    weight: Tensor | None,
+    _n: Any,
+    _c: Any,
+    _hw: Any,
+    groups: int,
+    _mask: Any,
+) -> tuple[Tensor, None, None]:
+    """Return rstd (g w - mean(g w) - x' mean(g w x')), where x' is x normalized and means are those of a group."""
+    scaled = gradient if weight is None else gradient * weight.reshape(-1, *[1] * (x.ndim - 2))
+    scaled = scaled.reshape(x.shape[0], groups, -1)
+    normal = (x.reshape(x.shape[0], groups, -1) - mean.unsqueeze(2)) * rstd.unsqueeze(2)
+    inside = scaled - scaled.mean(2, keepdim=True) - normal * (scaled * normal).mean(2, keepdim=True)
+    return (inside * rstd.unsqueeze(2)).reshape(x.shape), None, None
+
+
+def layer_norm(
+    x: Tensor, shape: list[int], weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the normalized x, and means and reciprocal deviations over the last axes."""
+    axes = tuple(range(-len(shape), 0))
+    mean = x.mean(axes, keepdim=True)
+    centred = x - mean
+    rstd = ((centred * centred).mean(axes, keepdim=True) + eps).rsqrt()
+    y = centred * rstd
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias, mean, rstd
+
+
+def layer_norm_backward(
+    gradient: Tensor, x: Tensor, shape: list[int], mean: Tensor, rstd: Tensor, weight: Tensor | None, *_rest: Any
+) -> tuple[Tensor, None, None]:
+    """Return the same closed form as of `group_norm_backward`, over the last axes."""
+    axes = tuple(range(-len(shape), 0))
+    scaled = gradient if weight is None else gradient * weight
+    normal = (x - mean) * rstd
+    inside = scaled - scaled.mean(axes, keepdim=True) - normal * (scaled * normal).mean(axes, keepdim=True)
+    return inside * rstd, None, None
+
+
+def silu_backward(gradient: Tensor, x: Tensor) -> Tensor:
+    """Return g (s + y (1 - s)), s = sigmoid(x), y = x s, which the forward pass has."""
+    s = torch.sigmoid(x)
+    return gradient * (s + x * s * (1.0 - s))
+
+
+def sigmoid_backward(gradient: Tensor, y: Tensor) -> Tensor:
+    """Return g y (1 - y)."""
+    return gradient * (y * (1.0 - y))
+
+
+def tanh_backward(gradient: Tensor, y: Tensor) -> Tensor:
+    """Return g (1 - y^2)."""
+    return gradient * (1.0 - y * y)
+
+
+def gelu_backward(gradient: Tensor, x: Tensor, *, approximate: str = "none") -> Tensor:
+    """Return g (P(x) + x p(x)) of the normal distribution, or the derivative of its approximation by a tanh."""
+    if approximate == "none":
+        area = 0.5 * (1.0 + torch.erf(x * math.sqrt(0.5)))
+        return gradient * (area + x * (torch.exp(-0.5 * x * x) * (1.0 / math.sqrt(2.0 * math.pi))))
+    k, c = math.sqrt(2.0 / math.pi), 0.044715
+    t = torch.tanh(k * (x + c * x * x * x))
+    return gradient * (0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * (k * (1.0 + 3.0 * c * x * x)))
+
+
+def softmax_backward(gradient: Tensor, y: Tensor, axis: int, _dtype: Any) -> Tensor:
+    """Return y (g - sum(g y))."""
+    product = gradient * y
+    return product - y * product.sum(axis, keepdim=True)
+
+
+def safe_softmax(x: Tensor, axis: int, _dtype: Any = None) -> Tensor:
+    """Return the softmax; no row of an image network is masked as a whole."""
+    return torch.softmax(x, axis)
+
+
+def select_backward(gradient: Tensor, sizes: list[int], axis: int, index: int) -> Tensor:
+    """Return zeros with the gradient at one place of an axis."""
+    axis, size = axis % len(sizes), sizes[axis]
+    index %= size
+    before = 2 * (len(sizes) - 1 - axis)
+    return zero_pad(gradient.unsqueeze(axis), [0] * before + [index, size - 1 - index])
+
+
+def slice_backward(gradient: Tensor, sizes: list[int], axis: int, start: int, end: int, step: int) -> Tensor:
+    """Return zeros with the gradient in a range of an axis."""
+    if step != 1:
+        raise ValueError(f"a slice with the step {step}: expected 1, for which there is a rule")
+    axis, size = axis % len(sizes), sizes[axis]
+    end = min(end, size)
+    return zero_pad(gradient, [0] * (2 * (len(sizes) - 1 - axis)) + [start, size - end])
+
+
+def plain_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], pads: list[int]) -> Tensor:
+    """Return the convolution, with its padding as the operator's own where both sides of an axis agree."""
+    if pads[0] == pads[1] >= 0 and pads[2] == pads[3] >= 0:
+        return F.conv2d(x, weight, bias, stride, (pads[2], pads[0]))
+    return F.conv2d(zero_pad(x, pads), weight, bias, stride)
+
+
+def plain_convolution_gradient(
+    gradient: Tensor, weight: Tensor, size: list[int], stride: list[int], pads: list[int]
+) -> Tensor:
+    """Return a convolution of the gradient by the kernel, flipped and transposed.
+
+    Of a strided one each phase of the input has its own taps of the kernel: input i hears of output q - t by tap
+    a + s t, where i + pad = s q + a. All phases are one convolution, whose channels are then shuffled to their places.
+    """
+    (height, width), (kh, kw) = size, weight.shape[2:]
+    down, across = stride
+    taps = (-(-kh // down), -(-kw // across))
+    weight = zero_pad(weight, [0, taps[1] * across - kw, 0, taps[0] * down - kh])
+    outputs, inputs = weight.shape[:2]
+    kernel = weight.reshape(outputs, inputs, taps[0], down, taps[1], across).flip(2, 4)
+    kernel = kernel.permute(1, 3, 5, 0, 2, 4).reshape(inputs * down * across, outputs, *taps)
+    counts = ((height - 1 + pads[2]) // down + 1, (width - 1 + pads[0]) // across + 1)
+    behind = [count - side for count, side in zip(counts, gradient.shape[2:], strict=True)]
+    edges = [taps[1] - 1, behind[1], taps[0] - 1, behind[0]]
+    crop = (pads[0], pads[2])
+    if stride == [1, 1]:  # what would be cut off is not computed
+        edges = [edges[0] - crop[0], edges[1], edges[2] - crop[1], edges[3]]
+        return plain_convolution(gradient, kernel, None, [1, 1], edges)
+    phases = plain_convolution(gradient, kernel, None, [1, 1], edges)
+    if down == across:
+        full = F.pixel_shuffle(phases, down)
+    else:
+        full = phases.reshape(-1, inputs, down, across, *counts).permute(0, 1, 4, 2, 5, 3)
+        full = full.reshape(-1, inputs, counts[0] * down, counts[1] * across)
+    return full[:, :, crop[1] : crop[1] + height, crop[0] : crop[0] + width]
+
+
+def convolution_backward(
+    gradient: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    _sizes: Any,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    transposed: bool,
+    _output_padding: list[int],
+    groups: int,
+    _mask: Any,
+) -> tuple[Tensor, None, None]:
+    """Return the input gradient of a convolution that is grouped, dilated or transposed."""
+    if transposed:
+        return aten.convolution(gradient, weight, None, stride, padding, dilation, False, [0, 0], groups), None, None
+    sizes = [
+        (side - 1) * s - 2 * p + d * (k - 1) + 1
+        for side, s, p, d, k in zip(gradient.shape[2:], stride, padding, dilation, weight.shape[2:], strict=True)
+    ]
+    if all(s == 1 for s in stride):
+        outputs, inputs = weight.shape[:2]
+        kernel = weight.reshape(groups, outputs // groups, inputs, *weight.shape[2:]).transpose(1, 2)
+        kernel = kernel.reshape(groups * inputs, outputs // groups, *weight.shape[2:]).flip(2, 3)
+        around = [d * (k - 1) - p for d, k, p in zip(dilation, weight.shape[2:], padding, strict=True)]
+        return F.conv2d(gradient, kernel, None, 1, around, dilation, groups), None, None
+    rest = [side - size for side, size in zip(x.shape[2:], sizes, strict=True)]
+    return aten.convolution(gradient, weight, None, stride, padding, dilation, True, rest, groups), None, None
+
+
+RULES: Mapping[Callable[..., Any], Rule] = {
+    aten.native_group_norm.default: group_norm,
+    aten.native_group_norm_backward.default: group_norm_backward,
+    aten.native_layer_norm.default: layer_norm,
+    aten.native_layer_norm_backward.default: layer_norm_backward,
+    aten.silu_backward.default: silu_backward,
+    aten.sigmoid_backward.default: sigmoid_backward,
+    aten.tanh_backward.default: tanh_backward,
+    aten.gelu_backward.default: gelu_backward,
+    aten._softmax_backward_data.default: softmax_backward,
+    aten._safe_softmax.default: safe_softmax,
+    aten.select_backward.default: select_backward,
+    aten.slice_backward.default: slice_backward,
+    aten.convolution_backward.default: convolution_backward,
+    aten.view.default: torch.reshape,
+    aten._unsafe_view.default: torch.reshape,
+    convolution: plain_convolution,
+    convolution_gradient: plain_convolution_gradient,
+}
+"""The rule for each operator that is not left as it is."""
