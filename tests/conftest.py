@@ -20,7 +20,6 @@ CHECKED = (
     "runtime.pixels",
     "runtime.vector.trace.live",
     "runtime.vector.paths",
-    "runtime.vector.raster",
     "runtime.vector.raster.diffvg",
     "runtime.vector.raster.reference",
     "runtime.vector.scene",
