@@ -29,9 +29,24 @@ def replace_file(path: Path, content: bytes | str) -> None:
             os.fsync(file.fileno())
         os.chmod(name, 0o644)  # mkstemp's 0600 is for secrets
         os.replace(name, path)
+        sync_folder(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's entries to the disk: after a power cut, a file that was renamed into it is there."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # not on Windows, where a folder cannot be opened
+        return
+    try:
+        os.fsync(handle)
+    except OSError:  # a file system without it: nothing more can be done
+        pass
+    finally:
+        os.close(handle)
 
 
 def try_writing(file: Path) -> None:

@@ -1,7 +1,7 @@
 """Samplers: from noise to clean latents by a denoiser's predictions.
 
 Notation: eps_hat the guided prediction, x_hat = (z_t - sigma_t eps_hat) / alpha_t, lambda_t = log(alpha_t / sigma_t),
-h the step in lambda. The last step goes to alpha = 1, sigma = 0, where z is x_hat.
+h the step in lambda, from a time t to the next one, s. The last step goes to alpha = 1, sigma = 0, where z is x_hat.
 """
 
 import itertools
@@ -13,10 +13,14 @@ from torch import Tensor
 
 from runtime.engines.protocols import Denoiser
 from runtime.guidance.schedule import Schedule
-from runtime.guidance.sds import Prompt, guided_noise
+from runtime.guidance.prompt import Prompt
+from runtime.guidance.sds import guided_noise
 
 Predict = Callable[[Float[Tensor, "B C h w"], int], Float[Tensor, "B C h w"]]
-"""eps_hat(z (B, C, h, w), t) -> (B, C, h, w)."""
+"""eps_hat(z, t)."""
+
+SamplerReport = Callable[[int, Float[Tensor, "B C h w"]], None]
+"""Called with the number of calls of the network so far, and x_hat."""
 
 
 def times(schedule: Schedule, steps: int, rho: float = 7.0) -> list[int]:
@@ -46,29 +50,40 @@ def times(schedule: Schedule, steps: int, rho: float = 7.0) -> list[int]:
 
 @torch.no_grad()
 def ddim(
-    predict: Predict, z: Float[Tensor, "B C h w"], schedule: Schedule, steps: int | Sequence[int]
+    predict: Predict,
+    z: Float[Tensor, "B C h w"],
+    schedule: Schedule,
+    steps: int | Sequence[int],
+    report: SamplerReport = lambda step, x_hat: None,
 ) -> Float[Tensor, "B C h w"]:
     """Return clean latents by DDIM, first order, Thesis Eq. 6.2.
 
     Args:
         predict: the guided network.
-        z: (B, C, h, w), standard normal.
+        z: standard normal.
         schedule: alpha_t and sigma_t.
         steps: calls of the network, in [1, T], or the falling times that it is called at.
+        report: called with the number of calls so far and the predicted clean latents.
     """
     visited = times(schedule, steps) if isinstance(steps, int) else list(steps)
-    for t, following in zip(visited, [*visited[1:], None], strict=True):
-        noise = predict(z, t)
-        clean = (z - schedule.sigmas[t] * noise) / schedule.alphas[t]
-        if following is None:
-            return clean
-        z = schedule.alphas[following] * clean + schedule.sigmas[following] * noise
-    return z
+    x_hat = z
+    for i, t in enumerate(visited):
+        eps_hat = predict(z, t)
+        x_hat = (z - schedule.sigmas[t] * eps_hat) / schedule.alphas[t]
+        report(i + 1, x_hat)
+        if i + 1 < len(visited):
+            s = visited[i + 1]
+            z = schedule.alphas[s] * x_hat + schedule.sigmas[s] * eps_hat
+    return x_hat
 
 
 @torch.no_grad()
 def dpm_solver(
-    predict: Predict, z: Float[Tensor, "B C h w"], schedule: Schedule, steps: int
+    predict: Predict,
+    z: Float[Tensor, "B C h w"],
+    schedule: Schedule,
+    steps: int,
+    report: SamplerReport = lambda step, x_hat: None,
 ) -> Float[Tensor, "B C h w"]:
     """Return clean latents by DPM-Solver++(2M), second order, arXiv:2211.01095 Algorithm 2.
 
@@ -77,20 +92,23 @@ def dpm_solver(
     """
     alphas, sigmas = schedule.alphas.double(), schedule.sigmas.double()
     lambdas = (alphas / sigmas).log()
-    before: Tensor | None = None
-    step_before = torch.tensor(0.0)
+    x_before: Tensor | None = None
+    h_before = torch.tensor(0.0)
     visited = times(schedule, steps)
-    for t, following in itertools.pairwise(visited):
-        clean = (z - schedule.sigmas[t] * predict(z, t)) / schedule.alphas[t]
-        step = lambdas[following] - lambdas[t]
-        direction = clean
-        if before is not None:
-            direction = clean + (step / (2.0 * step_before)).float() * (clean - before)
-        ratio, pull = sigmas[following] / sigmas[t], -alphas[following] * torch.expm1(-step)
-        z = ratio.float() * z + pull.float() * direction
-        before, step_before = clean, step
+    for i, (t, s) in enumerate(itertools.pairwise(visited)):
+        x_hat = (z - schedule.sigmas[t] * predict(z, t)) / schedule.alphas[t]
+        report(i + 1, x_hat)
+        h = lambdas[s] - lambdas[t]
+        d = x_hat  # D_i of the paper, with r = h_before / h
+        if x_before is not None:
+            d = x_hat + (h / (2.0 * h_before)).float() * (x_hat - x_before)
+        z = (sigmas[s] / sigmas[t]).float() * z + (-alphas[s] * torch.expm1(-h)).float() * d
+        x_before = x_hat
+        h_before = h
     last = visited[-1]
-    return (z - schedule.sigmas[last] * predict(z, last)) / schedule.alphas[last]
+    x_hat = (z - schedule.sigmas[last] * predict(z, last)) / schedule.alphas[last]
+    report(len(visited), x_hat)
+    return x_hat
 
 
 def sample_latents(
@@ -102,31 +120,28 @@ def sample_latents(
     *,
     omega: float,
     steps: int = 25,
-    only: Sequence[int] = (),
-    report: Callable[[int], None] = lambda step: None,
+    times: Sequence[int] = (),
+    report: SamplerReport = lambda step, x_hat: None,
 ) -> Float[Tensor, "B C h w"]:
-    """Return clean latents of a prompt, (B, C, h, w), by DPM-Solver++(2M), or by DDIM for a model of few steps.
+    """Return clean latents of a prompt by DPM-Solver++(2M), or by DDIM for a model of few steps.
 
     Args:
         denoise: the network.
         schedule: alpha_t and sigma_t.
         prompt: what to draw.
-        shape: (B, C, h, w).
+        shape: of the latents.
         generator: of the first noise, which is all that is drawn.
         omega: weight of guidance; the thesis samples with 6.5 (`guidance_scale` 7.5).
         steps: calls of the network on a batch of 2 B.
-        only: the falling times that a few-step model was distilled at, in place of `steps`; DDIM is then the Euler
+        times: the falling times that a few-step model was distilled at, in place of `steps`; DDIM is then the Euler
             steps that it was made for.
-        report: called with the number of calls that are done.
+        report: called with the number of calls so far and the predicted clean latents.
     """
-    calls = 0
 
     def predict(z: Float[Tensor, "B C h w"], t: int) -> Float[Tensor, "B C h w"]:
-        nonlocal calls
-        noise = guided_noise(denoise, z, torch.full((len(z),), t), prompt, omega, schedule)
-        calls += 1
-        report(calls)
-        return noise
+        return guided_noise(denoise, z, torch.full((len(z),), t), prompt, omega, schedule)
 
     start = torch.randn(shape, generator=generator)
-    return ddim(predict, start, schedule, only) if only else dpm_solver(predict, start, schedule, steps)
+    if times:
+        return ddim(predict, start, schedule, times, report)
+    return dpm_solver(predict, start, schedule, steps, report)

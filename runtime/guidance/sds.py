@@ -11,38 +11,14 @@ Equation 6.7 is printed with alpha_t z_t in place of alpha_t z; the text above i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from runtime.engines.protocols import Denoiser, TextEncoder
+from runtime.engines.protocols import Denoiser
+from runtime.guidance.prompt import Prompt
 from runtime.guidance.schedule import Schedule
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A prompt as the denoiser reads it, encoded once.
-
-    Attributes:
-        context: (1, N, D), of the text.
-        empty: (1, N, D), of the empty text, the unconditional one.
-    """
-
-    context: Float[Tensor, "1 N D"]
-    empty: Float[Tensor, "1 N D"]
-
-    @classmethod
-    def encode(cls, text: str, encoder: TextEncoder) -> "Prompt":
-        """Return a text's encoding, from one call of the encoder."""
-        with torch.no_grad():
-            both = encoder([text, ""])
-        return cls(both[:1], both[1:])
-
-    def pair(self, count: int) -> Float[Tensor, "2*{count} N D"]:
-        """Return the contexts of a guided batch, (2 count, N, D): the text's, then the empty text's."""
-        return torch.cat([self.context.expand(count, -1, -1), self.empty.expand(count, -1, -1)])
 
 
 @torch.no_grad()
@@ -54,18 +30,18 @@ def guided_noise(
     omega: float,
     schedule: Schedule | None = None,
 ) -> Float[Tensor, "B C h w"]:
-    """Return eps_hat of Thesis Eq. 6.3, (B, C, h, w), from one call of the network on a batch of 2 B.
+    """Return eps_hat of Thesis Eq. 6.3, from one call of the network on a batch of 2 B.
 
     Args:
         denoise: the network; never asked for a gradient.
-        z: (B, C, h, w) noisy latents.
-        t: (B,) int64 in [0, T).
-        prompt: the text and the empty text.
+        z: noisy latents.
+        t: times in [0, T).
+        prompt: one text for the whole batch, or one for each picture.
         omega: weight of guidance, at least -1; 0 is the conditional model alone, elsewhere `guidance_scale` 1 + omega.
-        schedule: that the network was trained with; may be left out where it predicts the noise.
+        schedule: the network's; may be left out where it predicts the noise.
     """
     if omega == 0.0:
-        predicted = denoise(z, t, prompt.context.expand(len(z), -1, -1))
+        predicted = denoise(z, t, prompt.conditional(len(z)))
     else:
         conditional, unconditional = denoise(torch.cat([z, z]), torch.cat([t, t]), prompt.pair(len(z))).chunk(2)
         predicted = (1.0 + omega) * conditional - omega * unconditional
@@ -90,41 +66,41 @@ def distillation_loss(
     less to change. The network's own derivative is left out by the formula, so z is detached once, here.
 
     Args:
-        z: (B, C, h, w) clean latents, differentiable.
-        t: (B,) int64 in [0, T).
-        noise: like z, standard normal.
+        z: clean latents, differentiable.
+        t: times in [0, T).
+        noise: standard normal.
         denoise: the network.
         schedule: alpha_t and sigma_t.
         prompt: what to draw.
         omega: weight of guidance, at least -1.
-        weight: w(t) from alpha_t and sigma_t, (B, 1, 1, 1) each.
+        weight: w(t) from alpha_t and sigma_t.
     """
     guided = guided_noise(denoise, schedule.diffuse(z.detach(), noise, t), t, prompt, omega, schedule)
     gradient = weight(*schedule.at(t)) * (guided - noise)
-    pulled = (z * gradient).mean()
-    return pulled - pulled.detach() + 0.5 * gradient.square().mean()
+    surrogate = (z * gradient).mean()
+    return surrogate - surrogate.detach() + 0.5 * gradient.square().mean()
 
 
 def draw_time(
     count: int, progress: float, generator: torch.Generator, *, lowest: int = 50, highest: tuple[int, int] = (950, 950)
 ) -> Int64[Tensor, " {count}"]:
-    """Return t (B,) int64, uniform on the integers from `lowest` to an upper bound, both included.
+    """Return times, uniform on the integers from `lowest` to an upper bound, both included.
 
     Args:
-        count: B.
-        progress: how much of the run is done, in [0, 1].
+        count: how many.
+        progress: the part of the run that is over, in [0, 1].
         generator: of the draw.
-        lowest: least t; the thesis has 50 of 1000.
-        highest: greatest t at progress 0 and 1, linear between; the thesis has 950 throughout.
+        lowest: smallest t; the thesis has 50 of 1000.
+        highest: largest t at progress 0 and 1, linear between; the thesis has 950 throughout.
     """
     upper = round(highest[0] + (highest[1] - highest[0]) * progress)
     return torch.randint(lowest, max(lowest, upper) + 1, (count,), generator=generator)
 
 
 def saturation_penalty(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, ""]:
-    """Return 1/3 mean(I_r^2 + I_g^2 + I_b^2), a scalar, with I = 2 images - 1; Thesis 11.9.3.
+    """Return 1/3 mean(I_r^2 + I_g^2 + I_b^2) with I = 2 images - 1; Thesis 11.9.3.
 
     Args:
-        images: (B, 3, H, W) in [0, 1].
+        images: RGB in [0, 1].
     """
     return (2.0 * images - 1.0).square().mean()

@@ -1,4 +1,4 @@
-"""What a run reports on its way: a denoised preview while it samples, each step of the loop, each snapshot."""
+"""What a run reports on its way: previews while it samples, each step of the loop, each snapshot, and notes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -55,5 +55,13 @@ class Snapshot:
     """The file."""
 
 
-Event = Sampled | Stepped | Snapshot
+@dataclass(frozen=True)
+class Note:
+    """Something that the user should know, such as what of an input could not be used."""
+
+    text: str
+    """One line, without a full stop."""
+
+
+Event = Sampled | Stepped | Snapshot | Note
 Report = Callable[[Event], None]

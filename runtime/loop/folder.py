@@ -1,40 +1,55 @@
-"""A run folder: everything that one optimization leaves, and all that it needs to go on after it was killed.
+"""A run folder: everything that a run leaves, and all that it needs to be resumed after it was killed.
 
-    config.json         what was asked, by which version; written first
+    config.json         what was asked, by which version; its field `format` marks the folder as a run of this program
+    inputs/             copies of the files that the run reads
     checkpoint.json     where the run stands, and the name and SHA-256 of the file with its tensors; written last
     checkpoint-*.safetensors    scene and optimizer moments at that moment
     loss.jsonl          one line a step; loss.svg is its picture
     snapshots/          drawings on the way
+    result/             the files that the finished run has drawn
+    result.json         where else it has written them, with their SHA-256
 
-`checkpoint.json` is the authority: a file of tensors that it does not name does not count, so a process killed between
-the two writes goes on from the checkpoint before.
+A folder is made under a temporary name and renamed, so that it is there whole or not at all; nothing in it is ever
+deleted but a checkpoint that a later one replaces. `checkpoint.json` is the authority: a file of tensors that it does
+not name does not count, so a process that was killed between the two writes resumes from the checkpoint before.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from runtime import __version__
 from runtime.errors import UserError
-from runtime.files import replace_file
+from runtime.files import replace_file, sync_folder
 from runtime.loop.plot import loss_picture
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 INTERVAL_S = 2.0
-"""Seconds between two checkpoints, by default: what a killed run loses. Writing one takes milliseconds."""
+"""Seconds between two checkpoints, unless they take so long that they would slow the run down."""
 
-FORMAT = 1
-"""Version of the folder's layout; another one is refused."""
+FORMAT = "tgm-run-2"
+"""Marks config.json as that of a run of this program, and says the version of the folder's layout."""
+
+LONGEST_JSON = 16 * 2**20
+"""Most bytes of a run's JSON files; longer ones are refused before they are parsed."""
+
+_CHECKPOINT = re.compile(r"checkpoint-\d{3}-\d{6,}\.safetensors")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run stands: `step` steps of stage number `stage` are done."""
+    """Where a run stands: after `step` steps of stage number `stage`."""
 
     stage: int
     step: int
@@ -51,7 +66,8 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, *, interval_s: float | None = None) -> None:
-        self.path, self.interval_s = path, INTERVAL_S if interval_s is None else interval_s
+        self.path = path
+        self.interval_s = INTERVAL_S if interval_s is None else interval_s
         self._log: IO[str] | None = None
         self._lock = _lock(path)
 
@@ -59,48 +75,44 @@ class RunFolder:
     def create(
         cls,
         path: Path,
-        config: Mapping[str, Any],
+        request: Mapping[str, Any],
         *,
-        files: Mapping[str, bytes] | None = None,
+        inputs: Mapping[str, bytes] | None = None,
         interval_s: float | None = None,
     ) -> "RunFolder":
-        """Return a fresh run folder; what an earlier run left in it is deleted.
+        """Return a new run folder.
 
         Args:
-            path: the folder.
-            config: what is asked, for config.json.
-            files: content of further files that the run needs to go on, by name.
+            path: the folder; there must be none, or an empty one.
+            request: what is asked, for config.json.
+            inputs: content of the files that the run reads, by name, such as "picture/photo.png".
             interval_s: as of the class.
 
         Raises:
-            UserError: where the folder holds something else than a run, is in use, or cannot be written.
+            UserError: the folder is taken or cannot be written.
         """
-        ours = (path / "config.json").is_file() or (path / ".lock").is_file()
-        if path.is_dir() and not ours and any(path.iterdir()):
-            raise UserError(f"folder '{path}' holds no run but other files: move it away or choose another --out")
+        if path.is_dir() and any(path.iterdir()):
+            raise UserError(f"run folder '{path}' is not empty: expected a new folder; choose another name")
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            run = cls(path, interval_s=interval_s)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent))
+            try:
+                _fill(made, request, inputs or {})
+                os.replace(made, path)
+            except BaseException:
+                shutil.rmtree(made, ignore_errors=True)
+                raise
+            sync_folder(path.parent)
+            return cls(path, interval_s=interval_s)
         except OSError as error:
             raise _not_writable(path, error) from error
-        try:
-            run._clear()
-            for name, content in (files or {}).items():
-                replace_file(path / name, content)
-            (path / "snapshots").mkdir(exist_ok=True)
-            text = json.dumps({"format": FORMAT, "version": __version__, **config}, indent=2) + "\n"
-            replace_file(path / "config.json", text)  # last: a folder that has it has all that the run needs
-        except BaseException as error:
-            run.close()
-            raise (_not_writable(path, error) if isinstance(error, OSError) else error) from None
-        return run
 
     @classmethod
     def reopen(cls, path: Path, *, interval_s: float | None = None) -> "RunFolder":
-        """Return the folder of an earlier run, to go on with it; `read_config` tells what was asked of it.
+        """Return the folder of an earlier run, to resume it; `read_config` says what was asked of it.
 
         Raises:
-            UserError: where it is no run, is damaged, is in use, or was made by another version.
+            UserError: it is no run, is damaged, is in use, or was made by another version.
         """
         read_config(path)
         try:
@@ -109,6 +121,10 @@ class RunFolder:
         except OSError as error:
             raise _not_writable(path, error) from error
         return run
+
+    def input(self, name: str) -> Path:
+        """Return the run's own copy of a file that it reads."""
+        return self.path / "inputs" / name
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint: its tensors, then the note that names them; then delete the one before."""
@@ -120,36 +136,44 @@ class RunFolder:
         note = {"stage": checkpoint.stage, "step": checkpoint.step, "file": file.name}
         note |= {"sha256": hashlib.sha256(data).hexdigest(), "numbers": checkpoint.numbers}
         replace_file(self.path / "checkpoint.json", json.dumps(note, indent=2) + "\n")
-        for old in self.path.glob("checkpoint-*.safetensors"):
-            if old.name != file.name:
+        for old in self.path.iterdir():  # both files are on the disk now, so that the one before may go
+            if _CHECKPOINT.fullmatch(old.name) and old.name != file.name:
                 old.unlink()
 
     def load(self) -> Checkpoint | None:
         """Return the last checkpoint, or None where the run was stopped before its first.
 
         Raises:
-            UserError: where the checkpoint was damaged after it was written.
+            UserError: the checkpoint was damaged after it was written.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import load
 
         note = self.path / "checkpoint.json"
         if not note.is_file():
             return None
         try:
-            values = json.loads(note.read_text())
-            data = (self.path / values["file"]).read_bytes()
-            whole = hashlib.sha256(data).hexdigest() == values["sha256"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            values = _parse(note)
+            stage, step, file, digest, numbers = (values[k] for k in ("stage", "step", "file", "sha256", "numbers"))
+            whole = type(stage) is type(step) is int and min(stage, step) >= 0 and isinstance(numbers, dict)
+            if not whole or not _CHECKPOINT.fullmatch(file):
+                raise ValueError("its fields are not those of a checkpoint")
+            data = (self.path / file).read_bytes()
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise UserError(f"'{self.path / file}' is not what was written (SHA-256): start the run anew")
+            return Checkpoint(stage, step, load(data), numbers)
+        except UserError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise UserError(f"checkpoint in '{self.path}' cannot be read ({error}): start the run anew") from error
-        if not whole:
-            raise UserError(f"'{self.path / values['file']}' is not what was written (SHA-256): start the run anew")
-        return Checkpoint(values["stage"], values["step"], load(data), values["numbers"])
 
     def forget_after(self, stage: int, step: int) -> None:
         """Drop the lines of loss.jsonl of a checkpoint's future, which the resumed run writes again."""
         self._close_log()
-        kept = [r for r in self.losses() if (r["stage"], r["step"]) < (stage, step)]
-        replace_file(self.path / "loss.jsonl", "".join(json.dumps(r) + "\n" for r in kept))
+        if not (self.path / "loss.jsonl").is_file():
+            return
+        past = [r for r in self.losses() if (r["stage"], r["step"]) < (stage, step)]
+        replace_file(self.path / "loss.jsonl", "".join(json.dumps(r) + "\n" for r in past))
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one step's record to loss.jsonl."""
@@ -158,24 +182,25 @@ class RunFolder:
         self._log.write(json.dumps(record) + "\n")
 
     def losses(self) -> list[dict[str, Any]]:
-        """Return the records of loss.jsonl; a last line that a kill cut off is left out."""
-        file = self.path / "loss.jsonl"
-        lines = file.read_text().splitlines(keepends=True) if file.is_file() else []
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        """Return the records of loss.jsonl; a last line that a kill cut in half does not count."""
+        return list(_records(self.path / "loss.jsonl"))
 
     def plot(self) -> None:
-        """Draw loss.svg from loss.jsonl."""
-        replace_file(self.path / "loss.svg", loss_picture(self.losses()))
+        """Draw loss.svg; a run without losses gets none."""
+        if losses := self.losses():
+            replace_file(self.path / "loss.svg", loss_picture(losses))
+
+    def finish(self, outputs: Mapping[Path, str]) -> None:
+        """Write result.json: the files that the run has written, by path, and the SHA-256 of each."""
+        files = {str(path): digest for path, digest in outputs.items()}
+        replace_file(self.path / "result.json", json.dumps({"files": files}, indent=2) + "\n")
 
     def close(self) -> None:
-        """Close the log and give up the lock."""
+        """Close the log and release the lock."""
         self._close_log()
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._lock.release()
 
     def _close_log(self) -> None:
-        """Close loss.jsonl until the next record."""
         if self._log is not None:
             self._log.close()
             self._log = None
@@ -186,61 +211,100 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _clear(self) -> None:
-        """Delete what an earlier run left, by the names that runs use; anything else stays."""
-        for name in ("config.json", "checkpoint.json"):  # first: what is left is then no run
-            (self.path / name).unlink(missing_ok=True)
-        for pattern in (
-            "checkpoint-*.safetensors",
-            "loss.*",
-            "last-good.*",
-            "init.svg",
-            "sample*.png",
-            ".*.tmp",
-            "snapshots/*",
-        ):
-            for file in self.path.glob(pattern):
-                file.unlink()
+
+def is_run(path: Path) -> bool:
+    """Return whether a folder is marked as a run of this program, of whatever version."""
+    try:
+        config = _parse(path / "config.json")
+    except (OSError, ValueError):
+        return False
+    return str(config.get("format")).startswith("tgm-run-")
 
 
-def _not_writable(path: Path, error: OSError) -> UserError:
-    """Return what to tell of a folder that can't be written."""
-    return UserError(f"run folder '{path}' cannot be written: {error.strerror}; choose another --out")
+def result_of(path: Path) -> dict[Path, str] | None:
+    """Return the files that a finished run has written, with their SHA-256; None where it has not finished."""
+    try:
+        files = _parse(path / "result.json")["files"]
+        return {Path(name): str(digest) for name, digest in files.items()}
+    except (OSError, ValueError, KeyError, AttributeError):
+        return None
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """Return a run folder's config.json.
 
     Raises:
-        UserError: where the folder is no run, or one of another version of the program.
+        UserError: the folder is no run, or one of another version of the program.
     """
     file = path / "config.json"
     if not file.is_file():
-        raise UserError(f"--resume '{path}': no run is here (no config.json): give a folder as runs/a-red-apple")
+        raise UserError(f"--resume '{path}': no run is here (no config.json): give a folder such as runs/a-red-apple")
     try:
-        config = json.loads(file.read_text())
+        config = _parse(file)
         made_by = (config["format"], config["version"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise UserError(f"--resume '{path}': config.json is not a run's ({error}); start the run anew") from error
     if made_by != (FORMAT, __version__):
         raise UserError(
-            f"--resume '{path}': the run is of tgm {made_by[1]} (format {made_by[0]}), this is tgm {__version__} "
-            f"(format {FORMAT}): a run ends in the same bytes only under the version that began it; install that one "
-            "or start anew"
+            f"--resume '{path}': the run is of tgm {made_by[1]!r:.40} (format {made_by[0]!r:.40}), this is tgm "
+            f"{__version__} (format {FORMAT}): a run ends in the same bytes only under the version that began it; "
+            "install that one or start anew"
         )
     return config
 
 
-def _lock(path: Path) -> IO[bytes] | None:
-    """Return the folder's lock, which the system drops when the process ends, however it ends."""
+def _fill(folder: Path, request: Mapping[str, Any], inputs: Mapping[str, bytes]) -> None:
+    """Write what a run folder begins with."""
+    folder.chmod(0o755)  # mkdtemp's 0700 is for secrets
+    (folder / "snapshots").mkdir()
+    for name, content in inputs.items():
+        file = folder / "inputs" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(file, content)
+    text = json.dumps({"format": FORMAT, "version": __version__, **request}, indent=2) + "\n"
+    replace_file(folder / "config.json", text)
+
+
+def _parse(file: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; `ValueError` where it is none or too long."""
+    if file.stat().st_size > LONGEST_JSON:
+        raise ValueError(f"{file.name} has more than {LONGEST_JSON} bytes")
     try:
-        import fcntl
-    except ImportError:  # not on this system: two runs in one folder are then the user's to avoid
-        return None
-    file = (path / ".lock").open("ab")
+        value = json.loads(file.read_text("utf-8"))
+    except RecursionError as error:
+        raise ValueError(f"{file.name} is nested too deeply") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{file.name} is no JSON object")
+    return value
+
+
+def _records(file: Path) -> Iterator[dict[str, Any]]:
+    if not file.is_file():
+        return
+    for line in file.read_text("utf-8", "replace").split("\n"):
+        try:
+            record = json.loads(line)
+            place = (record["stage"], record["step"], record["loss"], record["name"])
+        except (ValueError, KeyError, TypeError):
+            continue  # cut in half by a kill, or edited
+        if all(isinstance(value, int | float) for value in place[:3]):
+            yield record
+
+
+def _not_writable(path: Path, error: OSError) -> UserError:
+    """Return what to say of a folder that can't be written."""
+    return UserError(f"run folder '{path}' cannot be written: {error.strerror}; choose another --out")
+
+
+def _lock(path: Path) -> FileLock:
+    """Return the folder's lock, taken; the system drops it when the process ends, however it ends."""
+    lock = FileLock(path / ".lock")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
+        lock.acquire(timeout=0)
+    except Timeout as error:
         raise UserError(f"run folder '{path}' is in use by another process: wait, or choose another --out") from error
-    return file
+    except NotImplementedError as error:
+        raise UserError(
+            f"run folder '{path}': its file system has no locks ({error}); choose a folder on a local disk"
+        ) from error
+    return lock

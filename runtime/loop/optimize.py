@@ -1,123 +1,110 @@
 """The loop of every method: stages of steps over a scene, with checkpoints, progress and an orderly end.
 
-A **scene** is an `nn.Module` with parameters and `state() -> dict[str, Tensor]`. A **stage** says how a scene begins,
-what is minimized and for how many steps. The loop knows no method.
+A **scene** holds what changes (`runtime.loop.scene.Scene`). A **stage** says how a scene begins, what is minimized and
+for how many steps; a stage that samples brings `advance` in place of a loss. The loop knows no method.
 
 Every draw of a step comes from a generator made of (seed, stage, step), and a stage's functions keep nothing between
-calls: scene, optimizer moments and position are all that a run is. So one that was killed goes on from a checkpoint to
-the same bytes as one that was not.
+calls: scene, optimizer moments and position are all that a run is. So a run that was killed resumes from its checkpoint
+to the same bytes as one that was not.
 """
 
 import contextlib
 import hashlib
 import math
-import signal
+import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from runtime.loop.events import Report, Snapshot, Stepped
 from runtime.loop.folder import Checkpoint, RunFolder
+from runtime.loop.pace import Pace
+from runtime.loop.scene import Scene
+from runtime.loop.signals import raise_if_stopped, stop_on_signals
 
-Scene = Any
-"""An `nn.Module` with `state()`; Python's types have no name for both at once."""
+CHECK_EVERY = 16
+"""Steps between two looks at the losses on a GPU. Each look waits for the device, so a look at every step would keep
+the device from working ahead. On a CPU it is every step."""
+
+CHECKPOINT_SHARE = 0.05
+"""Largest share of a run's time that its checkpoints may take; the interval between two grows with what one costs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One stage of an optimization. Its functions keep no state between calls: see the module's text."""
+    """One stage of a run. Its functions keep no state between calls: see the module's text.
+
+    A stage that optimizes has `optimizer` and `loss`; one that samples has `advance`.
+    """
 
     name: str
-    """What the progress line, the log and the snapshots call it."""
+    """Name in the progress line, the log and the snapshots."""
     steps: int
     """Steps, at least 0."""
-    begin: Callable[[Scene | None, torch.Generator], Scene]
+    begin: Callable[[Any, torch.Generator], Scene]
     """Turns the scene of the stage before (None for the first) into this stage's."""
-    optimizer: Callable[[Scene], torch.optim.Optimizer]
-    """Makes the optimizer of the scene; each group's `lr` is its initial rate."""
-    loss: Callable[[Scene, int, torch.Generator], dict[str, Tensor]]
+    restore: Callable[[Mapping[str, Tensor]], Scene]
+    """Makes the scene of its `state()`, such as `from_state` of its class."""
+    optimizer: Callable[[Any], torch.optim.Optimizer] | None = None
+    """Makes the optimizer of the scene; each group's `lr` is its initial learning rate."""
+    loss: Callable[[Any, int, torch.Generator], dict[str, Tensor]] | None = None
     """Named scalar terms at a step in [0, steps); their sum is minimized."""
-    rate: Callable[[int], float] = lambda step: 1.0
-    """Factor on each group's initial rate at a step."""
-    after: Callable[[Scene, torch.optim.Optimizer, int, torch.Generator], None] | None = None
+    advance: Callable[[Any, int, torch.Generator], None] | None = None
+    """Takes the step [0, steps) of a stage without a loss, such as drawing the next pixels; changes the scene in place."""
+    lr_factor: Callable[[int], float] = lambda step: 1.0
+    """Factor on each group's initial learning rate at a step."""
+    after: Callable[[Any, torch.optim.Optimizer, int, torch.Generator], None] | None = None
     """Called without gradient after each update: clamp, replace paths. Changes parameters and moments in place."""
     snapshots: int = 1
-    """Drawings kept on the way, evenly spaced, the last at the stage's end; at least 0."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """What a caller is told after each step."""
-
-    stage: str
-    """The stage's name."""
-    step: int
-    """Steps of this stage that are done, in [1, steps]."""
-    steps: int
-    """Steps of this stage."""
-    loss: float
-    """Sum of the terms."""
-    terms: Mapping[str, float]
-    """Each named term."""
-    done: int
-    """Steps of all stages that are done, in [1, total]."""
-    total: int
-    """Steps of all stages."""
-    eta_s: float
-    """Seconds left in all stages, by the pace of the last steps; not a number after the first step."""
+    """Snapshots on the way, evenly spaced, the last at the stage's end; at least 0."""
 
 
 class NotFiniteError(FloatingPointError):
-    """A loss or a gradient that is no number: names step, stage and the last good drawing (a path or None)."""
+    """A loss or a gradient that is NaN or infinite.
+
+    Names the step, the stage and the last good snapshot (a path or None).
+    """
 
     def __init__(self, what: str, stage: str, step: int, last_good: Path | None) -> None:
         self.stage, self.step, self.last_good = stage, step, last_good
-        kept = f"the last good drawing is '{last_good}'" if last_good else "no drawing was kept"
-        super().__init__(f"{what} is not finite at step {step} of stage '{stage}': stopped; {kept}")
-
-
-class InterruptedRun(KeyboardInterrupt):
-    """A run that was asked to stop and has saved; `signal_number` is SIGINT's or SIGTERM's."""
-
-    def __init__(self, signal_number: int, stage: str, step: int) -> None:
-        self.signal_number, self.stage, self.step = signal_number, stage, step
-        super().__init__(f"stopped after step {step} of stage '{stage}'")
+        remains = f"the last good drawing is '{last_good}'" if last_good else "no drawing was kept"
+        super().__init__(f"{what} is not finite at step {step} of stage '{stage}': stopped; {remains}")
 
 
 def optimize(
     stages: Sequence[Stage],
     *,
     seed: int,
-    restore: Callable[[dict[str, Tensor]], Scene],
     run: RunFolder | None = None,
-    report: Callable[[Progress], None] | None = None,
-    snapshot: Callable[[Scene, str], Path] | None = None,
+    report: Report | None = None,
+    snapshot: Callable[[Any, str], Path] | None = None,
+    stop: threading.Event | None = None,
 ) -> Scene:
     """Return the scene with which the last stage ends.
 
     Args:
-        stages: at least one, in order; the same ones when a run goes on.
+        stages: at least one, in order; the same ones when a run is resumed.
         seed: of every draw.
-        restore: makes a scene of its `state()`.
-        run: where checkpoints and losses are kept; one that holds a checkpoint goes on from there.
-        report: called after each step.
-        snapshot: draws a scene into a file with the given stem and returns its path.
+        run: where checkpoints and losses are stored; one that holds a checkpoint is resumed.
+        report: called with an event after each step and each snapshot.
+        snapshot: writes a picture of a scene into a file with the given stem and returns its path.
+        stop: ends the run between two steps once it is set; by default SIGINT and SIGTERM set one.
 
     Raises:
-        NotFiniteError: where a loss or a gradient is not finite; the last checkpoint stays.
-        InterruptedRun: on SIGINT or SIGTERM, once the state is saved; a second signal is not waited for.
+        NotFiniteError: a loss or a gradient is not finite; the last checkpoint stays.
+        StoppedRun: `stop` was set; the state is saved.
+        InterruptedRun: so on SIGINT or SIGTERM; a second signal interrupts at once.
     """
     if not stages:
         raise ValueError("stages: expected at least one, got none")
-    loop = _Loop(stages, seed, restore=restore, run=run, report=report, snapshot=snapshot)
-    with deferred_signals() as caught:
-        return loop.work(caught)
+    loop = _Loop(stages, seed, run=run, report=report, snapshot=snapshot)
+    with contextlib.nullcontext(stop) if stop else stop_on_signals() as event:
+        return loop.work(event)
 
 
 def generator_of(seed: int, stage: int, step: int, purpose: str) -> torch.Generator:
@@ -126,20 +113,36 @@ def generator_of(seed: int, stage: int, step: int, purpose: str) -> torch.Genera
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
+@dataclass(frozen=True)
+class _Record:
+    """The numbers of a step that is done, still on the device that computed them."""
+
+    step: int
+    """Steps of the stage so far."""
+    terms: tuple[str, ...] = ()
+    gradients: tuple[str, ...] = ()
+    """Names of the parameters that have a gradient."""
+    numbers: Tensor | None = None
+    """The terms, then the largest magnitude of each gradient; None in a stage without a loss."""
+
+
 class _Loop:
     """One call of `optimize`: the scene, its optimizer, and where they stand."""
 
     scene: Scene
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer | None
 
-    def __init__(self, stages: Sequence[Stage], seed: int, *, restore, run: RunFolder | None, report, snapshot) -> None:
-        self.stages, self.seed, self.restore = stages, seed, restore
+    def __init__(self, stages: Sequence[Stage], seed: int, *, run: RunFolder | None, report, snapshot) -> None:
+        self.stages, self.seed = stages, seed
         self.run, self.report, self.snapshot = run, report, snapshot
-        self.index, self.step = 0, 0
-        self.pace = _Pace([stage.steps for stage in stages])
+        self.index = 0
+        self.step = 0
+        self.pace = Pace([stage.steps for stage in stages])
+        self.pending: list[_Record] = []
         self.saved_at = time.monotonic()
+        self.save_s = 0.0
 
-    def work(self, caught: list[int]) -> Scene:
+    def work(self, stop: threading.Event) -> Scene:
         """Go through all stages, or the rest of them."""
         resumed = self.resume()
         for index in range(self.index, len(self.stages)):
@@ -147,24 +150,25 @@ class _Loop:
                 self.begin(index)
             while self.step < self.stages[index].steps:
                 self.advance()
-                if caught or time.monotonic() - self.saved_at >= (self.run.interval_s if self.run else math.inf):
+                if stop.is_set() or self.due():
                     self.save()
-                if caught:
-                    raise InterruptedRun(caught[0], self.stages[index].name, self.step)
+                raise_if_stopped(stop, self.stages[index].name, self.step)
         self.save()
         return self.scene
 
     def begin(self, index: int) -> None:
         """Make a stage's scene from the one before, and its optimizer."""
         before = self.scene if index else None
-        self.index, self.step = index, 0
+        self.index = index
+        self.step = 0
         self.scene = self.stages[index].begin(before, self.draws("begin"))
         self.prepare()
 
     def prepare(self) -> None:
-        """Make the optimizer of the scene and note each group's initial rate."""
-        self.optimizer = self.stages[self.index].optimizer(self.scene)
-        for group in self.optimizer.param_groups:
+        """Make the optimizer of the scene and note each group's initial learning rate."""
+        make = self.stages[self.index].optimizer
+        self.optimizer = make(self.scene) if make else None
+        for group in self.optimizer.param_groups if self.optimizer else ():
             group["initial_lr"] = group["lr"]
 
     def draws(self, purpose: str) -> torch.Generator:
@@ -172,57 +176,102 @@ class _Loop:
         return generator_of(self.seed, self.index, self.step, purpose)
 
     def advance(self) -> None:
-        """Take one step and tell everyone."""
+        """Take one step and report it, on a GPU together with some steps before it."""
         stage = self.stages[self.index]
+        if stage.advance is not None:
+            stage.advance(self.scene, self.step, self.draws("advance"))
+            record = _Record(self.step + 1)
+        else:
+            record = self.descend(stage)
+        self.step += 1
+        self.pending.append(record)
+        waits = record.numbers is not None and record.numbers.device.type != "cpu"
+        if not waits or len(self.pending) >= CHECK_EVERY or self.step == stage.steps or self.snapshot_due(self.step):
+            self.flush()
+
+    def snapshot_due(self, step: int) -> bool:
+        """Return whether a snapshot is due after so many steps of the stage."""
+        stage = self.stages[self.index]
+        drawn, due = (stage.snapshots * count // stage.steps for count in (step - 1, step))
+        return self.snapshot is not None and due > drawn
+
+    def descend(self, stage: Stage) -> _Record:
+        """Differentiate the loss and update the scene."""
+        assert self.optimizer is not None and stage.loss is not None, f"stage '{stage.name}': no optimizer or no loss"
         for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * stage.rate(self.step)
-        terms = self.differentiate(stage)
+            group["lr"] = group["initial_lr"] * stage.lr_factor(self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        terms = stage.loss(self.scene, self.step, self.draws("loss"))
+        torch.stack(list(terms.values())).sum().backward()
+        record = self.measure(terms)
+        if record.numbers is not None and record.numbers.device.type == "cpu":
+            self.check(record)  # before the update, so that the scene at hand is still good
         self.optimizer.step()
         if stage.after is not None:
             with torch.no_grad():
                 stage.after(self.scene, self.optimizer, self.step, self.draws("after"))
-        self.step += 1
-        self.tell(stage, terms)
+        return record
 
-    def differentiate(self, stage: Stage) -> dict[str, float]:
-        """Fill the gradients of this step and return its terms; refuse what is not finite."""
-        self.optimizer.zero_grad(set_to_none=True)
-        losses = stage.loss(self.scene, self.step, self.draws("loss"))
-        terms = {name: float(value.detach()) for name, value in losses.items()}
-        for name, value in terms.items():
-            if not math.isfinite(value):
-                raise NotFiniteError(f"loss '{name}' ({value})", stage.name, self.step, self.keep_last_good())
-        torch.stack(list(losses.values())).sum().backward()
-        for name, parameter in self.scene.named_parameters():
-            if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
-                raise NotFiniteError(f"gradient of '{name}'", stage.name, self.step, self.keep_last_good())
+    def measure(self, terms: Mapping[str, Tensor]) -> _Record:
+        """Return the terms and the largest magnitude of each gradient, which is NaN or infinite where one of it is."""
+        gradients = {name: p.grad for name, p in self.scene.named_parameters() if p.grad is not None and p.numel()}
+        sizes = [torch.linalg.vector_norm(gradient, math.inf) for gradient in gradients.values()]
+        numbers = torch.stack([number.detach().double() for number in (*terms.values(), *sizes)])
+        return _Record(self.step + 1, tuple(terms), tuple(gradients), numbers)
+
+    def check(self, record: _Record) -> dict[str, float]:
+        """Return the terms of a step; refuse a number that is not finite."""
+        numbers = [] if record.numbers is None else record.numbers.tolist()
+        terms = dict(zip(record.terms, numbers, strict=False))
+        bad = [f"loss '{name}' ({number})" for name, number in terms.items() if not math.isfinite(number)]
+        sizes = zip(record.gradients, numbers[len(terms) :], strict=True)
+        bad += [f"gradient of '{name}'" for name, size in sizes if not math.isfinite(size)]
+        if bad:
+            raise NotFiniteError(bad[0], self.stages[self.index].name, record.step - 1, self.keep_last_good())
         return terms
 
-    def tell(self, stage: Stage, terms: Mapping[str, float]) -> None:
-        """Log, draw and report a step that is done."""
+    def flush(self) -> None:
+        """Check, log and report the steps since the last time: on a GPU one wait for all of them."""
+        pending, self.pending = self.pending, []
+        for record in pending:
+            self.tell(record.step, self.check(record))
+
+    def tell(self, step: int, terms: Mapping[str, float]) -> None:
+        """Log, draw and report a step."""
+        stage = self.stages[self.index]
         loss = sum(terms.values())
-        if self.run:
-            record = {"stage": self.index, "name": stage.name, "step": self.step - 1, "loss": loss, "terms": terms}
+        if self.run and terms:
+            record = {"stage": self.index, "name": stage.name, "step": step - 1, "loss": loss, "terms": terms}
             self.run.log(record)
-        drawn, due = (stage.snapshots * step // stage.steps for step in (self.step - 1, self.step))
-        if self.snapshot and due > drawn:
-            self.snapshot(self.scene, f"{self.index:02d}-{stage.name}-{self.step:05d}")
-        done, eta_s = self.pace.after(self.index, self.step)
+        if self.snapshot and self.snapshot_due(step):
+            path = self.snapshot(self.scene, f"{self.index:02d}-{stage.name}-{step:05d}")
+            if self.report:
+                self.report(Snapshot(path=path))
+        done, eta_s = self.pace.after(self.index, step)
         if self.report:
-            counts = {"step": self.step, "steps": stage.steps, "done": done, "total": self.pace.total}
-            self.report(Progress(stage=stage.name, loss=loss, terms=terms, eta_s=eta_s, **counts))
+            counts = {"step": step, "steps": stage.steps, "done": done, "total": self.pace.total}
+            self.report(Stepped(stage=stage.name, loss=loss, terms=terms, eta_s=eta_s, scene=self.scene, **counts))
+
+    def due(self) -> bool:
+        """Return whether it is time for a checkpoint."""
+        if not self.run:
+            return False
+        interval_s = max(self.run.interval_s, self.save_s / CHECKPOINT_SHARE)
+        return time.monotonic() - self.saved_at >= interval_s
 
     def save(self) -> None:
         """Write a checkpoint, where there is a run folder."""
+        self.flush()  # what is not finite must not become a checkpoint
+        begun_at = time.monotonic()
+        if self.run:
+            tensors = {f"scene/{name}": value for name, value in self.scene.state().items()}
+            numbers: dict[str, Any] = {}
+            for index, state in self.optimizer.state_dict()["state"].items() if self.optimizer else ():
+                for name, value in state.items():
+                    (tensors if isinstance(value, Tensor) else numbers)[f"optimizer/{index}/{name}"] = value
+            self.run.save(Checkpoint(self.index, self.step, tensors, numbers))
         self.saved_at = time.monotonic()
-        if not self.run:
-            return
-        tensors = {f"scene/{name}": value for name, value in self.scene.state().items()}
-        numbers: dict[str, Any] = {}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            for name, value in state.items():
-                (tensors if isinstance(value, Tensor) else numbers)[f"optimizer/{index}/{name}"] = value
-        self.run.save(Checkpoint(self.index, self.step, tensors, numbers))
+        self.save_s = self.saved_at - begun_at if self.run and self.run.interval_s else 0.0
 
     def resume(self) -> bool:
         """Go back to where the folder's last checkpoint stands; return False where it has none."""
@@ -231,14 +280,12 @@ class _Loop:
             self.run.forget_after(*((checkpoint.stage, checkpoint.step) if checkpoint else (0, 0)))
         if checkpoint is None:
             return False
-        self.index, self.step = checkpoint.stage, checkpoint.step
-        self.scene = self.restore(_below("scene/", checkpoint.tensors))
+        self.index = checkpoint.stage
+        self.step = checkpoint.step
+        self.scene = self.stages[self.index].restore(_below("scene/", checkpoint.tensors))
         self.prepare()
-        state: dict[int, dict[str, Any]] = {}
-        for key, value in (_below("optimizer/", checkpoint.tensors) | _below("optimizer/", checkpoint.numbers)).items():
-            index, name = key.split("/", 1)
-            state.setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        if self.optimizer:
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": _moments(checkpoint)})
         return True
 
     def keep_last_good(self) -> Path | None:
@@ -250,64 +297,19 @@ class _Loop:
             checkpoint = self.run.load() if self.run else None
             if checkpoint is None:
                 return None
-            scene = self.restore(_below("scene/", checkpoint.tensors))
+            scene = self.stages[checkpoint.stage].restore(_below("scene/", checkpoint.tensors))
         return self.snapshot(scene, "last-good")
+
+
+def _moments(checkpoint: Checkpoint) -> dict[int, dict[str, Any]]:
+    """Return the state of each parameter's optimizer, as `load_state_dict` takes it."""
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in (_below("optimizer/", checkpoint.tensors) | _below("optimizer/", checkpoint.numbers)).items():
+        index, name = key.split("/", 1)
+        state.setdefault(int(index), {})[name] = value
+    return state
 
 
 def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries under a prefix, without it."""
     return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
-
-
-class _Pace:
-    """How fast it goes: by the median of the last steps, which a compilation or a stage's beginning does not move."""
-
-    def __init__(self, steps: Sequence[int]) -> None:
-        self.steps, self.total = steps, sum(steps)
-        self.last: float | None = None
-        self.durations: deque[float] = deque(maxlen=50)
-
-    def after(self, index: int, step: int) -> tuple[int, float]:
-        """Return the steps of all stages that are done, and the seconds left: not a number after the first step."""
-        now, done = time.monotonic(), sum(self.steps[:index]) + step
-        if self.last is not None:
-            self.durations.append(now - self.last)
-        self.last = now
-        return done, (median(self.durations) * (self.total - done) if self.durations else math.nan)
-
-
-class _Deferral:
-    """A signal handler that notes the first signal, and interrupts at the second."""
-
-    def __init__(self) -> None:
-        self.caught: list[int] = []
-
-    def __call__(self, number: int, _frame: object) -> None:
-        if self.caught:
-            raise KeyboardInterrupt
-        self.caught.append(number)
-
-
-@contextlib.contextmanager
-def deferred_signals() -> Iterator[list[int]]:
-    """Yield a list to which the first SIGINT or SIGTERM adds its number; a second one interrupts at once.
-
-    An update that is cut in its middle leaves a state that no uninterrupted run passes through, and an engine that is
-    cut leaves threads at work while the interpreter ends. So loops look at the list between steps. Within another such
-    block it is the same list: no signal falls between two loops of one run. Outside the main thread, where Python
-    allows no handler, signals stay as they are.
-    """
-    outer = signal.getsignal(signal.SIGINT)
-    if isinstance(outer, _Deferral):
-        yield outer.caught
-        return
-    deferral = _Deferral()
-    try:
-        before = {number: signal.signal(number, deferral) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:
-        before = {}
-    try:
-        yield deferral.caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,13 +1,12 @@
-"""What a command tells about its progress: a bar on a terminal, now and then a line elsewhere; all on stderr."""
+"""How a command shows its progress: a bar on a terminal, now and then a line elsewhere; all on stderr."""
 
 import math
 import shutil
 import sys
 import time
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
-if TYPE_CHECKING:
-    from runtime.loop.optimize import Progress
+from runtime.loop.events import Event, Note, Sampled, Stepped
 
 BAR_S = 0.1
 """Seconds between two changes of the bar on a terminal."""
@@ -25,24 +24,34 @@ def duration(seconds: float) -> str:
 
 
 class ProgressBar:
-    """Shows the stage, the loss and the time left. Use it as a context manager.
+    """Shows the events of a run: stage, loss and the time left. Use it as a context manager.
 
     Args:
         stream: where it is shown; by default stderr.
+        quiet: whether only notes are shown.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
         self._stream = sys.stderr if stream is None else stream
+        self._quiet = quiet
         self._bar = None
-        self._told_at = -LINE_S
+        self._shown_at = -LINE_S
 
-    def __call__(self, progress: "Progress") -> None:
-        """Show a step of the loop, with its stage, loss and seconds left."""
-        ends = progress.done == progress.total
-        text = f"loss {progress.loss:.4g}, {duration(progress.eta_s)} left"
-        self.note(f"{progress.stage} {progress.step}/{progress.steps}", progress.done, progress.total, text, last=ends)
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        if isinstance(event, Stepped):
+            ends = event.done == event.total
+            loss = f"loss {event.loss:.4g}, " if event.terms else ""
+            text = f"{loss}{duration(event.eta_s)} left"
+            self.show(f"{event.stage} {event.step}/{event.steps}", event.done, event.total, text, last=ends)
+        elif isinstance(event, Sampled):
+            self.show("sample", event.step, event.steps)
+        elif isinstance(event, Note):
+            self.close()
+            self._stream.write(f"{event.text}\n")
+            self._stream.flush()
 
-    def note(self, stage: str, done: int, total: int, text: str = "", *, last: bool = False) -> None:
+    def show(self, stage: str, done: int, total: int, text: str = "", *, last: bool = False) -> None:
         """Show that `done` of `total` steps are done.
 
         Args:
@@ -52,12 +61,14 @@ class ProgressBar:
             text: what else there is to say.
             last: whether nothing follows.
         """
+        if self._quiet:
+            return
         now = time.monotonic()
-        if last or now - self._told_at >= (BAR_S if self._stream.isatty() else LINE_S):
-            self._told_at = now
-            self._tell(stage, done, total, text)
+        if last or now - self._shown_at >= (BAR_S if self._stream.isatty() else LINE_S):
+            self._shown_at = now
+            self._write(stage, done, total, text)
 
-    def _tell(self, stage: str, done: int, total: int, text: str) -> None:
+    def _write(self, stage: str, done: int, total: int, text: str) -> None:
         """Write a line, or bring the terminal's bar up to date."""
         if not self._stream.isatty():
             self._stream.write(f"{stage} ({done} of {total} steps) {text}".rstrip() + "\n")

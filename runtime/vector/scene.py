@@ -1,12 +1,13 @@
 """A drawing as parameters: what optimization trains, renders, clamps, and saves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from runtime.errors import UserError
+from runtime.loop.scene import Scene
 from runtime.vector.paths import Drawing, Kind, Layout
 from runtime.vector.raster import rasterize
 
@@ -16,7 +17,7 @@ MIN_WIDTH = 0.1
 _NAMES = ("points", "colours", "widths", "background")
 
 
-class VectorScene(nn.Module):
+class VectorScene(Scene):
     """A drawing whose named tensors are parameters.
 
     Args:
@@ -75,7 +76,7 @@ class VectorScene(nn.Module):
         return state
 
     @classmethod
-    def from_state(cls, state: dict[str, Tensor], *, backend: str = "numba") -> "VectorScene":
+    def from_state(cls, state: Mapping[str, Tensor], *, backend: str = "numba") -> "VectorScene":
         """The scene that `state` came from, bit for bit.
 
         Errors: `UserError` naming a tensor that is missing.

@@ -1,25 +1,32 @@
-"""Text to SVG: a drawing is optimized until a frozen latent diffusion model takes it for what the prompt says.
+"""Text to SVG: a drawing is optimized until a frozen latent diffusion model sees in it what the prompt says.
 
     python -m runtime.vectorfusion "a red apple"
 
 Thesis chapter 6 (VectorFusion; arXiv:2211.11319). From scratch, or, by default, from the best of K raster samples that
-LIVE traces. What comes of it is an SVG, its PNG, and a run folder.
-
-`Config` says what to draw, `build` makes the stages for `runtime.loop.optimize.optimize` of it, `main` is the command.
+LIVE traces. It writes an SVG, its PNG, and a run folder.
 """
 
-from typing import Any
+from runtime.command.method import Method, later
+from runtime.command.run import main_of
+from runtime.vectorfusion.config import PRESETS, Config, check, file_name, preset_config
 
-from runtime.vectorfusion.command import main
-from runtime.vectorfusion.config import PRESETS, RANGES, Config, check
+__all__ = ["METHOD", "PRESETS", "Config", "main"]
 
-__all__ = ["PRESETS", "RANGES", "Config", "check", "main"]
+METHOD: Method[Config] = Method(
+    name="vectorfusion",
+    config=Config,
+    kind="latent-diffusion",
+    build=later("runtime.vectorfusion.stages", "build"),
+    write=later("runtime.vectorfusion.output", "write"),
+    snapshot=later("runtime.vectorfusion.output", "snapshot"),
+    validate=later("runtime.vectorfusion.stages", "validate"),
+    suffixes=lambda config: (".svg", ".png"),
+    stem=lambda config: file_name(config.prompt),
+    default=lambda chosen: preset_config(chosen["preset"], chosen["route"]),
+    selectors=("preset", "route"),
+    check=check,
+    inputs=lambda config: {} if config.init is None else {"init": config.init},
+)
+"""VectorFusion, for `runtime.draw`."""
 
-
-def __getattr__(name: str) -> Any:
-    """Return `build`, which needs PyTorch, on its first use: the command's --help is spared the import."""
-    if name == "build":
-        from runtime.vectorfusion.stages import build
-
-        return build
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+main = main_of(METHOD)

@@ -1,33 +1,37 @@
-"""The parts of VectorFusion: where a drawing starts, and the stage that distils a prompt into it."""
+"""The stages of VectorFusion: where a drawing starts, and how a prompt is distilled into it."""
 
 import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from runtime.errors import UserError
 from runtime.guidance.augment import random_view
 from runtime.guidance.clip import rank
+from runtime.guidance.prompt import Prompt, styled
 from runtime.guidance.sampler import sample_latents
 from runtime.guidance.schedule import Schedule
-from runtime.guidance.sds import Prompt, distillation_loss, draw_time, saturation_penalty
-from runtime.loop.optimize import Scene, Stage
+from runtime.guidance.sds import distillation_loss, draw_time, saturation_penalty
+from runtime.loop.events import Report, Sampled
+from runtime.loop.optimize import Stage
+from runtime.loop.scene import Scene
 from runtime.pictures import flatten, read_png, write_png
 from runtime.vector.paths import Drawing, outline, pixel_grid, random_circles, random_strokes
 from runtime.vector.raster import rasterize
 from runtime.vector.reinit import CANVAS, due, replace_paths, unused_paths
 from runtime.vector.scene import VectorScene
-from runtime.vector.trace.live import TraceConfig, trace_stages, xing_loss
+from runtime.vector.svg import read_svg
+from runtime.vector.trace.live import TraceConfig, trace_stages, self_intersection_loss
+from runtime.vectorfusion.output import FAINT
 
 if TYPE_CHECKING:
-    from runtime.engines.bundle import Bundle
+    from runtime.engines.bundle import DiffusionBundle
+    from runtime.loop.folder import RunFolder
     from runtime.vectorfusion.config import Config
 
 TRAINED = {"icon": ("points", "colours", "background"), "sketch": ("points",), "pixel": ("colours",)}
@@ -36,18 +40,12 @@ TRAINED = {"icon": ("points", "colours", "background"), "sketch": ("points",), "
 MARGIN = 600 / 512
 """Side of the picture over the side of the crop; Thesis 11.9.2."""
 
-FAINT = 0.05
-"""Opacity below which a path counts as unused; Thesis Table 11.1."""
-
 SAMPLER_STEPS = 25
 """Calls of the denoiser for each raster sample."""
 
-LEAST_GAIN = {"icon": 6e-5, "sketch": 1e-3}
+MIN_GAIN = {"icon": 6e-5, "sketch": 1e-3}
 """Mean squared error that a traced path must save: a layer for every shade frays. A sketch has lines for
 shapes only."""
-
-Report = Callable[[str, int, int], None]
-"""Called with what is being done, the steps that are done, and all steps."""
 
 
 def random_start(config: "Config", size: tuple[int, int], generator: torch.Generator) -> Drawing:
@@ -63,7 +61,7 @@ def pixelated(picture: Float[Tensor, "3 H W"], cells: int) -> Drawing:
     """Return a grid of opaque squares, each of the median colour of what it covers, which is nearest to it by L1.
 
     Args:
-        picture: (3, H, W) in [0, 1].
+        picture: RGB in [0, 1].
         cells: squares a side, at most H and W.
     """
     height, width = picture.shape[1:]
@@ -74,46 +72,39 @@ def pixelated(picture: Float[Tensor, "3 H W"], cells: int) -> Drawing:
     return replace(grid, colours=torch.cat([colours, torch.ones(len(parts), 1)], 1)[None])
 
 
-def styled_prompt(prompt: str, bundle: "Bundle") -> str:
-    """Return a prompt that ends on the bundle's suffix, as the thesis' do (6.4.1).
-
-    A prompt stays as it is where it has a comma, behind which it names a style of its own, and where the suffix finds
-    no room.
+def encode_prompt(config: "Config", bundle: "DiffusionBundle") -> Prompt:
+    """Return the prompt, in the bundle's style, encoded.
 
     Raises:
-        UserError: where the prompt alone is too long.
+        UserError: the prompt has more tokens than the text encoder takes.
     """
-    suffix, encoder = "" if "," in prompt else bundle.prompt_suffix, bundle.text_encoder()
-    styled = prompt + suffix
-    try:
-        encoder([styled])
-    except UserError:
-        encoder([prompt])
-        return prompt
-    return styled
+    encoder = bundle.text_encoder()
+    return Prompt.encode(styled(config.prompt, bundle.prompt_suffix, encoder.fits), encoder)
 
 
 def sample_picture(
-    config: "Config", bundle: "Bundle", generator: torch.Generator, folder: Path | None, report: Report
-) -> Float[Tensor, "3 H W"]:
-    """Return the raster sample that is traced, (3, H, W): of K, the one most consistent with the prompt; Thesis 6.4.1.
+    config: "Config", bundle: "DiffusionBundle", prompt: Prompt, generator: torch.Generator, report: Report
+) -> tuple[Float[Tensor, "3 H W"], Float[Tensor, "3 H _"]]:
+    """Return the raster sample that is traced, and all K of them side by side; Thesis 6.4.1.
 
-    Samples are flattened first, as drawings are flat. They are compared with the prompt that they were drawn for, its
-    suffix included. The picture is rounded to 8 bits, so that `sample.png`, from which a run goes on, is the very same.
+    It is the one most consistent with the prompt. Samples are flattened first, as drawings are flat, and compared with
+    the prompt that they were drawn for, its suffix included. The picture is rounded to 8 bits, so that `sample.png`,
+    which a resumed run reads, is the very same.
 
     Args:
-        config: the prompt, how many samples and how guided.
+        config: how many samples and how guided.
         bundle: the networks.
+        prompt: what to draw.
         generator: of the draws.
-        folder: where `sample.png` is kept, and found by a run that goes on.
-        report: told of each call of the denoiser.
+        report: receives each call of the denoiser, with a preview.
     """
-    if folder is not None and (folder / "sample.png").is_file():
-        return read_png(folder / "sample.png")
-    text = styled_prompt(config.prompt, bundle)
-    prompt = Prompt.encode(text, bundle.text_encoder())
-    only = bundle.manifest.sample_times
-    calls = len(only) or SAMPLER_STEPS
+    times = bundle.manifest.sample_times
+    steps = len(times) or SAMPLER_STEPS
+    decode = bundle.latent_decoder()
+
+    def note(step: int, x_hat: Tensor) -> None:
+        report(Sampled(step=step, steps=steps, preview=lambda: decode(x_hat)))
+
     latents = sample_latents(
         bundle.denoiser(),
         Schedule.of(bundle.schedule),
@@ -121,16 +112,32 @@ def sample_picture(
         (config.samples, *bundle.latent_shape),
         generator,
         omega=config.sample_omega,
-        steps=calls,
-        only=only,
-        report=lambda done: report("sample", done, calls),
+        steps=steps,
+        times=times,
+        report=note,
     )
-    images = flatten(bundle.latent_decoder()(latents))
-    best = images[rank(images, text, bundle.scorer())[0] if config.samples > 1 else 0]
-    if folder is not None:
-        write_png(folder / "samples.png", torch.cat(list(images), -1))
-        write_png(folder / "sample.png", best)
-    return best.clamp(0.0, 1.0).mul(255.0).round() / 255.0
+    images = flatten(decode(latents))
+    best = images[rank(images, prompt.texts[0], bundle.scorer())[0] if config.samples > 1 else 0]
+    return best.clamp(0.0, 1.0).mul(255.0).round() / 255.0, torch.cat(list(images), -1)
+
+
+def sampled_or_stored(
+    config: "Config",
+    bundle: "DiffusionBundle",
+    prompt: Prompt,
+    generator: torch.Generator,
+    *,
+    run: "RunFolder | None",
+    report: Report,
+) -> Float[Tensor, "3 H W"]:
+    """Return the raster sample that is traced: from the run folder, where an earlier part of the run has stored it."""
+    if run is not None and (run.path / "sample.png").is_file():
+        return read_png(run.path / "sample.png")
+    picture, samples = sample_picture(config, bundle, prompt, generator, report)
+    if run is not None:
+        write_png(run.path / "samples.png", samples)
+        write_png(run.path / "sample.png", picture)
+    return picture
 
 
 def start_of(config: "Config", size: tuple[int, int], drawing: Drawing | None) -> Callable:
@@ -149,23 +156,29 @@ def start_of(config: "Config", size: tuple[int, int], drawing: Drawing | None) -
 
 
 def trace(config: "Config", picture: Float[Tensor, "3 H W"]) -> list[Stage]:
-    """Return LIVE's stages for a picture (3, H, W), drawn by the configuration's rasterizer."""
+    """Return LIVE's stages for a picture, drawn by the configuration's rasterizer."""
 
-    def drawn_by(begin: Callable, before: Scene | None, generator: torch.Generator) -> Scene:
-        scene = begin(before, generator)
-        scene.backend = config.rasterizer  # as a scene that is restored has it: else a run goes on with other bits
+    def begin(first: Callable, before: Scene | None, generator: torch.Generator) -> Scene:
+        scene = first(before, generator)
+        scene.backend = config.rasterizer  # as a restored scene has it: else a resumed run would draw other bits
         return scene
 
-    stages = trace_stages(picture, TraceConfig(paths=config.paths, least=LEAST_GAIN[config.preset]))
-    return [replace(stage, begin=partial(drawn_by, stage.begin)) for stage in stages]
+    stages = trace_stages(picture, TraceConfig(paths=config.paths, min_gain=MIN_GAIN[config.preset]))
+    return [replace(stage, begin=partial(begin, stage.begin), restore=_restore(config)) for stage in stages]
 
 
-def distillation(config: "Config", bundle: "Bundle", start: Callable) -> Stage:
+def _restore(config: "Config") -> Callable[..., VectorScene]:
+    """Return what makes a scene of its state, drawn by the configuration's rasterizer."""
+    return partial(VectorScene.from_state, backend=config.rasterizer)
+
+
+def distillation(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, start: Callable) -> Stage:
     """Return the stage that distils a prompt into a drawing; Thesis 6.4.2, 11.9.
 
     Args:
-        config: the prompt and how it is distilled.
+        config: how it is distilled.
         bundle: the networks.
+        prompt: what to draw.
         start: the stage's `begin`.
     """
     scale = bundle.image_size / CANVAS
@@ -173,16 +186,17 @@ def distillation(config: "Config", bundle: "Bundle", start: Callable) -> Stage:
         name="distil",
         steps=config.steps,
         begin=start,
+        restore=_restore(config),
         optimizer=partial(_adam, config, scale),
-        loss=_loss(config, bundle),
-        rate=lambda step: warm_then_cosine(step, config.steps),
+        loss=_loss(config, bundle, prompt),
+        lr_factor=lambda step: warm_then_cosine(step, config.steps),
         after=partial(_tidy, config, scale),
         snapshots=min(4, config.steps),
     )
 
 
 def warm_then_cosine(step: int, steps: int, *, warmup: int = 500) -> float:
-    """Return the factor on the greatest rate: from 0.1 linearly to 1, then by a cosine to 0.25; Thesis 11.9.3.
+    """Return the factor on the peak learning rate: from 0.1 linearly to 1, then by a cosine to 0.25; Thesis 11.9.3.
 
     Args:
         step: in [0, steps).
@@ -197,17 +211,18 @@ def warm_then_cosine(step: int, steps: int, *, warmup: int = 500) -> float:
 
 def _adam(config: "Config", scale: float, scene: Scene) -> torch.optim.Optimizer:
     """Return Adam (0.9, 0.9, 1e-6) with a group for each trained part of the drawing."""
-    rates = {"points": config.rate * scale, "colours": config.colour_rate, "background": config.colour_rate / 10.0}
+    lrs = {"points": config.lr * scale, "colours": config.colour_lr, "background": config.colour_lr / 10.0}
     trained = TRAINED[config.preset]
-    groups = [{"params": [getattr(scene, name)], "lr": rates[name]} for name in trained]
+    groups = [{"params": [getattr(scene, name)], "lr": lrs[name]} for name in trained]
     return torch.optim.Adam(groups, betas=(0.9, 0.9), eps=1e-6)
 
 
-def _loss(config: "Config", bundle: "Bundle") -> Callable[[VectorScene, int, torch.Generator], dict[str, Tensor]]:
+def _loss(
+    config: "Config", bundle: "DiffusionBundle", prompt: Prompt
+) -> Callable[[VectorScene, int, torch.Generator], dict[str, Tensor]]:
     """Return the loss of a step: distillation, self-intersection, saturation."""
     networks = {"denoise": bundle.denoiser(), "schedule": Schedule.of(bundle.schedule), "omega": config.omega}
     encode = bundle.latent_encoder(gradients=config.gradients)
-    prompt = Prompt.encode(styled_prompt(config.prompt, bundle), bundle.text_encoder())
     side, count = bundle.image_size, len(networks["schedule"])
     lowest, first, last = (round(t * count / 1000) for t in (50, *config.upper_t))
 
@@ -218,8 +233,8 @@ def _loss(config: "Config", bundle: "Bundle") -> Callable[[VectorScene, int, tor
         t = draw_time(len(z), step / config.steps, generator, lowest=lowest, highest=(first, last))
         noise = torch.randn(z.shape, generator=generator)
         terms = {"sds": distillation_loss(z, t, noise, prompt=prompt, **networks)}
-        if config.xing > 0.0 and config.preset == "icon":
-            terms["xing"] = config.xing * xing_loss(drawing.points, drawing.layout)
+        if config.self_intersection > 0.0 and config.preset == "icon":
+            terms["self_intersection"] = config.self_intersection * self_intersection_loss(drawing.points, drawing.layout)
         if config.saturation > 0.0:
             terms["saturation"] = config.saturation * saturation_penalty(image)
         return terms
@@ -230,7 +245,7 @@ def _loss(config: "Config", bundle: "Bundle") -> Callable[[VectorScene, int, tor
 def _view(
     drawing: Drawing, side: int, config: "Config", generator: torch.Generator
 ) -> Float[Tensor, "B 3 {side} {side}"]:
-    """Return what the teacher sees, (B, 3, side, side): a random view from scratch, else the drawing itself."""
+    """Return what the teacher sees: a random view from scratch, else the drawing itself."""
     if config.route == "trace":
         return rasterize(drawing, (side, side), backend=config.rasterizer)
     larger = round(side * MARGIN)
@@ -247,37 +262,37 @@ def _tidy(config: "Config", scale: float, scene: Scene, optimizer, step: int, ge
         replace_paths(scene, optimizer, unused, generator)
 
 
-def without_unused(drawing: Drawing) -> Drawing:
-    """Return a drawing without the paths that are too faint to see, which an editor would only stumble on."""
-    unused = unused_paths(drawing, opacity=FAINT, area=0.0)[0].tolist()
-    return drawing.select([path for path, gone in enumerate(unused) if not gone])
-
-
 def build(
     config: "Config",
-    bundle: "Bundle",
+    bundle: "DiffusionBundle",
     generator: torch.Generator,
     *,
-    folder: Path | None = None,
-    drawing: Drawing | None = None,
-    report: Report = lambda what, done, total: None,
+    run: "RunFolder | None" = None,
+    report: Report = lambda event: None,
 ) -> list[Stage]:
-    """Return the stages of a configuration for `runtime.loop.optimize.optimize`.
-
-    Args:
-        config: what to draw; checked.
-        bundle: the frozen networks.
-        generator: of the raster samples.
-        folder: where `sample.png` is kept, and found by a run that goes on.
-        drawing: what `config.init` holds, on a canvas of the bundle's size.
-        report: told of the sampling.
-    """
+    """Return the stages of a configuration; see `runtime.command.method.Method.build`."""
     size = (bundle.image_size, bundle.image_size)
+    prompt = encode_prompt(config, bundle)
     stages: list[Stage] = []
-    if drawing is None and config.route == "trace":
-        picture = sample_picture(config, bundle, generator, folder, report)
+    drawing = None
+    if config.init is not None:
+        drawing = read_svg(config.init, size=size)
+    elif config.route == "trace":
+        picture = sampled_or_stored(config, bundle, prompt, generator, run=run, report=report)
         if config.preset == "pixel":
             drawing = pixelated(picture, math.isqrt(config.paths))
         else:
             stages += trace(config, picture)
-    return [*stages, distillation(config, bundle, start_of(config, size, drawing))]
+    return [*stages, distillation(config, bundle, prompt, start_of(config, size, drawing))]
+
+
+def validate(config: "Config", bundle: "DiffusionBundle") -> None:
+    """Raise `UserError` where a part can't do what is asked: prompt too long, no such gradients or rasterizer."""
+    Schedule.of(bundle.schedule)
+    encode_prompt(config, bundle)
+    bundle.latent_encoder(gradients=config.gradients)
+    if config.init is not None:
+        read_svg(config.init, size=(bundle.image_size, bundle.image_size))
+    elif config.route == "trace" and config.samples > 1:
+        bundle.scorer()
+    rasterize(random_circles(1, size=(8, 8), generator=torch.Generator()), backend=config.rasterizer)

@@ -15,7 +15,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn import functional
 
-from runtime.loop.optimize import Progress, Stage, optimize
+from runtime.loop.events import Report
+from runtime.loop.optimize import Stage, optimize
 from runtime.vector.paths import Drawing, Kind, Layout, path_areas
 from runtime.vector.scene import VectorScene
 from runtime.vector.trace.boundaries import boundary_distance, segment_corners
@@ -37,15 +38,15 @@ class TraceConfig:
     """Stages that add paths, 1 to 16; later ones add more."""
     steps: int = 60
     """Optimizer steps a stage, at least 0."""
-    rate: float = 0.5
+    lr: float = 0.5
     """Initial learning rate of control points, in pixels of a canvas of 240; colours have a hundredth of it."""
     reach: float = 10.0
     """Distance from a path's boundary, in pixels of a canvas of 240, at which the weight is least."""
     floor: float = 0.3
     """Weight of the pixels beyond `reach`, relative to those on a boundary, 0 to 1."""
-    crossing: float = 1e-3
+    self_intersection: float = 1e-3
     """Weight of the self-intersection term."""
-    least: float = 2e-6
+    min_gain: float = 2e-6
     """Mean squared error that a path must save to be added, at least 0."""
 
 
@@ -81,7 +82,7 @@ def udf_loss(
     return (weights * (images - target).square().sum(dim=1)).sum(dim=(-2, -1)).mean() / 3
 
 
-def xing_loss(points: Float[Tensor, "B N 2"], layout: Layout) -> Float[Tensor, ""]:
+def self_intersection_loss(points: Float[Tensor, "B N 2"], layout: Layout) -> Float[Tensor, ""]:
     """Return the self-intersection term, a mean over paths of the mean over their cubic segments. Thesis Eq. 6.6.
 
     For a segment with control points A B C D: D1 is 1 where AB turns to BC in the positive direction (sine at least 0),
@@ -118,9 +119,10 @@ def trace_stages(target: Float[Tensor, "3 H W"], config: TraceConfig) -> list[St
             name=f"trace-{index + 1}",
             steps=config.steps,
             begin=functools.partial(_begin, target=target, total=sum(counts[: index + 1]), config=config),
-            optimizer=functools.partial(_optimizer, rate=config.rate * unit),
+            restore=VectorScene.from_state,
+            optimizer=functools.partial(_optimizer, lr=config.lr * unit),
             loss=functools.partial(_loss, target=target, unit=unit, config=config),
-            rate=functools.partial(_rate, steps=config.steps),
+            lr_factor=functools.partial(_lr_factor, steps=config.steps),
             after=_clamp,
         )
         for index in range(len(counts))
@@ -132,10 +134,10 @@ def trace(
     config: TraceConfig,
     *,
     seed: int = 0,
-    report: Callable[[Progress], None] | None = None,
+    report: Report | None = None,
 ) -> Drawing:
     """Return a drawing, of one scene, that shows the (3, H, W) target; `report` is told of every step."""
-    scene = optimize(trace_stages(target, config), seed=seed, restore=VectorScene.from_state, report=report)
+    scene = optimize(trace_stages(target, config), seed=seed, report=report)
     return cast(VectorScene, scene).drawing().clone()
 
 
@@ -156,7 +158,7 @@ def _begin(
         drawn = VectorScene(drawing).render()[0]
     small, small_drawn = _searchable(target), _searchable(drawn)
     missing = total - drawing.layout.num_paths
-    patches = find_patches(small, small_drawn, missing, segments=config.segments, least=config.least)
+    patches = find_patches(small, small_drawn, missing, segments=config.segments, least=config.min_gain)
     if patches:
         added = _painted(patches, drawing.background, small.shape[:2])
         drawing = drawing.append(added.resized(drawing.size))
@@ -200,12 +202,12 @@ def _useful(drawing: Drawing) -> Drawing:
     return drawing.select([path for path, area in enumerate(areas.tolist()) if area >= 1])
 
 
-def _optimizer(scene: VectorScene, *, rate: float) -> torch.optim.Optimizer:
-    groups = [{"params": [scene.points], "lr": rate}, {"params": [scene.colours], "lr": 0.01}]
+def _optimizer(scene: VectorScene, *, lr: float) -> torch.optim.Optimizer:
+    groups = [{"params": [scene.points], "lr": lr}, {"params": [scene.colours], "lr": 0.01}]
     return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-12)
 
 
-def _rate(step: int, *, steps: int) -> float:
+def _lr_factor(step: int, *, steps: int) -> float:
     """Return the factor on the rates: a cosine from 1 to 0.1."""
     return 0.1 + 0.45 * (1 + np.cos(np.pi * step / steps))
 
@@ -217,7 +219,7 @@ def _loss(
     weights = _weights(drawing, config.reach * unit, config.floor)
     return {
         "udf": udf_loss(scene.render(), target, weights),
-        "xing": config.crossing * xing_loss(drawing.points, drawing.layout),
+        "self_intersection": config.self_intersection * self_intersection_loss(drawing.points, drawing.layout),
     }
 
 

@@ -1,0 +1,75 @@
+"""The ranges of a configuration's numbers: written once, in the annotation, and checked in one wording.
+
+An annotation such as `Annotated[int, Interval(ge=1, le=100_000)]` is all that a field needs.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from annotated_types import BaseMetadata, Ge, GroupedMetadata, Gt, Le, Lt
+
+from runtime.errors import UserError
+
+_BOUNDS = (Ge, Gt, Le, Lt)
+
+
+def check_ranges(config: Any) -> None:
+    """Raise a `UserError` for the first number of a dataclass outside the range of its annotation.
+
+    Numbers inside a tuple are checked by the annotation of its elements.
+    """
+    for name, annotation in get_type_hints(type(config), include_extras=True).items():
+        _check(option_name(name), getattr(config, name), annotation)
+
+
+def describe_range(annotation: Any) -> str:
+    """Return the range of an annotated number in words, such as "1 to 100000"; empty where it has none."""
+    bounds = list(_bounds(annotation))
+    low = next((bound for bound in bounds if isinstance(bound, Ge | Gt)), None)
+    high = next((bound for bound in bounds if isinstance(bound, Le | Lt)), None)
+    least = "" if low is None else f"{low.ge}" if isinstance(low, Ge) else f"above {low.gt}"
+    most = "" if high is None else f"{high.le}" if isinstance(high, Le) else f"less than {high.lt}"
+    if least and most:
+        return f"{least} to {most}"
+    if least:
+        return f"at least {least}" if isinstance(low, Ge) else least
+    return f"at most {most}" if isinstance(high, Le) else most
+
+
+def option_name(field: str) -> str:
+    """Return the option that sets a field: --sample-omega for sample_omega."""
+    return f"--{field.replace('_', '-')}"
+
+
+def _check(option: str, value: Any, annotation: Any) -> None:
+    if isinstance(value, tuple):
+        for element, inner in zip(value, get_args(annotation), strict=True):
+            _check(option, element, inner)
+        return
+    if value is None or all(_holds(bound, value) for bound in _bounds(annotation)):
+        return
+    raise UserError(f"{option}: expected {describe_range(annotation)}, got {value}")
+
+
+def _bounds(annotation: Any) -> Iterator[BaseMetadata]:
+    """Yield the bounds of an annotation, those of an `Interval` one by one; also of `Annotated[...] | None`."""
+    if get_origin(annotation) is not Annotated:
+        for part in get_args(annotation):
+            yield from _bounds(part)
+        return
+    for entry in get_args(annotation)[1:]:
+        for bound in entry if isinstance(entry, GroupedMetadata) else (entry,):
+            if isinstance(bound, _BOUNDS):
+                yield bound
+
+
+def _holds(bound: BaseMetadata, value: Any) -> bool:
+    """Return whether a number keeps a bound; NaN keeps none."""
+    if isinstance(bound, Ge):
+        return bool(value >= bound.ge)
+    if isinstance(bound, Gt):
+        return bool(value > bound.gt)
+    if isinstance(bound, Le):
+        return bool(value <= bound.le)
+    assert isinstance(bound, Lt)
+    return bool(value < bound.lt)

@@ -1,0 +1,111 @@
+"""Configurations as JSON, and back: what config.json and a bundle's defaults may say is what the annotations say."""
+
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from runtime.errors import UserError
+
+C = TypeVar("C")
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """Return a configuration as JSON values."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()}
+
+
+def from_json(kind: type[C], values: object, where: str) -> C:
+    """Return the configuration that `to_json` made the values of.
+
+    Args:
+        kind: the configuration's dataclass.
+        values: of a JSON document.
+        where: name of the document, for messages.
+
+    Raises:
+        UserError: a field is missing, unknown or of another type.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    if not isinstance(values, dict) or set(values) != set(hints):
+        got = sorted(set(values) ^ set(hints)) if isinstance(values, dict) else repr(values)[:60]
+        raise UserError(f"{where}: expected the options of {kind.__module__}, got other ones ({got}); start the run anew")
+    return kind(**{name: _decode(value, hints[name], f"{where}: {name!r}") for name, value in values.items()})
+
+
+def with_defaults(config: C, defaults: Mapping[str, Any], where: str) -> C:
+    """Return a configuration with a bundle's own values in place of some of its defaults.
+
+    A bundle may set numbers and choices, but no text and no file: it must not decide what is read, written or drawn.
+
+    Args:
+        config: the defaults of the method.
+        defaults: the bundle's, by name of the field.
+        where: name of the document that has them, for messages.
+
+    Raises:
+        UserError: there is no such field, it is not the bundle's to set, or the value is of another type.
+    """
+    hints = get_type_hints(type(config), include_extras=True)
+    unknown = sorted(set(defaults) - set(hints))
+    if unknown:
+        raise UserError(f"{where}: its defaults name options that this version does not have: {unknown}")
+    for name in defaults:
+        if {str, Path} & set(_flat(hints[name])):
+            raise UserError(f"{where}: its defaults set {name!r}, which is not for a bundle to set; export it again")
+    values = {name: _decode(value, hints[name], f"{where}: defaults: {name!r}") for name, value in defaults.items()}
+    return replace(config, **values)  # pyright: ignore[reportArgumentType]
+
+
+def blank(kind: type[C], missing: Any) -> C:
+    """Return an instance whose required fields hold a mark; nothing of it is checked."""
+    required = (f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING)  # pyright: ignore
+    return kind(**dict.fromkeys(required, missing))
+
+
+def _flat(annotation: Any) -> list[Any]:
+    """Return the plain types in an annotation; those of literal values do not count."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _flat(get_args(annotation)[0])
+    if origin is Literal:
+        return []
+    if origin in (Union, types.UnionType, tuple):
+        return [inner for part in get_args(annotation) for inner in _flat(part)]
+    return [annotation]
+
+
+def _decode(value: Any, annotation: Any, where: str) -> Any:
+    """Return a JSON value as what an annotation says; a `UserError` where it is something else."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _decode(value, arguments[0], where)
+    if origin is Literal and value in arguments and type(value) in {type(choice) for choice in arguments}:
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _decode(value, next(part for part in arguments if part is not type(None)), where)
+    if origin is tuple and isinstance(value, list) and len(value) == len(arguments):
+        return tuple(_decode(entry, part, where) for entry, part in zip(value, arguments, strict=True))
+    if annotation is Path and isinstance(value, str) and "\0" not in value:
+        return Path(value)
+    if annotation is float and type(value) in (int, float):
+        return float(value)
+    if annotation in (int, bool, str) and type(value) is annotation:
+        return value
+    raise UserError(f"{where}: expected {describe(annotation)}, got {value!r:.60}")
+
+
+def describe(annotation: Any) -> str:
+    """Return what an annotation takes, in words."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    if origin is tuple:
+        return " and ".join(describe(part) for part in arguments)
+    if origin in (Annotated, Union, types.UnionType):
+        return describe(arguments[0])
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+    return words.get(annotation, str(annotation))

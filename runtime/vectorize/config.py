@@ -1,0 +1,36 @@
+"""What `runtime.vectorize` can be asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from annotated_types import Gt, Interval, Le
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Trace a raster picture as an SVG of closed paths, layer by layer (LIVE; thesis 6.4.1)."""
+
+    picture: Annotated[Path, tyro.conf.Positional]
+    """Picture to trace: PNG, JPEG, WebP, GIF or BMP; what is transparent is traced as white."""
+    out: Path | None = None
+    """SVG file to write; by default the picture's name with .svg, in the working directory."""
+    paths: Annotated[int, Interval(ge=1, le=1024)] = 64
+    """Closed paths at most, 1 to 1024; a simple picture gets fewer."""
+    segments: Annotated[int, Interval(ge=2, le=16)] = 4
+    """Cubic Bezier segments a path, 2 to 16."""
+    stages: Annotated[int, Interval(ge=1, le=16)] = 5
+    """Stages that add paths where the error is, 1 to 16."""
+    steps: Annotated[int, Interval(ge=0, le=10_000)] = 60
+    """Optimizer steps a stage, 0 to 10000."""
+    lr: Annotated[float, Gt(0), Le(10)] = 0.5
+    """Learning rate of control points, in pixels of a canvas of 240, above 0 to 10; colours have a hundredth of it."""
+    self_intersection: Annotated[float, Interval(ge=0, le=10)] = 1e-3
+    """Weight of the self-intersection term, 0 to 10."""
+    min_gain: Annotated[float, Interval(ge=0, le=1)] = 2e-6
+    """Mean squared error that a path must save to be added, 0 to 1; 0 adds as many as help at all."""
+    size: Annotated[int, Interval(ge=16, le=2048)] = 512
+    """Longer side, in pixels, at which it is traced, 16 to 2048; larger pictures are scaled down, the SVG is not."""
+    seed: Annotated[int, Interval(ge=0, le=2**31 - 1)] = 0
+    """Seed of all draws, 0 to 2^31 - 1."""
