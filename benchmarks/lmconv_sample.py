@@ -107,8 +107,8 @@ def full_seconds(network: LocallyMaskedPixelCNN, sampler: Sampler, levels: torch
 def engine_share(sampler: Sampler, levels: torch.Tensor, order: Order) -> float:
     """Return the part of a step's processor time that is spent in the step network's engine."""
     size = (levels.shape[2], levels.shape[3])
-    known = torch.zeros(len(order), dtype=torch.bool)
-    walk = Walk(sampler.step, sampler.pixels, order, size, levels.flatten(2).transpose(1, 2).contiguous(), known)
+    observed = torch.zeros(len(order), dtype=torch.bool)
+    walk = Walk(sampler.step, sampler.pixels, order, size, levels.flatten(2).transpose(1, 2).contiguous(), observed)
     walk.begin(0, make_noise((len(order), len(levels)), sampler.pixels, torch.Generator().manual_seed(0)))
     spent = [0.0, 0.0]
     for _ in range(STEPS):

@@ -6,9 +6,7 @@ maximum-context order the prefill takes all that is observed; under another one,
 are walked like them, but kept.
 """
 
-import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -24,19 +22,13 @@ from runtime.pixels.neighbours import compact_rows
 from runtime.pixels.orders import Order, Size, check_order
 from runtime.pixels.regions import Region
 from runtime.pixels.walk import Layout, Walk
-
-Report = Callable[[int, int], None]
+from runtime.pixels.walks import Report, Route, Walks, fill_caches
 
 PREFILL = 1 << 14
-"""Positions of all pictures together in one call of the prefill network: what its neighbours' buffers are held to."""
-
-LEAST, PARTS = 8, 16
-"""On a CPU, pictures are walked in parts of at least so many, and in at most so many parts, whatever the number of
-threads that share them, so that a result does not depend on it. A step's matrices are too small for two threads to
-share, and those of so many pictures large enough to keep one busy."""
+"""Most positions, of all pictures together, in one call of the prefill network; it bounds the memory of a call."""
 
 TEMPERATURES = (0.01, 100.0)
-"""Least and greatest temperature."""
+"""Smallest and largest temperature."""
 
 
 class Sampler:
@@ -65,7 +57,7 @@ class Sampler:
         """Return the sampler of a bundle.
 
         Its step network runs on one thread: its matrices are too small to be worth waking another one, which has
-        other pictures to walk (`PARTS`).
+        other pictures to walk (`runtime.pixels.walks`).
         """
         return cls(bundle.engine("prefill"), bundle.engine("step", threads=1), bundle.manifest)
 
@@ -109,29 +101,45 @@ class Sampler:
         Raises:
             UserError: where pictures, region or order do not fit, or a number is out of range.
         """
+        walks = self.begin(pictures, hidden, order, generator=generator, samples=samples, temperature=temperature)
+        walks.advance(report=report)
+        return walks.levels
+
+    def begin(
+        self,
+        pictures: Tensor,
+        hidden: Region,
+        order: Order,
+        *,
+        generator: torch.Generator,
+        samples: int = 1,
+        temperature: float = 1.0,
+    ) -> Walks:
+        """Return the walks of `complete` before their first hidden pixel; arguments and errors as there.
+
+        What is observed before that pixel is computed here, and all noise is drawn here. `Walks.advance` does the rest.
+        """
         size = (pictures.shape[2], pictures.shape[3])
-        order, hidden = check_order(order, size), _check_hidden(hidden, size)
+        order = check_order(order, size)
+        route = Route.of(order, _check_hidden(hidden, size))
         if samples < 1 or len(pictures) < 1 or not TEMPERATURES[0] <= temperature <= TEMPERATURES[1]:
             raise UserError(
                 f"expected at least one picture and sample and a temperature of {TEMPERATURES[0]} to "
                 f"{TEMPERATURES[1]}, got {len(pictures)}, {samples} and {temperature}"
             )
         levels = _as_rows(pictures, self.pixels, self.step.device)
-        places = np.flatnonzero(hidden.reshape(-1)[order])
-        first, last = int(places[0]), int(places[-1])
-        known = torch.from_numpy(~hidden.reshape(-1))
-        parts = levels.repeat_interleave(samples, 0).split(self._part(len(levels) * samples))
-        walks = [Walk(self.step, self.pixels, order, size, part, known) for part in parts]
-        self._observe(walks, levels, order[:first], size, order, samples)
-        noise = make_noise((len(order), len(levels) * samples), self.pixels, generator, temperature)
-        for walk, part in zip(walks, noise.split([len(part) for part in parts], 1), strict=True):
-            walk.begin(first, part)
-        _walk_all(walks, last + 1 - first, report)
-        return _as_pictures(torch.cat([walk.levels for walk in walks]), size)
+        walks = Walks(self.step, self.pixels, route, levels.repeat_interleave(samples, 0))
+        self._observe(walks.parts, levels, order[: route.first], size, order, samples)
+        walks.start(make_noise((len(order), len(levels) * samples), self.pixels, generator, temperature))
+        return walks
 
-    def _part(self, count: int) -> int:
-        """Return how many of `count` pictures are walked together."""
-        return max(LEAST, math.ceil(count / PARTS)) if self.step.device.type == "cpu" else count
+    def restore(self, state: Mapping[str, Tensor]) -> Walks:
+        """Return the walks whose `state` this is: advanced, they draw the bits that they would have drawn.
+
+        Raises:
+            UserError: where the state is not one of this bundle's walks.
+        """
+        return Walks.from_state(state, self.step, self.pixels)
 
     def parameters(self, pictures: Tensor, order: Order, observed: int = 0) -> Float[Tensor, "B H W K"]:
         """Return the parameters (B, H, W, K) of every pixel of known pictures, as a walk computes them.
@@ -170,48 +178,8 @@ class Sampler:
             first = sum(len(part) for part in parts)
             parameters, *features = self.prefill(unit.contiguous(), *taps)
             parts.append(parameters)
-            _fill_all(walks, index, features, first, samples)
+            fill_caches(walks, index, features, first, samples)
         return torch.cat(parts).cpu()
-
-
-def _fill_all(
-    walks: list[Walk], pixels: Int64[Tensor, " N"], features: list[Float[Tensor, "B N _"]], first: int, samples: int
-) -> None:
-    """Enter the features of pictures from the `first` on into those of the walks that they stand in."""
-    begin = 0
-    for walk in walks:
-        end = begin + len(walk.levels)
-        rows = range(max(begin, first * samples), min(end, (first + len(features[0])) * samples))
-        if rows:
-            chosen = torch.tensor([row // samples - first for row in rows], device=pixels.device)
-            walk.fill(pixels, [part[chosen] for part in features], rows.start - begin)
-        begin = end
-
-
-def _walk_all(walks: list[Walk], steps: int, report: Report | None) -> None:
-    """Take every walk some steps further, as many walks at once as PyTorch uses threads."""
-
-    def go(walk: Walk, told: Report | None) -> None:
-        advance = walk.repeated()
-        for done in range(steps):
-            advance()
-            if told is not None:
-                told(done + 1, steps)
-
-    threads = min(len(walks), torch.get_num_threads()) if walks[0].device.type == "cpu" else 1
-    with ThreadPoolExecutor(max(1, threads - 1)) as pool:
-        # every `threads`-th walk is this thread's own, and tells how far all are
-        others = [pool.submit(go, walk, None) for i, walk in enumerate(walks) if threads > 1 and i % threads]
-        own = [walk for i, walk in enumerate(walks) if threads == 1 or i % threads == 0]
-        for number, walk in enumerate(own):
-            go(walk, None if report is None else _shifted(report, number * steps, len(own) * steps))
-        for other in others:
-            other.result()
-
-
-def _shifted(report: Report, before: int, total: int) -> Report:
-    """Return a report of a part of the work, of which some was done before."""
-    return lambda done, _: report(before + done, total)
 
 
 def _as_rows(pictures: Tensor, pixels: Pixels, device: torch.device) -> Int64[Tensor, "B N C"]:
@@ -226,10 +194,6 @@ def _as_rows(pictures: Tensor, pixels: Pixels, device: torch.device) -> Int64[Te
             f"{int(pictures.max())}; quantize them to {pixels.levels} levels"
         )
     return pictures.flatten(2).transpose(1, 2).contiguous().to(device)
-
-
-def _as_pictures(levels: Int64[Tensor, "B N C"], size: Size) -> Int64[Tensor, "B C H W"]:
-    return levels.cpu().transpose(1, 2).unflatten(2, size).contiguous()
 
 
 def _check_hidden(hidden: Region, size: Size) -> Region:

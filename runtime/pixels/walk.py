@@ -96,8 +96,10 @@ class Walk:
     """B pictures on their way along one order.
 
     Attributes:
-        levels: (B, H W, channels) int64, what is known of the pictures.
-        parameters: (B, K) of the position that was walked last.
+        levels: (B, H W, channels) int64, the pictures so far.
+        parameters: (B, K) of the last position.
+        caches: what each stage reads; row 1 + p belongs to pixel p.
+        noise: (H W, B, n) of all draws.
     """
 
     def __init__(
@@ -107,17 +109,17 @@ class Walk:
         order: Order,
         size: Size,
         levels: Int64[Tensor, "B N C"],
-        known: Bool[Tensor, " N"],
+        observed: Bool[Tensor, " N"],
     ) -> None:
         """Make the caches and bind the network to them.
 
         Args:
             step: the step network.
             pixels: channels, levels and mixtures of its pictures.
-            order: a permutation (H W,).
+            order: a permutation of the pixels.
             size: height and width.
-            levels: (B, H W, channels) int64; what is not known may be anything in range.
-            known: (H W,) booleans: pixels that are taken from `levels` instead of drawn.
+            levels: whole numbers in [0, levels); what is not observed may be anything in range.
+            observed: pixels that are taken from `levels` instead of drawn.
         """
         self.layout, self.pixels, self.levels = Layout.of(step.spec), pixels, levels.clone()
         self.device, batch, count = levels.device, len(levels), len(order)
@@ -125,43 +127,44 @@ class Walk:
         self._made = Rows(self.layout.widths[1:], (batch,), self.device)
         self.parameters = torch.zeros(batch, self.layout.parameters, device=self.device)
         self._order = torch.from_numpy(order).to(self.device)
-        self._known = known.to(self.device)[self._order]
+        self._observed = observed.to(self.device)[self._order]
         self._tables = [torch.from_numpy(t[order]).to(self.device) for t in self.layout.tables(order, size)]
         self._taps = [torch.zeros_like(table[0]) for table in self._tables]
         self._capturable = self.device.type == "cuda" and isinstance(step, EagerEngine)  # others wait for the GPU
         self._run = step.bind((*self._taps, *self.caches.of), (self.parameters, *self._made.of))
         self._place = torch.zeros(1, dtype=torch.int64, device=self.device)
-        self._noise = make_noise((count, batch), pixels, None).to(self.device)
+        self.noise = make_noise((count, batch), pixels, None).to(self.device)
+        self._replay: Callable[[], None] | None = None
 
     def begin(self, place: int, noise: Float32[Tensor, "N B n"] | None = None) -> None:
-        """Stand before a place of the order.
+        """Set the position to be walked next.
 
         Args:
             place: in [0, H W).
-            noise: (H W, B, n) of `make_noise`, for all draws of the walk; without it, zeros, which suit a walk over
-                known pixels.
+            noise: of `make_noise`, for all draws of the walk; without it, zeros, which suit a walk over observed
+                pixels.
         """
         self._place.fill_(place)
         if noise is None:
-            self._noise.zero_()
+            self.noise.zero_()
         else:
-            self._noise.copy_(noise)
+            self.noise.copy_(noise)
 
     def fill(self, pixels: Int64[Tensor, " N"], features: Sequence[Float[Tensor, "n N _"]], first: int = 0) -> None:
-        """Enter features (n, N, C_i) of each stage at N pixels, (N,) int64, for n pictures from the `first` on."""
+        """Enter the features of each stage at N pixels into the caches of n pictures, from the `first` on."""
         for cache, part in zip(self.caches.of, features, strict=True):
             cache[first : first + len(part), pixels + 1] = part
 
     @torch.no_grad()
     def advance(self) -> None:
-        """Compute the next position, draw its pixel where it is not known, and enter it into the caches."""
+        """Compute the next position, draw its pixel unless it is observed, and enter it into the caches."""
         pixel = self._order[self._place]
         for taps, table in zip(self._taps, self._tables, strict=True):
             taps.copy_(table[self._place][0])
         self._run()
-        drawn = draw_pixel(self.parameters, self._noise[self._place][0], self.pixels)
+        drawn = draw_pixel(self.parameters, self.noise[self._place][0], self.pixels)
         given = self.levels.index_select(1, pixel)
-        value = torch.where(self._known[self._place], given, drawn[:, None])
+        value = torch.where(self._observed[self._place], given, drawn[:, None])
         self.levels.index_copy_(1, pixel, value)
         self._enter(pixel + 1, to_unit(value, self.pixels))
         self._place += 1
@@ -173,9 +176,19 @@ class Walk:
             stages = self.caches.groups[width]
             stages[len(stages) - len(made) :].index_copy_(2, row, made[:, :, None])
 
+    def pending_rows(self, place: int, end: int) -> Int64[Tensor, " R"]:
+        """Return the rows of the caches that the positions from `place` to `end` read, ascending, on the CPU."""
+        rows = [table[place:end].reshape(-1) for table in self._tables]
+        return torch.cat(rows).unique().cpu()
+
     def repeated(self) -> Callable[[], None]:
-        """Return what advances by one position: on CUDA a captured graph where the step network allows it."""
-        return _captured(self) if self._capturable else self.advance
+        """Return what advances by one position: on CUDA a captured graph where the step network allows it.
+
+        A graph is captured on the first call only: that takes as long as some dozens of positions.
+        """
+        if self._replay is None:
+            self._replay = _captured(self) if self._capturable else self.advance
+        return self._replay
 
 
 def _captured(walk: Walk) -> Callable[[], None]:

@@ -9,6 +9,7 @@ import torch
 
 from runtime.errors import UserError
 from runtime.pixels import sampler as module
+from runtime.pixels import walks
 from runtime.pixels.heads import log_mass
 from runtime.pixels.orders import Order, Size, curve_order, maximum_context_order
 from runtime.pixels.regions import hidden_region
@@ -140,9 +141,9 @@ def test_parts_of_a_batch_are_drawn_as_the_whole_is(name: str, monkeypatch) -> N
             levels, hidden, order, generator=draws, samples=3, report=lambda *done: told.append(done)
         )
 
-    monkeypatch.setattr(module, "LEAST", 15)
+    monkeypatch.setattr(walks, "MIN_PART", 15)
     whole = complete()
-    monkeypatch.setattr(module, "LEAST", 4)  # walks of 4, 4, 4 and 3: parts that share a picture's samples
+    monkeypatch.setattr(walks, "MIN_PART", 4)  # walks of 4, 4, 4 and 3: parts that share a picture's samples
     parts = complete()
     assert torch.equal(whole, parts)
     monkeypatch.setattr(module, "PREFILL", 10)  # and a picture at a time in the prefill network
