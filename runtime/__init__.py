@@ -1,3 +1,55 @@
-"""Test-time optimization with frozen networks: text to SVG, pictures to SVG."""
+"""Test-time optimization with frozen networks: text to SVG, pictures to SVG, completion of pictures.
+
+The names below are imported when they are first used: `import runtime` itself loads neither PyTorch nor ONNX Runtime.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runtime.api import complete, sample, vectorize
+    from runtime.command.method import Method, draw
+    from runtime.engines.bundle import Bundle
+    from runtime.errors import UserError
+    from runtime.vector.raster import rasterize
+    from runtime.vector.svg import read_svg, write_svg
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Bundle",
+    "Method",
+    "UserError",
+    "complete",
+    "draw",
+    "rasterize",
+    "read_svg",
+    "sample",
+    "vectorize",
+    "write_svg",
+]
+
+_HOMES = {
+    "Bundle": "runtime.engines.bundle",
+    "Method": "runtime.command.method",
+    "UserError": "runtime.errors",
+    "complete": "runtime.api",
+    "draw": "runtime.command.method",
+    "rasterize": "runtime.vector.raster",
+    "read_svg": "runtime.vector.svg",
+    "sample": "runtime.api",
+    "vectorize": "runtime.api",
+    "write_svg": "runtime.vector.svg",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import one of the names of `__all__` on its first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'runtime' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Return what the module offers."""
+    return sorted({*globals(), *__all__})

@@ -175,7 +175,7 @@ def with_copies(method: Method[C], config: C, run: "RunFolder | None") -> C:
 def _snapshots(
     method: Method[C], config: C, bundle: "Bundle | None", folder: "RunFolder | None"
 ) -> "Callable[[Scene, str], Path] | None":
-    """Return what writes a picture of a scene into the run folder; None where there is nothing to write or no folder."""
+    """Return what writes a picture of a scene into the run folder; None without a folder or such a function."""
     write = method.snapshot
     if write is None or folder is None:
         return None

@@ -20,7 +20,6 @@ from runtime.files import replace_file
 
 if TYPE_CHECKING:
     from runtime.engines.bundle import Bundle
-    from runtime.loop.events import Event
     from runtime.loop.folder import RunFolder
 
 C = TypeVar("C")
@@ -120,7 +119,7 @@ class _Command(Generic[C]):
 
     def resume(self, early: Any) -> None:
         """Resume the run in a folder."""
-        from runtime.loop.folder import RunFolder, read_config
+        from runtime.loop.folder import read_config
 
         folder = early.resume
         known = read_config(folder)
@@ -183,7 +182,7 @@ class _Command(Generic[C]):
         if job.bundle is not None:
             request["placement"] = vars(placement)
         for folder in free_names(job.out.stem):
-            if not folder.exists() or folder.is_dir() and not any(folder.iterdir()):
+            if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
                 return folder
             if job.options.again or not is_run(folder):
                 continue
@@ -232,9 +231,10 @@ class _Command(Generic[C]):
         from runtime.loop.progress import ProgressBar
 
         before = result_of(run.path) or {}
-        current = all(file.is_file() and digest_of(file) == digest for file, digest in before.items())
-        if before and current and job.out.absolute() in before and not job.options.resume:
-            print(f"{_names(before)} {_are(before)} drawn already by the run in {run.path}{os.sep}; --again draws anew")
+        files = [job.out.with_suffix(suffix).absolute() for suffix in self.method.suffixes(job.config)]
+        if not job.options.resume and all(f.is_file() and digest_of(f) == before.get(f) for f in files):
+            verb = "is" if len(files) == 1 else "are"
+            print(f"{_names(files)} {verb} drawn already by the run in {run.path}{os.sep}; --again draws anew")
             return
         with ProgressBar(quiet=job.options.quiet) as bar:
             scene = draw(self.method, job.config, job.bundle, run=run, report=bar)
@@ -245,7 +245,8 @@ class _Command(Generic[C]):
         results.mkdir(exist_ok=True)
         made = self.method.write(with_copies(self.method, job.config, run), job.bundle, scene, results / job.out.name)
         written = [job.out.with_name(file.name) for file in made]
-        run.finish({file.absolute(): digest_of(own) for file, own in zip(written, made, strict=True)})
+        digests = {file.absolute(): digest_of(own) for file, own in zip(written, made, strict=True)}
+        run.finish({**before, **digests})
         for file, own in zip(written, made, strict=True):
             replace_file(file, own.read_bytes())
         print(f"drew {_names(written)}; the run is in {run.path}{os.sep}")
@@ -274,10 +275,6 @@ def _names(files: Any) -> str:
     """Return the names of files in words, each as short as it can be written from here."""
     shown = [str(_shown(Path(file))) for file in files]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
-
-
-def _are(files: Any) -> str:
-    return "is" if len(files) == 1 else "are"
 
 
 def _shown(path: Path) -> Path:

@@ -13,7 +13,14 @@ C = TypeVar("C")
 
 def to_json(config: Any) -> dict[str, Any]:
     """Return a configuration as JSON values."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()}
+    return {name: _plain(value) for name, value in asdict(config).items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as what a JSON document gives back for it."""
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def from_json(kind: type[C], values: object, where: str) -> C:
@@ -30,7 +37,7 @@ def from_json(kind: type[C], values: object, where: str) -> C:
     hints = get_type_hints(kind, include_extras=True)
     if not isinstance(values, dict) or set(values) != set(hints):
         got = sorted(set(values) ^ set(hints)) if isinstance(values, dict) else repr(values)[:60]
-        raise UserError(f"{where}: expected the options of {kind.__module__}, got other ones ({got}); start the run anew")
+        raise UserError(f"{where}: expected the options of this version, got other ones ({got}); start the run anew")
     return kind(**{name: _decode(value, hints[name], f"{where}: {name!r}") for name, value in values.items()})
 
 
@@ -81,21 +88,26 @@ def _decode(value: Any, annotation: Any, where: str) -> Any:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _decode(value, arguments[0], where)
-    if origin is Literal and value in arguments and type(value) in {type(choice) for choice in arguments}:
-        return value
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
         return _decode(value, next(part for part in arguments if part is not type(None)), where)
     if origin is tuple and isinstance(value, list) and len(value) == len(arguments):
         return tuple(_decode(entry, part, where) for entry, part in zip(value, arguments, strict=True))
-    if annotation is Path and isinstance(value, str) and "\0" not in value:
-        return Path(value)
-    if annotation is float and type(value) in (int, float):
-        return float(value)
-    if annotation in (int, bool, str) and type(value) is annotation:
-        return value
-    raise UserError(f"{where}: expected {describe(annotation)}, got {value!r:.60}")
+    if not _fits(value, annotation):
+        raise UserError(f"{where}: expected {describe(annotation)}, got {value!r:.60}")
+    return Path(value) if annotation is Path else float(value) if annotation is float else value
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    """Return whether a JSON value is of a plain type, or one of some literal values; true is no number here."""
+    if get_origin(annotation) is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in get_args(annotation))
+    if annotation is Path:
+        return isinstance(value, str) and "\0" not in value
+    if annotation is float:
+        return type(value) in (int, float)
+    return annotation in (int, bool, str) and type(value) is annotation
 
 
 def describe(annotation: Any) -> str:

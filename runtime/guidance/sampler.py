@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from runtime.engines.protocols import Denoiser
-from runtime.guidance.schedule import Schedule
 from runtime.guidance.prompt import Prompt
+from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import guided_noise
 
 Predict = Callable[[Float[Tensor, "B C h w"], int], Float[Tensor, "B C h w"]]

@@ -1,5 +1,6 @@
 """The one stage of `runtime.lmconv`: hidden pixels drawn one after the other, a block of them a step of the loop."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,12 +18,12 @@ from runtime.pixels.order_names import read_order
 from runtime.pixels.orders import Order
 from runtime.pixels.regions import Region
 from runtime.pixels.sampler import Sampler
+from runtime.pixels.walks import Route, Walks
 
 if TYPE_CHECKING:
     from runtime.engines.bundle import LMConvBundle, LMConvManifest
     from runtime.lmconv.config import Complete, Sample
     from runtime.loop.folder import RunFolder
-    from runtime.pixels.sampler import Walks
 
 BLOCK = 16
 """Pixels a step of the loop: often enough to stop soon, rarely enough that the loop's own work does not show."""
@@ -31,7 +32,7 @@ BLOCK = 16
 class PixelScene(Scene):
     """Pictures of which some pixels are still to be drawn."""
 
-    def __init__(self, walks: "Walks") -> None:
+    def __init__(self, walks: Walks) -> None:
         super().__init__()
         self.walks = walks
 
@@ -112,21 +113,20 @@ def _stage(
 ) -> Stage:
     """Return the stage that draws the hidden pixels of `samples` copies of a picture."""
     sampler = Sampler.of(bundle)
-    options = {"samples": samples, "temperature": config.temperature}
-
-    def draws() -> torch.Generator:
-        return torch.Generator().manual_seed(config.seed)
+    route = Route.of(order, hidden)
 
     def begin(before: None, generator: torch.Generator) -> PixelScene:
-        return PixelScene(sampler.begin(levels, hidden, order, generator=draws(), **options))
+        draws = torch.Generator().manual_seed(config.seed)
+        options = {"samples": samples, "temperature": config.temperature}
+        return PixelScene(sampler.begin(levels, hidden, order, generator=draws, **options))
 
     def restore(state: Mapping[str, Tensor]) -> PixelScene:
-        return PixelScene(sampler.restore(state, levels, hidden, order, generator=draws(), **options))
+        return PixelScene(sampler.restore(state))
 
     def advance(scene: PixelScene, step: int, generator: torch.Generator) -> None:
         scene.walks.advance(BLOCK)
 
-    steps = -(-sampler.positions(hidden, order) // BLOCK)
+    steps = math.ceil((route.end - route.first) / BLOCK)
     return Stage(name="pixels", steps=steps, begin=begin, restore=restore, advance=advance, snapshots=0)
 
 

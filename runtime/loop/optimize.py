@@ -55,7 +55,7 @@ class Stage:
     loss: Callable[[Any, int, torch.Generator], dict[str, Tensor]] | None = None
     """Named scalar terms at a step in [0, steps); their sum is minimized."""
     advance: Callable[[Any, int, torch.Generator], None] | None = None
-    """Takes the step [0, steps) of a stage without a loss, such as drawing the next pixels; changes the scene in place."""
+    """Takes a step in [0, steps) of a stage without a loss, such as drawing some pixels; changes the scene in place."""
     lr_factor: Callable[[int], float] = lambda step: 1.0
     """Factor on each group's initial learning rate at a step."""
     after: Callable[[Any, torch.optim.Optimizer, int, torch.Generator], None] | None = None

@@ -90,6 +90,7 @@ PRESETS: Mapping[str, Mapping[str, Config]] = {
 }
 """The named instances of Config: by preset and route; a preset's first route is its default."""
 
+
 def check(config: Config) -> Config:
     """Return the configuration, its prompt trimmed; ranges of numbers are `runtime.command.ranges`'.
 

@@ -26,7 +26,7 @@ from runtime.vector.raster import rasterize
 from runtime.vector.reinit import CANVAS, due, replace_paths, unused_paths
 from runtime.vector.scene import VectorScene
 from runtime.vector.svg import read_svg
-from runtime.vector.trace.live import TraceConfig, trace_stages, self_intersection_loss
+from runtime.vector.trace.live import TraceConfig, self_intersection_loss, trace_stages
 from runtime.vectorfusion.output import FAINT
 
 if TYPE_CHECKING:
@@ -234,7 +234,9 @@ def _loss(
         noise = torch.randn(z.shape, generator=generator)
         terms = {"sds": distillation_loss(z, t, noise, prompt=prompt, **networks)}
         if config.self_intersection > 0.0 and config.preset == "icon":
-            terms["self_intersection"] = config.self_intersection * self_intersection_loss(drawing.points, drawing.layout)
+            terms["self_intersection"] = config.self_intersection * self_intersection_loss(
+                drawing.points, drawing.layout
+            )
         if config.saturation > 0.0:
             terms["saturation"] = config.saturation * saturation_penalty(image)
         return terms

@@ -11,32 +11,24 @@ from torch import Tensor, nn
 
 from runtime import files
 from runtime.loop import folder as runs
+from runtime.loop.events import Event, Snapshot, Stepped
 from runtime.loop.folder import RunFolder
-from runtime.loop.optimize import (
-    InterruptedRun,
-    NotFiniteError,
-    Progress,
-    Stage,
-    _Pace,
-    deferred_signals,
-    generator_of,
-    optimize,
-)
+from runtime.loop.optimize import CHECK_EVERY, NotFiniteError, Stage, generator_of, optimize
+from runtime.loop.scene import Scene
+from runtime.loop.signals import InterruptedRun, StoppedRun, stop_on_signals
 
 
-class Dots(nn.Module):
-    """Points that a stage moves; the least scene there is."""
+class Dots(Scene):
+    """Points that a stage moves; the smallest scene there is."""
 
     def __init__(self, dots: Tensor) -> None:
         super().__init__()
         self.dots = nn.Parameter(dots.clone())
 
-    def state(self) -> dict[str, Tensor]:
-        return {"dots": self.dots.detach()}
 
-
-def restore(state: dict[str, Tensor]) -> Dots:
-    return Dots(state["dots"])
+def stepped(report):
+    """Return a callback that passes on steps only."""
+    return lambda event: report(event) if isinstance(event, Stepped) else None
 
 
 def noisy_stage(name: str, steps: int, **options) -> Stage:
@@ -61,10 +53,11 @@ def noisy_stage(name: str, steps: int, **options) -> Stage:
 
     defaults = {
         "begin": begin,
+        "restore": Dots.from_state,
         "loss": loss,
         "after": after,
         "optimizer": lambda scene: torch.optim.Adam([scene.dots], lr=0.1, betas=(0.9, 0.9), eps=1e-6),
-        "rate": lambda step: 1.0 / (1 + step),
+        "lr_factor": lambda step: 1.0 / (1 + step),
     }
     return Stage(name=name, steps=steps, **{**defaults, **options})
 
@@ -87,7 +80,7 @@ def run_in(folder: Path, **options) -> Tensor:
         opened = RunFolder.reopen(folder, interval_s=0.0)
     else:
         opened = RunFolder.create(folder, {}, interval_s=0.0)
-    options = {"seed": 3, "restore": restore, "snapshot": snapshots_into(folder / "snapshots"), **options}
+    options = {"seed": 3, "snapshot": snapshots_into(folder / "snapshots"), **options}
     with opened as run:
         return optimize(options.pop("stages", STAGES), run=run, **options).dots.detach()
 
@@ -97,20 +90,21 @@ def test_steps_by_hand() -> None:
         name="square",
         steps=3,
         begin=lambda before, generator: Dots(torch.tensor([1.0])),
+        restore=Dots.from_state,
         optimizer=lambda scene: torch.optim.SGD([scene.dots], lr=0.25),
         loss=lambda scene, step, generator: {"square": scene.dots.square().sum()},
-        rate=lambda step: [1.0, 2.0, 0.5][step],
+        lr_factor=lambda step: [1.0, 2.0, 0.5][step],
     )
     # x <- x - 2 x rate / 4: 1 -> 0.5 -> 0 (factor 1 - 0.5 * 2) -> 0
-    assert optimize([stage], seed=0, restore=restore).dots.item() == 0.0
+    assert optimize([stage], seed=0).dots.item() == 0.0
     values: list[float] = []
-    optimize([stage], seed=0, restore=restore, report=lambda p: values.append(p.loss))
+    optimize([stage], seed=0, report=stepped(lambda p: values.append(p.loss)))
     assert values == [1.0, 0.25, 0.0]
 
 
 def test_same_seed_same_numbers_other_seed_others() -> None:
     def end(seed: int) -> Tensor:
-        return optimize(STAGES, seed=seed, restore=restore).dots.detach()
+        return optimize(STAGES, seed=seed).dots.detach()
 
     assert torch.equal(end(1), end(1)) and not torch.equal(end(1), end(2))
     assert end(1).shape == (9,)
@@ -135,23 +129,14 @@ def test_generators_differ_by_each_argument() -> None:
 
 
 def test_report_counts_stages_and_time() -> None:
-    told: list[Progress] = []
-    optimize(STAGES, seed=0, restore=restore, report=told.append)
+    told: list[Stepped] = []
+    optimize(STAGES, seed=0, report=stepped(told.append))
     assert [(p.stage, p.step, p.done) for p in told] == [("first", i, i) for i in range(1, 8)] + [
         ("third", i, 7 + i) for i in range(1, 6)
     ]
     assert all(p.total == 12 and set(p.terms) == {"near", "small"} for p in told)
     assert math.isnan(told[0].eta_s) and all(p.eta_s > 0.0 for p in told[1:-1]) and told[-1].eta_s == 0.0
     assert told[0].loss == pytest.approx(sum(told[0].terms.values()))
-
-
-def test_time_left_is_not_moved_by_one_slow_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    ends = iter([10.0, 20.0, 20.5, 21.0, 21.5, 22.0, 22.5, 23.0, 23.5, 24.0, 24.5, 25.0])
-    pace = _Pace([7, 0, 5])
-    monkeypatch.setattr("runtime.loop.optimize.time.monotonic", lambda: next(ends))
-    left = [pace.after(0, step) for step in range(1, 8)] + [pace.after(2, step) for step in range(1, 6)]
-    assert [done for done, _ in left] == list(range(1, 13))
-    assert [seconds for _, seconds in left][3:] == [4.0, 3.5, 3.0, 2.5, 2.0, 1.5, 1.0, 0.5, 0.0]
 
 
 class KilledError(BaseException):
@@ -184,7 +169,7 @@ def test_a_kill_at_any_write_ends_in_the_same_bytes(tmp_path: Path, monkeypatch:
         writes = 1_000
         assert torch.equal(run_in(folder), whole)
         assert tree(folder) == tree(tmp_path / "whole")
-    assert kills > 24  # config, log, 12 steps' and the last checkpoint's two files
+    assert kills > 24  # the folder, its config, 12 steps' and the last checkpoint's two files
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -196,7 +181,7 @@ def test_a_run_killed_many_times_ends_in_the_same_bytes(tmp_path: Path) -> None:
     whole = run_in(tmp_path / "whole")
 
     def dying(at: int):
-        def report(progress: Progress) -> None:
+        def report(progress: Stepped) -> None:
             if progress.done == at:
                 raise KilledError
 
@@ -204,7 +189,7 @@ def test_a_run_killed_many_times_ends_in_the_same_bytes(tmp_path: Path) -> None:
 
     for at in (1, 3, 6, 7, 8, 11, 12):
         with pytest.raises(KilledError):
-            run_in(tmp_path / "cut", report=dying(at))
+            run_in(tmp_path / "cut", report=stepped(dying(at)))
     assert torch.equal(run_in(tmp_path / "cut"), whole)
     assert tree(tmp_path / "cut") == tree(tmp_path / "whole")
 
@@ -213,31 +198,31 @@ def test_without_checkpoints_a_resumed_run_begins_again(tmp_path: Path, monkeypa
     monkeypatch.setattr(runs, "INTERVAL_S", 1_000.0)
     with RunFolder.create(tmp_path / "run", {}) as run, pytest.raises(KilledError):
 
-        def report(progress: Progress) -> None:
+        def report(progress: Stepped) -> None:
             if progress.done == 9:
                 raise KilledError
 
-        optimize(STAGES, seed=3, restore=restore, run=run, report=report)
+        optimize(STAGES, seed=3, run=run, report=stepped(report))
     assert not list((tmp_path / "run").glob("checkpoint*"))
-    assert torch.equal(run_in(tmp_path / "run"), optimize(STAGES, seed=3, restore=restore).dots.detach())
+    assert torch.equal(run_in(tmp_path / "run"), optimize(STAGES, seed=3).dots.detach())
 
 
 def test_resuming_a_finished_run_takes_no_step(tmp_path: Path) -> None:
     whole = run_in(tmp_path / "run")
-    told: list[Progress] = []
-    assert torch.equal(run_in(tmp_path / "run", report=told.append), whole)
+    told: list[Stepped] = []
+    assert torch.equal(run_in(tmp_path / "run", report=stepped(told.append)), whole)
     assert told == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_stops_between_steps(tmp_path: Path, number: signal.Signals) -> None:
-    def report(progress: Progress) -> None:
+    def report(progress: Stepped) -> None:
         if progress.done == 9:
             signal.raise_signal(number)
 
     before = signal.getsignal(number)
     with pytest.raises(InterruptedRun, match="step 2 of stage 'third'") as caught:
-        run_in(tmp_path / "cut", report=report)
+        run_in(tmp_path / "cut", report=stepped(report))
     assert caught.value.signal_number == number
     assert signal.getsignal(number) is before
     note = json.loads((tmp_path / "cut" / "checkpoint.json").read_text())
@@ -246,33 +231,33 @@ def test_a_signal_saves_and_stops_between_steps(tmp_path: Path, number: signal.S
 
 
 def test_a_second_signal_is_not_waited_for() -> None:
-    def report(progress: Progress) -> None:
+    def report(progress: Stepped) -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        optimize(STAGES, seed=0, restore=restore, report=report)
+        optimize(STAGES, seed=0, report=stepped(report))
     assert not isinstance(caught.value, InterruptedRun)
 
 
 def test_within_another_deferral_signals_are_shared() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with deferred_signals() as outer:
-        with deferred_signals() as inner:
+    with stop_on_signals() as outer:
+        with stop_on_signals() as inner:
             assert inner is outer
         signal.raise_signal(signal.SIGTERM)  # the inner block's end has not given the handlers back
         with pytest.raises(InterruptedRun, match="step 1 of stage 'first'") as caught:
-            optimize(STAGES, seed=0, restore=restore)
-        assert caught.value.signal_number == signal.SIGTERM and outer == [signal.SIGTERM]
+            optimize(STAGES, seed=0)
+        assert caught.value.signal_number == signal.SIGTERM == outer.number and outer.is_set()
     assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_works_outside_the_main_thread() -> None:
     ends: list[Tensor] = []
-    thread = threading.Thread(target=lambda: ends.append(optimize(STAGES, seed=0, restore=restore).dots.detach()))
+    thread = threading.Thread(target=lambda: ends.append(optimize(STAGES, seed=0).dots.detach()))
     thread.start()
     thread.join()
-    assert torch.equal(ends[0], optimize(STAGES, seed=0, restore=restore).dots.detach())
+    assert torch.equal(ends[0], optimize(STAGES, seed=0).dots.detach())
 
 
 def failing_stage(bad: float, where: str) -> Stage:
@@ -309,17 +294,17 @@ def test_a_scene_that_is_not_finite_is_not_called_good(tmp_path: Path) -> None:
         if step == 3:
             scene.dots.fill_(float("nan"))
 
-    def report(progress: Progress) -> None:
+    def report(progress: Stepped) -> None:
         if progress.done == 3:
             signal.raise_signal(signal.SIGINT)  # a checkpoint of step 3, then none for long
 
     stages = [noisy_stage("only", 6, after=after)]
     with pytest.raises(InterruptedRun):
-        run_in(tmp_path / "run", stages=stages, report=report)
+        run_in(tmp_path / "run", stages=stages, report=stepped(report))
     run = RunFolder.reopen(tmp_path / "run", interval_s=1_000.0)
     snapshot = snapshots_into(tmp_path / "run")
     with run, pytest.raises(NotFiniteError, match="step 4") as caught:
-        optimize(stages, seed=3, restore=restore, run=run, snapshot=snapshot)
+        optimize(stages, seed=3, run=run, snapshot=snapshot)
     assert caught.value.last_good is not None
     assert torch.tensor(json.loads(caught.value.last_good.read_text())).isfinite().all()
 
@@ -333,4 +318,117 @@ def test_snapshots_are_evenly_spaced_and_the_last_is_the_end(tmp_path: Path) -> 
 
 def test_no_stage_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
-        optimize([], seed=0, restore=restore)
+        optimize([], seed=0)
+
+
+def test_an_event_stops_between_steps_and_the_run_resumes(tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def report(progress: Stepped) -> None:
+        if progress.done == 9:
+            stop.set()
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(StoppedRun, match="step 2 of stage 'third'"):
+        run_in(tmp_path / "cut", report=stepped(report), stop=stop)
+    assert signal.getsignal(signal.SIGINT) is before
+    note = json.loads((tmp_path / "cut" / "checkpoint.json").read_text())
+    assert (note["stage"], note["step"]) == (2, 2)
+    assert torch.equal(run_in(tmp_path / "cut"), run_in(tmp_path / "whole"))
+
+
+def test_snapshots_are_reported(tmp_path: Path) -> None:
+    events: list[Event] = []
+    run_in(tmp_path / "run", stages=[noisy_stage("only", 10, snapshots=2)], report=events.append)
+    kinds = ["snapshot" if isinstance(event, Snapshot) else event.step for event in events]
+    assert kinds == [1, 2, 3, 4, "snapshot", 5, 6, 7, 8, 9, "snapshot", 10]
+    names = [event.path.name for event in events if isinstance(event, Snapshot)]
+    assert names == ["00-only-00005.txt", "00-only-00010.txt"]
+
+
+class Counter(Scene):
+    """A scene that is sampled, not optimized: a number for each step, drawn in its turn."""
+
+    def __init__(self, drawn: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("drawn", drawn.clone())
+
+
+def sampling_stage(steps: int) -> Stage:
+    def advance(scene: Counter, step: int, generator: torch.Generator) -> None:
+        scene.drawn[step] = torch.rand((), generator=generator) + (scene.drawn[step - 1] if step else 0.0)
+
+    return Stage(
+        name="sampling", steps=steps, begin=lambda before, generator: Counter(torch.zeros(steps)),
+        restore=Counter.from_state, advance=advance, snapshots=0,
+    )  # fmt: skip
+
+
+def test_a_stage_that_samples_needs_no_loss_and_resumes(tmp_path: Path) -> None:
+    def killed(progress: Stepped) -> None:
+        if progress.done == 5:
+            raise KilledError
+
+    stages = [sampling_stage(8)]
+    steps: list[Stepped] = []
+    whole = optimize(stages, seed=3, report=stepped(steps.append))
+    assert [step.loss for step in steps] == [0.0] * 8 and all(not step.terms for step in steps)
+    expected = torch.stack([torch.rand((), generator=generator_of(3, 0, step, "advance")) for step in range(8)])
+    torch.testing.assert_close(whole.drawn, expected.cumsum(0))
+    with RunFolder.create(tmp_path / "cut", {}, interval_s=0.0) as run, pytest.raises(KilledError):
+        optimize(stages, seed=3, run=run, report=stepped(killed))
+    with RunFolder.reopen(tmp_path / "cut") as run:
+        assert torch.equal(optimize(stages, seed=3, run=run).drawn, whole.drawn)
+        assert run.losses() == []
+
+
+def test_the_interval_grows_with_what_a_checkpoint_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    saved: list[float] = []
+    plain = RunFolder.save
+
+    def slow_save(self: RunFolder, checkpoint) -> None:
+        saved.append(clock[0])
+        clock[0] += 3.0  # of which the run may spend a twentieth: the next one after 60 s
+        plain(self, checkpoint)
+
+    def loss(scene: Dots, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        clock[0] += 1.0
+        return {"near": scene.dots.square().sum()}
+
+    monkeypatch.setattr("runtime.loop.optimize.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(RunFolder, "save", slow_save)
+    with RunFolder.create(tmp_path / "run", {}, interval_s=2.0) as run:
+        optimize([noisy_stage("only", 140, loss=loss, after=None)], seed=0, run=run)
+    assert saved == [2.0, 65.0, 128.0, 149.0]  # the last one is the end's
+
+
+def test_on_a_gpu_numbers_are_read_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers that claim to be on a GPU: the loop looks at them every `CHECK_EVERY` steps, and at the stage's end."""
+    from runtime.loop import optimize as module
+
+    reads: list[int] = []
+
+    class Far:
+        device = torch.device("cuda")
+
+        def __init__(self, numbers: Tensor) -> None:
+            self.numbers = numbers
+
+        def tolist(self) -> list[float]:
+            reads.append(1)
+            return self.numbers.tolist()
+
+    plain = module._Loop.measure
+
+    def measure(self, terms):
+        record = plain(self, terms)
+        return module._Record(record.step, record.terms, record.gradients, Far(record.numbers))
+
+    monkeypatch.setattr(module._Loop, "measure", measure)
+    at: list[tuple[int, int]] = []
+    stage = noisy_stage("only", CHECK_EVERY + 4)
+    optimize([stage], seed=3, report=stepped(lambda p: at.append((p.step, len(reads)))))
+    assert [step for step, _ in at] == list(range(1, CHECK_EVERY + 5))  # every step is reported, in order
+    with pytest.raises(NotFiniteError, match="step 4 of stage 'third'"):
+        optimize([*STAGES[:2], failing_stage(float("nan"), "loss")], seed=3)

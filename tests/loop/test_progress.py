@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from runtime.loop import progress
-from runtime.loop.optimize import Progress
+from runtime.loop.events import Note, Sampled, Stepped
 from runtime.loop.progress import ProgressBar, duration
 
 
@@ -14,10 +14,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def step(done: int, total: int = 10, stage: str = "distil") -> Progress:
-    return Progress(
-        stage=stage, step=done, steps=total, loss=0.12345, terms={}, done=done, total=total, eta_s=float(total - done)
-    )
+def step(done: int, total: int = 10, stage: str = "distil") -> Stepped:
+    counts = {"step": done, "steps": total, "done": done, "total": total}
+    return Stepped(stage=stage, loss=0.12345, terms={"a": 0.12345}, eta_s=float(total - done), scene=None, **counts)
 
 
 @pytest.mark.parametrize(
@@ -45,11 +44,20 @@ def test_a_terminal_gets_a_bar_with_stage_loss_and_time_left(monkeypatch: pytest
     monkeypatch.setattr(progress, "BAR_S", 0.0)
     out = Terminal()
     with ProgressBar(out) as bar:
-        bar.note("sample 3/25", 3, 25)
+        bar(Sampled(step=3, steps=25, preview=lambda: None))
         for done in range(1, 11):
             bar(step(done))
         bar(step(10))
     shown = out.getvalue()
-    assert "sample 3/25" in shown and "distil 10/10" in shown and "loss 0.1235, 00:00 left" in shown
+    assert "sample" in shown and "distil 10/10" in shown and "loss 0.1235, 00:00 left" in shown
     percents = [int(part.split("%")[0][-3:]) for part in shown.split("distil")[1:] if "%" in part]
     assert percents[-1] == 100 and all(a <= b for a, b in pairwise(percents))
+
+
+def test_quiet_shows_notes_only() -> None:
+    out = io.StringIO()
+    with ProgressBar(out, quiet=True) as bar:
+        bar(step(1))
+        bar(Note("'a.png' is scaled"))
+        bar(step(10))
+    assert out.getvalue() == "'a.png' is scaled\n"

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from runtime.command.settings import to_json
 from runtime.errors import UserError
-from runtime.vectorfusion import Config, check, main
-from runtime.vectorfusion.config import file_name
+from runtime.loop.folder import FORMAT
+from runtime.vectorfusion import Config, main
+from runtime.vectorfusion.config import check, file_name
 from tests.bundles import make_tiny_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -81,15 +83,15 @@ def test_unknown_route(refused: Callable[..., None]) -> None:
         ("--paths", "4097", "got 4097"),
         ("--samples", "0", "--samples: expected 1 to 64, got 0"),
         ("--samples", "65", "got 65"),
-        ("--omega", "-1", "--omega: expected 0.0 to 1000.0, got -1"),
+        ("--omega", "-1", "--omega: expected 0 to 1000, got -1"),
         ("--omega", "nan", "got nan"),
         ("--omega", "inf", "got inf"),
-        ("--sample-omega", "1e9", "--sample-omega: expected 0.0 to 1000.0"),
+        ("--sample-omega", "1e9", "--sample-omega: expected 0 to 1000"),
         ("--seed", "-1", "--seed: expected 0 to 9223372036854775807, got -1"),
-        ("--rate", "-0.1", "--rate"),
-        ("--colour-rate", "1.5", "--colour-rate: expected 0.0 to 1.0, got 1.5"),
-        ("--xing", "-1", "--xing"),
-        ("--saturation", "nan", "--saturation"),
+        ("--lr", "-0.1", "--lr: expected 0 to 100, got -0.1"),
+        ("--colour-lr", "1.5", "--colour-lr: expected 0 to 1, got 1.5"),
+        ("--self-intersection", "-1", "--self-intersection: expected 0 to 1000"),
+        ("--saturation", "nan", "--saturation: expected 0 to 1000, got nan"),
     ],
 )
 def test_numbers_out_of_range(refused: Callable[..., None], option: str, value: str, message: str) -> None:
@@ -97,7 +99,7 @@ def test_numbers_out_of_range(refused: Callable[..., None], option: str, value: 
 
 
 def test_times_out_of_range(refused: Callable[..., None]) -> None:
-    refused("--upper-t: expected two times of 50 to 999, got 950 and 20", "a cat", "--upper-t", "950", "20")
+    refused("--upper-t: expected 50 to 999, got 20", "a cat", "--upper-t", "950", "20")
 
 
 def test_paths_that_are_no_square(refused: Callable[..., None]) -> None:
@@ -155,8 +157,8 @@ def test_bundle_without_an_engine_for_gradients(refused: Callable[..., None], bu
 def test_bundle_whose_defaults_are_unknown(refused: Callable[..., None], tmp_path_factory) -> None:
     folder = make_tiny_bundle(tmp_path_factory.mktemp("bad") / "tiny")
     document = json.loads((folder / "bundle.json").read_text())
-    (folder / "bundle.json").write_text(json.dumps(document | {"defaults": {"magic": 3}}))
-    refused("defaults name options that this version has not.*magic", "a cat", chosen=folder)
+    (folder / "bundle.json").write_text(json.dumps(document | {"defaults": {"vectorfusion": {"magic": 3}}}))
+    refused("defaults name options that this version does not have.*magic", "a cat", chosen=folder)
 
 
 def test_bundle_of_another_schedule(refused: Callable[..., None], tmp_path_factory) -> None:
@@ -191,16 +193,16 @@ def test_output_that_cannot_be_written(refused: Callable[..., None]) -> None:
 
 def test_output_that_is_someone_elses(refused: Callable[..., None]) -> None:
     Path("a-cat.svg").write_text("<svg>drawn by hand</svg>")
-    refused("'a-cat.svg' exists and is not of this program", "a cat")
+    refused("'a-cat.svg' exists, and no run in 'runs' wrote it", "a cat")
+    refused("'a-cat.svg' exists, and no run in 'runs' wrote it", "a cat", "--out", "a-cat.svg")
     Path("a-cat.svg").rename("kept.svg")
     Path("a-cat.png").write_bytes(b"a photograph")
-    refused("'a-cat.png' exists and is not of this program", "a cat")
+    refused("'a-cat.png' exists, and no run in 'runs' wrote it.*--force", "a cat")
 
 
-def test_a_runs_folder_of_someone_else(refused: Callable[..., None]) -> None:
-    Path("runs/a-cat").mkdir(parents=True)
-    Path("runs/a-cat/notes.txt").touch()
-    refused("holds no run but other files", "a cat")
+def test_an_output_that_is_an_input(refused: Callable[..., None]) -> None:
+    Path("i.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M1 1h5v5z"/></svg>')
+    refused("'i.svg' is a file that is read", "a cat", "--init", "i.svg", "--out", "i.svg", "--force")
 
 
 def test_a_start_that_is_not_there(refused: Callable[..., None]) -> None:
@@ -225,17 +227,24 @@ def test_resuming_what_is_no_run(refused: Callable[..., None]) -> None:
 def stored_run(change: dict[str, object], config: dict[str, object]) -> None:
     """Write the folder of a run that has not begun, changed."""
     from runtime import __version__
-    from runtime.vectorfusion.config import to_json
 
     values = to_json(Config(prompt="a cat", out=Path("a-cat.svg"))) | config
-    document = {"format": 1, "version": __version__, "method": "vectorfusion", "bundle_sha256": "0", "config": values}
+    document = {
+        "format": FORMAT,
+        "version": __version__,
+        "method": "vectorfusion",
+        "bundle_sha256": "0",
+        "config": values,
+    }
+    document["placement"] = {"device": "auto", "backend": "auto", "compile": False}
+    document["ran_on"] = {"device": "cpu", "networks": {}}
     Path("runs/a-cat").mkdir(parents=True)
     Path("runs/a-cat/config.json").write_text(json.dumps(document | change))
 
 
 def test_resuming_a_run_of_another_version(refused: Callable[..., None]) -> None:
     stored_run({"version": "0.0.1"}, {})
-    refused("the run is of tgm 0.0.1", "--resume", "runs/a-cat")
+    refused("the run is of tgm '0.0.1'", "--resume", "runs/a-cat")
 
 
 def test_resuming_a_run_of_another_command(refused: Callable[..., None]) -> None:

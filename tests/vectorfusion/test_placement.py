@@ -40,7 +40,7 @@ def test_a_run_says_and_keeps_what_runs_it(bundle: Path, capsys: pytest.CaptureF
     assert main(["a cat", "--bundle", str(bundle), *BRIEF]) == 0
     assert "ort on cpu runs all networks: not verified on this machine\n" in capsys.readouterr().err
     known = json.loads(Path("runs/a-cat/config.json").read_text())
-    assert known["machine"] == {"device": "auto", "backend": "auto", "compile": False}
+    assert known["placement"] == {"device": "auto", "backend": "auto", "compile": False}
     assert known["ran_on"]["device"] == "cpu"
     assert set(known["ran_on"]["networks"].values()) == {"ort"}
 
@@ -78,7 +78,7 @@ def test_a_run_goes_on_with_what_it_began_with(bundle: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"machine": {"device": "cpu"}}, "has no machine options of this version"),
+        ({"placement": {"device": "cpu"}}, "expected the options of this version, got other ones"),
         ({"ran_on": {"device": "cpu"}}, "the field 'networks' is missing"),
         (
             {"ran_on": {"device": "cpu", "networks": {"denoiser": 1}}},

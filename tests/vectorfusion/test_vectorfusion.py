@@ -2,25 +2,49 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import get_type_hints
 from xml.etree import ElementTree
 
 import pytest
 import torch
 from torch import Tensor
 
-from runtime.errors import UserError
+from runtime.command.method import checked
+from runtime.command.ranges import describe_range
+from runtime.guidance.prompt import Prompt
+from runtime.loop.events import Event, Sampled
+from runtime.loop.folder import RunFolder
 from runtime.loop.optimize import generator_of, optimize
 from runtime.pictures import read_png
-from runtime.vector.paths import Kind, pixel_grid, random_circles
+from runtime.vector.paths import Drawing, Kind, pixel_grid, random_circles
 from runtime.vector.scene import VectorScene
 from runtime.vector.svg import read_svg, write_svg
 from runtime.vector.trace.live import TraceConfig
-from runtime.vectorfusion import PRESETS, RANGES, Config, build, check, main
-from runtime.vectorfusion.stages import pixelated, sample_picture, styled_prompt, warm_then_cosine, without_unused
+from runtime.vectorfusion import METHOD, PRESETS, Config, main
+from runtime.vectorfusion.output import without_unused
+from runtime.vectorfusion.stages import (
+    build,
+    distillation,
+    encode_prompt,
+    pixelated,
+    sampled_or_stored,
+    start_of,
+    warm_then_cosine,
+)
 from tests.bundles import MANIFEST, make_tiny_bundle
 from tests.guidance.gaussians import GaussianDenoiser
 
 SIDE = 32
+
+
+class GreyTexts:
+    """Encodes a grey as itself, and the empty text as 0.5."""
+
+    def fits(self, prompt: str) -> bool:
+        return True
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        return torch.tensor([float(text or 0.5) for text in texts])[:, None, None]
 
 
 @dataclasses.dataclass
@@ -44,7 +68,7 @@ class GreyBundle:
         return GaussianDenoiser(0.0)
 
     def text_encoder(self):
-        return lambda texts: torch.tensor([float(text or 0.5) for text in texts])[:, None, None]
+        return GreyTexts()
 
     def latent_encoder(self, gradients: str = "torch"):
         assert gradients == "torch"
@@ -64,24 +88,28 @@ class GreyBundle:
 
 
 def config_of(preset: str, route: str, **change) -> Config:
-    return check(dataclasses.replace(PRESETS[preset][route], prompt="0.25", omega=0.0, **change))
+    return checked(METHOD, dataclasses.replace(PRESETS[preset][route], prompt="0.25", omega=0.0, **change))
 
 
-def draw(config: Config, bundle: GreyBundle, **options) -> VectorScene:
-    stages = build(config, bundle, generator_of(config.seed, 0, 0, "sample"), **options)
-    return optimize(stages, seed=config.seed, restore=VectorScene.from_state)
+def draw(config: Config, bundle: GreyBundle, start: Drawing | None = None) -> VectorScene:
+    if start is None:
+        stages = build(config, bundle, generator_of(config.seed, 0, 0, "sample"))
+    else:
+        begin = start_of(config, (SIDE, SIDE), start)
+        stages = [distillation(config, bundle, encode_prompt(config, bundle), begin)]
+    return optimize(stages, seed=config.seed)
 
 
 def test_distillation_finds_the_pictures_of_the_prompt() -> None:
-    config = config_of("pixel", "trace", paths=16, steps=150, colour_rate=0.05, saturation=0.0)
+    config = config_of("pixel", "trace", paths=16, steps=150, colour_lr=0.05, saturation=0.0)
     start = pixel_grid(4, size=(SIDE, SIDE), generator=torch.Generator().manual_seed(0))
-    scene = draw(config, GreyBundle(), drawing=start)
+    scene = draw(config, GreyBundle(), start)
     picture = torch.nn.functional.avg_pool2d(scene.render().detach(), 8)
     assert (picture - 0.25).abs().max() < 0.03
 
 
 def test_saturation_penalty_pulls_to_grey() -> None:
-    config = config_of("pixel", "scratch", paths=16, steps=150, colour_rate=0.05, saturation=1000.0)
+    config = config_of("pixel", "scratch", paths=16, steps=150, colour_lr=0.05, saturation=1000.0)
     picture = draw(config, GreyBundle()).render().detach()
     assert (picture - 0.5).abs().mean() < 0.06
 
@@ -96,7 +124,7 @@ def test_saturation_penalty_pulls_to_grey() -> None:
 )
 def test_presets_train_what_they_say(preset: str, route: str, moves: set[str], stays: set[str]) -> None:
     config = config_of(preset, route, paths=4, steps=3)
-    start = draw(dataclasses.replace(config, steps=1, rate=0.0, colour_rate=0.0), GreyBundle()).drawing()
+    start = draw(dataclasses.replace(config, steps=1, lr=0.0, colour_lr=0.0), GreyBundle()).drawing()
     end = draw(config, GreyBundle()).drawing()
     assert all(not torch.equal(getattr(start, name), getattr(end, name)) for name in moves)
     assert all(torch.equal(getattr(start, name), getattr(end, name)) for name in stays)
@@ -104,7 +132,7 @@ def test_presets_train_what_they_say(preset: str, route: str, moves: set[str], s
 
 def test_presets_start_as_the_thesis_says() -> None:
     icon, sketch, pixel = (
-        draw(config_of(preset, "scratch", steps=1, rate=0.0, colour_rate=0.0), GreyBundle()).drawing()
+        draw(config_of(preset, "scratch", steps=1, lr=0.0, colour_lr=0.0), GreyBundle()).drawing()
         for preset in ("icon", "sketch", "pixel")
     )
     assert icon.layout.contours == ((4,),) * 64 and set(icon.layout.kinds) == {Kind.NONZERO}
@@ -116,7 +144,7 @@ def test_presets_start_as_the_thesis_says() -> None:
 
 
 def test_traced_sketch_starts_from_the_outlines_of_the_shapes() -> None:
-    config = config_of("sketch", "trace", paths=3, steps=1, rate=0.0)
+    config = config_of("sketch", "trace", paths=3, steps=1, lr=0.0)
     bundle, settings = GreyBundle(), {"radius": 8.0, "generator": torch.Generator().manual_seed(0)}
     shapes = VectorScene(random_circles(3, size=(SIDE, SIDE), **settings), train=("points",))
     stages = build(config, bundle, generator_of(0, 0, 0, "sample"))
@@ -133,7 +161,7 @@ def test_only_from_scratch_the_view_is_augmented() -> None:
     for route, varied in (("scratch", True), ("trace", False)):
         bundle = GreyBundle()
         drawing = random_circles(4, size=(SIDE, SIDE), radius=8.0, generator=torch.Generator().manual_seed(0))
-        draw(config_of("icon", route, steps=6, rate=0.0, colour_rate=0.0), bundle, drawing=drawing)
+        draw(config_of("icon", route, steps=6, lr=0.0, colour_lr=0.0), bundle, drawing)
         views = torch.cat(bundle.seen)
         assert views.shape == (6, 3, SIDE, SIDE)
         assert bool((views.std(0) > 0.01).any()) == varied
@@ -148,15 +176,23 @@ def test_trace_samples_traces_and_refines() -> None:
 
 
 def test_a_sample_is_the_best_of_k_in_eight_bits(tmp_path: Path) -> None:
-    bundle, told = GreyBundle(), []
+    bundle = GreyBundle()
+    events: list[Event] = []
     config = config_of("icon", "trace", samples=3, sample_omega=0.0)
-    first = sample_picture(config, bundle, torch.Generator().manual_seed(0), tmp_path, lambda *step: told.append(step))
-    assert first.shape == (3, SIDE, SIDE)
-    assert (first - 0.25).abs().max() < 1.0 / 255.0  # the denoiser knows the one picture of the prompt
-    assert told == [("sample", i, 25) for i in range(1, 26)]
-    assert torch.equal(read_png(tmp_path / "sample.png"), first)
-    bundle.denoiser = None  # type: ignore[method-assign]
-    again = sample_picture(config, bundle, torch.Generator(), tmp_path, lambda *step: None)
+    prompt = Prompt.encode("0.25", bundle.text_encoder())
+    with RunFolder.create(tmp_path / "run", {}) as run:
+        generator = torch.Generator().manual_seed(0)
+        first = sampled_or_stored(config, bundle, prompt, generator, run=run, report=events.append)
+        assert first.shape == (3, SIDE, SIDE)
+        assert (first - 0.25).abs().max() < 1.0 / 255.0  # the denoiser knows the one picture of the prompt
+        assert [(event.step, event.steps) for event in events if isinstance(event, Sampled)] == [
+            (i, 25) for i in range(1, 26)
+        ]
+        previews = [event.preview() for event in events if isinstance(event, Sampled)]
+        assert all((preview - 0.25).abs().max() < 1e-4 for preview in previews)  # it predicts that picture at once
+        assert torch.equal(read_png(run.path / "sample.png"), first)
+        bundle.denoiser = None  # type: ignore[method-assign]
+        again = sampled_or_stored(config, bundle, prompt, torch.Generator(), run=run, report=lambda event: None)
     assert torch.equal(again, first)
 
 
@@ -196,7 +232,7 @@ def test_rates_of_short_runs() -> None:
 
 
 def test_colours_are_slower_by_twenty_and_the_background_by_two_hundred_in_the_thesis() -> None:
-    config = config_of("icon", "scratch", rate=0.2, colour_rate=0.01)
+    config = config_of("icon", "scratch", lr=0.2, colour_lr=0.01)
     stage = build(config, GreyBundle(), torch.Generator())[-1]
     groups = stage.optimizer(stage.begin(None, torch.Generator())).param_groups
     scale = SIDE / 600
@@ -204,12 +240,13 @@ def test_colours_are_slower_by_twenty_and_the_background_by_two_hundred_in_the_t
     assert (groups[0]["betas"], groups[0]["eps"]) == ((0.9, 0.9), 1e-6)
 
 
-def test_every_preset_is_in_range_and_every_number_has_one() -> None:
+def test_every_preset_is_in_range_and_every_number_has_a_range() -> None:
     for routes in PRESETS.values():
         for config in routes.values():
-            check(dataclasses.replace(config, prompt="a cat"))
-    numbers = {f.name for f in dataclasses.fields(Config) if f.type in (int, float)}
-    assert numbers == set(RANGES)
+            checked(METHOD, dataclasses.replace(config, prompt="a cat"))
+    for name, annotation in get_type_hints(Config, include_extras=True).items():
+        if isinstance(getattr(Config(), name), int | float):
+            assert describe_range(annotation), name
     assert len(dataclasses.fields(Config)) < 20
 
 
@@ -240,10 +277,10 @@ def test_the_command_leaves_drawing_picture_and_run(
     assert config["config"]["omega"] == 4.0  # the bundle's default
     assert (config["config"]["paths"], config["config"]["preset"]) == (2, "icon")
     terms = [json.loads(line)["terms"] for line in (run / "loss.jsonl").read_text().splitlines()]
-    assert set(terms[-1]) == {"sds", "xing"}
+    assert set(terms[-1]) == {"sds", "self_intersection"}
 
 
-def test_a_second_run_replaces_the_first_and_options_beat_the_bundle(
+def test_another_request_gets_its_own_run_and_options_beat_the_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -252,9 +289,9 @@ def test_a_second_run_replaces_the_first_and_options_beat_the_bundle(
     first = Path("a-cat.svg").read_bytes()
     assert command(bundle, "a cat", *scratch, "--seed", "1", "--omega", "2") == 0
     assert Path("a-cat.svg").read_bytes() != first
-    config = json.loads(Path("runs/a-cat/config.json").read_text())["config"]
+    config = json.loads(Path("runs/a-cat-2/config.json").read_text())["config"]
     assert (config["seed"], config["omega"]) == (1, 2.0)
-    assert command(bundle, "a cat", *scratch) == 0
+    assert command(bundle, "a cat", *scratch) == 0  # the first run's drawing, which the second has replaced
     assert Path("a-cat.svg").read_bytes() == first
 
 
@@ -262,7 +299,7 @@ def test_a_drawing_can_be_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     start = random_circles(3, size=(64, 64), radius=12.0, generator=torch.Generator().manual_seed(0))
     write_svg("start.svg", start)
-    arguments = ("a cat", "--init", "start.svg", "--out", "cat.svg", "--rate", "0", "--colour-rate", "0")
+    arguments = ("a cat", "--init", "start.svg", "--out", "cat.svg", "--lr", "0", "--colour-lr", "0")
     assert command(bundle, *arguments) == 0
     drawn = read_svg("cat.svg")
     assert torch.allclose(drawn.points, 2.0 * start.points, atol=0.002)
@@ -293,7 +330,7 @@ def test_numbers_that_run_away_end_with_code_1(
     assert not Path("a-cat.svg").exists()
 
 
-def test_a_full_disk_is_told_and_can_be_gone_on_from(
+def test_a_full_disk_is_reported_and_the_run_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -304,7 +341,7 @@ def test_a_full_disk_is_told_and_can_be_gone_on_from(
     with monkeypatch.context() as patch:
         patch.setattr("runtime.loop.folder.RunFolder.save", full)
         assert command(bundle, "a cat", "--preset", "sketch", "--route", "scratch", "--paths", "2") == 1
-    assert "No space left on device; once that is mended, go on with" in capsys.readouterr().err
+    assert "No space left on device; once that is mended, resume with" in capsys.readouterr().err
     assert main(["--resume", "runs/a-cat"]) == 0
 
 
@@ -337,33 +374,3 @@ def test_help_names_every_option_with_its_range(capsys: pytest.CaptureFixture[st
     assert "--list-bundles" in printed
     for text in ("1 to 100000", "1 to 4096", "0 to 1000", "1 to 64", "1 to 500 characters"):
         assert text in printed
-
-
-class _ShortTexts:
-    """A bundle whose text encoder takes five words."""
-
-    prompt_suffix = ", flat icon"
-
-    def text_encoder(self):
-        def encode(texts: list[str]) -> None:
-            if any(len(text.split()) > 5 for text in texts):
-                raise UserError("too long")
-
-        return encode
-
-
-@pytest.mark.parametrize(
-    ("prompt", "styled"),
-    [
-        ("a red apple", "a red apple, flat icon"),
-        ("a red apple and pear", "a red apple and pear"),
-        ("a pear, crayon", "a pear, crayon"),
-    ],
-)
-def test_the_suffix_gives_way_to_a_long_prompt_and_to_a_style(prompt: str, styled: str) -> None:
-    assert styled_prompt(prompt, _ShortTexts()) == styled
-
-
-def test_a_prompt_that_is_too_long_without_suffix_is_refused() -> None:
-    with pytest.raises(UserError, match="too long"):
-        styled_prompt("one two three four five six", _ShortTexts())

@@ -5,7 +5,6 @@ boundary in pixels, d' its weight. Thesis 6.4.1, Eq. 6.5 and 6.6; Ma et al., arX
 """
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
