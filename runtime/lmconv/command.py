@@ -17,7 +17,7 @@ from runtime.files import try_writing
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from runtime.engines.bundle import PixelBundle
+    from runtime.engines.bundle import LMConvBundle
 
 PROGRAM = "python -m runtime.lmconv"
 
@@ -158,7 +158,7 @@ def sample(config: Sample, tell: Callable[[str], None]) -> Path:
     return config.out
 
 
-def _drawn(bundle: "PixelBundle", seed: int, draw: Callable) -> "tuple[Tensor, float]":
+def _drawn(bundle: "LMConvBundle", seed: int, draw: Callable) -> "tuple[Tensor, float]":
     """Return what `draw(sampler, generator, report)` draws, and how many seconds that took."""
     import torch
 
@@ -172,13 +172,13 @@ def _drawn(bundle: "PixelBundle", seed: int, draw: Callable) -> "tuple[Tensor, f
     return result, time.perf_counter() - begin
 
 
-def load_bundle(name: str) -> "PixelBundle":
+def load_bundle(name: str) -> "LMConvBundle":
     """Return a bundle for lmconv.
 
     Raises:
         UserError: where there is none of this name, with how to make one, or it is for another method or damaged.
     """
-    from runtime.engines.bundle import INSTALLED, PixelBundle
+    from runtime.engines.bundle import INSTALLED, LMConvBundle
 
     if not os.path.isdir(INSTALLED / name) and not os.path.isdir(name):
         raise UserError(
@@ -186,7 +186,7 @@ def load_bundle(name: str) -> "PixelBundle":
             "python -m train.lmconv --data mnist --data-dir DATA --binarized --out runs/mnist, then "
             "python -m export lmconv runs/mnist --out bundles/mnist, then give --bundle bundles/mnist"
         )
-    return PixelBundle.load(name, backend="auto")
+    return LMConvBundle.load(name, backend="auto")
 
 
 def _check_ranges(config: Complete | Sample) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from runtime.engines.bundle.lmconv_manifest import PixelManifest
+from runtime.engines.bundle.lmconv_manifest import LMConvManifest
 from runtime.errors import UserError
 from runtime.files import replace_file
 from runtime.pictures import read_picture
@@ -38,7 +38,7 @@ FRAME_MS, LAST_MS = 50, 1500
 
 
 def read_levels(
-    path: Path, said: PixelManifest, *, invert: bool = False
+    path: Path, said: LMConvManifest, *, invert: bool = False
 ) -> tuple[Int64[Tensor, "1 C H W"], Size | None]:
     """Return the picture in a file as levels (1, channels, H, W), and its height and width where it was scaled.
 
@@ -90,7 +90,7 @@ def read_hidden(hide: str, size: Size, scaled_from: Size | None) -> Region:
     return hidden_region((mask > 0.5).numpy(), size)
 
 
-def to_rgb(levels: Int64[Tensor, "B C H W"], said: PixelManifest) -> Float[Tensor, "B 3 H W"]:
+def to_rgb(levels: Int64[Tensor, "B C H W"], said: LMConvManifest) -> Float[Tensor, "B 3 H W"]:
     """Return levels (B, channels, H, W) as (B, 3, H, W) in [0, 1]."""
     return (levels.float() / (said.levels - 1)).expand(-1, 3, -1, -1)
 
@@ -105,14 +105,14 @@ def complete_sheet(
     drawn: Int64[Tensor, "K C H W"],
     truth: Int64[Tensor, "B C H W"] | None,
     hidden: Region,
-    said: PixelManifest,
+    said: LMConvManifest,
 ) -> Float[Tensor, "3 _ _"]:
     """Return the sheet (3, H, W) of a completion: what is observed, what was drawn, the truth where there is one."""
     cells = [tinted(to_rgb(levels, said), hidden), to_rgb(drawn, said)]
     return sheet(torch.cat(cells if truth is None else [*cells, to_rgb(truth, said)]), COLUMNS)
 
 
-def sample_sheet(drawn: Int64[Tensor, "B C H W"], said: PixelManifest) -> Float[Tensor, "3 _ _"]:
+def sample_sheet(drawn: Int64[Tensor, "B C H W"], said: LMConvManifest) -> Float[Tensor, "3 _ _"]:
     """Return the sheet (3, H, W) of drawn pictures, about as many in a row as rows."""
     return sheet(to_rgb(drawn, said), min(COLUMNS, math.ceil(len(drawn) ** 0.5)))
 
@@ -131,7 +131,7 @@ def sheet(pictures: Float[Tensor, "B 3 h w"], columns: int) -> Float[Tensor, "3 
     return result
 
 
-def write_video(path: Path, drawn: Int64[Tensor, "B C H W"], order: Order, said: PixelManifest) -> None:
+def write_video(path: Path, drawn: Int64[Tensor, "B C H W"], order: Order, said: LMConvManifest) -> None:
     """Write the making of pictures (B, channels, H, W), pixel after pixel in an order, as a GIF, whole or not at all.
 
     Raises:

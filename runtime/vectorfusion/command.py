@@ -23,7 +23,7 @@ from runtime.files import try_writing
 from runtime.vectorfusion.config import Config, check, file_name, from_json, settings_of, to_json, with_defaults
 
 if TYPE_CHECKING:
-    from runtime.engines.bundle import Bundle
+    from runtime.engines.bundle import DiffusionBundle
     from runtime.loop.folder import RunFolder
     from runtime.loop.optimize import Scene
 
@@ -102,14 +102,16 @@ def _bundle_list() -> str:
 
 def _start(arguments: list[str], early: argparse.Namespace) -> int:
     """Begin a run: everything is checked before anything is written."""
-    from runtime.engines.bundle import Bundle
+    from runtime.engines.bundle import DiffusionBundle
     from runtime.loop.folder import RunFolder
 
     default = settings_of(early.preset, early.route)
     parsed, machine = _parse(arguments, default)
     parsed = check(parsed)  # mistakes in the options are told before those in the bundle
-    bundle = Bundle.load(parsed.bundle, device=machine.device, backend=machine.backend, compile=machine.compile)
-    config = check(_parse(arguments, with_defaults(default, bundle.defaults, bundle.name))[0])
+    bundle = DiffusionBundle.load(
+        parsed.bundle, device=machine.device, backend=machine.backend, compile=machine.compile
+    )
+    config = check(_parse(arguments, with_defaults(default, bundle.defaults("vectorfusion"), bundle.name))[0])
     svg = _output(config)
     start = _read_start(config, bundle)
     _try_parts(config, bundle)
@@ -125,7 +127,7 @@ def _start(arguments: list[str], early: argparse.Namespace) -> int:
 
 def _resume(arguments: list[str], folder: Path) -> int:
     """Go on with the run in a folder."""
-    from runtime.engines.bundle import Bundle
+    from runtime.engines.bundle import DiffusionBundle
     from runtime.loop.folder import RunFolder, read_config
 
     known = read_config(folder)
@@ -141,7 +143,7 @@ def _resume(arguments: list[str], folder: Path) -> int:
         options = ", ".join(f"{name} {before[name]!r}" for name in changed)
         raise UserError(f"--resume '{folder}': the run has {options}; leave these options out, or start a new run")
     device, backends = _ran_on(known, where)
-    bundle = Bundle.load(config.bundle, device=device, backend=backends, compile=machine.compile)
+    bundle = DiffusionBundle.load(config.bundle, device=device, backend=backends, compile=machine.compile)
     if bundle.digest != known.get("bundle_sha256"):
         raise UserError(
             f"--resume '{folder}': bundle '{bundle.name}' is not the one that the run began with (SHA-256 of "
@@ -153,7 +155,7 @@ def _resume(arguments: list[str], folder: Path) -> int:
     return code[0]
 
 
-def _tell_backends(bundle: "Bundle", machine: Machine) -> dict[str, object]:
+def _tell_backends(bundle: "DiffusionBundle", machine: Machine) -> dict[str, object]:
     """Return where the networks run and what runs each, for config.json; told where the user left it open."""
     choices = bundle.choices()
     if machine.backend == "auto":
@@ -203,7 +205,7 @@ def _ours(svg: Path) -> bool:
         return METADATA_NAMESPACE.encode() in file.read(4096)
 
 
-def _read_start(config: Config, bundle: "Bundle") -> bytes | None:
+def _read_start(config: Config, bundle: "DiffusionBundle") -> bytes | None:
     """Return the SVG file to start from, which can be read; None where there is none."""
     if config.init is None:
         return None
@@ -213,7 +215,7 @@ def _read_start(config: Config, bundle: "Bundle") -> bytes | None:
     return config.init.read_bytes()
 
 
-def _try_parts(config: Config, bundle: "Bundle") -> None:
+def _try_parts(config: Config, bundle: "DiffusionBundle") -> None:
     """Raise `UserError` where a part can't do what is asked: prompt too long, no such gradients or rasterizer."""
     import torch
 
@@ -253,7 +255,7 @@ def _interruptible(folder: Path) -> Iterator[list[int]]:
         print(f"error: {error}; once that is mended, go on with: {PROGRAM} --resume {folder}", file=sys.stderr)
 
 
-def _work(config: Config, bundle: "Bundle", run: "RunFolder") -> None:
+def _work(config: Config, bundle: "DiffusionBundle", run: "RunFolder") -> None:
     """Do the run, or the rest of it, and write its drawing."""
     import torch
 
@@ -273,7 +275,7 @@ def _work(config: Config, bundle: "Bundle", run: "RunFolder") -> None:
     print(f"drew {_shown(svg)} and {_shown(png)}; the run is in {run.path}{os.sep}")
 
 
-def _optimize(config: Config, bundle: "Bundle", run: "RunFolder") -> "Scene":
+def _optimize(config: Config, bundle: "DiffusionBundle", run: "RunFolder") -> "Scene":
     """Return the scene with which the run ends."""
     from runtime.loop.optimize import InterruptedRun, deferred_signals, generator_of, optimize
     from runtime.loop.progress import ProgressBar
@@ -307,7 +309,7 @@ def _optimize(config: Config, bundle: "Bundle", run: "RunFolder") -> "Scene":
     return scene
 
 
-def metadata_of(config: Config, bundle: "Bundle") -> dict[str, str]:
+def metadata_of(config: Config, bundle: "DiffusionBundle") -> dict[str, str]:
     """Return what an SVG says of its making; equal runs say the same."""
     names = ("prompt", "preset", "route", "seed", "steps", "omega")
     made = {"generator": f"tgm {__version__}", "bundle": f"{bundle.name} {bundle.digest[:12]}"}

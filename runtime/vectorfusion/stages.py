@@ -27,7 +27,7 @@ from runtime.vector.scene import VectorScene
 from runtime.vector.trace.live import TraceConfig, trace_stages, xing_loss
 
 if TYPE_CHECKING:
-    from runtime.engines.bundle import Bundle
+    from runtime.engines.bundle import DiffusionBundle
     from runtime.vectorfusion.config import Config
 
 TRAINED = {"icon": ("points", "colours", "background"), "sketch": ("points",), "pixel": ("colours",)}
@@ -74,7 +74,7 @@ def pixelated(picture: Float[Tensor, "3 H W"], cells: int) -> Drawing:
     return replace(grid, colours=torch.cat([colours, torch.ones(len(parts), 1)], 1)[None])
 
 
-def styled_prompt(prompt: str, bundle: "Bundle") -> str:
+def styled_prompt(prompt: str, bundle: "DiffusionBundle") -> str:
     """Return a prompt that ends on the bundle's suffix, as the thesis' do (6.4.1).
 
     A prompt stays as it is where it has a comma, behind which it names a style of its own, and where the suffix finds
@@ -94,7 +94,7 @@ def styled_prompt(prompt: str, bundle: "Bundle") -> str:
 
 
 def sample_picture(
-    config: "Config", bundle: "Bundle", generator: torch.Generator, folder: Path | None, report: Report
+    config: "Config", bundle: "DiffusionBundle", generator: torch.Generator, folder: Path | None, report: Report
 ) -> Float[Tensor, "3 H W"]:
     """Return the raster sample that is traced, (3, H, W): of K, the one most consistent with the prompt; Thesis 6.4.1.
 
@@ -160,7 +160,7 @@ def trace(config: "Config", picture: Float[Tensor, "3 H W"]) -> list[Stage]:
     return [replace(stage, begin=partial(drawn_by, stage.begin)) for stage in stages]
 
 
-def distillation(config: "Config", bundle: "Bundle", start: Callable) -> Stage:
+def distillation(config: "Config", bundle: "DiffusionBundle", start: Callable) -> Stage:
     """Return the stage that distils a prompt into a drawing; Thesis 6.4.2, 11.9.
 
     Args:
@@ -203,7 +203,9 @@ def _adam(config: "Config", scale: float, scene: Scene) -> torch.optim.Optimizer
     return torch.optim.Adam(groups, betas=(0.9, 0.9), eps=1e-6)
 
 
-def _loss(config: "Config", bundle: "Bundle") -> Callable[[VectorScene, int, torch.Generator], dict[str, Tensor]]:
+def _loss(
+    config: "Config", bundle: "DiffusionBundle"
+) -> Callable[[VectorScene, int, torch.Generator], dict[str, Tensor]]:
     """Return the loss of a step: distillation, self-intersection, saturation."""
     networks = {"denoise": bundle.denoiser(), "schedule": Schedule.of(bundle.schedule), "omega": config.omega}
     encode = bundle.latent_encoder(gradients=config.gradients)
@@ -255,7 +257,7 @@ def without_unused(drawing: Drawing) -> Drawing:
 
 def build(
     config: "Config",
-    bundle: "Bundle",
+    bundle: "DiffusionBundle",
     generator: torch.Generator,
     *,
     folder: Path | None = None,

@@ -155,7 +155,7 @@ def test_bundle_without_an_engine_for_gradients(refused: Callable[..., None], bu
 def test_bundle_whose_defaults_are_unknown(refused: Callable[..., None], tmp_path_factory) -> None:
     folder = make_tiny_bundle(tmp_path_factory.mktemp("bad") / "tiny")
     document = json.loads((folder / "bundle.json").read_text())
-    (folder / "bundle.json").write_text(json.dumps(document | {"defaults": {"magic": 3}}))
+    (folder / "bundle.json").write_text(json.dumps(document | {"defaults": {"vectorfusion": {"magic": 3}}}))
     refused("defaults name options that this version has not.*magic", "a cat", chosen=folder)
 
 
