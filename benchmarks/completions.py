@@ -63,7 +63,7 @@ def main() -> None:
     """Draw the sheet."""
     import tempfile
 
-    from runtime.engines.bundle import PixelBundle
+    from runtime.engines.bundle import LMConvBundle
     from runtime.lmconv.sheets import COLUMNS, read_levels, sheet, tinted, to_rgb
     from runtime.pictures import write_png
     from runtime.pixels.order_names import read_order
@@ -71,7 +71,7 @@ def main() -> None:
     from runtime.pixels.sampler import Sampler
 
     config = tyro.cli(Config, description=__doc__)
-    bundle = PixelBundle.load(config.bundle)
+    bundle = LMConvBundle.load(config.bundle)
     said, sampler = bundle.manifest, Sampler.of(bundle)
     generator, cells = torch.Generator().manual_seed(config.seed), []
     with tempfile.TemporaryDirectory() as folder:

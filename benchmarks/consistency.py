@@ -140,11 +140,11 @@ def sentence_encoder(bundle_name: str):
 
     A text that is too long for it loses its last words.
     """
-    from runtime.engines.bundle import Bundle
+    from runtime.engines.bundle import DiffusionBundle
     from runtime.engines.tokens import PromptTokenizer
     from runtime.errors import UserError
 
-    bundle = Bundle.load(bundle_name)
+    bundle = DiffusionBundle.load(bundle_name)
     encoder, file = bundle.text_encoder(), bundle.folder / "text_encoder" / "tokenizer.json"
     tokenizer = PromptTokenizer(file.read_bytes(), bundle.manifest.text_length, file.name)
 
@@ -165,10 +165,10 @@ def sentence_encoder(bundle_name: str):
 
 def through_autoencoder(images: Tensor, bundle_name: str) -> Tensor:
     """Return pictures (N, 3, 128, 128) that a bundle has encoded and decoded, flattened, in [0, 1]."""
-    from runtime.engines.bundle import Bundle
+    from runtime.engines.bundle import DiffusionBundle
     from runtime.pictures import flatten
 
-    bundle = Bundle.load(bundle_name)
+    bundle = DiffusionBundle.load(bundle_name)
     encode, decode = bundle.latent_encoder("none"), bundle.latent_decoder()
     with torch.no_grad():
         return flatten(torch.cat([decode(encode(part)) for part in images.split(16)])).clamp(0.0, 1.0)

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.machine import describe_machine
 from benchmarks.step_networks import peer_networks
-from runtime.engines.bundle import Bundle
+from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.spec import EngineSpec
 from runtime.errors import run_main
 
@@ -127,7 +127,7 @@ def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     if config.threads:
         torch.set_num_threads(config.threads)
-    bundle = Bundle.load(config.bundle)
+    bundle = DiffusionBundle.load(config.bundle)
     found = measure(peer_networks(bundle, config.weights).modules, bundle.specs)
     print(json.dumps(found) if config.json else f"{describe_machine()}\n{format_floor(found)}")
 

@@ -23,7 +23,7 @@ from benchmarks.machine import describe_machine
 from export.lmconv import export_networks
 from export.lmconv.networks import make_cuts
 from runtime.engines.backends.ort import OrtEngine
-from runtime.engines.bundle.lmconv_manifest import WEIGHTS
+from runtime.engines.spec import WEIGHTS
 from runtime.errors import run_main
 from runtime.pixels.draw import make_noise
 from runtime.pixels.heads import to_unit

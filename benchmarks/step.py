@@ -28,7 +28,7 @@ from export.verify.providers import LABELS
 from export.verify.scene import PROMPT, Replaced, scene_gradients, scene_stage
 from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.backends.results import BACKENDS
-from runtime.engines.bundle import Bundle
+from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError, run_main
 from runtime.vectorfusion.config import Config as Drawing
 from runtime.vectorfusion.config import settings_of
@@ -79,7 +79,7 @@ class Variant:
     """What the table calls it."""
     round: Callable[[Clock], None]
     """Runs `STEPS` steps and adds all but the first to a clock."""
-    bundle: Bundle | None = None
+    bundle: DiffusionBundle | None = None
     """The networks, for the error; None where they are the reference themselves."""
     backend: str = "torch"
     """What runs the denoiser."""
@@ -91,7 +91,7 @@ class Variant:
     """The steps that are done."""
 
 
-def our_variant(name: str, bundle: Bundle, drawing: Drawing) -> Variant:
+def our_variant(name: str, bundle: DiffusionBundle, drawing: Drawing) -> Variant:
     """Return our loop with a bundle's networks."""
     made: list = []  # networks are prepared once, scenes anew for each round
 
@@ -103,7 +103,7 @@ def our_variant(name: str, bundle: Bundle, drawing: Drawing) -> Variant:
     return Variant(name=name, round=round, bundle=bundle, gradients=drawing.gradients)
 
 
-def peer_variant(bundle: Bundle, networks: PeerNetworks, drawing: Drawing, device: str) -> Variant:
+def peer_variant(bundle: DiffusionBundle, networks: PeerNetworks, drawing: Drawing, device: str) -> Variant:
     """Return the peers' recipe, rendering by diffvg where it is installed."""
     engines = {role: PlainEngine(bundle.specs[role], module, device) for role, module in networks.modules.items()}
     plain, rasterizer = Replaced(bundle, engines), "diffvg" if has_diffvg() else "numba"
@@ -142,7 +142,7 @@ def _ours(
     config: Config, backend: str, drawing: Drawing, compiled: bool, report: Callable[[str], None]
 ) -> Iterator[Variant]:
     """Yield our loop on one backend, with each provider of gradients."""
-    load = partial(Bundle.load, config.bundle, device=config.device, threads=config.threads)
+    load = partial(DiffusionBundle.load, config.bundle, device=config.device, threads=config.threads)
     try:
         bundle = load(backend=backend, compile=compiled)
         choice = bundle.choices()["denoiser"]
@@ -167,7 +167,7 @@ def _ours(
 
 def _peers(config: Config, drawing: Drawing, report: Callable[[str], None]) -> Iterator[Variant]:
     """Yield our loop with float32 PyTorch networks, then the peers' recipe, which unfreezes them."""
-    bundle = Bundle.load(config.bundle, threads=config.threads)
+    bundle = DiffusionBundle.load(config.bundle, threads=config.threads)
     networks = peer_networks(bundle, config.weights)
     report(f"PyTorch networks: {networks.said}")
     texts = {
@@ -198,7 +198,7 @@ def take_turns(found: Sequence[Variant], seconds: float, rounds: int = 2) -> Non
 
 def reference_gradients(config: Config) -> Mapping[str, torch.Tensor]:
     """Return the scene's gradients with PyTorch float32 networks, or else with the bundle's stored weights in NumPy."""
-    bundle = Bundle.load(config.bundle, threads=config.threads)
+    bundle = DiffusionBundle.load(config.bundle, threads=config.threads)
     try:
         modules = peer_networks(bundle, config.weights)
     except UserError:

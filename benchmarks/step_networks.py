@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from runtime.engines.bundle import Bundle
+from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
 
 ROLES = ("text_encoder", "text_encoder_2", "denoiser", "latent_encoder")
@@ -28,7 +28,7 @@ class PeerNetworks:
     """One line for the reader."""
 
 
-def peer_networks(bundle: Bundle, weights: str | None = None) -> PeerNetworks:
+def peer_networks(bundle: DiffusionBundle, weights: str | None = None) -> PeerNetworks:
     """Return a bundle's networks as modules.
 
     Args:
@@ -52,12 +52,12 @@ def peer_networks(bundle: Bundle, weights: str | None = None) -> PeerNetworks:
     return PeerNetworks(modules=modules, trained=True, said=f"weights of {weights or 'the recorded source'}")
 
 
-def _is_icons(bundle: Bundle) -> bool:
+def _is_icons(bundle: DiffusionBundle) -> bool:
     shapes = {tensor.name: tensor.shape for tensor in bundle.specs["denoiser"].inputs}
     return bundle.latent_shape == (4, 16, 16) and shapes.get("context") == ("B", 17, 384)
 
 
-def random_icons(bundle: Bundle) -> dict[str, nn.Module]:
+def random_icons(bundle: DiffusionBundle) -> dict[str, nn.Module]:
     """Return the modules of the bundle `icons` with random weights."""
     from export.icons.latent_encoder import ScaledMean
     from train.latent_diffusion.autoencoder import IconAutoencoder

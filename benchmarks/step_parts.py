@@ -16,7 +16,7 @@ from unittest.mock import patch
 import torch
 
 from export.verify.scene import Replaced
-from runtime.engines.bundle import Bundle
+from runtime.engines.bundle import DiffusionBundle
 from runtime.loop.optimize import Stage, optimize
 from runtime.vector.scene import VectorScene
 from runtime.vectorfusion import stages
@@ -102,7 +102,7 @@ class Clock:
 class TimedBundle(Replaced):
     """A bundle whose denoiser and latent encoder run under a clock."""
 
-    def __init__(self, bundle: Bundle, clock: Clock) -> None:
+    def __init__(self, bundle: DiffusionBundle, clock: Clock) -> None:
         """Take over what a bundle has read."""
         super().__init__(bundle, getattr(bundle, "replaced", {}))
         self.clock = clock
@@ -126,7 +126,7 @@ def watched(clock: Clock) -> Iterator[None]:
         yield
 
 
-def timed_stage(config: Config, bundle: Bundle, clock: Clock) -> Stage:
+def timed_stage(config: Config, bundle: DiffusionBundle, clock: Clock) -> Stage:
     """Return the distillation of a configuration from scratch, under a clock; its rates are 0."""
     size = (bundle.image_size, bundle.image_size)
     stage = stages.distillation(config, TimedBundle(bundle, clock), stages.start_of(config, size, None))

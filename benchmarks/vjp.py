@@ -28,8 +28,7 @@ from torch.nn import functional as F
 from benchmarks.machine import describe_machine
 from runtime.engines.backends.eager import EagerEngine, empty_module, load_module
 from runtime.engines.backends.ort import OrtEngine
-from runtime.engines.bundle.lmconv_manifest import WEIGHTS
-from runtime.engines.spec import EngineSpec
+from runtime.engines.spec import WEIGHTS, EngineSpec
 from runtime.errors import run_main
 
 Provider = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]

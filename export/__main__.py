@@ -68,10 +68,10 @@ def run_icons(options: Icons) -> int:
     from export.icons import write_icons
     from export.icons.weights import load_weights
     from export.verify.gates import verify_cuts
-    from runtime.engines.bundle import Bundle
+    from runtime.engines.bundle import DiffusionBundle
 
     cuts = write_icons(load_weights(options.weights), options.out, lambda line: print(line, flush=True))
-    rows = verify_cuts(Bundle.load(options.out.resolve()), cuts)
+    rows = verify_cuts(DiffusionBundle.load(options.out.resolve()), cuts)
     return _tell(rows, options.out, options.limit)
 
 
@@ -79,7 +79,7 @@ def run_lmconv(options: Lmconv) -> int:
     """Write and verify the bundle; return 1 where a network misses its gate or the bundle its size."""
     from export.lmconv import write_lmconv
     from export.verify.gates import verify_cuts, worst_of
-    from runtime.engines.bundle import PixelBundle
+    from runtime.engines.bundle import LMConvBundle
     from train.lmconv.runs import load_run
 
     network, run = load_run(options.run)
@@ -87,7 +87,7 @@ def run_lmconv(options: Lmconv) -> int:
         raise UserError(f"--out '{options.out}' holds other files than a bundle; choose another folder")
     report = partial(print, flush=True)
     cuts = write_lmconv(network, run, options.out, report, scheme=options.scheme, licence=options.licence)
-    rows = worst_of(verify_cuts(PixelBundle.load(options.out.resolve()), cuts))
+    rows = worst_of(verify_cuts(LMConvBundle.load(options.out.resolve()), cuts))
     return _tell(rows, options.out, options.limit)
 
 
@@ -107,9 +107,9 @@ def _tell(rows: "Sequence[Comparison]", folder: Path, limit: float) -> int:
 def run_check(options: Check) -> int:
     """Load a bundle, which verifies it, and print its sizes."""
     from export.write.bundle import format_sizes
-    from runtime.engines.bundle import BundleFolder
+    from runtime.engines.bundle import Bundle
 
-    bundle = BundleFolder.load(options.bundle)
+    bundle = Bundle.load(options.bundle)
     print(f"bundle {bundle.name} ({bundle.licence}): every file has its hash")
     print(format_sizes(bundle.folder))
     return 0

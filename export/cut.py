@@ -13,8 +13,7 @@ from export.graph.shared import Stored, point_into
 from export.graph.trace import export_onnx
 from export.write.bundle import NetworkFiles
 from runtime.engines.backends.eager import empty_module
-from runtime.engines.bundle.lmconv_manifest import WEIGHTS
-from runtime.engines.spec import EngineSpec, TensorSpec
+from runtime.engines.spec import WEIGHTS, EngineSpec, TensorSpec
 from runtime.engines.twins.kl_encoder import freeze
 from train.quantize import Groups
 

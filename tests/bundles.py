@@ -15,7 +15,7 @@ from safetensors.torch import save
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from export.write.bundle import NetworkFiles, write_bundle
-from runtime.engines.bundle.manifest import Manifest
+from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
 from runtime.engines.spec import EngineSpec, TensorSpec
 from runtime.engines.twins.kl_encoder import KLEncoder, KLEncoderConfig
 
@@ -43,7 +43,7 @@ KL_CONFIG = {
 }
 """Arguments of the tiny latent encoder."""
 
-MANIFEST = Manifest(
+MANIFEST = DiffusionManifest(
     name="tiny",
     version="0",
     licence="Apache-2.0",
@@ -60,7 +60,7 @@ MANIFEST = Manifest(
     image_size=128,
     text_length=16,
     prompt_suffix="",
-    defaults={"omega": 4.0},
+    defaults={"vectorfusion": {"omega": 4.0}},
 )
 """Everything of the tiny bundle's bundle.json but its networks."""
 
@@ -250,6 +250,6 @@ def make_tiny_bundle(folder: Path, *, name: str = "tiny", seed: int = 0) -> Path
         "text_embedder": {"model.onnx": make_text_embedder(seed)},
     }
     networks = {role: NetworkFiles(SPECS[role], content) for role, content in files.items()}
-    manifest = Manifest(**{**MANIFEST.__dict__, "name": name})
+    manifest = DiffusionManifest(**{**MANIFEST.__dict__, "name": name})
     write_bundle(folder, manifest, networks, {"ATTRIBUTION.md": b"Random weights.\n"})
     return folder

@@ -13,8 +13,8 @@ from export.clip.sources import EncoderSource
 from export.pretrained.mixed import dtype_of
 from export.pretrained.packages import check_space
 from export.write.streamed import write_if_new
-from runtime.engines.bundle import Bundle
-from runtime.engines.bundle.manifest import Manifest
+from runtime.engines.bundle import DiffusionBundle
+from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
 from runtime.engines.verified_files import describe_file
 from runtime.files import replace_file
 
@@ -35,7 +35,7 @@ def add_encoders(
     Raises:
         UserError: no bundle, a damaged one, or no room.
     """
-    bundle = Bundle.load(folder.resolve())
+    bundle = DiffusionBundle.load(folder.resolve())
     said, folder = bundle.manifest, bundle.folder
     makers = cut_makers(source, said.image_size, precision)
     keys = {role: _key(source, role, said.image_size, precision) for role in makers}
@@ -58,7 +58,9 @@ def add_encoders(
         files[f"{path}/spec.json"] = describe_file(folder / path / "spec.json")
     record = {**source.record, "precision": precision, "keys": keys}
     sources = {name: value for name, value in said.source.items() if name not in ("clip", "timm")}
-    manifest: Manifest = replace(said, networks=networks, files=files, source={**sources, source.exporter: record})
+    manifest: DiffusionManifest = replace(
+        said, networks=networks, files=files, source={**sources, source.exporter: record}
+    )
     replace_file(folder / "bundle.json", manifest.to_json())
     for path in before - set(networks.values()):
         shutil.rmtree(folder / path)

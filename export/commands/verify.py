@@ -12,7 +12,7 @@ from runtime.errors import UserError
 if TYPE_CHECKING:
     from export.verify.inputs import Reference
     from runtime.engines.backends.results import Verdict
-    from runtime.engines.bundle import Bundle, BundleFolder
+    from runtime.engines.bundle import Bundle, DiffusionBundle
 
 STORED = "the bundle's own stored weights in NumPy; what storing them in few bits costs is unseen"
 """What a bundle is compared with where the weights that it was made of are not at hand."""
@@ -46,7 +46,7 @@ def run_verify(options: Verify) -> int:
     from export.verify.providers import devices
     from export.verify.scene import verify_scene
     from runtime.engines.backends.results import write_verdicts
-    from runtime.engines.bundle import Bundle
+    from runtime.engines.bundle import Bundle, DiffusionBundle
 
     backends = _backends(options.backend)
     if options.memory <= 0:
@@ -55,11 +55,11 @@ def run_verify(options: Verify) -> int:
     report = partial(print, flush=True)
     rows: list[Row] = []
     for device in chosen:
-        bundle = _load(options.bundle, device, options.threads)
+        bundle = Bundle.load(options.bundle, device=device, threads=options.threads)
         references, said = _references(bundle, options)
         report(f"reference: {said}")
         rows += verify_networks(bundle, references, backends, device, report)
-        if isinstance(bundle, Bundle):
+        if isinstance(bundle, DiffusionBundle):
             for same in _on_backends(bundle, backends, report):
                 rows += verify_scene(same, references, report)
     print(format_rows(rows))
@@ -94,17 +94,9 @@ def _backends(text: str) -> list[str]:
     return names
 
 
-def _load(name: str, device: str, threads: int | None) -> "BundleFolder":
-    """Return a bundle of whichever method it is for."""
-    from runtime.engines.bundle import Bundle, BundleFolder, PixelBundle
-
-    whole = BundleFolder.load(name, device=device, threads=threads)
-    kinds: list[type[BundleFolder]] = [Bundle, PixelBundle]
-    kind = next(kind for kind in kinds if kind.method == whole._manifest.method)
-    return kind(whole.folder, device=device, threads=threads)
-
-
-def _on_backends(bundle: "Bundle", backends: list[str], report: "Callable[[str], None]") -> "Iterator[Bundle]":
+def _on_backends(
+    bundle: "DiffusionBundle", backends: list[str], report: "Callable[[str], None]"
+) -> "Iterator[DiffusionBundle]":
     """Yield the bundle on each backend that can run its denoiser here."""
     for backend in backends:
         same = type(bundle)(bundle.folder, device=bundle.device, threads=bundle.threads, backend=backend)
@@ -115,7 +107,7 @@ def _on_backends(bundle: "Bundle", backends: list[str], report: "Callable[[str],
             report(f"scene: {backend} on {bundle.device} left out: {error}")
 
 
-def _references(bundle: "BundleFolder", options: Verify) -> "tuple[Mapping[str, Reference], str]":
+def _references(bundle: "Bundle", options: Verify) -> "tuple[Mapping[str, Reference], str]":
     """Return what the networks are compared with, and one line that says what that is."""
     from export.verify.inputs import CutReferences, StoredReferences
     from export.verify.references import reference_cuts

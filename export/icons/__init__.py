@@ -14,7 +14,7 @@ from export.icons import (
 )
 from export.icons.weights import Weights
 from export.write.bundle import write_bundle
-from runtime.engines.bundle.manifest import Manifest
+from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
 from train.data.captions import HOUSE, STYLES
 from train.latent_diffusion.text import LENGTH
 from train.latent_diffusion.unet import SCHEDULE
@@ -41,9 +41,9 @@ CUTS: dict[str, Callable[[Weights], Cut]] = {
 """The function that cuts out the network of each role."""
 
 
-def make_manifest(weights: Weights) -> Manifest:
+def make_manifest(weights: Weights) -> DiffusionManifest:
     """Return what bundle.json says, but for the networks and hashes."""
-    return Manifest(
+    return DiffusionManifest(
         name="icons",
         version=VERSION,
         licence="Apache-2.0",

@@ -11,7 +11,8 @@ from export.graph.trace import export_onnx
 from export.lmconv.networks import make_cuts, traced_samples
 from export.lmconv.walk import traced_plainly
 from export.write.bundle import NetworkFiles, write_bundle
-from runtime.engines.bundle.lmconv_manifest import WEIGHTS, PixelManifest
+from runtime.engines.bundle.lmconv_manifest import LMConvManifest
+from runtime.engines.spec import WEIGHTS
 from train.lmconv.network import LocallyMaskedPixelCNN
 from train.lmconv.runs import RunConfig
 
@@ -21,11 +22,11 @@ VERSION = "1"
 PROVENANCE = "Trained from scratch by train.lmconv of this package on {data} (binarization: {binarization})."
 
 
-def make_manifest(run: RunConfig, name: str, licence: str) -> PixelManifest:
+def make_manifest(run: RunConfig, name: str, licence: str) -> LMConvManifest:
     """Return what bundle.json says, but for the networks and hashes."""
     architecture = asdict(run.architecture)
     pixels = {key: architecture.pop(key) for key in ("channels", "levels", "mixtures")}
-    return PixelManifest(
+    return LMConvManifest(
         name=name,
         version=VERSION,
         licence=licence,

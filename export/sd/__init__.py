@@ -15,7 +15,8 @@ from export.sd.configurations import Pipeline
 from export.sd.denoiser import time_ids
 from export.sd.networks import cut_makers, empty_module
 from export.write.streamed import write_if_new
-from runtime.engines.bundle.manifest import Manifest, check_bundle_name
+from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
+from runtime.engines.bundle.manifest import check_bundle_name
 from runtime.engines.strict_json import GREATEST_JSON
 from runtime.engines.verified_files import describe_file, read_limited
 from runtime.errors import UserError
@@ -73,13 +74,13 @@ def write_sd(
 
 def make_manifest(
     source: "Source", name: str, precision: str, licence: str, keys: Mapping[str, str] | None = None
-) -> Manifest:
+) -> DiffusionManifest:
     """Return what bundle.json says, but for the networks and hashes; arguments as of `write_sd`."""
     pipeline, drawn = source.pipeline, str(source.record["weights"]).startswith("random:")
     side = pipeline.image_size // pipeline.latent_factor
     turbo = {"sample_omega": 0.0} if pipeline.sample_times else {}
     said = "Random weights, to check everything but the pictures." if drawn else f"Exported from {name_of(source)}."
-    return Manifest(
+    return DiffusionManifest(
         name=name,
         version=VERSION,
         licence=licence or ("Apache-2.0" if drawn else "LicenseRef-of-the-weights"),
@@ -89,7 +90,7 @@ def make_manifest(
         latent_shape=(int(pipeline.vae["latent_channels"]), side, side),
         image_size=pipeline.image_size,
         text_length=int(pipeline.text_encoders[0]["max_position_embeddings"]),
-        defaults={**DEFAULTS, **turbo},
+        defaults={"vectorfusion": {**DEFAULTS, **turbo}},
         time_ids=tuple(time_ids(pipeline)),
         zero_empty=pipeline.zero_empty,
         sample_times=pipeline.sample_times,
@@ -130,7 +131,7 @@ def _reuse(folder: Path, work: Path, keys: Mapping[str, str]) -> None:
         return
     where = f"bundle {folder.name!r}: bundle.json"
     try:
-        said = Manifest.from_json(read_limited(folder / "bundle.json", GREATEST_JSON, where), where)
+        said = DiffusionManifest.from_json(read_limited(folder / "bundle.json", GREATEST_JSON, where), where)
     except UserError:  # it is replaced, whatever it says
         return
     before = said.source.get("sd", {}).get("keys", {})

@@ -15,7 +15,7 @@ from export.verify.gates import GATES, Comparison, Gate, compare
 from export.verify.inputs import Reference, batches_of, is_batched, rows_of, sizes_of, take_rows
 from export.verify.providers import Provider, gradient_of, providers
 from runtime.engines.backends.results import Verdict
-from runtime.engines.bundle import BundleFolder
+from runtime.engines.bundle import Bundle
 
 ROUNDS = 5
 """Calls whose median is the time of a network."""
@@ -44,7 +44,7 @@ class Row:
 
 
 def verify_role(
-    bundle: BundleFolder,
+    bundle: Bundle,
     role: str,
     reference: Reference,
     backends: Sequence[str],
@@ -238,7 +238,7 @@ def format_rows(rows: Iterable[Row]) -> str:
 
 
 def verify_networks(
-    bundle: BundleFolder,
+    bundle: Bundle,
     references: Mapping[str, Reference],
     backends: Sequence[str],
     device: str,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from export.cut import Cut
-from runtime.engines.bundle import Bundle, BundleFolder
+from runtime.engines.bundle import Bundle, DiffusionBundle
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def compare(name: str, reference: Tensor, output: Tensor, gate: Gate) -> Compari
     )
 
 
-def verify_cuts(bundle: BundleFolder, cuts: Mapping[str, Cut]) -> list[Comparison]:
+def verify_cuts(bundle: Bundle, cuts: Mapping[str, Cut]) -> list[Comparison]:
     """Return the comparison of every network of a bundle with the PyTorch module that it was cut from.
 
     Args:
@@ -90,7 +90,7 @@ def verify_cuts(bundle: BundleFolder, cuts: Mapping[str, Cut]) -> list[Compariso
             name = role if len(outputs) == 1 else f"{role}: {given.name}"
             rows.append(compare(name, reference, output, GATES[cut.scheme]))
         if cut.twin is not None:
-            assert isinstance(bundle, Bundle)
+            assert isinstance(bundle, DiffusionBundle)
             rows += _verify_twin(bundle, role, cut, outputs[0])
     return rows
 
@@ -106,7 +106,7 @@ def worst_of(rows: Iterable[Comparison]) -> list[Comparison]:
     return list(worst.values())
 
 
-def _verify_twin(bundle: Bundle, role: str, cut: Cut, output: Tensor) -> list[Comparison]:
+def _verify_twin(bundle: DiffusionBundle, role: str, cut: Cut, output: Tensor) -> list[Comparison]:
     engine = bundle.eager_engine(role)
     with torch.no_grad():
         value = engine(*cut.samples)[0]

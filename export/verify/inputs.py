@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from export.cut import Cut
 from export.verify.gates import GATES, Gate
 from runtime.engines.backends.eager import EagerEngine
-from runtime.engines.bundle import Bundle, BundleFolder
+from runtime.engines.bundle import Bundle, DiffusionBundle
 from runtime.engines.protocols import BindableEngine, Engine
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError
@@ -165,7 +165,7 @@ def batches_of(reference: Reference) -> list[Tensor]:
     return [torch.arange(first, first + size) % count for first, size in starts]
 
 
-def precision_of(bundle: BundleFolder, role: str) -> str:
+def precision_of(bundle: Bundle, role: str) -> str:
     """Return in what a network's products are computed, or else how its weights are stored: a key of `GATES`."""
     import onnx
 
@@ -187,7 +187,7 @@ _PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum")
 class CutReferences(Mapping[str, Reference]):
     """References whose PyTorch modules are at hand, each made when it is asked for: one may fill the memory."""
 
-    def __init__(self, bundle: BundleFolder, cuts: Mapping[str, Cut], memory: float) -> None:
+    def __init__(self, bundle: Bundle, cuts: Mapping[str, Cut], memory: float) -> None:
         """Remember the modules; arguments as of `reference_of`."""
         self.bundle, self.cuts, self.memory = bundle, cuts, memory
 
@@ -208,13 +208,13 @@ class CutReferences(Mapping[str, Reference]):
 class StoredReferences(Mapping[str, Reference]):
     """References that are made of a latent diffusion bundle's own files, each when it is asked for."""
 
-    def __init__(self, bundle: BundleFolder) -> None:
+    def __init__(self, bundle: Bundle) -> None:
         """Record what the networks get in use: prompts, sampling, latents noised to all times.
 
         Raises:
             UserError: a bundle for another method, which has to be compared with the weights that it was made of.
         """
-        if not isinstance(bundle, Bundle):
+        if not isinstance(bundle, DiffusionBundle):
             raise UserError(
                 f"bundle {bundle.name!r}: expected the weights that it was made of; name them with --weights"
             )
@@ -259,7 +259,7 @@ class InDouble(nn.Module):
         return self.module(images.double()).float()
 
 
-def _evaluator(bundle: Bundle, role: str) -> Value:
+def _evaluator(bundle: DiffusionBundle, role: str) -> Value:
     """Return a network as NumPy evaluates it, operator by operator."""
     import numpy as np
     import onnx
@@ -298,7 +298,7 @@ class _Listener:
         return take_rows(self.spec, together, torch.arange(min(ROWS, rows_of(self.spec, together))))
 
 
-class _Listened(Bundle):
+class _Listened(DiffusionBundle):
     """A bundle whose engines keep their inputs."""
 
     def engine(self, role: str, *, threads: int | None = None) -> BindableEngine:
@@ -309,7 +309,7 @@ class _Listened(Bundle):
         return listeners[role]
 
 
-def samples_of(bundle: Bundle) -> dict[str, tuple[Tensor, ...]]:
+def samples_of(bundle: DiffusionBundle) -> dict[str, tuple[Tensor, ...]]:
     """Return inputs of each network as it gets them in use, `ROWS` rows.
 
     Prompts are encoded, pictures of them are sampled, decoded, scored and encoded, and their latents are noised to

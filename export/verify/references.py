@@ -127,15 +127,15 @@ def reference_cuts(folder: Path, weights: str | None = None) -> Mapping[str, Cut
     Raises:
         UserError: no weights are named where they have to be, or they are not the ones that the bundle was made of.
     """
-    from runtime.engines.bundle import BundleFolder
-    from runtime.engines.bundle.lmconv_manifest import PixelManifest
-    from runtime.engines.bundle.manifest import Manifest
+    from runtime.engines.bundle import Bundle
+    from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
+    from runtime.engines.bundle.lmconv_manifest import LMConvManifest
 
-    bundle = BundleFolder(folder)
-    said = bundle._manifest
-    if isinstance(said, PixelManifest):
+    bundle = Bundle(folder)
+    said = bundle.manifest
+    if isinstance(said, LMConvManifest):
         return _lmconv_cuts(_named(weights, said.name, "run folder"), said)
-    assert isinstance(said, Manifest)
+    assert isinstance(said, DiffusionManifest)
     if not said.source:
         return _icons_cuts(_named(weights, said.name, "folder of trained weights"), set(said.networks))
     first, _, second = (weights or "").partition(",")

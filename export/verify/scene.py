@@ -17,7 +17,7 @@ from export.verify.inputs import Reference, as_engine, is_large
 from export.verify.providers import LABELS, WORDS
 from runtime.engines.backends.choice import Choice
 from runtime.engines.backends.results import Verdict
-from runtime.engines.bundle import Bundle
+from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.protocols import BindableEngine, Engine
 from runtime.errors import UserError
 from runtime.loop.optimize import Stage, generator_of
@@ -33,10 +33,10 @@ FEW_DRAWS = 2
 PROMPT = "a red apple"
 
 
-class Replaced(Bundle):
+class Replaced(DiffusionBundle):
     """A bundle of which some networks are others; everything else is the bundle's own."""
 
-    def __init__(self, bundle: Bundle, engines: Mapping[str, Engine]) -> None:
+    def __init__(self, bundle: DiffusionBundle, engines: Mapping[str, Engine]) -> None:
         """Take over what a bundle has read.
 
         Args:
@@ -56,7 +56,7 @@ class Replaced(Bundle):
         return self.replaced[role] if role in self.replaced else super().eager_engine(role)
 
 
-def scene_stage(bundle: Bundle, gradients: str, **changes: Any) -> tuple[Config, Stage]:
+def scene_stage(bundle: DiffusionBundle, gradients: str, **changes: Any) -> tuple[Config, Stage]:
     """Return the configuration and the distillation stage of an icon from scratch, at the preset's own settings.
 
     Args:
@@ -88,7 +88,9 @@ def scene_gradients(stage: Stage, draws: int = DRAWS) -> dict[str, Tensor]:
     return {name: torch.cat(parts) for name, parts in found.items()}
 
 
-def verify_scene(bundle: Bundle, references: Mapping[str, Reference], report: Callable[[str], None]) -> list[Row]:
+def verify_scene(
+    bundle: DiffusionBundle, references: Mapping[str, Reference], report: Callable[[str], None]
+) -> list[Row]:
     """Return a row for each provider of gradients with which this bundle's loop can run.
 
     Args:

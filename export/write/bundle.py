@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runtime.engines.bundle.lmconv_manifest import PixelManifest
 from runtime.engines.bundle.manifest import Manifest
 from runtime.engines.spec import EngineSpec
 from runtime.engines.verified_files import describe_file
@@ -23,7 +22,7 @@ class NetworkFiles:
 
 def write_bundle(
     folder: Path,
-    manifest: Manifest | PixelManifest,
+    manifest: Manifest,
     networks: Mapping[str, NetworkFiles],
     extra: Mapping[str, bytes] | None = None,
 ) -> None:

@@ -18,11 +18,8 @@ from torch import Tensor
 from export.cut import Cut, gradient_files
 from export.graph.shared import Stored
 from export.graph.trace import pin, strip, trace
-from runtime.engines.spec import EngineSpec
+from runtime.engines.spec import WEIGHTS, EngineSpec
 from runtime.engines.verified_files import describe_file
-
-WEIGHTS = "weights.safetensors"
-"""File of a network's folder with its weights."""
 
 FOLDED = 256
 """Most bytes of a constant that is folded while tracing: a weight that is folded would be stored twice."""

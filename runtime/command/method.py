@@ -115,8 +115,8 @@ def draw(
     from runtime.loop.signals import raise_if_stopped, stop_on_signals
 
     config = checked(method, config)
-    if method.kind is not None and (bundle is None or bundle.kind != method.kind):
-        got = "none" if bundle is None else f"'{bundle.name}' for {bundle.kind}"
+    if method.kind is not None and (bundle is None or bundle.manifest.kind != method.kind):
+        got = "none" if bundle is None else f"'{bundle.name}' for {bundle.manifest.kind}"
         raise UserError(f"{method.name}: expected a bundle for {method.kind}, got {got}")
     seed = getattr(config, "seed", 0)
     with contextlib.ExitStack() as stack:

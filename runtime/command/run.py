@@ -97,9 +97,7 @@ class _Command(Generic[C]):
         """Begin a run, or resume that of the same request: everything is checked before anything is written."""
         defaults = {}
         if self.method.kind is not None and not early.help:
-            from runtime.engines.bundle import read_defaults
-
-            defaults = read_defaults(early.bundle or self.method.config.bundle, self.method.name)  # pyright: ignore
+            defaults = _defaults(early.bundle or self.method.config.bundle, self.method.name)
         parsed = parse(self.method, self.words, self.program, early=early, defaults=defaults)
         config = checked(self.method, parsed.config)
         placement = parsed.placement
@@ -163,9 +161,10 @@ class _Command(Generic[C]):
         """Return the bundle that a configuration names, of the kind that the method needs."""
         if self.method.kind is None:
             return None
-        from runtime.engines.bundle import load_bundle
+        from runtime.engines.bundle.kinds import BUNDLES
 
-        return load_bundle(config.bundle, self.method.kind, device=device, backend=backend, compile=placement.compile)
+        kind = BUNDLES[self.method.kind]
+        return kind.load(config.bundle, device=device, backend=backend, compile=placement.compile)
 
     def job(self, config: Any, bundle: "Bundle | None", options: Options) -> _Job[Any]:
         """Return the request with the file that it will write, which can be written."""
@@ -250,6 +249,16 @@ class _Command(Generic[C]):
         for file, own in zip(written, made, strict=True):
             replace_file(file, own.read_bytes())
         print(f"drew {_names(written)}; the run is in {run.path}{os.sep}")
+
+
+def _defaults(bundle: str, method: str) -> dict[str, Any]:
+    """Return a bundle's own values of a method's options; none where it cannot be read, which loading it will say."""
+    from runtime.engines.bundle import manifest_of
+
+    try:
+        return dict(manifest_of(bundle).defaults.get(method, {}))
+    except UserError:
+        return {}
 
 
 def _ran_on(known: dict[str, Any], where: str) -> tuple[str, dict[str, str]]:

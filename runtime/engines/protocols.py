@@ -81,7 +81,11 @@ class TextEncoder(Protocol):
     """Prompts to the sequence that conditions a denoiser."""
 
     def __call__(self, prompts: Sequence[str]) -> Float[Tensor, "B N D"]:
-        """Return the context, (B, N, D); the empty string is the unconditional prompt."""
+        """Return the context; the empty string is the unconditional prompt."""
+        ...
+
+    def fits(self, prompt: str) -> bool:
+        """Return whether a prompt has no more tokens than the network takes; the network is not run."""
         ...
 
 

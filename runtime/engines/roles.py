@@ -93,6 +93,10 @@ class IconsTextEncoder:
             raise TypeError(f"prompts: expected a sequence of strings, got the string {prompts!r:.60}")
         return self.engine(*self.tokenizer(prompts))[0]
 
+    def fits(self, prompt: str) -> bool:
+        """Return whether a prompt has no more tokens than the network takes."""
+        return self.tokenizer.fits(prompt)
+
 
 class ClipTextEncoder:
     """A `TextEncoder` over a tokenizer and one engine input_ids -> context."""
@@ -110,6 +114,10 @@ class ClipTextEncoder:
         if isinstance(prompts, str):
             raise TypeError(f"prompts: expected a sequence of strings, got the string {prompts!r:.60}")
         return self.engine(self.tokenizer(prompts)[0])
+
+    def fits(self, prompt: str) -> bool:
+        """Return whether a prompt has no more tokens than the network takes."""
+        return self.tokenizer.fits(prompt)
 
 
 class DualTextEncoder:
@@ -129,6 +137,10 @@ class DualTextEncoder:
         context = torch.cat([self.first.encode(prompts)[0], second], -1)
         row = torch.nn.functional.pad(pooled, (0, context.shape[-1] - pooled.shape[-1]))
         return _zeroed(torch.cat([context, row[:, None]], 1), prompts, self.zero_empty)
+
+    def fits(self, prompt: str) -> bool:
+        """Return whether a prompt has no more tokens than each of the two networks takes."""
+        return self.first.fits(prompt) and self.second.fits(prompt)
 
 
 def _zeroed(context: Float[Tensor, "B N D"], prompts: Sequence[str], zero_empty: bool) -> Float[Tensor, "B N D"]:

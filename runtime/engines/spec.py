@@ -13,7 +13,10 @@ from runtime.engines.strict_json import GREATEST_FILE, check_fields, check_file_
 from runtime.errors import UserError
 
 FORMAT = 1
-"""Version of bundle.json and spec.json that this package reads and writes."""
+"""Version of spec.json, and of every other document but bundle.json, that this package reads and writes."""
+
+WEIGHTS = "weights.safetensors"
+"""File with weights: in a network's folder its own, beside bundle.json those that several networks share."""
 
 DTYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "int8", "uint8", "bool")
 """Names of tensor types, as PyTorch and NumPy spell them."""
@@ -25,20 +28,22 @@ _GREATEST_DIMENSION = 1 << 31
 Shape = tuple[int | str, ...]
 
 
-def check_format(document: Mapping[str, Any], where: str) -> None:
-    """Refuse a document of another format version.
+def check_format(document: Mapping[str, Any], where: str, newest: int = FORMAT) -> int:
+    """Return a document's format version, 1 to `newest`.
 
     Raises:
-        UserError: the field `format` is missing, no integer, or not `FORMAT`; a newer one names the remedy.
+        UserError: the field `format` is missing, no integer, or beyond `newest`; a newer one names the remedy.
     """
     found = document.get("format")
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
-        raise UserError(f"{where}: field 'format': expected {FORMAT}, got {found!r:.60}")
-    if found > FORMAT:
+        expected = "1" if newest == 1 else f"1 to {newest}"
+        raise UserError(f"{where}: field 'format': expected {expected}, got {found!r:.60}")
+    if found > newest:
         raise UserError(
-            f"{where} is from a newer version: expected format {FORMAT}, got {found}; "
+            f"{where} is from a newer version: expected format {newest}, got {found}; "
             "upgrade with: pip install --upgrade tgm"
         )
+    return found
 
 
 def format_tensor(shape: Sequence[int | str], dtype: str) -> str:

@@ -53,11 +53,18 @@ class PromptTokenizer:
             mask[row, : len(numbers)] = 1
         return ids, mask
 
-    def _numbers(self, prompt: str) -> list[int]:
+    def fits(self, prompt: str) -> bool:
+        """Return whether a prompt has no more tokens than the encoder takes; a `UserError` says that it is no text."""
+        return len(self._encode(prompt)) <= self.length
+
+    def _encode(self, prompt: str) -> list[int]:
         try:
-            numbers = self._tokenizer.encode(prompt).ids
+            return self._tokenizer.encode(prompt).ids
         except (TypeError, UnicodeError) as error:
             raise UserError(f"prompt {prompt!r:.80}: expected text, got something else ({error})") from None
+
+    def _numbers(self, prompt: str) -> list[int]:
+        numbers = self._encode(prompt)
         if len(numbers) > self.length:
             special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
             raise UserError(

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from runtime.engines.bundle.lmconv_manifest import PixelManifest
+from runtime.engines.bundle.lmconv_manifest import LMConvManifest
 from runtime.errors import UserError
 from runtime.files import replace_file
 from runtime.pictures import read_picture
@@ -38,13 +38,13 @@ FRAME_MS, LAST_MS = 50, 1500
 
 
 def read_levels(
-    path: Path, said: PixelManifest, *, invert: bool = False
+    path: Path, manifest: LMConvManifest, *, invert: bool = False
 ) -> tuple[Int64[Tensor, "1 C H W"], Size | None]:
     """Return the picture in a file as levels (1, channels, H, W), and its height and width where it was scaled.
 
     Args:
         path: the file; what is transparent is black.
-        said: size, channels and levels of the bundle's pictures; colours become grey where it has one channel.
+        manifest: size, channels and levels of the bundle's pictures; colours become grey where it has one channel.
         invert: whether dark becomes light.
 
     Raises:
@@ -52,16 +52,18 @@ def read_levels(
     """
     picture = read_picture(path, background=0.0)
     size: Size = (picture.shape[1], picture.shape[2])
-    if size[0] * said.size[1] != size[1] * said.size[0]:
+    if size[0] * manifest.size[1] != size[1] * manifest.size[0]:
         raise UserError(
-            f"'{path}' has {size[1]} x {size[0]} pixels: expected {said.size[1]} x {said.size[0]}, or a multiple of "
+            f"'{path}' has {size[1]} x {size[0]} pixels: expected {manifest.size[1]} x {manifest.size[0]}, or a multiple of "
             "these; crop it"
         )
-    if size != said.size:
-        picture = functional.interpolate(picture[None], size=said.size, mode="bilinear", antialias=True)[0].clamp(0, 1)
-    if said.channels == 1:
+    if size != manifest.size:
+        picture = functional.interpolate(picture[None], size=manifest.size, mode="bilinear", antialias=True)[0].clamp(
+            0, 1
+        )
+    if manifest.channels == 1:
         picture = (picture * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0, keepdim=True).clamp(0, 1)
-    return quantize((1.0 - picture if invert else picture)[None], said), None if size == said.size else size
+    return quantize((1.0 - picture if invert else picture)[None], manifest), None if size == manifest.size else size
 
 
 def read_hidden(hide: str, size: Size, scaled_from: Size | None) -> Region:
@@ -90,9 +92,9 @@ def read_hidden(hide: str, size: Size, scaled_from: Size | None) -> Region:
     return hidden_region((mask > 0.5).numpy(), size)
 
 
-def to_rgb(levels: Int64[Tensor, "B C H W"], said: PixelManifest) -> Float[Tensor, "B 3 H W"]:
+def to_rgb(levels: Int64[Tensor, "B C H W"], manifest: LMConvManifest) -> Float[Tensor, "B 3 H W"]:
     """Return levels (B, channels, H, W) as (B, 3, H, W) in [0, 1]."""
-    return (levels.float() / (said.levels - 1)).expand(-1, 3, -1, -1)
+    return (levels.float() / (manifest.levels - 1)).expand(-1, 3, -1, -1)
 
 
 def tinted(pictures: Float[Tensor, "B 3 H W"], hidden: Region) -> Float[Tensor, "B 3 H W"]:
@@ -105,16 +107,16 @@ def complete_sheet(
     drawn: Int64[Tensor, "K C H W"],
     truth: Int64[Tensor, "B C H W"] | None,
     hidden: Region,
-    said: PixelManifest,
+    manifest: LMConvManifest,
 ) -> Float[Tensor, "3 _ _"]:
     """Return the sheet (3, H, W) of a completion: what is observed, what was drawn, the truth where there is one."""
-    cells = [tinted(to_rgb(levels, said), hidden), to_rgb(drawn, said)]
-    return sheet(torch.cat(cells if truth is None else [*cells, to_rgb(truth, said)]), COLUMNS)
+    cells = [tinted(to_rgb(levels, manifest), hidden), to_rgb(drawn, manifest)]
+    return sheet(torch.cat(cells if truth is None else [*cells, to_rgb(truth, manifest)]), COLUMNS)
 
 
-def sample_sheet(drawn: Int64[Tensor, "B C H W"], said: PixelManifest) -> Float[Tensor, "3 _ _"]:
+def sample_sheet(drawn: Int64[Tensor, "B C H W"], manifest: LMConvManifest) -> Float[Tensor, "3 _ _"]:
     """Return the sheet (3, H, W) of drawn pictures, about as many in a row as rows."""
-    return sheet(to_rgb(drawn, said), min(COLUMNS, math.ceil(len(drawn) ** 0.5)))
+    return sheet(to_rgb(drawn, manifest), min(COLUMNS, math.ceil(len(drawn) ** 0.5)))
 
 
 def sheet(pictures: Float[Tensor, "B 3 h w"], columns: int) -> Float[Tensor, "3 H W"]:
@@ -131,17 +133,17 @@ def sheet(pictures: Float[Tensor, "B 3 h w"], columns: int) -> Float[Tensor, "3 
     return result
 
 
-def write_video(path: Path, drawn: Int64[Tensor, "B C H W"], order: Order, said: PixelManifest) -> None:
+def write_video(path: Path, drawn: Int64[Tensor, "B C H W"], order: Order, manifest: LMConvManifest) -> None:
     """Write the making of pictures (B, channels, H, W), pixel after pixel in an order, as a GIF, whole or not at all.
 
     Raises:
         UserError: where the file cannot be written.
     """
-    when, count = ranks(order).reshape(said.size), len(order)
+    when, count = ranks(order).reshape(manifest.size), len(order)
     steps = np.unique(np.linspace(0, count, min(FRAMES, count) + 1).round().astype(np.int64))
     frames = []
     for done in steps:
-        picture = sheet(tinted(to_rgb(drawn, said), when >= done), min(COLUMNS, math.ceil(len(drawn) ** 0.5)))
+        picture = sheet(tinted(to_rgb(drawn, manifest), when >= done), min(COLUMNS, math.ceil(len(drawn) ** 0.5)))
         frames.append(Image.fromarray(picture.mul(255).round().byte().permute(1, 2, 0).numpy()))
     file = io.BytesIO()
     times = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]

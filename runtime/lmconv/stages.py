@@ -21,7 +21,8 @@ from runtime.pixels.sampler import Sampler
 from runtime.pixels.walks import Route, Walks
 
 if TYPE_CHECKING:
-    from runtime.engines.bundle import LMConvBundle, LMConvManifest
+    from runtime.engines.bundle import LMConvBundle
+    from runtime.engines.bundle.lmconv_manifest import LMConvManifest
     from runtime.lmconv.config import Complete, Sample
     from runtime.loop.folder import RunFolder
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from runtime.engines.bundle import PixelBundle
+from runtime.engines.bundle import LMConvBundle
 from runtime.engines.protocols import BindableEngine
 from runtime.errors import UserError
 from runtime.pixels.draw import make_noise
@@ -53,7 +53,7 @@ class Sampler:
             )
 
     @classmethod
-    def of(cls, bundle: PixelBundle) -> "Sampler":
+    def of(cls, bundle: LMConvBundle) -> "Sampler":
         """Return the sampler of a bundle.
 
         Its step network runs on one thread: its matrices are too small to be worth waking another one, which has

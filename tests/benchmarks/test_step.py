@@ -14,7 +14,7 @@ from benchmarks.step_baseline import PeerScene, PeerStep, PlainEngine, crossing_
 from benchmarks.step_networks import peer_networks
 from benchmarks.step_parts import PARTS, Clock
 from export.verify.scene import PROMPT, Replaced, scene_gradients, scene_stage
-from runtime.engines.bundle import Bundle
+from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
 from runtime.vector.trace.live import xing_loss
 from runtime.vectorfusion.config import settings_of
@@ -25,8 +25,8 @@ DRAWING = replace(settings_of("icon", "scratch"), prompt=PROMPT, steps=step.STEP
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return Bundle.load(make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny"))
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> DiffusionBundle:
+    return DiffusionBundle.load(make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny"))
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_taken_apart_and_joined_a_drawing_is_the_same(drawing) -> None:
         assert torch.equal(joined.tensors[name], tensor), name
 
 
-def test_the_peers_step_has_the_gradient_of_ours(bundle: Bundle) -> None:
+def test_the_peers_step_has_the_gradient_of_ours(bundle: DiffusionBundle) -> None:
     clock = Clock()
     peers = PeerStep(DRAWING, Replaced(bundle, {}), clock, "numba")
     peers(0)
@@ -122,7 +122,7 @@ def test_the_peers_step_has_the_gradient_of_ours(bundle: Bundle) -> None:
     assert all(parts[part] > 0 for part in PARTS)
 
 
-def test_a_plain_engine_leaves_weights_trainable(bundle: Bundle) -> None:
+def test_a_plain_engine_leaves_weights_trainable(bundle: DiffusionBundle) -> None:
     module = make_latent_encoder_module(0)
     engine = PlainEngine(SPECS["latent_encoder"], module)
     images = torch.rand(1, 3, 128, 128, requires_grad=True)
@@ -135,7 +135,7 @@ def test_a_plain_engine_leaves_weights_trainable(bundle: Bundle) -> None:
 # --- variants ---------------------------------------------------------------------------------------------------------
 
 
-def test_our_loop_is_timed_part_by_part_and_stays_where_it_is(bundle: Bundle) -> None:
+def test_our_loop_is_timed_part_by_part_and_stays_where_it_is(bundle: DiffusionBundle) -> None:
     variant = our_variant("ours", bundle, DRAWING)
     take_turns([variant], 0.0)
     assert len(variant.clock.steps) == 2 * (step.STEPS - 1)
@@ -148,7 +148,7 @@ def test_our_loop_is_timed_part_by_part_and_stays_where_it_is(bundle: Bundle) ->
     assert row["without_renderer_ms"] == pytest.approx(statistics.median(rendering), abs=1e-3)
 
 
-def test_all_variants_of_a_bundle_with_its_modules(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_variants_of_a_bundle_with_its_modules(bundle: DiffusionBundle, monkeypatch: pytest.MonkeyPatch) -> None:
     class Text(nn.Module):
         def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
             return torch.ones(len(ids), 17, 384) * mask.float().mean()
@@ -178,7 +178,7 @@ def test_all_variants_of_a_bundle_with_its_modules(bundle: Bundle, monkeypatch: 
     assert rows[-1]["parts_ms"]["text"] > 0
 
 
-def test_the_error_is_none_against_itself_and_seen_against_another(bundle: Bundle) -> None:
+def test_the_error_is_none_against_itself_and_seen_against_another(bundle: DiffusionBundle) -> None:
     wanted = scene_gradients(scene_stage(bundle, "torch")[1], step.DRAWS)
     same = Variant(name="same", round=lambda clock: None, bundle=bundle)
     assert error_of(same, wanted)["cosine"] == pytest.approx(1.0)
@@ -187,7 +187,7 @@ def test_the_error_is_none_against_itself_and_seen_against_another(bundle: Bundl
     assert error_of(Variant(name="reference", round=lambda clock: None), wanted) == {}
 
 
-def test_modules_of_another_bundle_have_to_be_named(bundle: Bundle) -> None:
+def test_modules_of_another_bundle_have_to_be_named(bundle: DiffusionBundle) -> None:
     class Other:
         folder, latent_shape, specs = bundle.folder, (4, 32, 32), bundle.specs
 
@@ -219,7 +219,7 @@ def test_the_best_rate_is_operations_over_the_least_time() -> None:
     assert best_rate(lambda: time.sleep(0.01), 1e9, seconds=0.1) == pytest.approx(100.0, rel=0.2)
 
 
-def test_the_random_networks_of_icons_fit_its_specs(bundle: Bundle) -> None:
+def test_the_random_networks_of_icons_fit_its_specs(bundle: DiffusionBundle) -> None:
     networks = peer_networks(bundle, None)
     assert not networks.trained
     assert "random weights" in networks.said

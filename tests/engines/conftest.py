@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.engines.bundle import Bundle
+from runtime.engines.bundle import DiffusionBundle
 from tests.bundles import make_tiny_bundle
 
 
@@ -12,5 +12,5 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_folder: Path) -> Bundle:
-    return Bundle.load(tiny_folder, threads=1)
+def tiny(tiny_folder: Path) -> DiffusionBundle:
+    return DiffusionBundle.load(tiny_folder, threads=1)

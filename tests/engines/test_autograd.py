@@ -4,7 +4,7 @@ import torch
 
 from runtime.engines.autograd import differentiable, value_of_engine, vjp_of_engine, vjp_of_module
 from runtime.engines.backends.ort import OrtEngine
-from runtime.engines.bundle import Bundle
+from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.spec import EngineSpec, TensorSpec
 from tests.bundles import Graph, make_latent_encoder_module
 from tests.tolerance import VJP_FLOAT32
@@ -59,7 +59,7 @@ def test_a_cotangent_that_is_expanded_or_transposed_is_taken(cube: OrtEngine, cu
     torch.testing.assert_close(x.grad, 3.0 * x.detach() ** 2)
 
 
-def test_the_bridge_has_the_gradient_of_autograd_through_a_network(tiny: Bundle) -> None:
+def test_the_bridge_has_the_gradient_of_autograd_through_a_network(tiny: DiffusionBundle) -> None:
     module = make_latent_encoder_module(0)
     function = differentiable(value_of_engine(tiny.engine("latent_encoder")), vjp_of_module(module))
     generator = torch.Generator().manual_seed(0)

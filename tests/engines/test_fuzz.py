@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from runtime.engines.backends.plans import PlanDocument, PlanKey, read_plan, write_plan
 from runtime.engines.bundle import read_manifest
-from runtime.engines.bundle.manifest import Manifest
+from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
 from runtime.engines.spec import EngineSpec, FileSpec
 from runtime.errors import UserError
 from tests.bundles import MANIFEST, SPECS
@@ -26,7 +26,7 @@ SLOWEST = 1.0
 """Seconds that one document may take, on a machine that does other things too."""
 
 SPEC = SPECS["denoiser"].to_json().encode()
-BUNDLE = Manifest(
+BUNDLE = DiffusionManifest(
     **{
         **MANIFEST.__dict__,
         "networks": {"denoiser": "denoiser"},

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from runtime.engines.bundle import Bundle
+from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.tokens import PromptTokenizer
 from runtime.errors import UserError
 from tests.bundles import WORDS, make_tokenizer
@@ -60,7 +60,7 @@ def test_a_file_that_is_no_tokenizer_is_refused(document: bytes) -> None:
         PromptTokenizer(document, 16, "tokenizer.json")
 
 
-def test_the_context_is_the_sentence_then_the_tokens_with_padding_zeroed(tiny: Bundle) -> None:
+def test_the_context_is_the_sentence_then_the_tokens_with_padding_zeroed(tiny: DiffusionBundle) -> None:
     context = tiny.text_encoder()(["a red apple", ""])
     assert context.shape == (2, 17, 384)
     assert context.dtype == torch.float32
@@ -70,18 +70,18 @@ def test_the_context_is_the_sentence_then_the_tokens_with_padding_zeroed(tiny: B
     assert (context[0, 1:6].abs().sum(-1) > 0).all()
 
 
-def test_a_prompt_has_the_same_context_alone_and_in_a_batch(tiny: Bundle) -> None:
+def test_a_prompt_has_the_same_context_alone_and_in_a_batch(tiny: DiffusionBundle) -> None:
     encode = tiny.text_encoder()
     together = encode(["a cat", "a blue heart with stars"])
     torch.testing.assert_close(encode(["a cat"]), together[:1], atol=ENGINE_FLOAT32, rtol=0)
 
 
-def test_a_single_string_is_no_list_of_prompts(tiny: Bundle) -> None:
+def test_a_single_string_is_no_list_of_prompts(tiny: DiffusionBundle) -> None:
     with pytest.raises(TypeError, match="expected a sequence of strings, got the string 'a cat'"):
         tiny.text_encoder()("a cat")
 
 
-def test_the_denoiser_depends_on_all_its_inputs(tiny: Bundle) -> None:
+def test_the_denoiser_depends_on_all_its_inputs(tiny: DiffusionBundle) -> None:
     denoise, encode = tiny.denoiser(), tiny.text_encoder()
     z = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     t, context = torch.tensor([500]), encode(["a cat"])
@@ -91,7 +91,7 @@ def test_the_denoiser_depends_on_all_its_inputs(tiny: Bundle) -> None:
         assert (other - base).abs().max() > 1e-3
 
 
-def test_decoded_pictures_stay_in_range(tiny: Bundle) -> None:
+def test_decoded_pictures_stay_in_range(tiny: DiffusionBundle) -> None:
     z = 20.0 * torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     images = tiny.latent_decoder()(z)
     assert images.shape == (2, 3, 128, 128)
@@ -99,13 +99,13 @@ def test_decoded_pictures_stay_in_range(tiny: Bundle) -> None:
     assert images.max() == 1.0
 
 
-def test_the_three_gradient_providers_share_their_values(tiny: Bundle) -> None:
+def test_the_three_gradient_providers_share_their_values(tiny: DiffusionBundle) -> None:
     images = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     value = tiny.latent_encoder(gradients="none")(images)
     torch.testing.assert_close(tiny.latent_encoder(gradients="torch")(images), value, atol=ENGINE_FLOAT32, rtol=0)
 
 
-def test_scores_are_cosines_of_the_two_embeddings(tiny: Bundle) -> None:
+def test_scores_are_cosines_of_the_two_embeddings(tiny: DiffusionBundle) -> None:
     images = torch.rand(3, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     texts = ["a cat", "a red apple"]
     scores = tiny.scorer()(images, texts)

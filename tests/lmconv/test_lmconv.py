@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from export import __main__ as export_command
-from runtime.engines.bundle import Bundle, BundleFolder, PixelBundle, installed_bundles
+from runtime.engines.bundle import Bundle, DiffusionBundle, LMConvBundle, installed_bundles
 from runtime.errors import UserError
 from runtime.lmconv import main
 from runtime.pictures import read_picture
@@ -162,14 +162,14 @@ def test_bundles_of_other_methods_are_refused_by_name(folder: Path, tmp_path: Pa
     with pytest.raises(UserError, match="bundle 'tiny': expected a bundle for lmconv, got one for latent-diffusion"):
         main(["sample", "--bundle", str(tiny)])
     with pytest.raises(UserError, match="bundle 'digits': expected a bundle for latent-diffusion, got one for lmconv"):
-        Bundle.load(folder)
-    assert BundleFolder.load(folder).name == "digits"
+        DiffusionBundle.load(folder)
+    assert Bundle.load(folder).name == "digits"
 
 
 def test_bundles_of_both_methods_are_listed(folder: Path, tmp_path: Path) -> None:
     make_tiny_bundle(tmp_path / "tiny")
     (tmp_path / "digits").symlink_to(folder)
-    found = [(b.name, b.method, b.licence, b.problem) for b in installed_bundles(tmp_path)]
+    found = [(b.name, b.kind, b.licence, b.problem) for b in installed_bundles(tmp_path)]
     assert found == [("digits", "lmconv", "Apache-2.0", ""), ("tiny", "latent-diffusion", "Apache-2.0", "")]
 
 
@@ -179,7 +179,7 @@ def test_bundles_of_both_methods_are_listed(folder: Path, tmp_path: Path) -> Non
         ("channels", 2, "expected 1 or 3"),
         ("levels", 1, "expected 2 to 256"),
         ("size", [28], "height and width"),
-        ("method", "magic", "expected one of"),
+        ("kind", "magic", "expected one of"),
         ("networks", {"denoiser": "x"}, "unknown role 'denoiser'"),
         ("extra", 1, "unknown field"),
     ],
@@ -189,7 +189,7 @@ def test_a_strange_bundle_json_is_refused(folder: Path, tmp_path: Path, field: s
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "bundle.json").write_text(json.dumps(document | {field: value}))
     with pytest.raises(UserError, match=message):
-        PixelBundle.load(tmp_path / "b")
+        LMConvBundle.load(tmp_path / "b")
 
 
 def test_export_writes_a_bundle_that_passes_its_gates(tmp_path: Path, monkeypatch, capsys) -> None:
@@ -199,7 +199,7 @@ def test_export_writes_a_bundle_that_passes_its_gates(tmp_path: Path, monkeypatc
     options = export_command.Lmconv(run=run_folder, out=out, scheme="float32")
     assert export_command.run_lmconv(options) == 0
     assert capsys.readouterr().out.count("passed") == 2
-    said = PixelBundle.load(out).manifest
+    said = LMConvBundle.load(out).manifest
     assert (said.name, said.size, said.orders, said.levels) == ("digits", SIZE, "s-curve:8", 2)
     (tmp_path / "run2").mkdir()
     with pytest.raises(UserError, match=r"no config\.json"):

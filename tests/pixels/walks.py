@@ -12,7 +12,7 @@ from export.lmconv.networks import make_cuts
 from export.write.bundle import NetworkFiles, write_bundle
 from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.backends.ort import OrtEngine
-from runtime.engines.bundle.lmconv_manifest import WEIGHTS
+from runtime.engines.spec import WEIGHTS
 from runtime.pixels.orders import Size
 from runtime.pixels.sampler import Sampler
 from train.lmconv.layer import use_method

@@ -19,7 +19,7 @@ FORWARD, BACKWARD = "forward.cpu", "backward.cpu"
 
 
 class Networks(Protocol):
-    """What is asked of a bundle here; `runtime.engines.bundle.BundleFolder` is one."""
+    """What is asked of a bundle here; `runtime.engines.bundle.Bundle` is one."""
 
     specs: dict[str, EngineSpec]
     digest: str

@@ -1,23 +1,45 @@
-"""Bundles on disk: folders of frozen networks whose every file is checked against its hash."""
+"""Bundles on disk: folders of frozen networks whose every file is checked against its hash.
 
-from runtime.engines.bundle.folder import (
-    GRADIENTS,
-    INSTALLED,
-    Bundle,
-    BundleFolder,
-    InstalledBundle,
-    PixelBundle,
-    installed_bundles,
-    read_manifest,
-)
+The names below are imported on their first use, so that a command can list bundles and read their defaults before it
+waits for PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runtime.engines.bundle.diffusion import GRADIENTS, DiffusionBundle
+    from runtime.engines.bundle.folder import Bundle
+    from runtime.engines.bundle.installed import (
+        INSTALLED,
+        InstalledBundle,
+        installed_bundles,
+        manifest_of,
+        read_manifest,
+    )
+    from runtime.engines.bundle.lmconv import LMConvBundle
 
 __all__ = [
     "GRADIENTS",
     "INSTALLED",
     "Bundle",
-    "BundleFolder",
+    "DiffusionBundle",
     "InstalledBundle",
-    "PixelBundle",
+    "LMConvBundle",
     "installed_bundles",
+    "manifest_of",
     "read_manifest",
 ]
+
+_HOMES = {"GRADIENTS": "diffusion", "Bundle": "folder", "DiffusionBundle": "diffusion", "LMConvBundle": "lmconv"}
+"""The module of each name that is not in `installed`."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'installed')}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

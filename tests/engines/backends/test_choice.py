@@ -13,7 +13,7 @@ from runtime.engines.backends.graphs import graph_of
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.backends.plans import write_plan
 from runtime.engines.backends.results import Verdict, write_verdicts
-from runtime.engines.bundle import Bundle
+from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
 from tests.bundles import make_tiny_bundle
 from tests.tolerance import ENGINE_FLOAT32
@@ -42,18 +42,18 @@ def verdict(backend: str, milliseconds: float, **changes: Any) -> Verdict:
     return replace(known, **changes)
 
 
-def chosen(bundle: Bundle, backend: str = "auto") -> Choice:
+def chosen(bundle: DiffusionBundle, backend: str = "auto") -> Choice:
     return choose(bundle, graph_of(bundle, ROLE), backend, "cpu")
 
 
-def test_unverified_networks_run_under_onnx_runtime(tiny: Bundle) -> None:
+def test_unverified_networks_run_under_onnx_runtime(tiny: DiffusionBundle) -> None:
     assert chosen(tiny) == Choice("ort", "cpu", "", "not verified on this machine")
     assert {str(choice) for choice in tiny.choices().values()} == {"ort"}
 
 
 @pytest.mark.parametrize(("ort", "torch_ms", "winner"), [(2.0, 3.0, "ort"), (3.0, 2.0, "torch")])
 def test_auto_takes_the_fastest_that_passed_and_says_why(
-    tiny: Bundle, ort: float, torch_ms: float, winner: str
+    tiny: DiffusionBundle, ort: float, torch_ms: float, winner: str
 ) -> None:
     write_verdicts(tiny.digest, [verdict("ort", ort), verdict("torch", torch_ms)])
     choice = chosen(tiny)
@@ -64,36 +64,36 @@ def test_auto_takes_the_fastest_that_passed_and_says_why(
     )
 
 
-def test_one_that_failed_is_left_out_however_fast(tiny: Bundle) -> None:
+def test_one_that_failed_is_left_out_however_fast(tiny: DiffusionBundle) -> None:
     write_verdicts(tiny.digest, [verdict("ort", 1.0, passed=False), verdict("torch", 9.0)])
     assert chosen(tiny).backend == "torch"
     write_verdicts(tiny.digest, [verdict("ort", 1.0, passed=False), verdict("torch", float("nan"))])
     assert chosen(tiny).backend == "torch"
 
 
-def test_one_that_was_not_verified_takes_the_place_of_one_that_failed(tiny: Bundle) -> None:
+def test_one_that_was_not_verified_takes_the_place_of_one_that_failed(tiny: DiffusionBundle) -> None:
     write_verdicts(tiny.digest, [verdict("ort", 1.0, passed=False)])
     assert chosen(tiny) == Choice("torch", "cpu", "", "others failed export verify here")
 
 
-def test_a_network_whose_every_backend_failed_is_not_used_unless_asked_for(tiny: Bundle) -> None:
+def test_a_network_whose_every_backend_failed_is_not_used_unless_asked_for(tiny: DiffusionBundle) -> None:
     write_verdicts(tiny.digest, [verdict(name, 1.0, passed=False, cosine=0.4) for name in ("ort", "torch")])
     with pytest.raises(UserError, match=r"bundle 'tiny' is not used here: latent_encoder .*cosine 0\.4.*--backend"):
         chosen(tiny)
     assert chosen(tiny, "ort").reason == "asked for"
-    assert Bundle.load(tiny.folder, backend="ort").engine(ROLE)
+    assert DiffusionBundle.load(tiny.folder, backend="ort").engine(ROLE)
     with pytest.raises(UserError, match="is not used here"):
-        Bundle.load(tiny.folder, backend="auto").choices()
+        DiffusionBundle.load(tiny.folder, backend="auto").choices()
 
 
 @pytest.mark.parametrize("changes", [{"role": "denoiser"}, {"provider": "gradient"}, {"device": "cuda"}])
-def test_verdicts_about_other_things_do_not_count(tiny: Bundle, changes: dict[str, str]) -> None:
+def test_verdicts_about_other_things_do_not_count(tiny: DiffusionBundle, changes: dict[str, str]) -> None:
     write_verdicts(tiny.digest, [verdict("torch", 1.0), verdict("ort", 0.1, passed=False, **changes)])
     assert chosen(tiny).backend == "torch"
 
 
 def test_torch_leaves_to_onnx_runtime_what_has_no_pytorch_weights(tiny_folder: Path) -> None:
-    bundle = Bundle.load(tiny_folder, backend="torch")
+    bundle = DiffusionBundle.load(tiny_folder, backend="torch")
     choices = bundle.choices()
     assert {name for name, choice in choices.items() if choice.backend == "torch"} == {ROLE}
     assert choices["denoiser"].reason == "the bundle has no PyTorch weights of it"
@@ -101,7 +101,7 @@ def test_torch_leaves_to_onnx_runtime_what_has_no_pytorch_weights(tiny_folder: P
     assert isinstance(bundle.engine("denoiser"), OrtEngine)
 
 
-def test_every_backend_that_runs_here_computes_the_same(tiny: Bundle) -> None:
+def test_every_backend_that_runs_here_computes_the_same(tiny: DiffusionBundle) -> None:
     images = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     graph = graph_of(tiny, ROLE)
     names = [choice.backend for choice in available(graph, "cpu")]
@@ -111,10 +111,10 @@ def test_every_backend_that_runs_here_computes_the_same(tiny: Bundle) -> None:
     torch.testing.assert_close(values[0], values[1], atol=ENGINE_FLOAT32, rtol=0)
 
 
-def test_what_an_earlier_load_chose_holds_whatever_was_verified_since(tiny: Bundle) -> None:
-    told = {name: str(choice) for name, choice in Bundle.load(tiny.folder, backend="torch").choices().items()}
+def test_what_an_earlier_load_chose_holds_whatever_was_verified_since(tiny: DiffusionBundle) -> None:
+    told = {name: str(choice) for name, choice in DiffusionBundle.load(tiny.folder, backend="torch").choices().items()}
     write_verdicts(tiny.digest, [verdict("torch", 1.0, passed=False)])
-    again = Bundle.load(tiny.folder, backend=told)
+    again = DiffusionBundle.load(tiny.folder, backend=told)
     assert {name: str(choice) for name, choice in again.choices().items()} == told
     assert isinstance(again.engine(ROLE), EagerEngine)
 
@@ -130,18 +130,18 @@ def test_choices_survive_their_text() -> None:
         assert replace(Choice.from_text(str(choice), choice.device), reason="") == choice
 
 
-def test_an_unknown_backend_is_refused(tiny: Bundle) -> None:
+def test_an_unknown_backend_is_refused(tiny: DiffusionBundle) -> None:
     with pytest.raises(UserError, match=f"--backend: expected one of {', '.join(BACKENDS)}, got 'onnx'"):
         chosen(tiny, "onnx")
 
 
-def test_tensorrt_without_a_gpu_names_another(tiny: Bundle) -> None:
+def test_tensorrt_without_a_gpu_names_another(tiny: DiffusionBundle) -> None:
     with pytest.raises(UserError, match=r"--backend tensorrt: expected an NVIDIA GPU.*use --backend ort or torch"):
         chosen(tiny, "tensorrt")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
-def test_devices(tiny: Bundle) -> None:
+def test_devices(tiny: DiffusionBundle) -> None:
     assert (choose_device("cpu"), choose_device("auto")) == ("cpu", "cpu")
     for device in ("cuda", "cuda:0"):
         with pytest.raises(UserError, match=f"device '{device}': expected a CUDA device .* got none; use --device cpu"):
@@ -161,7 +161,7 @@ def on_ada(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_plans_that_fit_the_gpu_are_found(on_ada: None, tmp_path: Path) -> None:
-    bundle = Bundle.load(make_tiny_bundle(tmp_path / "tiny"))
+    bundle = DiffusionBundle.load(make_tiny_bundle(tmp_path / "tiny"))
     graph = graph_of(bundle, ROLE)
     for capability, precision in (("sm89", "fp16"), ("sm89", "tf32"), ("sm80", "model")):
         write_plan(graph.plans, graph.key("tensorrt_rtx", "1.0", capability, precision), b"plan")
@@ -174,7 +174,7 @@ def test_plans_that_fit_the_gpu_are_found(on_ada: None, tmp_path: Path) -> None:
 
 
 def test_a_plan_in_the_models_own_precision_is_told_from_a_cast_one(on_ada: None, tmp_path: Path) -> None:
-    bundle = Bundle.load(make_tiny_bundle(tmp_path / "tiny"))
+    bundle = DiffusionBundle.load(make_tiny_bundle(tmp_path / "tiny"))
     graph = graph_of(bundle, ROLE)
     for precision in ("model", "fp16"):
         write_plan(graph.plans, graph.key("tensorrt_rtx", "1.0", "sm89", precision), b"plan")
@@ -186,7 +186,7 @@ def test_a_plan_in_the_models_own_precision_is_told_from_a_cast_one(on_ada: None
 
 
 def test_a_missing_plan_names_those_that_are_there_and_the_command(on_ada: None, tmp_path: Path) -> None:
-    bundle = Bundle.load(make_tiny_bundle(tmp_path / "tiny"))
+    bundle = DiffusionBundle.load(make_tiny_bundle(tmp_path / "tiny"))
     graph = graph_of(bundle, ROLE)
     write_plan(graph.plans, graph.key("tensorrt_rtx", "1.0", "sm80", "model"), b"plan")
     words = r"no TensorRT plan for sm89 .* but latent_encoder for sm80 in model .* export build BUNDLE --target sm89"
@@ -195,7 +195,7 @@ def test_a_missing_plan_names_those_that_are_there_and_the_command(on_ada: None,
 
 
 def test_onnx_runtime_stays_on_the_processor_where_it_has_no_cuda(
-    on_ada: None, tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+    on_ada: None, tiny: DiffusionBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backends, "_ort_has_cuda", lambda: False)
     assert choose(tiny, graph_of(tiny, ROLE), "auto", "cuda").backend == "torch"
@@ -206,7 +206,7 @@ def test_onnx_runtime_stays_on_the_processor_where_it_has_no_cuda(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # inside PyTorch's compiler
 def test_a_compiled_network_computes_the_same_values_and_gradients(tiny_folder: Path) -> None:
-    plain, compiled = (Bundle.load(tiny_folder, compile=flag).latent_encoder() for flag in (False, True))
+    plain, compiled = (DiffusionBundle.load(tiny_folder, compile=flag).latent_encoder() for flag in (False, True))
     for batch in (1, 2):
         images = torch.rand(batch, 3, 128, 128, requires_grad=True)
         values = [encoder(images) for encoder in (plain, compiled)]

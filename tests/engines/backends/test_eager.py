@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save
 
 from runtime.engines.backends.eager import EagerEngine, expand_weights, load_module
-from runtime.engines.bundle import Bundle
+from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.twins.kl_encoder import KLEncoder, KLEncoderConfig
 from runtime.errors import UserError
 from tests.bundles import KL_CONFIG, SPECS, make_latent_encoder_module
@@ -50,7 +50,7 @@ def test_the_kl_encoder_is_that_of_diffusers_in_value_and_gradient(attention: bo
     torch.testing.assert_close(gradient, wanted, atol=VJP_FLOAT32 * float(wanted.abs().max()), rtol=0)
 
 
-def test_gradients_pass_to_the_images_only(tiny: Bundle) -> None:
+def test_gradients_pass_to_the_images_only(tiny: DiffusionBundle) -> None:
     engine = tiny.eager_engine("latent_encoder")
     images = torch.rand(2, 3, 128, 128, requires_grad=True)
     engine(images)[0].square().sum().backward()
@@ -72,7 +72,7 @@ def test_the_gradient_is_the_slope_of_the_value() -> None:
     torch.testing.assert_close((gradient * direction).sum(), slope, rtol=1e-7, atol=0)
 
 
-def test_an_input_that_does_not_fit_is_named_as_every_backend_names_it(tiny: Bundle) -> None:
+def test_an_input_that_does_not_fit_is_named_as_every_backend_names_it(tiny: DiffusionBundle) -> None:
     with pytest.raises(ValueError, match="engine") as error:
         tiny.eager_engine("latent_encoder")(torch.zeros(1, 3, 64, 64))
     wanted = "engine 'latent_encoder' input 'images': expected (B, 3, 128, 128) float32, got (1, 3, 64, 64) float32"
@@ -138,8 +138,8 @@ def test_the_runtime_needs_no_diffusers_for_gradients(tiny_folder) -> None:
     import sys
 
     code = (
-        "import sys, torch; from runtime.engines.bundle import Bundle;"
-        f"Bundle.load({str(tiny_folder)!r}).latent_encoder()(torch.zeros(1, 3, 128, 128));"
+        "import sys, torch; from runtime.engines.bundle import DiffusionBundle;"
+        f"DiffusionBundle.load({str(tiny_folder)!r}).latent_encoder()(torch.zeros(1, 3, 128, 128));"
         "print([m for m in ('diffusers', 'transformers', 'onnx', 'onnxruntime', 'pandas') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from runtime.engines.bundle import Bundle
+from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.protocols import BindableEngine
 from tests.bundles import make_tiny_bundle
 from tests.tolerance import ENGINE_FLOAT32
@@ -23,10 +23,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def load(folder: Path) -> Callable[[str], Bundle]:
+def load(folder: Path) -> Callable[[str], DiffusionBundle]:
     """Gives the tiny bundle on the GPU under a backend, with plans built for this GPU where they are needed."""
 
-    def load(backend: str) -> Bundle:
+    def load(backend: str) -> DiffusionBundle:
         if backend == "ort":
             import onnxruntime
 
@@ -38,8 +38,10 @@ def load(folder: Path) -> Callable[[str], Bundle]:
 
             if not any(capability_of() in buildable(name) for name in installed_flavours()):
                 pytest.skip(f"the TensorRT that is installed builds nothing for {capability_of()}")
-            build_plans(select_graphs(Bundle.load(folder)), check_targets(capability_of()), "model", lambda line: None)
-        return Bundle.load(folder, device="cuda", backend=backend)
+            build_plans(
+                select_graphs(DiffusionBundle.load(folder)), check_targets(capability_of()), "model", lambda line: None
+            )
+        return DiffusionBundle.load(folder, device="cuda", backend=backend)
 
     return load
 
@@ -51,16 +53,16 @@ def sleeping() -> Iterator[Callable[[], None]]:
     torch.cuda.synchronize()
 
 
-def engine_and_inputs(bundle: Bundle, backend: str) -> tuple[BindableEngine, tuple[Tensor, ...]]:
+def engine_and_inputs(bundle: DiffusionBundle, backend: str) -> tuple[BindableEngine, tuple[Tensor, ...]]:
     """Return the latent encoder, the one network of the tiny bundle that PyTorch has too."""
     assert backend in {choice.backend for choice in bundle.choices().values()}
     return bundle.engine("latent_encoder"), (torch.rand(2, 3, 128, 128, device="cuda"),)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_values_are_those_of_the_processor(load: Callable[[str], Bundle], folder: Path, backend: str) -> None:
+def test_values_are_those_of_the_processor(load: Callable[[str], DiffusionBundle], folder: Path, backend: str) -> None:
     engine, inputs = engine_and_inputs(load(backend), backend)
-    expected = Bundle.load(folder).engine("latent_encoder")(*(tensor.cpu() for tensor in inputs))[0]
+    expected = DiffusionBundle.load(folder).engine("latent_encoder")(*(tensor.cpu() for tensor in inputs))[0]
     for place in ("cuda", "cpu"):
         (value,) = engine(*(tensor.to(place) for tensor in inputs))
         assert value.device.type == place
@@ -70,7 +72,7 @@ def test_values_are_those_of_the_processor(load: Callable[[str], Bundle], folder
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("side", [False, True], ids=["default-stream", "side-stream"])
 def test_a_call_comes_after_what_made_its_inputs_and_before_what_reads_its_outputs(
-    load: Callable[[str], Bundle], backend: str, side: bool, sleeping: Callable[[], None]
+    load: Callable[[str], DiffusionBundle], backend: str, side: bool, sleeping: Callable[[], None]
 ) -> None:
     engine, (images,) = engine_and_inputs(load(backend), backend)
     expected = engine(images)[0].clone()
@@ -87,7 +89,7 @@ def test_a_call_comes_after_what_made_its_inputs_and_before_what_reads_its_outpu
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_call_does_not_wait_for_the_gpu(
-    load: Callable[[str], Bundle], backend: str, sleeping: Callable[[], None]
+    load: Callable[[str], DiffusionBundle], backend: str, sleeping: Callable[[], None]
 ) -> None:
     engine, inputs = engine_and_inputs(load(backend), backend)
     for _ in range(3):
@@ -101,7 +103,7 @@ def test_a_call_does_not_wait_for_the_gpu(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_binding_follows_its_tensors(load: Callable[[str], Bundle], backend: str) -> None:
+def test_a_binding_follows_its_tensors(load: Callable[[str], DiffusionBundle], backend: str) -> None:
     engine, (images,) = engine_and_inputs(load(backend), backend)
     latents = torch.empty(2, 4, 16, 16, device="cuda")
     run = engine.bind((images,), (latents,))
@@ -113,7 +115,7 @@ def test_a_binding_follows_its_tensors(load: Callable[[str], Bundle], backend: s
 
 @pytest.mark.parametrize("backend", [pytest.param("tensorrt", marks=pytest.mark.tensorrt), "torch"])
 def test_a_binding_becomes_part_of_a_graph_that_is_captured_around_it(
-    load: Callable[[str], Bundle], backend: str
+    load: Callable[[str], DiffusionBundle], backend: str
 ) -> None:
     engine, (images,) = engine_and_inputs(load(backend), backend)
     latents, twice = torch.empty(2, 4, 16, 16, device="cuda"), torch.empty(2, 4, 16, 16, device="cuda")
@@ -130,6 +132,6 @@ def test_a_binding_becomes_part_of_a_graph_that_is_captured_around_it(
 
 @pytest.mark.tensorrt
 def test_a_plan_that_is_missing_names_the_command(tmp_path: Path) -> None:
-    bundle = Bundle.load(make_tiny_bundle(tmp_path / "tiny"), device="cuda", backend="tensorrt")
+    bundle = DiffusionBundle.load(make_tiny_bundle(tmp_path / "tiny"), device="cuda", backend="tensorrt")
     with pytest.raises(ValueError, match=r"has no TensorRT plan for sm.*python -m export build BUNDLE --target sm"):
         bundle.denoiser()

@@ -6,7 +6,7 @@ import torch
 from onnx import TensorProto
 
 from runtime.engines.backends.ort import OrtEngine
-from runtime.engines.bundle import Bundle
+from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.spec import EngineSpec, TensorSpec
 from runtime.errors import UserError
 from tests.bundles import Graph, make_denoiser, make_latent_encoder_module
@@ -87,7 +87,7 @@ def test_what_does_not_fit_is_named(pair: OrtEngine, inputs: tuple[torch.Tensor,
     assert str(error.value) == message
 
 
-def test_an_input_that_requires_a_gradient_is_refused_with_the_reason(tiny: Bundle) -> None:
+def test_an_input_that_requires_a_gradient_is_refused_with_the_reason(tiny: DiffusionBundle) -> None:
     engine = tiny.engine("latent_encoder")
     images = torch.rand(1, 3, 128, 128, requires_grad=True)
     with pytest.raises(ValueError, match="input 'images' requires a gradient, but this engine runs forward only") as e:
@@ -101,7 +101,7 @@ def test_an_input_that_requires_a_gradient_is_refused_with_the_reason(tiny: Bund
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_the_latent_encoder_is_its_pytorch_module(tiny: Bundle, batch: int) -> None:
+def test_the_latent_encoder_is_its_pytorch_module(tiny: DiffusionBundle, batch: int) -> None:
     images = torch.rand(batch, 3, 128, 128, generator=torch.Generator().manual_seed(batch))
     expected = make_latent_encoder_module(0)(images)
     torch.testing.assert_close(
@@ -109,7 +109,7 @@ def test_the_latent_encoder_is_its_pytorch_module(tiny: Bundle, batch: int) -> N
     )
 
 
-def test_the_same_bits_from_run_to_run_session_to_session_and_thread_to_thread(tiny: Bundle) -> None:
+def test_the_same_bits_from_run_to_run_session_to_session_and_thread_to_thread(tiny: DiffusionBundle) -> None:
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(4, 4, 16, 16, generator=generator)
     context = torch.randn(4, 17, 384, generator=generator)

@@ -185,7 +185,7 @@ def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_asking_costs_no_heavy_import() -> None:
     code = (
-        "import sys; from runtime.engines import verdicts; verdicts.failed('0' * 64); "
+        "import sys; from runtime.engines.backends import results; results.failed('0' * 64); "
         "print([m for m in ('torch', 'onnxruntime', 'numba') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

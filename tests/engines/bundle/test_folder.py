@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.engines import bundle as module
-from runtime.engines.bundle import Bundle, installed_bundles
+from runtime.engines.bundle import DiffusionBundle, installed_bundles
+from runtime.engines.bundle import installed as module
 from runtime.errors import UserError
 from tests.bundles import make_tiny_bundle
 
@@ -17,17 +17,18 @@ def broken(tiny_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_folder, tmp_path / "broken"))
 
 
-def test_a_bundle_says_what_its_manifest_says(tiny: Bundle) -> None:
+def test_a_bundle_says_what_its_manifest_says(tiny: DiffusionBundle) -> None:
     assert (tiny.name, tiny.licence, tiny.image_size, tiny.text_length) == ("tiny", "Apache-2.0", 128, 16)
     assert (tiny.latent_scale, tiny.latent_shape, tiny.prompt_suffix) == (0.5, (4, 16, 16), "")
-    assert tiny.defaults == {"omega": 4.0}
+    assert tiny.defaults("vectorfusion") == {"omega": 4.0}
+    assert tiny.defaults("dreamfusion") == {}
     assert tiny.schedule["num_timesteps"] == 1000
     assert len(tiny.digest) == 64
 
 
-def test_the_same_seed_makes_the_same_bundle(tmp_path: Path, tiny: Bundle) -> None:
-    assert Bundle.load(make_tiny_bundle(tmp_path / "again")).digest == tiny.digest
-    assert Bundle.load(make_tiny_bundle(tmp_path / "other", seed=1)).digest != tiny.digest
+def test_the_same_seed_makes_the_same_bundle(tmp_path: Path, tiny: DiffusionBundle) -> None:
+    assert DiffusionBundle.load(make_tiny_bundle(tmp_path / "again")).digest == tiny.digest
+    assert DiffusionBundle.load(make_tiny_bundle(tmp_path / "other", seed=1)).digest != tiny.digest
 
 
 def test_writing_replaces_a_bundle_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -61,7 +62,7 @@ def test_a_damaged_file_is_named_with_what_was_expected(
     content = (broken / name).read_bytes()
     damage(broken / name)
     with pytest.raises(UserError) as error:
-        Bundle.load(broken)
+        DiffusionBundle.load(broken)
     size = len(content)
     wanted = words.format(size=size, less=size - 1, more=size + 1, hash=hashlib.sha256(content).hexdigest())
     assert str(error.value).startswith(f"bundle 'tiny': {name} {wanted}")
@@ -72,11 +73,11 @@ def test_a_folder_in_the_place_of_a_file_is_refused(broken: Path) -> None:
     (broken / "ATTRIBUTION.md").unlink()
     (broken / "ATTRIBUTION.md").mkdir()
     with pytest.raises(UserError, match=r"ATTRIBUTION\.md is missing: expected a file of 16 bytes, got a folder"):
-        Bundle.load(broken)
+        DiffusionBundle.load(broken)
 
 
 def test_a_file_edited_after_loading_is_refused_when_it_is_used(broken: Path) -> None:
-    bundle = Bundle.load(broken)
+    bundle = DiffusionBundle.load(broken)
     flip(broken / "denoiser" / "model.onnx")
     with pytest.raises(UserError, match=r"denoiser/model\.onnx was edited"):
         bundle.denoiser()
@@ -92,14 +93,14 @@ def test_an_edited_spec_with_a_matching_manifest_still_needs_matching_files(brok
     manifest["files"]["denoiser/spec.json"] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     (broken / "bundle.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match=r"denoiser/spec\.json: files: '\.\./\.\./secret' is no file name inside"):
-        Bundle.load(broken)
+        DiffusionBundle.load(broken)
 
 
 def test_a_newer_bundle_is_refused_with_the_remedy(broken: Path) -> None:
     document = json.loads((broken / "bundle.json").read_text()) | {"format": 9, "new": "thing"}
     (broken / "bundle.json").write_text(json.dumps(document))
-    with pytest.raises(UserError, match=r"newer version: expected format 1, got 9; upgrade with: pip install"):
-        Bundle.load(broken)
+    with pytest.raises(UserError, match=r"newer version: expected format 2, got 9; upgrade with: pip install"):
+        DiffusionBundle.load(broken)
 
 
 @pytest.mark.parametrize(
@@ -108,17 +109,17 @@ def test_a_newer_bundle_is_refused_with_the_remedy(broken: Path) -> None:
 def test_a_bundle_that_is_not_there_is_named(name: str, got: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=f"bundle '{name}': expected the name of an installed bundle .*, got {got}"):
-        Bundle.load(name)
+        DiffusionBundle.load(name)
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "/dev/null", "/dev/null/x", "\ud800"])
 def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
     with pytest.raises(UserError, match="expected the name of an installed bundle") as error:
-        Bundle.load(name)
+        DiffusionBundle.load(name)
     assert len(str(error.value)) < 500
 
 
-def test_a_role_or_file_that_is_not_there_is_named(tiny: Bundle) -> None:
+def test_a_role_or_file_that_is_not_there_is_named(tiny: DiffusionBundle) -> None:
     with pytest.raises(UserError, match="has no network for the role 'upscaler'; it has text_encoder, denois"):
         tiny.engine("upscaler")
     with pytest.raises(UserError, match=r"has no file latent_encoder/vjp\.onnx; export it again"):
@@ -129,7 +130,7 @@ def test_a_role_or_file_that_is_not_there_is_named(tiny: Bundle) -> None:
         tiny.latent_encoder(gradients="magic")
 
 
-def test_engines_are_made_once(tiny: Bundle) -> None:
+def test_engines_are_made_once(tiny: DiffusionBundle) -> None:
     assert tiny.engine("denoiser") is tiny.engine("denoiser")
     assert tiny.text_encoder() is tiny.text_encoder()
 
@@ -143,9 +144,9 @@ def test_installed_bundles_are_listed_with_size_and_licence(tmp_path: Path, monk
     assert (small.name, small.licence, small.problem) == ("small", "Apache-2.0", "")
     assert small.size == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert (bad.name, bad.licence) == ("bad", "")
-    assert bad.problem == "bundle 'bad': bundle.json: field 'format': expected 1, got None"
+    assert bad.problem == "bundle 'bad': bundle.json: field 'format': expected 1 to 2, got None"
     monkeypatch.setattr(module, "INSTALLED", tmp_path)
-    assert Bundle.load("small").folder == folder
+    assert DiffusionBundle.load("small").folder == folder
 
 
 def test_no_installed_bundles_is_an_empty_list(tmp_path: Path) -> None:

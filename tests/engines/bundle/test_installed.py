@@ -1,5 +1,6 @@
 """What ships in the package has to load, fit its size and agree with itself."""
 
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -7,19 +8,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from runtime.engines.bundle import INSTALLED, Bundle, InstalledBundle, PixelBundle, installed_bundles, manifest
-from runtime.engines.bundle import lmconv_manifest as pixel_manifest
+from runtime.engines.bundle import INSTALLED, Bundle, DiffusionBundle, InstalledBundle, LMConvBundle, installed_bundles
+from runtime.engines.bundle.installed import MANIFESTS
+from runtime.errors import UserError
 from runtime.pixels.orders import curve_order
 from runtime.pixels.sampler import Sampler
 from tests.tolerance import ENGINE_FLOAT32
 
 BUNDLES = installed_bundles()
 LIMITS = {"latent-diffusion": 32 * 2**20, "lmconv": 6 * 2**20}
-NEEDED = {"latent-diffusion": set(manifest.ROLES) - {"text_encoder_2"}, "lmconv": set(pixel_manifest.ROLES)}
+NEEDED = {kind: set(manifest.roles) - {"text_encoder_2"} for kind, manifest in MANIFESTS.items()}
 
 
-def of_method(*methods: str) -> list[InstalledBundle]:
-    return [bundle for bundle in BUNDLES if bundle.method in methods]
+def of_kind(*kinds: str) -> list[InstalledBundle]:
+    return [bundle for bundle in BUNDLES if bundle.kind in kinds]
 
 
 @pytest.fixture(params=BUNDLES, ids=lambda bundle: bundle.name, scope="module")
@@ -27,12 +29,12 @@ def any_installed(request: pytest.FixtureRequest) -> InstalledBundle:
     return request.param
 
 
-@pytest.fixture(params=of_method("latent-diffusion"), ids=lambda bundle: bundle.name, scope="module")
+@pytest.fixture(params=of_kind("latent-diffusion"), ids=lambda bundle: bundle.name, scope="module")
 def installed(request: pytest.FixtureRequest) -> InstalledBundle:
     return request.param
 
 
-@pytest.fixture(params=of_method("lmconv"), ids=lambda bundle: bundle.name, scope="module")
+@pytest.fixture(params=of_kind("lmconv"), ids=lambda bundle: bundle.name, scope="module")
 def installed_pixels(request: pytest.FixtureRequest) -> InstalledBundle:
     return request.param
 
@@ -40,11 +42,11 @@ def installed_pixels(request: pytest.FixtureRequest) -> InstalledBundle:
 def test_it_is_whole_and_small_enough(any_installed: InstalledBundle) -> None:
     installed = any_installed
     assert installed.problem == ""
-    assert installed.size <= LIMITS[installed.method]
-    kind = {"latent-diffusion": Bundle, "lmconv": PixelBundle}[installed.method]
+    assert installed.size <= LIMITS[installed.kind]
+    kind = {"latent-diffusion": DiffusionBundle, "lmconv": LMConvBundle}[installed.kind]
     bundle = kind.load(installed.name)
     assert bundle.folder == INSTALLED / installed.name
-    assert set(bundle.specs) >= NEEDED[installed.method]
+    assert set(bundle.specs) >= NEEDED[installed.kind]
     listed = {"bundle.json", *bundle.manifest.files}
     listed |= {f"{bundle.manifest.networks[role]}/{name}" for role, spec in bundle.specs.items() for name in spec.files}
     found = {path.relative_to(installed.folder).as_posix() for path in installed.folder.rglob("*") if path.is_file()}
@@ -68,7 +70,7 @@ def test_it_bears_no_trace_of_the_machine_that_made_it(any_installed: InstalledB
 
 
 def test_every_network_runs_and_the_twin_is_the_engine(installed: InstalledBundle) -> None:
-    bundle = Bundle.load(installed.name)
+    bundle = DiffusionBundle.load(installed.name)
     context = bundle.text_encoder()(["a red apple" + bundle.prompt_suffix, ""])
     z = torch.randn(2, *bundle.latent_shape, generator=torch.Generator().manual_seed(0))
     noise = bundle.denoiser()(z, torch.tensor([20, 980]), context)
@@ -83,7 +85,7 @@ def test_every_network_runs_and_the_twin_is_the_engine(installed: InstalledBundl
 
 
 def test_its_noise_prediction_is_nearly_the_noise_where_all_is_noise(installed: InstalledBundle) -> None:
-    bundle = Bundle.load(installed.name)
+    bundle = DiffusionBundle.load(installed.name)
     z = torch.randn(4, *bundle.latent_shape, generator=torch.Generator().manual_seed(0))
     t = torch.full((4,), bundle.schedule["num_timesteps"] - 1)
     predicted = bundle.denoiser()(z, t, bundle.text_encoder()([""] * 4))
@@ -91,9 +93,28 @@ def test_its_noise_prediction_is_nearly_the_noise_where_all_is_noise(installed: 
 
 
 def test_its_walk_and_its_prefill_agree(installed_pixels: InstalledBundle) -> None:
-    bundle = PixelBundle.load(installed_pixels.name)
+    bundle = LMConvBundle.load(installed_pixels.name)
     sampler, size = Sampler.of(bundle), (12, 12)
     draws, order = torch.Generator().manual_seed(0), curve_order("s-curve", size)
     levels = sampler.sample(order, size, generator=draws, count=2)
     walked, whole = (sampler.parameters(levels, order, observed) for observed in (0, 144))
     torch.testing.assert_close(walked, whole, atol=ENGINE_FLOAT32 * 10, rtol=ENGINE_FLOAT32)
+
+
+def test_what_a_bundle_says_is_read_without_pytorch_and_without_its_networks(tmp_path: Path) -> None:
+    (tmp_path / "bundle.json").write_bytes((INSTALLED / "icons" / "bundle.json").read_bytes())
+    code = (
+        "import sys; from runtime.engines.bundle import installed_bundles, manifest_of; installed_bundles();"
+        "print([manifest_of(name).kind for name in sys.argv[1:]], 'torch' in sys.modules)"
+    )
+    arguments = [sys.executable, "-c", code, "icons", "mnist", str(tmp_path)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['latent-diffusion', 'lmconv', 'latent-diffusion'] False"
+
+
+@pytest.mark.parametrize(("name", "kind"), [("icons", DiffusionBundle), ("mnist", LMConvBundle)])
+def test_a_bundle_of_any_kind_loads_as_the_class_of_its_kind(name: str, kind: type[Bundle]) -> None:
+    assert type(Bundle.load(name)) is kind
+    other = {DiffusionBundle: LMConvBundle, LMConvBundle: DiffusionBundle}[kind]  # pyright: ignore
+    with pytest.raises(UserError, match=f"bundle '{name}': expected a bundle for .*, got one for .*--bundle"):
+        other.load(name)

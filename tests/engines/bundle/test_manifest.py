@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.engines.bundle.manifest import Manifest
-from runtime.engines.spec import FORMAT, FileSpec
+from runtime.engines.bundle import read_manifest
+from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
+from runtime.engines.bundle.manifest import FORMAT
+from runtime.engines.spec import FileSpec
 from runtime.errors import UserError
 from tests.bundles import MANIFEST
 
@@ -15,7 +17,7 @@ FULL = replace(MANIFEST, networks={"denoiser": "denoiser"}, files={"denoiser/spe
 
 
 def test_a_manifest_survives_the_file() -> None:
-    assert Manifest.from_json(FULL.to_json().encode(), "bundle.json") == FULL
+    assert DiffusionManifest.from_json(FULL.to_json().encode(), "bundle.json") == FULL
 
 
 def edited(place: tuple[str, ...], value: Any) -> bytes:
@@ -30,8 +32,8 @@ def edited(place: tuple[str, ...], value: Any) -> bytes:
 @pytest.mark.parametrize(
     ("place", "value", "words"),
     [
-        (("format",), FORMAT + 1, "from a newer version: expected format 1, got 2; upgrade with"),
-        (("format",), 0, "field 'format': expected 1, got 0"),
+        (("format",), FORMAT + 1, "from a newer version: expected format 2, got 3; upgrade with"),
+        (("format",), 0, "field 'format': expected 1 to 2, got 0"),
         (("surprise",), 1, "unknown field 'surprise'"),
         (("name",), "a/b", "expected a name of letters"),
         (("licence",), 3, "field 'licence': expected str, got int 3"),
@@ -46,8 +48,12 @@ def edited(place: tuple[str, ...], value: Any) -> bytes:
         (("schedule", "beta_end"), 1e-5, "schedule: field 'beta_end'"),
         (("schedule", "beta_schedule"), "magic", "expected scaled_linear or linear, got 'magic'"),
         (("schedule", "prediction_type"), "x", "expected epsilon, v_prediction, sample, got 'x'"),
-        (("defaults",), {"a b": 1}, "defaults: expected option names"),
-        (("defaults",), {"omega": {"x": 1}}, "defaults: expected option names"),
+        (("kind",), "lmconv", "field 'kind': expected latent-diffusion, got 'lmconv'"),
+        (("method",), "latent-diffusion", "unknown field 'method'"),
+        (("defaults",), {"omega": 1}, "defaults: expected options for each method by name, got 'omega': 1"),
+        (("defaults",), {"a b": {}}, "defaults: expected options for each method by name, got 'a b'"),
+        (("defaults",), {"vectorfusion": {"a b": 1}}, "defaults: vectorfusion: expected option names"),
+        (("defaults",), {"vectorfusion": {"omega": {"x": 1}}}, "defaults: vectorfusion: expected option names"),
         (("networks",), {"dancer": "denoiser"}, "unknown role 'dancer'"),
         (("networks",), {"denoiser": "../denoiser"}, "no file name inside a bundle"),
         (("networks",), {"denoiser": "elsewhere"}, "elsewhere/spec.json is not among the files"),
@@ -57,14 +63,42 @@ def edited(place: tuple[str, ...], value: Any) -> bytes:
 )
 def test_a_manifest_that_makes_no_sense_is_refused_by_name(place: tuple[str, ...], value: Any, words: str) -> None:
     with pytest.raises(UserError, match=words) as error:
-        Manifest.from_json(edited(place, value), "bundle.json")
+        DiffusionManifest.from_json(edited(place, value), "bundle.json")
     assert str(error.value).startswith("bundle.json")
+
+
+def first_format(**changes: Any) -> bytes:
+    """Return FULL as format 1 had it: no kind, and VectorFusion's defaults without its name."""
+    document = json.loads(FULL.to_json()) | {"format": 1, "defaults": {"omega": 4.0}}
+    del document["kind"]
+    return json.dumps(document | changes).encode()
+
+
+def test_the_first_format_is_read_as_the_second() -> None:
+    assert read_manifest(first_format(), "bundle.json") == FULL
+    assert read_manifest(first_format(method="latent-diffusion"), "bundle.json") == FULL
+    assert read_manifest(first_format(defaults={}), "bundle.json").defaults == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"kind": "latent-diffusion"}, "unknown field 'kind' in format 1; expected 'method'"),
+        ({"method": "magic"}, "field 'kind': expected one of latent-diffusion, lmconv, got 'magic'"),
+        ({"method": ["lmconv"]}, "field 'kind': expected one of latent-diffusion, lmconv, got "),
+        ({"defaults": 3}, "field 'defaults': expected dict, got int 3"),
+        ({"defaults": {"a b": 1}}, "defaults: vectorfusion: expected option names"),
+    ],
+)
+def test_the_first_format_is_refused_by_name(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        read_manifest(first_format(**changes), "bundle.json")
 
 
 def test_a_number_beyond_float_is_refused() -> None:
     text = FULL.to_json().replace('"omega": 4.0', '"omega": 1e400')
     with pytest.raises(UserError, match="defaults"):
-        Manifest.from_json(text.encode(), "bundle.json")
+        DiffusionManifest.from_json(text.encode(), "bundle.json")
 
 
 @pytest.mark.parametrize("field", sorted(json.loads(FULL.to_json())))
@@ -72,7 +106,7 @@ def test_a_missing_field_is_named(field: str) -> None:
     document = json.loads(FULL.to_json())
     del document[field]
     with pytest.raises(UserError, match=f"'{field}'"):
-        Manifest.from_json(json.dumps(document).encode(), "bundle.json")
+        DiffusionManifest.from_json(json.dumps(document).encode(), "bundle.json")
 
 
 TEXT = FULL.to_json().encode()
@@ -81,6 +115,6 @@ TEXT = FULL.to_json().encode()
 @given(st.integers(0, len(TEXT) - 1), st.binary(min_size=0, max_size=3))
 def test_a_manifest_with_any_bytes_changed_is_read_or_refused(at: int, new: bytes) -> None:
     try:
-        Manifest.from_json(TEXT[:at] + new + TEXT[at + 1 :], "bundle.json")
+        DiffusionManifest.from_json(TEXT[:at] + new + TEXT[at + 1 :], "bundle.json")
     except UserError as error:
         assert str(error).startswith("bundle.json")

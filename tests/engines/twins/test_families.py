@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from export.pretrained.tokenizer import clip_tokenizer, random_vocabulary
-from runtime.engines.bundle.manifest import Manifest
+from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
 from runtime.engines.roles import (
     ClipScorer,
     ClipTextEncoder,
@@ -128,7 +128,7 @@ LARGE = replace(
 
 
 def test_a_manifest_tells_what_large_models_need_and_comes_back() -> None:
-    assert Manifest.from_json(LARGE.to_json().encode(), "bundle.json") == LARGE
+    assert DiffusionManifest.from_json(LARGE.to_json().encode(), "bundle.json") == LARGE
     plain = json.loads(MANIFEST.to_json())
     assert not {"time_ids", "zero_empty", "sample_times", "source"} & set(plain)  # old bundles stay as they are
 
@@ -153,4 +153,4 @@ def test_a_manifest_tells_what_large_models_need_and_comes_back() -> None:
 def test_what_makes_no_sense_is_refused_by_name(change: dict, words: str) -> None:
     document = json.loads(LARGE.to_json()) | change
     with pytest.raises(UserError, match=words):
-        Manifest.from_json(json.dumps(document).encode(), "bundle.json")
+        DiffusionManifest.from_json(json.dumps(document).encode(), "bundle.json")

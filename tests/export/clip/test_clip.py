@@ -20,7 +20,7 @@ from export.pretrained.text import HIDDEN
 from export.pretrained.tokenizer import random_vocabulary
 from export.verify.references import reference_cuts
 from export.write import streamed
-from runtime.engines.bundle import Bundle
+from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.twins.vit import CLIP_MEAN, CLIP_STD
 from runtime.errors import UserError, run_main
 from tests.tolerance import ENGINE_FLOAT32
@@ -96,7 +96,7 @@ def test_the_mask_hides_what_comes_later() -> None:
 
 
 def test_a_bundle_with_encoders_is_whole_and_ranks_pictures(sd_folder: Path) -> None:
-    bundle = Bundle.load(sd_folder, threads=1)
+    bundle = DiffusionBundle.load(sd_folder, threads=1)
     assert set(bundle.specs) == {
         "text_encoder", "denoiser", "latent_encoder", "latent_decoder", "image_embedder", "text_embedder"
     }  # fmt: skip
@@ -112,7 +112,7 @@ def test_a_bundle_with_encoders_is_whole_and_ranks_pictures(sd_folder: Path) -> 
 
 def test_gradients_reach_the_pixels_through_the_twin(sd_folder: Path) -> None:
     images = torch.rand(2, 3, 32, 32).requires_grad_()
-    bundle = Bundle.load(sd_folder, threads=1)
+    bundle = DiffusionBundle.load(sd_folder, threads=1)
     value = bundle.image_encoder()(images)
     torch.testing.assert_close(value, bundle.image_encoder("none")(images.detach()), atol=5e-3, rtol=0)
     value[:, 0].sum().backward()
@@ -131,7 +131,7 @@ def test_the_same_encoders_are_kept_and_others_replace_them(sd_folder: Path, tmp
     assert [line for line in said if "written before, kept" in line] == said[:2]
     with pytest.raises(pytest.fail.Exception):
         add_encoders(load_encoder("clip", "tiny-clip", "random:1"), folder, said.append)
-    Bundle.load(folder)  # an export that ends early leaves the bundle whole
+    DiffusionBundle.load(folder)  # an export that ends early leaves the bundle whole
 
 
 def refuse(exporter: str, name: str, pretrained: str, words: str, **options) -> None:

@@ -10,7 +10,7 @@ from export.icons.weights import FILES, PROMPTS, Weights, load_weights, noised
 from export.verify.gates import verify_cuts
 from runtime.engines.backends.eager import load_module
 from runtime.engines.backends.ort import OrtEngine
-from runtime.engines.bundle import Bundle
+from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
 from tests.bundles import SPECS
 from tests.tolerance import ENGINE_FLOAT32, VJP_FLOAT32
@@ -97,7 +97,7 @@ def test_the_latent_encoder_and_its_twin_hold_the_same_network(weights: Weights)
 @pytest.mark.slow
 def test_the_whole_bundle_is_written_and_passes_its_gates(weights: Weights, tmp_path: Path) -> None:
     cuts = icons.write_icons(weights, tmp_path / "icons", lambda line: None)
-    rows = verify_cuts(Bundle.load(tmp_path / "icons"), cuts)
+    rows = verify_cuts(DiffusionBundle.load(tmp_path / "icons"), cuts)
     assert len(rows) == len(CUTS) + 2
     assert [row.name for row in rows if not row.passed] == []
     for path in (tmp_path / "icons").rglob("*.onnx"):

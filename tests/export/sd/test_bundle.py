@@ -14,7 +14,7 @@ from export.sd import DEFAULTS, write_sd
 from export.verify.gates import GATES, compare
 from export.verify.references import load_source, reference_cuts
 from export.write import streamed
-from runtime.engines.bundle import Bundle
+from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
 from runtime.vectorfusion import main as draw
 from tests.export.conftest import make_bundle
@@ -28,7 +28,7 @@ def folder(sd_folder: Path) -> Path:
 
 def check_outputs(folder: Path) -> None:
     """Compare every network with the float32 one that it was made of, at the least, typical and greatest batch."""
-    bundle = Bundle.load(folder, threads=1)
+    bundle = DiffusionBundle.load(folder, threads=1)
     cuts = reference_cuts(folder)
     assert set(cuts) <= set(bundle.specs)
     for role, cut in cuts.items():
@@ -46,12 +46,12 @@ def check_outputs(folder: Path) -> None:
 
 
 def test_every_network_computes_what_it_was_made_of(folder: Path) -> None:
-    assert set(reference_cuts(folder)) == set(Bundle.load(folder).specs)
+    assert set(reference_cuts(folder)) == set(DiffusionBundle.load(folder).specs)
     check_outputs(folder)
 
 
 def test_the_twins_and_the_graphs_read_one_file_of_weights(folder: Path) -> None:
-    bundle = Bundle.load(folder, threads=1)
+    bundle = DiffusionBundle.load(folder, threads=1)
     for role, spec in bundle.specs.items():
         weights = spec.files["weights.safetensors"].size
         stored = load_file(bundle.folder_of(role) / "weights.safetensors")
@@ -66,7 +66,7 @@ def test_the_twins_and_the_graphs_read_one_file_of_weights(folder: Path) -> None
 
 
 def test_the_denoisers_twin_has_its_weights(folder: Path) -> None:
-    bundle = Bundle.load(folder, threads=1)
+    bundle = DiffusionBundle.load(folder, threads=1)
     cut = reference_cuts(folder)["denoiser"]
     found = bundle.eager_engine("denoiser")(*cut.samples)[0]
     with torch.no_grad():
@@ -110,7 +110,7 @@ def test_an_export_that_is_repeated_writes_nothing_anew(folder: Path, tmp_path: 
     write_sd(load_source("random:tiny-sd15"), again, said.append)
     assert [line for line in said if "written before, kept" in line] == said[:4]
     assert not list(tmp_path.glob(".*"))
-    Bundle.load(again)
+    DiffusionBundle.load(again)
     with pytest.raises(pytest.fail.Exception):
         write_sd(load_source("random:tiny-sd15", seed=1), again, said.append)
 
@@ -123,7 +123,7 @@ def test_an_interrupted_export_goes_on(folder: Path, tmp_path: Path, monkeypatch
             raise KeyboardInterrupt
         done.append(where.name)
         shutil.copytree(folder / where.name, where, dirs_exist_ok=True)
-        return Bundle.load(folder).specs[where.name]
+        return DiffusionBundle.load(folder).specs[where.name]
 
     monkeypatch.setattr(streamed, "write_network", stop)
     out = tmp_path / "sd"
@@ -136,12 +136,12 @@ def test_an_interrupted_export_goes_on(folder: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr(streamed, "write_network", lambda c, w: (done.append(w.name), stop_free(folder, w))[1])
     write_sd(load_source("random:tiny-sd15"), out, lambda line: None)
     assert first not in done and damaged in done and len(done) == 3
-    Bundle.load(out)
+    DiffusionBundle.load(out)
 
 
 def stop_free(folder: Path, where: Path):
     shutil.copytree(folder / where.name, where, dirs_exist_ok=True)
-    return Bundle.load(folder).specs[where.name]
+    return DiffusionBundle.load(folder).specs[where.name]
 
 
 def test_a_folder_with_other_files_is_not_replaced(tmp_path: Path) -> None:
@@ -151,10 +151,10 @@ def test_a_folder_with_other_files_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_the_manifest_says_where_it_comes_from(folder: Path) -> None:
-    manifest = Bundle.load(folder).manifest
+    manifest = DiffusionBundle.load(folder).manifest
     assert manifest.source["sd"]["weights"] == "random:tiny-sd15"
     assert manifest.source["clip"]["model"] == "tiny-clip"
-    assert manifest.defaults == DEFAULTS
+    assert manifest.defaults == {"vectorfusion": DEFAULTS}
     assert "Random weights" in manifest.provenance
 
 
@@ -171,7 +171,7 @@ def test_the_other_families_end_to_end(family: str, tmp_path: Path, monkeypatch)
 def test_timms_encoder_takes_the_place_of_both_clips(folder: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "sd"))
     add_encoders(load_encoder("timm", "tiny-vit", "random:0"), copy, lambda line: None, precision="float32")
-    bundle = Bundle.load(copy)
+    bundle = DiffusionBundle.load(copy)
     assert "image_embedder" in bundle.specs and "text_embedder" not in bundle.specs
     assert len(list(copy.glob("*embedder*"))) == 1
     check_outputs(copy)

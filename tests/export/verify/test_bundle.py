@@ -30,7 +30,7 @@ from export.verify.inputs import (
 from export.verify.providers import Provider, gradient_of
 from export.verify.scene import Replaced, scene_gradients, scene_stage, verify_scene
 from runtime.engines.backends.results import Verdict, failed, read_verdicts
-from runtime.engines.bundle import Bundle, BundleFolder
+from runtime.engines.bundle import Bundle, DiffusionBundle
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError, run_main
 from tests.bundles import MANIFEST, SPECS, make_latent_encoder_module, make_tiny_bundle
@@ -43,12 +43,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return Bundle.load(make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny"))
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> DiffusionBundle:
+    return DiffusionBundle.load(make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny"))
 
 
 @pytest.fixture(scope="module")
-def stored(bundle: Bundle) -> StoredReferences:
+def stored(bundle: DiffusionBundle) -> StoredReferences:
     return StoredReferences(bundle)
 
 
@@ -162,15 +162,15 @@ def test_recorded_inputs_are_those_of_use(stored: StoredReferences) -> None:
     assert stored.samples["text_encoder"][0].dtype == torch.int64
 
 
-def test_other_methods_need_their_weights(bundle: Bundle) -> None:
+def test_other_methods_need_their_weights(bundle: DiffusionBundle) -> None:
     with pytest.raises(UserError, match="--weights"):
-        StoredReferences(BundleFolder(bundle.folder))
+        StoredReferences(Bundle(bundle.folder))
 
 
-def test_precision_is_read_off_the_graph(bundle: Bundle) -> None:
+def test_precision_is_read_off_the_graph(bundle: DiffusionBundle) -> None:
     assert precision_of(bundle, "denoiser") == "float32"
     if "icons" in {path.name for path in Path("runtime/bundles").glob("*")}:
-        assert precision_of(Bundle.load("icons"), "denoiser") == "int8"
+        assert precision_of(DiffusionBundle.load("icons"), "denoiser") == "int8"
 
 
 def test_a_reference_in_float64_agrees_with_the_module_and_is_nearer_to_the_truth() -> None:
@@ -196,13 +196,17 @@ def test_the_worst_of_each_figure_counts_and_no_number_is_the_worst() -> None:
     assert math.isnan(broken.snr_db)
 
 
-def rows_with(monkeypatch: pytest.MonkeyPatch, bundle: Bundle, reference: Reference, engine: Callable) -> list[Row]:
+def rows_with(
+    monkeypatch: pytest.MonkeyPatch, bundle: DiffusionBundle, reference: Reference, engine: Callable
+) -> list[Row]:
     provider = Provider(backend="ort", device="cpu", value=engine)
     monkeypatch.setattr(verify_bundle, "providers", lambda *_: iter([provider]))
     return list(verify_role(bundle, "latent_encoder", reference, ["ort"], "cpu", ignore))
 
 
-def test_an_engine_that_is_off_at_one_batch_alone_fails(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_is_off_at_one_batch_alone_fails(
+    bundle: DiffusionBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cut = encoder_cut(0)
     reference = replace(reference_of(cut, cut.spec, "float32", 1.0), most=4)
 
@@ -218,7 +222,7 @@ def test_an_engine_that_is_off_at_one_batch_alone_fails(bundle: Bundle, monkeypa
     assert row.verdict.milliseconds > 0
 
 
-def test_an_engine_that_raises_is_a_row_that_says_why(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_raises_is_a_row_that_says_why(bundle: DiffusionBundle, monkeypatch: pytest.MonkeyPatch) -> None:
     cut = encoder_cut(0)
 
     def engine(images: Tensor) -> tuple[Tensor, ...]:
@@ -230,7 +234,7 @@ def test_an_engine_that_raises_is_a_row_that_says_why(bundle: Bundle, monkeypatc
     assert "FAILED (failed at 1 rows: out of memory)" in format_rows([row])
 
 
-def test_every_provider_of_the_tiny_bundle_agrees_with_numpy(bundle: Bundle, stored: StoredReferences) -> None:
+def test_every_provider_of_the_tiny_bundle_agrees_with_numpy(bundle: DiffusionBundle, stored: StoredReferences) -> None:
     names = {"latent_encoder": ["ONNX Runtime CPU", "PyTorch CPU", "PyTorch CPU, gradient"]}
     for role in stored:
         rows = list(verify_role(bundle, role, stored[role], ["ort", "torch", "tensorrt"], "cpu", ignore))
@@ -253,7 +257,7 @@ class Noisy:
         return (output + self.share * output.std() * noise,)
 
 
-def test_the_scene_s_gradient_sees_a_denoiser_that_is_off(bundle: Bundle, stored: StoredReferences) -> None:
+def test_the_scene_s_gradient_sees_a_denoiser_that_is_off(bundle: DiffusionBundle, stored: StoredReferences) -> None:
     (row,) = verify_scene(bundle, stored, ignore)
     assert row.comparison.passed
     assert row.comparison.cosine > 0.99999
@@ -264,7 +268,7 @@ def test_the_scene_s_gradient_sees_a_denoiser_that_is_off(bundle: Bundle, stored
     assert row.verdict.provider == "scene"
 
 
-def test_the_scene_s_gradient_is_that_of_the_loop_s_loss_by_differences(bundle: Bundle) -> None:
+def test_the_scene_s_gradient_is_that_of_the_loop_s_loss_by_differences(bundle: DiffusionBundle) -> None:
     stage = scene_stage(bundle, "torch", paths=4)[1]
     gradients = scene_gradients(stage, draws=2)
     assert gradients["points"].shape[0] == 2
@@ -273,7 +277,7 @@ def test_the_scene_s_gradient_is_that_of_the_loop_s_loss_by_differences(bundle: 
     assert torch.equal(gradients["points"], scene_gradients(stage, draws=2)["points"])
 
 
-def test_without_a_reference_there_is_no_scene(bundle: Bundle, stored: StoredReferences) -> None:
+def test_without_a_reference_there_is_no_scene(bundle: DiffusionBundle, stored: StoredReferences) -> None:
     lines: list[str] = []
     assert verify_scene(bundle, {"denoiser": stored["denoiser"]}, lines.append) == []
     assert lines == ["scene: no reference for the denoiser and the latent encoder; left out"]
@@ -282,7 +286,7 @@ def test_without_a_reference_there_is_no_scene(bundle: Bundle, stored: StoredRef
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-def test_verify_of_a_bundle_without_its_weights(run, bundle: Bundle) -> None:
+def test_verify_of_a_bundle_without_its_weights(run, bundle: DiffusionBundle) -> None:
     code, out, _ = run(str(bundle.folder))
     assert code == 0
     assert out.startswith("reference: the bundle's own stored weights in NumPy")
@@ -295,7 +299,9 @@ def test_verify_of_a_bundle_without_its_weights(run, bundle: Bundle) -> None:
     assert all(v.milliseconds > 0 for v in found if v.provider == "value")
 
 
-def test_a_network_that_misses_its_gate_marks_the_bundle(run, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_misses_its_gate_marks_the_bundle(
+    run, bundle: DiffusionBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         "export.verify.references.reference_cuts", lambda folder, weights: {"latent_encoder": encoder_cut(1)}
     )
@@ -307,7 +313,7 @@ def test_a_network_that_misses_its_gate_marks_the_bundle(run, bundle: Bundle, mo
     assert [(v.role, v.backend) for v in failed(bundle.digest)] == [("latent_encoder", "ort")]
 
 
-def test_weights_that_a_bundle_was_not_made_of_end_in_code_2(run, bundle: Bundle, tmp_path: Path) -> None:
+def test_weights_that_a_bundle_was_not_made_of_end_in_code_2(run, bundle: DiffusionBundle, tmp_path: Path) -> None:
     code, _, error = run(str(bundle.folder), "--weights", str(tmp_path / "none"))
     assert code == 2
     assert error.startswith("error: --weights ")
@@ -319,7 +325,9 @@ def test_weights_that_a_bundle_was_not_made_of_end_in_code_2(run, bundle: Bundle
      (("--memory", "0"), "--memory: expected GiB above 0, got 0"),
      (("--device", "cuda"), "device 'cuda'")],
 )  # fmt: skip
-def test_options_that_cannot_be_are_refused(run, bundle: Bundle, arguments: tuple[str, ...], named: str) -> None:
+def test_options_that_cannot_be_are_refused(
+    run, bundle: DiffusionBundle, arguments: tuple[str, ...], named: str
+) -> None:
     if "cuda" in arguments and torch.cuda.is_available():
         pytest.skip("there is one")
     code, _, error = run(str(bundle.folder), *arguments)
@@ -327,7 +335,7 @@ def test_options_that_cannot_be_are_refused(run, bundle: Bundle, arguments: tupl
     assert named in error
 
 
-def test_references_of_cuts_are_made_when_they_are_asked_for(bundle: Bundle) -> None:
+def test_references_of_cuts_are_made_when_they_are_asked_for(bundle: DiffusionBundle) -> None:
     class Once(dict):
         asked = 0
 

@@ -21,7 +21,7 @@ from export.write.bundle import NetworkFiles, write_bundle
 from runtime.engines.autograd import differentiable_halves
 from runtime.engines.backends.eager import expand_weights
 from runtime.engines.backends.ort import OrtEngine
-from runtime.engines.bundle import Bundle
+from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.spec import EngineSpec
 from runtime.engines.twins.convnext import ConvNext, ConvNextConfig
 from runtime.engines.twins.kl_encoder import KLEncoder, KLEncoderConfig
@@ -219,7 +219,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_bundle_gives_the_gradient_from_its_engines(folder: Path) -> None:
-    bundle = Bundle.load(folder, threads=1)
+    bundle = DiffusionBundle.load(folder, threads=1)
     module = make_latent_encoder_module(0)
     images, cotangent = torch.rand(2, 3, 128, 128).requires_grad_(), torch.randn(2, 4, 16, 16)
     expected = torch.autograd.grad(module(images), images, cotangent)[0]
@@ -239,4 +239,4 @@ def test_a_damaged_gradient_file_is_refused_by_name(folder: Path, name: str, tmp
     data[len(data) // 2] ^= 1
     (broken / "latent_encoder" / name).write_bytes(data)
     with pytest.raises(UserError, match=rf"latent_encoder/{name.replace('.', '[.]')} was edited"):
-        Bundle.load(broken)
+        DiffusionBundle.load(broken)

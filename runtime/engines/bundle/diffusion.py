@@ -1,0 +1,171 @@
+"""The bundle of a latent diffusion model: its networks behind the Protocols that methods know."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from runtime.engines.backends.choice import torch_engine
+from runtime.engines.backends.graphs import graph_of
+from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
+from runtime.engines.bundle.folder import Bundle
+from runtime.engines.protocols import (
+    Denoiser,
+    Engine,
+    ImageEncoder,
+    ImageTextScorer,
+    LatentDecoder,
+    LatentEncoder,
+    TextEncoder,
+)
+from runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from runtime.engines.tokens import PromptTokenizer
+
+GRADIENTS = ("torch", "engine", "none")
+"""Providers of the latent encoder: PyTorch, engines for value and VJP, or an engine that runs forward only."""
+
+
+class DiffusionBundle(Bundle):
+    """The networks of a latent diffusion model, with their schedule and sizes."""
+
+    manifest_type = DiffusionManifest
+
+    @property
+    def manifest(self) -> DiffusionManifest:
+        """What bundle.json says."""
+        assert isinstance(self._manifest, DiffusionManifest)
+        return self._manifest
+
+    @property
+    def schedule(self) -> dict[str, Any]:
+        """num_timesteps, beta_start, beta_end, beta_schedule and prediction_type, as diffusers names them."""
+        return dict(self.manifest.schedule)
+
+    @property
+    def latent_scale(self) -> float:
+        """Factor that the latents of this bundle's encoder already carry."""
+        return self.manifest.latent_scale
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Channels, rows and columns of the latents."""
+        return self.manifest.latent_shape
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the pictures, pixels."""
+        return self.manifest.image_size
+
+    @property
+    def text_length(self) -> int:
+        """Tokens of a prompt, special ones included."""
+        return self.manifest.text_length
+
+    @property
+    def prompt_suffix(self) -> str:
+        """Text that a method appends to each prompt."""
+        return self.manifest.prompt_suffix
+
+    def denoiser(self) -> Denoiser:
+        """Return the noise predictor."""
+        from runtime.engines.roles import ConditionedDenoiser, EngineDenoiser
+
+        engine = self.engine("denoiser")
+        if any(tensor.name == "pooled" for tensor in engine.spec.inputs):
+            if not self.manifest.time_ids:
+                raise UserError(
+                    f"bundle {self.name!r}: bundle.json: expected the field 'time_ids' for its denoiser, got none; "
+                    "export it again"
+                )
+            return ConditionedDenoiser(engine, self.manifest.time_ids)
+        return EngineDenoiser(engine)
+
+    def latent_encoder(self, gradients: str = "torch") -> LatentEncoder:
+        """Return the autoencoder's encoder.
+
+        Args:
+            gradients: `torch`: PyTorch forward and backward; `engine`: value and vector-Jacobian product from
+                engines; `none`: forward only, and an input that requires a gradient is refused.
+
+        Raises:
+            UserError: an unknown provider, or one that the bundle has no files for.
+        """
+        from runtime.engines.roles import EngineLatentEncoder
+
+        if gradients not in GRADIENTS:
+            raise UserError(f"gradients: expected one of {', '.join(GRADIENTS)}, got {gradients!r:.60}")
+        if gradients == "torch":
+            return EngineLatentEncoder(self.eager_engine("latent_encoder"))
+        if gradients == "none":
+            return EngineLatentEncoder(self.engine("latent_encoder"))
+        return self._differentiable("latent_encoder")
+
+    def image_encoder(self, gradients: str = "torch") -> ImageEncoder:
+        """Return the encoder of pictures that scores them; arguments and errors as of `latent_encoder`."""
+        from runtime.engines.roles import EngineImageEncoder
+
+        if gradients not in GRADIENTS:
+            raise UserError(f"gradients: expected one of {', '.join(GRADIENTS)}, got {gradients!r:.60}")
+        if gradients == "torch":
+            return EngineImageEncoder(self.eager_engine("image_embedder"))
+        if gradients == "none":
+            return EngineImageEncoder(self.engine("image_embedder"))
+        return self._differentiable("image_embedder")
+
+    def latent_decoder(self) -> LatentDecoder:
+        """Return the autoencoder's decoder."""
+        from runtime.engines.roles import EngineLatentDecoder
+
+        return EngineLatentDecoder(self.engine("latent_decoder"))
+
+    def text_encoder(self) -> TextEncoder:
+        """Return the text encoder with its tokenizer, always the same one; it remembers what it has encoded last."""
+        return self._text_encoder
+
+    def scorer(self) -> ImageTextScorer:
+        """Return the image-text scorer that ranks samples; a `UserError` says that the bundle has none."""
+        if not {"image_embedder", "text_embedder"} <= set(self.specs):
+            raise UserError(
+                f"bundle {self.name!r} has no image-text encoder to choose among samples with; add one with: "
+                f"python -m export clip --into {self.folder}, or ask for one sample: --samples 1"
+            )
+        from runtime.engines.roles import ClipScorer, DualEncoderScorer
+
+        embedder = self.engine("text_embedder")
+        if embedder.spec.inputs[0].dtype == "int64":  # it reads tokens, not the contexts of the text encoder
+            return ClipScorer(self._tokenizer("text_embedder"), self.engine("image_embedder"), embedder)
+        return DualEncoderScorer(self.text_encoder(), self.engine("image_embedder"), self.engine("text_embedder"))
+
+    def eager_engine(self, role: str) -> Engine:
+        """Return the PyTorch engine of a role, through which gradients pass."""
+        return torch_engine(graph_of(self, role), device=self.device, compile=self.compile)
+
+    @cached_property
+    def _text_encoder(self) -> TextEncoder:
+        from runtime.engines.remembering import RememberingTextEncoder
+
+        return RememberingTextEncoder(self._new_text_encoder())
+
+    def _new_text_encoder(self) -> TextEncoder:
+        from runtime.engines.roles import ClipTextEncoder, DualTextEncoder, IconsTextEncoder
+
+        zero_empty = self.manifest.zero_empty
+        if "text_encoder_2" in self.specs:
+            first, second = (
+                ClipTextEncoder(self._tokenizer(role), self.engine(role)) for role in ("text_encoder", "text_encoder_2")
+            )
+            return DualTextEncoder(first, second, zero_empty=zero_empty)
+        tokenizer, engine = self._tokenizer("text_encoder"), self.engine("text_encoder")
+        if len(engine.spec.inputs) == 1:  # CLIP's has no mask
+            return ClipTextEncoder(tokenizer, engine, zero_empty=zero_empty)
+        return IconsTextEncoder(tokenizer, engine)
+
+    def _tokenizer(self, role: str) -> "PromptTokenizer":
+        """Return the tokenizer in a network's folder, for as many tokens as the network takes."""
+        from runtime.engines.tokens import PromptTokenizer
+
+        where = f"bundle {self.name!r}: {self.manifest.networks[role]}/tokenizer.json"
+        length = self.specs[role].inputs[0].shape[1]
+        if not isinstance(length, int):
+            raise UserError(f"{where}: expected a network of a fixed number of tokens, got '{length}'; export it again")
+        return PromptTokenizer(self.read_file(role, "tokenizer.json"), length, where)
