@@ -21,8 +21,7 @@ from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.protocols import BindableEngine, Engine
 from runtime.errors import UserError
 from runtime.loop.optimize import Stage, generator_of
-from runtime.vectorfusion.config import Config, settings_of
-from runtime.vectorfusion.stages import distillation, start_of
+from runtime.vectorfusion import METHOD, PRESETS, Config
 
 DRAWS = 8
 """Views, times and noises that a scene's gradient is compared at."""
@@ -65,9 +64,9 @@ def scene_stage(bundle: DiffusionBundle, gradients: str, **changes: Any) -> tupl
         changes: other options.
     """
     defaults: dict[str, Any] = {"prompt": PROMPT, "gradients": gradients, **changes}
-    config = replace(settings_of("icon", "scratch"), **defaults)
-    size = (bundle.image_size, bundle.image_size)
-    return config, distillation(config, bundle, start_of(config, size, None))
+    config = replace(PRESETS["icon"]["scratch"], **defaults)
+    stages = METHOD.build(config, bundle, torch.Generator(), run=None, report=lambda event: None)
+    return config, stages[-1]
 
 
 def scene_gradients(stage: Stage, draws: int = DRAWS) -> dict[str, Tensor]:
@@ -78,6 +77,7 @@ def scene_gradients(stage: Stage, draws: int = DRAWS) -> dict[str, Tensor]:
         draws: how many gradients.
     """
     scene = stage.begin(None, generator_of(0, 0, 0, "begin"))
+    assert stage.loss is not None
     found: dict[str, list[Tensor]] = {"points": [], "colours": []}
     for i in range(draws):
         step = i * stage.steps // draws
