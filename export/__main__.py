@@ -1,19 +1,22 @@
 """Make a bundle from trained weights, or check one.
 
-python -m export icons --weights checkpoints --out runtime/bundles/icons
-python -m export lmconv runs/mnist --out bundles/mnist
-python -m export sd --weights random:tiny-sd15 --out bundles/tiny
-python -m export clip --model tiny-clip --pretrained random:0 --into bundles/tiny
-python -m export build bundles/mnist --target sm86,sm89 --precision fp16
-python -m export check runtime/bundles/icons
-python -m export verify icons
+    python -m export icons --weights checkpoints --out runtime/bundles/icons
+    python -m export lmconv runs/mnist --out bundles/mnist
+    python -m export sd --weights random:tiny-sd15 --out bundles/tiny
+    python -m export clip --model tiny-clip --pretrained random:0 --into bundles/tiny
+    python -m export build bundles/mnist --target sm86,sm89 --precision fp16
+    python -m export check runtime/bundles/icons
+    python -m export verify icons
+
+Each names its options with --help. Exit code 1: a network misses its gate, or the bundle its size.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Union
 
 import tyro
 
@@ -21,6 +24,8 @@ from export.commands.build import Build, run_build
 from export.commands.clip import Clip, Timm, run_encoders
 from export.commands.sd import Sd, run_sd
 from export.commands.verify import Verify, run_verify
+from runtime.command.listing import subcommand_listing
+from runtime.command.options import parse_options
 from runtime.errors import UserError, run_main
 
 if TYPE_CHECKING:
@@ -61,6 +66,19 @@ class Check:
 
     bundle: Annotated[str, tyro.conf.Positional]
     """Name of an installed bundle, or its folder."""
+
+
+COMMANDS = {
+    "icons": Icons,
+    "lmconv": Lmconv,
+    "sd": Sd,
+    "clip": Clip,
+    "timm": Timm,
+    "build": Build,
+    "check": Check,
+    "verify": Verify,
+}
+"""What can be asked for, by name."""
 
 
 def run_icons(options: Icons) -> int:
@@ -116,16 +134,17 @@ def run_check(options: Check) -> int:
 
 
 def main() -> int:
-    """Parse the command line and run one command."""
-    icons = Annotated[Icons, tyro.conf.subcommand("icons")]
-    check = Annotated[Check, tyro.conf.subcommand("check")]
-    lmconv = Annotated[Lmconv, tyro.conf.subcommand("lmconv")]
-    clip = Annotated[Clip, tyro.conf.subcommand("clip")]
-    timm = Annotated[Timm, tyro.conf.subcommand("timm")]
-    sd = Annotated[Sd, tyro.conf.subcommand("sd")]
-    build = Annotated[Build, tyro.conf.subcommand("build")]
-    verify = Annotated[Verify, tyro.conf.subcommand("verify")]
-    options = tyro.cli(icons | lmconv | sd | clip | timm | build | check | verify, description=__doc__)  # pyright: ignore
+    """Parse the command line and run one command; without arguments list them."""
+    if not sys.argv[1:]:
+        print(subcommand_listing("export", COMMANDS))
+        return 0
+    kinds = [Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items()]  # pyright: ignore
+    options = parse_options(Union[*kinds], "export", description=__doc__)  # pyright: ignore
+    return _run(options)
+
+
+def _run(options: object) -> int:
+    """Run the command that the options are of, and return its exit code."""
     if isinstance(options, Check):
         return run_check(options)
     if isinstance(options, Verify):
@@ -136,6 +155,7 @@ def main() -> int:
         return run_sd(options)
     if isinstance(options, Build):
         return run_build(options)
+    assert isinstance(options, Icons | Lmconv)
     if options.limit <= 0:
         raise UserError(f"--limit: expected MiB above 0, got {options.limit:g}")
     return run_icons(options) if isinstance(options, Icons) else run_lmconv(options)

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
 from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from runtime.command.options import parse_options
+from runtime.errors import run_main
 from train.clip.dual import DualEncoder, contrastive_loss
 from train.fit import FitConfig, fit
 from train.norm import to_channels_last
@@ -63,7 +64,7 @@ def roughen(images: Float[Tensor, "B 3 H W"], generator: torch.Generator) -> Flo
 
 def main() -> None:
     """Train from a command line."""
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "train.clip", description=__doc__)
     with np.load(config.data) as archive:
         pictures = torch.from_numpy(archive["pictures"])
         labels = [f"{c}/{k}" for c, k in zip(archive["concepts"].tolist(), archive["colours"].tolist(), strict=True)]
@@ -93,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

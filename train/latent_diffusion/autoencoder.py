@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from runtime.command.options import parse_options
+from runtime.errors import run_main
 from train.fit import FitConfig, fit
 from train.norm import to_channels_last
 
@@ -131,7 +132,7 @@ def load(run: Path) -> IconAutoencoder:
 
 def main() -> None:
     """Train from a command line."""
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "train.latent_diffusion.autoencoder", description=__doc__)
     with np.load(config.data) as archive:
         pictures = torch.from_numpy(archive["pictures"])
     torch.manual_seed(config.seed)
@@ -158,4 +159,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

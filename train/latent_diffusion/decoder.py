@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
 from jaxtyping import Float
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from runtime.command.options import parse_options
+from runtime.errors import run_main
 from runtime.files import replace_file
 from train.fit import FitConfig, fit
 from train.latent_diffusion.autoencoder import UNSHUFFLE, IconAutoencoder, load, reconstruction_loss
@@ -136,7 +137,7 @@ def crisp_loss(
 
 def main() -> None:
     """Train from a command line."""
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "train.latent_diffusion.decoder", description=__doc__)
     with np.load(config.data) as archive:
         pictures = torch.from_numpy(archive["pictures"])
     prepared = load_file(config.prepared / "prepared.safetensors")
@@ -165,4 +166,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
 from jaxtyping import Float, Float32, Int64, UInt8
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from runtime.command.options import parse_options
+from runtime.errors import run_main
 from runtime.files import replace_file
 from runtime.guidance.schedule import Schedule
 from train.data.captions import HOUSE, STYLES, common_keywords, write_caption
@@ -151,7 +152,7 @@ def prepare(config: Config) -> dict[str, Tensor]:
 
 def main() -> None:
     """Train from a command line."""
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "train.latent_diffusion.denoiser", description=__doc__)
     data = prepare(config)
     schedule = Schedule.of(SCHEDULE)
     snr = (schedule.alphas / schedule.sigmas).square()
@@ -189,4 +190,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

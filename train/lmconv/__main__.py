@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-import tyro
 from jaxtyping import Float
 from torch import Tensor
 
+from runtime.command.options import parse_options
 from runtime.errors import UserError, run_main
 from runtime.pixels.orders import parse_orders
 from train.fit import FitConfig, fit
@@ -160,7 +160,7 @@ def train(config: Config, report: Callable[[str], None] = print) -> LocallyMaske
 
 def main() -> None:
     """Train from a command line."""
-    train(tyro.cli(Config, description=__doc__))
+    train(parse_options(Config, "train.lmconv", description=__doc__))
 
 
 if __name__ == "__main__":
