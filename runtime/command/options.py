@@ -54,9 +54,10 @@ def dataclasses_in(kind: Any) -> Iterator[type]:
         hints = typing.get_type_hints(kind, include_extras=True)
         for field in dataclasses.fields(kind):
             yield from dataclasses_in(hints[field.name])
-    else:
-        for part in typing.get_args(kind):
-            yield from dataclasses_in(part)
+        return
+    origin = typing.get_origin(kind)
+    for part in ([origin] if dataclasses.is_dataclass(origin) else []) + list(typing.get_args(kind)):
+        yield from dataclasses_in(part)
 
 
 def describe_fields(kind: type) -> None:

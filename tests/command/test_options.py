@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
 import pytest
 import tyro
 
-from runtime.command.options import describe_fields, parse_options
+from runtime.command.options import dataclasses_in, describe_fields, parse_options
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,20 @@ def test_field_docstrings_are_paragraphs(capsys: pytest.CaptureFixture[str], mon
     describe_fields(Inner)
     (depth,) = fields(Inner)
     assert "\n" not in depth.metadata["help"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame(Generic[T]):
+    """Options of any kind in a frame."""
+
+    config: tyro.conf.OmitArgPrefixes[T]
+    extra: tyro.conf.OmitArgPrefixes[Inner] = Inner()
+
+
+def test_a_generic_frame_is_looked_into() -> None:
+    assert list(dataclasses_in(Frame[Outer])) == [Frame, Inner, Outer, Inner]
+    options = parse_options(Frame[Outer], "room.draw", arguments=["--name", "y"], default=Frame(config=Outer()))
+    assert options.config.name == "y"
 
 
 def test_subcommands_are_described_too(capsys: pytest.CaptureFixture[str]) -> None:
