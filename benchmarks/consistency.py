@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.environment import describe_environment
 from benchmarks.evaluator import HELD_OUT, features_of, find_lite0, load_backbone, train_evaluator
-from benchmarks.machine import describe_machine
 from runtime.command.options import parse_options
 from runtime.errors import run_main
 
@@ -217,7 +217,7 @@ def main() -> None:
     config = parse_options(Config, "benchmarks.consistency", description=__doc__)
     rows = judge(config)
     if not config.json:
-        print(describe_machine())
+        print(describe_environment())
         print("| pictures | count | R-Precision | similarity | seconds each |\n|---|---|---|---|---|")
     for row in rows:
         values = [str(v) if v is not None else "" for v in row.values()]

@@ -1,6 +1,6 @@
 """How fast could an optimization step be on this processor? Its networks' operations over the measured matrix rate.
 
-python -m benchmarks.floor [--bundle icons] [--weights FOLDER] [--threads N] [--json]
+    python -m benchmarks.floor [--bundle icons] [--weights FOLDER] [--threads N] [--json]
 
 Operations are those of PyTorch's modules in float32, counted by PyTorch; a multiplication and an addition are two. A
 step has the denoiser on the guided pair, and the latent encoder forward and backward by its images alone. The rate is
@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.machine import describe_machine
+from benchmarks.environment import describe_environment
 from benchmarks.step_networks import peer_networks
 from runtime.command.options import parse_options
 from runtime.engines.bundle import DiffusionBundle
@@ -130,7 +130,7 @@ def main() -> None:
         torch.set_num_threads(config.threads)
     bundle = DiffusionBundle.load(config.bundle)
     found = measure(peer_networks(bundle, config.weights).modules, bundle.specs)
-    print(json.dumps(found) if config.json else f"{describe_machine()}\n{format_floor(found)}")
+    print(json.dumps(found) if config.json else f"{describe_environment()}\n{format_floor(found)}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What does a sample of LMConv cost: with the cached sampler, and with a whole forward pass for every pixel?
 
-python -m benchmarks.lmconv_sample [--json] [--threads N] [--only NAME] [--count 16]
+    python -m benchmarks.lmconv_sample [--json] [--threads N] [--only NAME] [--count 16]
 
 Both use the same network, of the preset `small` with random weights, in one run. The cached sampler draws all pixels,
 over ONNX Runtime. Of the slow one, a few whole forward passes are timed and multiplied by the number of pixels: in
@@ -9,7 +9,6 @@ of the two is `full_s`. Processor time is told beside time by the clock, for mac
 floor is what reading the weights once a position would take at the bandwidth of memory.
 """
 
-import argparse
 import json
 import statistics
 import time
@@ -19,9 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from benchmarks.machine import describe_machine
+from benchmarks.environment import describe_environment
+from benchmarks.options import TableOptions
 from export.lmconv import export_networks
 from export.lmconv.networks import make_cuts
+from runtime.command.options import parse_options
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.spec import WEIGHTS
 from runtime.errors import run_main
@@ -164,19 +165,22 @@ def measure(case: Case, count: int, forwards: int) -> dict:
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options(TableOptions):
+    """What is timed."""
+
+    count: int = 16
+    """Pictures drawn together."""
+    forwards: int = 5
+    """Whole forward passes timed."""
+
+
 def main() -> None:
     """Measure all cases and print them."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
-    parser.add_argument("--threads", type=int, help="threads of the whole forward passes (default: PyTorch's choice)")
-    parser.add_argument("--count", type=int, default=16, help="images drawn together (default 16)")
-    parser.add_argument("--forwards", type=int, default=5, help="whole forward passes timed (default 5)")
-    parser.add_argument("--only", default="", help="only the cases whose name contains this")
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options = parse_options(Options, "benchmarks.lmconv_sample", description=__doc__)
+    options.set_threads()
     if not options.json:
-        print(describe_machine())
+        print(describe_environment())
         print(f"{'case':42} {'cached s':>9} {'full s':>9} {'faster':>7} {'engine':>7} {'floor s':>8} {'error':>8}  by")
     for case in CASES:
         if options.only not in case.name:

@@ -1,6 +1,6 @@
 """How long does one optimization step of text to SVG take, where does its time go, and how exact is its gradient?
 
-python -m benchmarks.step [--bundle icons] [--weights FOLDER] [--baseline] [--device cuda] [--json]
+    python -m benchmarks.step [--bundle icons] [--weights FOLDER] [--baseline] [--device cuda] [--json]
 
 An icon from scratch at the preset's own settings. Every way to run the networks that this machine has takes its turn in
 rounds of some steps, in one run, on the same views, times and noise. `--baseline` adds the recipe that peers run
@@ -17,7 +17,7 @@ from functools import partial
 
 import torch
 
-from benchmarks.machine import describe_machine
+from benchmarks.environment import describe_environment
 from benchmarks.step_baseline import PeerStep, PlainEngine
 from benchmarks.step_networks import PeerNetworks, peer_networks
 from benchmarks.step_parts import PARTS, Clock, run_steps, timed_stage
@@ -268,7 +268,7 @@ def main() -> None:
     take_turns(found, config.seconds)
     wanted = reference_gradients(config) if config.error else {}
     rows = [{**summarize(variant), **(error_of(variant, wanted) if wanted else {})} for variant in found]
-    machine = f"{describe_machine()}; {torch.get_num_threads()} threads; networks on {config.device}"
+    machine = f"{describe_environment()}; {torch.get_num_threads()} threads; networks on {config.device}"
     if config.json:
         for row in rows:
             print(json.dumps({"bundle": config.bundle, "machine": machine, **row}))

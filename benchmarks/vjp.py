@@ -1,6 +1,6 @@
 """What do value and input gradient of a frozen encoder cost: PyTorch forward and backward, or a graph of both?
 
-python -m benchmarks.vjp [--json] [--threads N] [--only NAME] [--compile]
+    python -m benchmarks.vjp [--json] [--threads N] [--only NAME] [--compile]
 
 Random weights at true sizes, one picture: the autoencoder's encoder of the bundle `icons` at 128 pixels, Stable
 Diffusion's at 256, and CLIP's ViT-B/32. PyTorch is the loop's own default provider (channels-last). ONNX Runtime runs
@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.machine import describe_machine
+from benchmarks.environment import describe_environment
 from runtime.command.options import parse_options
 from runtime.engines.backends.eager import EagerEngine, empty_module, load_module
 from runtime.engines.backends.ort import OrtEngine
@@ -244,7 +244,7 @@ def main() -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
     if not config.json:
-        print(f"{describe_machine()}; {torch.get_num_threads()} threads\n")
+        print(f"{describe_environment()}; {torch.get_num_threads()} threads\n")
         print("| case | provider | ms | quartiles | times faster | peak MiB | value error | gradient error | cosine |")
         print("|---|---|---|---|---|---|---|---|---|")
     for case in CASES:

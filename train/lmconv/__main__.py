@@ -34,7 +34,7 @@ SCHEDULES = {
     "thesis-46m": {"lr": 2e-4, "decay": 5e-6, "warmup": 0, "batch": 32},
     "celeba-184m": {"lr": 2e-4, "decay": 5e-6, "warmup": 0, "batch": 5},
 }
-"""For each preset its learning rate, how much that falls at each step (0: a cosine over all steps), warm-up, and batch (Thesis 8.3)."""
+"""For each preset its learning rate, its fall a step (0: a cosine), warm-up, and batch (Thesis 8.3)."""
 
 
 @dataclass(frozen=True, kw_only=True)

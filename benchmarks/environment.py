@@ -17,7 +17,7 @@ def commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def describe_machine() -> str:
+def describe_environment() -> str:
     """Return one line: processor, usable cores, Python, package versions, commit."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = ", ".join(f"{name} {found}" for name in _PACKAGES if (found := package_version(name)))
