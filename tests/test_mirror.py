@@ -11,8 +11,7 @@ ELSEWHERE: dict[str, str] = {}
 def modules() -> dict[str, Path]:
     """Return the modules that a deployment or an exporter runs, by path, with the test file that each should have.
 
-    A package stands for its `__init__`, unless that holds a docstring alone; mains of a few lines that call one function
-    are left out.
+    A package stands for its `__init__`. Files without a function or class of their own are left out.
     """
     expected = {}
     for package in ("runtime", "train", "export"):
@@ -21,7 +20,7 @@ def modules() -> dict[str, Path]:
                 continue
             below = path.relative_to(ROOT / package)
             folder = Path() if package == "runtime" else Path(package)
-            stem = {"__init__": below.parent.name, "__main__": "main"}.get(below.stem, below.stem)
+            stem = {"__init__": below.parent.name or package, "__main__": "main"}.get(below.stem, below.stem)
             expected[path.relative_to(ROOT).as_posix()] = folder / below.parent / f"test_{stem}.py"
     return expected
 
@@ -43,11 +42,8 @@ def test_each_module_has_its_tests() -> None:
 
 def test_the_table_is_true() -> None:
     expected = modules()
-    wrong = [
-        f"{name}: tests/{file} is not there"
-        for name, file in ELSEWHERE.items()
-        if not (ROOT / "tests" / file).is_file()
-    ]
+    tests = ROOT / "tests"
+    wrong = [f"{name}: tests/{file} is not there" for name, file in ELSEWHERE.items() if not (tests / file).is_file()]
     wrong += [f"{name}: there is no such module" for name in ELSEWHERE if name not in expected]
-    wrong += [f"{name}: has its own file" for name in ELSEWHERE if (ROOT / "tests" / expected.get(name, "")).is_file()]
+    wrong += [f"{name}: has its own file" for name in ELSEWHERE if (tests / expected.get(name, "")).is_file()]
     assert wrong == []
