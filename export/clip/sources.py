@@ -14,6 +14,7 @@ from export.pretrained.packages import check_space, require
 from export.pretrained.tokenizer import clip_tokenizer, installed_vocabulary, random_vocabulary, read_vocabulary
 from export.pretrained.weights import (
     PICKLES,
+    RANDOM,
     REFUSAL,
     RandomWeights,
     SafetensorsFiles,
@@ -22,8 +23,6 @@ from export.pretrained.weights import (
     hash_files,
 )
 from runtime.errors import UserError
-
-RANDOM = "random:"
 
 _STEMS = ("open_clip_model.safetensors", "model.safetensors")
 _VOCABULARY = ("vocab.json", "merges.txt")

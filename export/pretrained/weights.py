@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from export.pretrained.mixed import widen_norms
 from runtime.errors import UserError
 
+RANDOM = "random:"
+"""What weights are called that are drawn from a seed; a seed or the name of a family follows."""
+
 PICKLES = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
 
 REFUSAL = (

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from export.verify.bundle import Row, worst
-from export.verify.gates import GATES, Comparison, compare
+from export.verify.gates import GATES, Check, Comparison, compare
 from export.verify.inputs import Reference, as_engine, is_large
-from export.verify.providers import LABELS, WORDS
+from export.verify.providers import LABELS
 from runtime.engines.backends.choice import Choice
 from runtime.engines.backends.results import Verdict
 from runtime.engines.bundle import DiffusionBundle
+from runtime.engines.precision import Compute
 from runtime.engines.protocols import BindableEngine, Engine
 from runtime.errors import UserError
 from runtime.loop.optimize import Stage, generator_of
@@ -37,14 +38,19 @@ class Replaced(DiffusionBundle):
     """A bundle of which some networks are others; everything else is the bundle's own."""
 
     def __init__(self, bundle: DiffusionBundle, engines: Mapping[str, Engine]) -> None:
-        """Take over what a bundle has read.
+        """Open the bundle's folder again.
 
         Args:
             bundle: the bundle.
             engines: what runs a role's network instead; gradients pass through those that pass them.
         """
-        self.__dict__.update(bundle.__dict__)
-        self.__dict__.pop("_text_encoder", None)
+        super().__init__(
+            bundle.folder,
+            device=bundle.device,
+            threads=bundle.threads,
+            backend=bundle.backend,
+            compile=bundle.compile,
+        )
         self.replaced: Mapping[str, Any] = engines
 
     def engine(self, role: str, *, threads: int | None = None) -> BindableEngine:
@@ -124,20 +130,21 @@ def verify_scene(
 def _compare(choice: Choice, gradients: str, wanted: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> Comparison:
     label = f"{LABELS[choice.backend]} {choice.device.upper()} {choice.precision}".strip()
     name = f"scene: denoiser {label}, encoder {'PyTorch' if gradients == 'torch' else 'engine'}"
-    return worst(name, [compare(name, wanted[part], got[part], GATES["scene"]) for part in wanted], GATES["scene"])
+    gate = GATES[Check.SCENE]
+    return worst(name, [compare(name, wanted[part], got[part], gate) for part in wanted], gate)
 
 
-def _verdict(choice: Choice, role: str, precision: str, found: Comparison) -> Verdict:
+def _verdict(choice: Choice, role: str, precision: str, comparison: Comparison) -> Verdict:
     """Return the verdict about a role whose provider is what is special about a row."""
-    backend = choice.backend if role == "denoiser" else "ort"
+    compute = Compute(choice.precision or Compute.MODEL)
     return Verdict(
         role=role,
         provider="scene",
-        backend=backend,
+        backend=choice.backend if role == "denoiser" else "ort",
         device=choice.device.partition(":")[0],
-        precision=WORDS.get(choice.precision, precision),
-        passed=found.passed,
-        max_error=found.max_error,
-        snr_db=found.snr_db,
-        cosine=found.cosine,
+        precision=choice.precision if compute is not Compute.MODEL else precision,
+        passed=comparison.passed,
+        max_error=comparison.max_error,
+        snr_db=comparison.snr_db,
+        cosine=comparison.cosine,
     )

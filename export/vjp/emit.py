@@ -297,41 +297,6 @@ def _layer_norm(
     return e.several("LayerNormalization", 3, *inputs, axis=-len(shape), epsilon=eps)
 
 
-def _look_up(e: Emitter, node: fx.Node, x: str, y: list[int], ys: list[int], columns: list[int], xs: list[int]) -> str:
-    rows = int(_source(node).shape[1])
-    parts = [e.constant(np.array(v).reshape(s), np.int64) for v, s in ((y, ys), (columns, xs))]
-    index = e.op("Add", *parts)
-    if max(y) + max(columns) >= rows:
-        x = e.op("Pad", x, e.integers([0, 0, 0, 0, 1, 0]))
-        index = e.op("Min", index, e.constant(rows, np.int64))
-    return e.op("Gather", x, e.op("Reshape", index, e.integers([-1])), axis=1)
-
-
-def _mix(e: Emitter, node: fx.Node, matrix: list[float], rows: int, x: str) -> str:
-    values = np.array(matrix).reshape(rows, -1)
-    if values.size > 1 and (values == values.flat[0]).all():
-        return e.op("MatMul", e.op("Expand", e.constant(values.flat[0]), e.integers(values.shape)), x)
-    return e.op("MatMul", e.constant(values), x)
-
-
-def _group_means(e: Emitter, node: fx.Node, sums: str, groups: int, count: int) -> str:
-    channels = int(_source(node).shape[2])
-    size = channels // groups
-    places = e.constant(np.eye(groups).reshape(groups, 1, groups, 1) / (count * size))
-    blocks = e.op("Expand", places, e.integers([groups, size, groups, size]))
-    return e.op("MatMul", sums, e.op("Reshape", blocks, e.integers([channels, channels])))
-
-
-def _mix_twice(e: Emitter, node: fx.Node, matrix: list[float], rows: int, order: list[int], x: str) -> str:
-    columns = len(matrix) // rows
-    once = np.array(matrix)
-    factors = e.constant(once.reshape(rows, 1, columns, 1)), e.constant(once.reshape(1, rows, 1, columns))
-    square = e.op("Reshape", e.op("Mul", *factors), e.integers([rows**2, columns**2]))
-    if order != list(range(rows**2)):
-        square = e.op("Gather", square, e.integers(order), axis=0)
-    return e.op("MatMul", square, x)
-
-
 def _split(e: Emitter, node: fx.Node, x: str, sizes: int | list[int], axis: int = 0) -> list[str]:
     parts = [int(part.shape[axis]) for part in node.meta["val"]]
     return e.several("Split", len(parts), x, e.integers(parts), axis=axis)
@@ -418,10 +383,6 @@ FORMS: dict[Any, Callable[..., Any]] = {
     aten.detach.default: lambda e, node, x: x,
     aten.alias.default: lambda e, node, x: x,
     torch.ops.tgm.zero_pad.default: _zero_pad,
-    torch.ops.tgm.look_up.default: _look_up,
-    torch.ops.tgm.mix.default: _mix,
-    torch.ops.tgm.mix_twice.default: _mix_twice,
     torch.ops.tgm.product.default: _matmul,
-    torch.ops.tgm.group_means.default: _group_means,
 }
 """How each operator is written."""
