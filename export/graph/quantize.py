@@ -80,7 +80,7 @@ def quantize(
     Raises:
         ValueError: bfloat16, which no network is quantized to, or a group that the model has no weight for.
     """
-    if storage is Storage.BFLOAT16:
+    if storage == Storage.BFLOAT16:
         raise ValueError(f"storage: expected float32, float16 or int8, got {storage}")
     model = onnx.ModelProto.FromString(model.SerializeToString())
     rewriter = _Rewriter(model)
@@ -90,9 +90,9 @@ def quantize(
         taken.add(_store_groups(rewriter, stored, weights))
     for name, weight in weights.items():
         use = _use_of(model.graph, name)
-        if storage is Storage.FLOAT32 or name in taken or use is None or weight.size < threshold or weight.ndim < 2:
+        if storage == Storage.FLOAT32 or name in taken or use is None or weight.size < threshold or weight.ndim < 2:
             continue
-        (_store_half if storage is Storage.FLOAT16 else _store_channels)(rewriter, name, weight, use)
+        (_store_half if storage == Storage.FLOAT16 else _store_channels)(rewriter, name, weight, use)
         taken.add(name)
     rewriter.finish(taken)
     onnx.checker.check_model(model)
@@ -110,11 +110,11 @@ def quantize_state(state: dict[str, Tensor], storage: Storage, *, threshold: int
     stored = {}
     for name, weight in state.items():
         large = weight.numel() >= threshold and weight.ndim >= 2
-        if large and storage is Storage.INT8:
+        if large and storage == Storage.INT8:
             codes, step = quantize_channels(weight)
             stored[name], stored[name + SCALE_SUFFIX] = codes.contiguous(), step.flatten()
         else:
-            stored[name] = weight.half().contiguous() if large and storage is Storage.FLOAT16 else weight.contiguous()
+            stored[name] = weight.half().contiguous() if large and storage == Storage.FLOAT16 else weight.contiguous()
     return stored
 
 

@@ -30,12 +30,12 @@ def test_weights_of_another_file_are_not_copied() -> None:
     assert all(np.shares_memory(value, file) for name, value in model.weights.items() if value.nbytes >= LARGE)
 
 
-def test_a_loose_model_computes_what_the_model_does() -> None:
+def test_a_model_with_external_data_computes_what_the_model_does() -> None:
     model, _ = make_model()
     x, ids = inputs()
-    model = load_model(model.SerializeToString(), {}, "net")
-    assert all(not weight.raw_data for weight in model.proto.graph.initializer if weight.name in model.weights)
-    (found,) = run_model(model, {"x": x.numpy(), "ids": ids.numpy()}, ["y"])
+    external = load_model(model.SerializeToString(), {}, "net")
+    assert all(not weight.raw_data for weight in external.proto.graph.initializer if weight.name in external.weights)
+    (found,) = run_model(external, {"x": x.numpy(), "ids": ids.numpy()}, ["y"])
     expected = run(model, x, ids).numpy()
     np.testing.assert_allclose(found, expected, atol=ENGINE_FLOAT32 * np.abs(expected).max())
 

@@ -10,7 +10,7 @@ from export.graph.precision import HALVES, to_half
 from export.graph.quantize import quantize
 from export.graph.trace import export_onnx
 from export.network import batched
-from runtime.engines.precision import Compute
+from runtime.engines.precision import Compute, Storage
 from runtime.engines.spec import EngineSpec
 from tests.bundles import SPECS, make_denoiser, make_latent_decoder
 from tests.export.graph.test_quantize import inputs, make_model, run
@@ -149,7 +149,7 @@ def test_a_tensor_that_two_operators_read_is_cast_once() -> None:
 
 
 def test_weights_that_are_stored_in_half_precision_keep_their_names_apart() -> None:
-    stored = quantize(make_model()[0], "float16", threshold=1)
+    stored = quantize(make_model()[0], Storage.FLOAT16, threshold=1)
     assert {"kernel.half", "kernel"} <= {name for node in stored.graph.node for name in (*node.input, *node.output)}
     model = half(stored.SerializeToString())
     types(model)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from export.graph.external_weights import WeightsFile
 from export.graph.quantize import quantize_state
+from export.graph.trace import export_onnx
 from export.network import ExportedNetwork, TorchModule, batched
 from export.vjp.files import vjp_files, vjp_model, vjp_spec
 from export.write.bundle import write_bundle
@@ -195,9 +196,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         batched("latent_encoder", {"images": (3, 128, 128)}, {"latents": (4, 16, 16)}),
     )
     content = save(module.state_dict())
+    model = export_onnx(module, spec, (torch.rand(2, 3, 128, 128),))
     files = vjp_files(module, spec, WeightsFile.of(WEIGHTS, content))
     config = json.dumps({"class": "KLEncoder", "arguments": KL_CONFIG}).encode()
-    files |= {WEIGHTS: content, "config.json": config, "model.onnx": files["vjp.onnx"]}
+    files |= {WEIGHTS: content, "config.json": config, "model.onnx": model.SerializeToString()}
     folder = tmp_path_factory.mktemp("bundles") / "gradients"
     write_bundle(folder, MANIFEST, {"latent_encoder": NetworkFiles(spec, files)})
     return folder
