@@ -18,7 +18,7 @@ from export.graph.precision import HALVES, to_half
 from runtime.engines.backends.editions import TITLES, buildable, installed_flavours, make_log, require_flavour
 from runtime.engines.backends.graphs import GRADIENT, Graph, graphs_of
 from runtime.engines.backends.plans import PlanKey, building, read_plan, remove_stale, write_plan
-from runtime.engines.bundle import DiffusionBundle
+from runtime.engines.bundle import Bundle
 from runtime.engines.precision import Compute
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError
@@ -252,7 +252,7 @@ def _make_monitor(trt: ModuleType) -> Any:
     return Monitor()
 
 
-def select_graphs(bundle: DiffusionBundle, roles: Sequence[str] = ()) -> list[Graph]:
+def select_graphs(bundle: Bundle, roles: Sequence[str] = ()) -> list[Graph]:
     """Return the graphs of a bundle's networks.
 
     Args:

@@ -12,7 +12,7 @@ from runtime.errors import UserError
 if TYPE_CHECKING:
     from export.verify.inputs import Reference
     from runtime.engines.backends.results import Verdict
-    from runtime.engines.bundle import DiffusionBundle
+    from runtime.engines.bundle import Bundle, DiffusionBundle
 
 STORED = "the bundle's own stored weights in NumPy; what storing them in few bits costs is unseen"
 """What a bundle is compared with where the weights that it was made of are not at hand."""
@@ -107,7 +107,7 @@ def _on_backends(
             report(f"scene: {backend} on {bundle.device} left out: {error}")
 
 
-def _references(bundle: "DiffusionBundle", options: Verify) -> "tuple[Mapping[str, Reference], str]":
+def _references(bundle: "Bundle", options: Verify) -> "tuple[Mapping[str, Reference], str]":
     """Return what the networks are compared with, and one line that says what that is."""
     from export.verify.inputs import TorchReferences
     from export.verify.references import reference_networks

@@ -16,7 +16,7 @@ from export.verify.gates import GATES, Check, Comparison, Gate, compare
 from export.verify.inputs import Reference, batches_of, count_rows, is_batched, sizes_of, take_rows
 from export.verify.providers import Provider, gradient_of, providers
 from runtime.engines.backends.results import Verdict
-from runtime.engines.bundle import DiffusionBundle
+from runtime.engines.bundle import Bundle
 from runtime.engines.precision import Compute
 
 ROUNDS = 5
@@ -46,7 +46,7 @@ class Row:
 
 
 def verify_role(
-    bundle: DiffusionBundle,
+    bundle: Bundle,
     role: str,
     reference: Reference,
     backends: Sequence[str],
@@ -241,7 +241,7 @@ def format_rows(rows: Iterable[Row]) -> str:
 
 
 def verify_networks(
-    bundle: DiffusionBundle,
+    bundle: Bundle,
     references: Mapping[str, Reference],
     backends: Sequence[str],
     device: str,

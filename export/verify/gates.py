@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from export.network import ExportedNetwork
-from runtime.engines.bundle import DiffusionBundle
+from runtime.engines.bundle import Bundle, DiffusionBundle
 from runtime.engines.precision import Compute, Storage
 
 
@@ -87,7 +87,7 @@ def compare(name: str, reference: Float[Tensor, "B ..."], output: Float[Tensor, 
     )
 
 
-def verify_exported(bundle: DiffusionBundle, networks: Mapping[str, ExportedNetwork]) -> list[Comparison]:
+def verify_exported(bundle: Bundle, networks: Mapping[str, ExportedNetwork]) -> list[Comparison]:
     """Return the comparison of every network of a bundle with the PyTorch module that it was made of.
 
     Args:

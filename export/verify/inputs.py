@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from export.network import ExportedNetwork
 from export.verify.gates import GATES, Check, Gate
 from runtime.engines.backends.eager import EagerEngine
-from runtime.engines.bundle import DiffusionBundle
+from runtime.engines.bundle import Bundle
 from runtime.engines.precision import Compute, Storage
 from runtime.engines.protocols import Engine
 from runtime.engines.spec import EngineSpec
@@ -153,7 +153,7 @@ def batches_of(reference: Reference) -> list[Int[Tensor, " size"]]:
     return [torch.arange(first, first + size) % count for first, size in starts]
 
 
-def precision_of(bundle: DiffusionBundle, role: str) -> Storage | Compute:
+def precision_of(bundle: Bundle, role: str) -> Storage | Compute:
     """Return what a network's products are computed in where that is half precision, or else how weights are stored."""
     import onnx
 
@@ -178,7 +178,7 @@ _PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum")
 class TorchReferences(Mapping[str, Reference]):
     """References whose PyTorch modules are at hand, each made when it is asked for: one may fill the memory."""
 
-    def __init__(self, bundle: DiffusionBundle, networks: Mapping[str, ExportedNetwork], memory: float) -> None:
+    def __init__(self, bundle: Bundle, networks: Mapping[str, ExportedNetwork], memory: float) -> None:
         """Remember the modules; arguments as of `reference_of`."""
         self.bundle, self.networks, self.memory = bundle, networks, memory
 

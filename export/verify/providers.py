@@ -8,7 +8,7 @@ from torch import Tensor
 
 from runtime.engines.backends.choice import Choice, available, make_engine, torch_engine
 from runtime.engines.backends.graphs import GRADIENT, Graph, graphs_of
-from runtime.engines.bundle import DiffusionBundle
+from runtime.engines.bundle import Bundle
 from runtime.engines.precision import Compute
 from runtime.engines.protocols import Engine
 from runtime.errors import UserError
@@ -56,7 +56,7 @@ def devices() -> tuple[str, ...]:
 
 
 def providers(
-    bundle: DiffusionBundle, role: str, backends: Sequence[str], device: str, report: Callable[[str], None]
+    bundle: Bundle, role: str, backends: Sequence[str], device: str, report: Callable[[str], None]
 ) -> Iterator[Provider]:
     """Yield every way to run a network on a device, one after the other: each is made when it is asked for.
 

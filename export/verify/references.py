@@ -10,7 +10,7 @@ from export.network import ExportedNetwork
 from export.sd import networks as sd_networks
 from export.sd.load import load_source
 from export.sd.source import Source
-from runtime.engines.bundle import DiffusionBundle
+from runtime.engines.bundle import Bundle
 from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
 from runtime.engines.bundle.lmconv_manifest import LMConvManifest
 from runtime.engines.precision import Storage
@@ -52,7 +52,7 @@ def reference_networks(folder: Path, weights: str | None = None) -> Mapping[str,
     Raises:
         UserError: no weights are named where they have to be, or they are not the ones that the bundle was made of.
     """
-    bundle = DiffusionBundle(folder)
+    bundle = Bundle(folder)
     manifest = bundle.manifest
     if isinstance(manifest, LMConvManifest):
         return _lmconv_networks(_named(weights, manifest.name, "run folder"))

@@ -15,10 +15,9 @@ from pathlib import Path
 
 from export.write.network import NetworkFiles
 from runtime.engines.backends.plans import list_plans
-from runtime.engines.bundle.folder import read_manifest
-from runtime.engines.bundle.lmconv_manifest import WEIGHTS
+from runtime.engines.bundle import read_manifest
 from runtime.engines.bundle.manifest import Manifest
-from runtime.engines.spec import EngineSpec
+from runtime.engines.spec import WEIGHTS, EngineSpec
 from runtime.engines.strict_json import GREATEST_JSON
 from runtime.engines.verified_files import describe_bytes, describe_file, read_limited
 from runtime.errors import UserError

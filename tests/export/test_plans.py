@@ -25,7 +25,7 @@ from runtime.engines.backends import editions as flavours
 from runtime.engines.backends.editions import buildable, installed_flavours
 from runtime.engines.backends.graphs import GRADIENT, Graph, graph_of
 from runtime.engines.backends.plans import PlanKey, list_plans, read_plan
-from runtime.engines.bundle import INSTALLED, DiffusionBundle
+from runtime.engines.bundle import INSTALLED, Bundle
 from runtime.engines.precision import Compute
 from runtime.engines.spec import EngineSpec, TensorSpec
 from runtime.errors import UserError
@@ -42,8 +42,8 @@ rtx = pytest.mark.tensorrt
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> DiffusionBundle:
-    return DiffusionBundle.load(make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny"))
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return Bundle.load(make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny"))
 
 
 @pytest.fixture
@@ -64,13 +64,13 @@ def build(graph: Graph, capabilities: tuple[str, ...], compute: Compute = Comput
 
 
 def roles_of(folder: Path) -> list[str]:
-    return list(DiffusionBundle.load(folder).specs)
+    return list(Bundle.load(folder).specs)
 
 
 @rtx
 @pytest.mark.parametrize("role", roles_of(INSTALLED / "icons"))
 def test_every_graph_of_icons_builds_for_every_capability(only_rtx: None, role: str) -> None:
-    for graph in select_graphs(DiffusionBundle.load("icons"), [role]):
+    for graph in select_graphs(Bundle.load("icons"), [role]):
         sizes = build(graph, CAPABILITIES)
         assert max(sizes) < 1.1 * min(sizes)
 
@@ -78,7 +78,7 @@ def test_every_graph_of_icons_builds_for_every_capability(only_rtx: None, role: 
 @rtx
 @pytest.mark.parametrize("role", ["denoiser", "text_embedder"])
 def test_a_cast_graph_of_icons_builds_to_a_smaller_plan(only_rtx: None, role: str) -> None:
-    graph = graph_of(DiffusionBundle.load("icons"), role)
+    graph = graph_of(Bundle.load("icons"), role)
     plain = build(graph, ("sm89",))[0]
     for compute in (Compute.FP16, Compute.BF16):
         assert build(graph, ("sm89",), compute)[0] < 0.75 * plain
@@ -88,7 +88,7 @@ def test_a_cast_graph_of_icons_builds_to_a_smaller_plan(only_rtx: None, role: st
 @pytest.mark.parametrize("role", ["prefill", "step"])
 @pytest.mark.parametrize("compute", [Compute.MODEL, Compute.FP16])
 def test_the_networks_that_draw_digits_build(only_rtx: None, role: str, compute: Compute) -> None:
-    for graph in select_graphs(DiffusionBundle.load("mnist"), [role]):
+    for graph in select_graphs(Bundle.load("mnist"), [role]):
         assert build(graph, ("sm89",), compute)
 
 
@@ -97,7 +97,7 @@ def test_the_networks_that_draw_digits_build(only_rtx: None, role: str, compute:
     "role", ["text_encoder", "denoiser", "latent_encoder", "latent_decoder", "image_embedder", "text_embedder"]
 )
 def test_every_graph_of_small_twins_of_sd_and_clip_builds(only_rtx: None, sd_folder: Path, role: str) -> None:
-    for graph in select_graphs(DiffusionBundle.load(sd_folder), [role]):
+    for graph in select_graphs(Bundle.load(sd_folder), [role]):
         assert build(graph, CAPABILITIES)
 
 
@@ -105,7 +105,7 @@ def test_every_graph_of_small_twins_of_sd_and_clip_builds(only_rtx: None, sd_fol
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["tiny-sd21", "tiny-sdxl"])
 def test_every_graph_of_small_twins_of_other_families_builds(only_rtx: None, tmp_path: Path, family: str) -> None:
-    for graph in select_graphs(DiffusionBundle.load(make_bundle(tmp_path / family, family))):
+    for graph in select_graphs(Bundle.load(make_bundle(tmp_path / family, family))):
         assert build(graph, ("sm89",))
 
 
@@ -115,7 +115,7 @@ def test_the_true_size_unet_and_latent_encoder_build(only_rtx: None, tmp_path: P
     from export.commands.sd import Sd, run_sd
 
     run_sd(Sd(weights="random:sd15", out=tmp_path / "sd15"))
-    bundle = DiffusionBundle.load(tmp_path / "sd15")
+    bundle = Bundle.load(tmp_path / "sd15")
     parameters = {"denoiser": 859_520_964, "latent_encoder": 34_163_664}
     for role, count in parameters.items():
         for graph in select_graphs(bundle, [role]):
@@ -126,7 +126,7 @@ def test_the_true_size_unet_and_latent_encoder_build(only_rtx: None, tmp_path: P
 @rtx
 def test_a_build_goes_on_where_it_stopped_and_mends_what_is_damaged(only_rtx: None, tmp_path: Path) -> None:
     folder = make_tiny_bundle(tmp_path / "tiny")
-    graphs = select_graphs(DiffusionBundle.load(folder), ["text_embedder", "latent_decoder"])
+    graphs = select_graphs(Bundle.load(folder), ["text_embedder", "latent_decoder"])
     told: list[str] = []
     first = build_plans(graphs, check_targets("sm80, SM_89"), Compute.MODEL, told.append)
     assert [key.capability for key, _ in first] == ["sm80", "sm89"] * 2
@@ -149,7 +149,7 @@ def test_a_build_goes_on_where_it_stopped_and_mends_what_is_damaged(only_rtx: No
 def test_a_plan_of_an_older_model_is_removed(only_rtx: None, tmp_path: Path) -> None:
     folders = [make_tiny_bundle(tmp_path / name, name="tiny", seed=seed) for seed, name in enumerate(("old", "new"))]
     targets = check_targets("sm89")
-    graphs = [graph_of(DiffusionBundle.load(folder), "text_embedder") for folder in folders]
+    graphs = [graph_of(Bundle.load(folder), "text_embedder") for folder in folders]
     ((old, _),) = build_plans(graphs[:1], targets, Compute.MODEL, lambda line: None)
     shutil.copytree(graphs[0].plans, graphs[1].plans)
     told: list[str] = []
@@ -159,13 +159,13 @@ def test_a_plan_of_an_older_model_is_removed(only_rtx: None, tmp_path: Path) -> 
 
 
 @rtx
-def test_every_operator_of_the_tiny_bundle_builds(only_rtx: None, tiny: DiffusionBundle) -> None:
+def test_every_operator_of_the_tiny_bundle_builds(only_rtx: None, tiny: Bundle) -> None:
     for graph in select_graphs(tiny):
         build(graph, ("sm120",))
 
 
 @rtx
-def test_a_graph_with_a_gradient_is_built_in_the_models_own_precision(tiny: DiffusionBundle) -> None:
+def test_a_graph_with_a_gradient_is_built_in_the_models_own_precision(tiny: Bundle) -> None:
     graph = graph_of(tiny, "latent_decoder")
     assert compute_of(graph, Compute.FP16) is Compute.FP16
     assert compute_of(replace(graph, file=GRADIENT), Compute.FP16) is Compute.MODEL
@@ -272,7 +272,7 @@ def test_the_command_prints_what_it_built(
 def test_too_little_room_is_told_before_the_build(
     only_rtx: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graph = graph_of(DiffusionBundle.load(make_tiny_bundle(tmp_path / "tiny")), "denoiser")
+    graph = graph_of(Bundle.load(make_tiny_bundle(tmp_path / "tiny")), "denoiser")
     monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(100, 90, 10))  # pyright: ignore
     with pytest.raises(UserError, match=r"plan of denoiser .*: expected 64 MiB free in '.*', got 0; make room"):
         build_plans([graph], check_targets("sm89"), Compute.MODEL, lambda line: None)
@@ -281,7 +281,7 @@ def test_too_little_room_is_told_before_the_build(
 
 @rtx
 def test_a_folder_that_cannot_be_written_is_told(only_rtx: None, tmp_path: Path) -> None:
-    graph = graph_of(DiffusionBundle.load(make_tiny_bundle(tmp_path / "tiny")), "text_embedder")
+    graph = graph_of(Bundle.load(make_tiny_bundle(tmp_path / "tiny")), "text_embedder")
     graph.plans.write_text("a file in the place of the folder")
     with pytest.raises(UserError, match=r"plans' cannot be written: .*; copy the bundle to a folder of yours"):
         build_plans([graph], check_targets("sm89"), Compute.MODEL, lambda line: None)
@@ -294,20 +294,20 @@ def test_ctrl_c_ends_a_build_and_leaves_nothing(
     def interrupted(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    graph = graph_of(DiffusionBundle.load(make_tiny_bundle(tmp_path / "tiny")), "latent_encoder")
+    graph = graph_of(Bundle.load(make_tiny_bundle(tmp_path / "tiny")), "latent_encoder")
     monkeypatch.setattr(module.time, "sleep", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build_plans([graph], check_targets("sm89"), Compute.MODEL, lambda line: None)
     assert list(graph.plans.iterdir()) == []
 
 
-def test_an_unknown_precision_is_refused(tiny: DiffusionBundle, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_precision_is_refused(tiny: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["build", str(tiny.folder), "--precision", "int4"])
     assert "{model,tf32,fp16,bf16}" in capsys.readouterr().err
 
 
-def test_weights_that_no_builder_could_take_are_a_user_error(tiny: DiffusionBundle) -> None:
+def test_weights_that_no_builder_could_take_are_a_user_error(tiny: Bundle) -> None:
     info = helper.make_tensor_value_info
     codes = helper.make_tensor("codes", TensorProto.INT8, [3], [1, 2, 3])
     node = helper.make_node("Add", ["x", "codes"], ["y"])

@@ -28,7 +28,7 @@ from export.verify.providers import Provider, gradient_of
 from export.verify.scene import Replaced, scene_gradients, scene_stage, verify_scene
 from export.verify.stored import ROWS, BundleReferences, InDouble
 from runtime.engines.backends.results import Verdict, failed, read_verdicts
-from runtime.engines.bundle import DiffusionBundle
+from runtime.engines.bundle import Bundle, DiffusionBundle
 from runtime.engines.precision import Storage
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError, run_main
@@ -166,7 +166,7 @@ def test_recorded_inputs_are_those_of_use(stored: BundleReferences) -> None:
 
 def test_other_methods_need_their_weights(bundle: DiffusionBundle) -> None:
     with pytest.raises(UserError, match="--weights"):
-        BundleReferences(DiffusionBundle(bundle.folder))
+        BundleReferences(Bundle(bundle.folder))
 
 
 def test_precision_is_read_off_the_graph(bundle: DiffusionBundle) -> None:
