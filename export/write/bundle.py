@@ -129,7 +129,7 @@ class BundleWriter:
         for role, path in moved.items():
             (self.work / role).rename(self.folder / path)
         if weights is not None and weights_name is not None:
-            replace_file(self.folder / weights_name, weights)
+            self._place(weights_name, weights)
         self._replace_texts(old, texts)
         networks = {**manifest.networks, **self._kept, **moved}
         names = [*texts, *([] if weights_name is None else [weights_name])]
@@ -137,7 +137,7 @@ class BundleWriter:
         hashes = {name: describe_file(self.folder / name) for name in names}
         stay = {name: file for name, file in manifest.files.items() if "/" not in name}
         manifest = replace(manifest, networks=networks, files={**stay, **hashes})
-        replace_file(self.folder / "bundle.json", manifest.to_json())  # the one step
+        self._place("bundle.json", manifest.to_json().encode())  # the one step
         self._settle()
         shutil.rmtree(self.work)
 
@@ -205,9 +205,15 @@ class BundleWriter:
         ]
         if changed:
             files = {name: file for name, file in old.files.items() if name not in changed}
-            replace_file(self.folder / "bundle.json", replace(old, files=files).to_json())
+            self._place("bundle.json", replace(old, files=files).to_json().encode())
         for name, content in texts.items():
-            replace_file(self.folder / name, content)
+            self._place(name, content)
+
+    def _place(self, name: str, content: bytes) -> None:
+        """Replace a file of the bundle in one step; what a killed writer leaves of it is in the temporary folder."""
+        whole = self.work / "placed"
+        replace_file(whole, content)
+        whole.replace(self.folder / name)
 
 
 def write_bundle(
