@@ -1,8 +1,8 @@
-"""Build TensorRT plans of a bundle's networks ahead of time: for which GPU, in which precision, kept where they fit.
+"""Build TensorRT plans of a bundle's networks ahead of time: for which GPU, in which precision, reused where they fit.
 
 TensorRT-RTX builds on a processor for any GPU that it knows. Full TensorRT times kernels while it builds and so builds
 for the GPU that is here. A plan is written into the network's `plans` folder with its document
-(`runtime.engines.backends.plans`); one that is there and matches is kept, so that a build that was stopped resumes.
+(`runtime.engines.backends.plans`); one that is there and matches stays, so that a build that was stopped resumes.
 """
 
 import shutil

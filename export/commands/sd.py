@@ -23,7 +23,7 @@ class Sd:
     seed: int = 0
     """Of random weights, 0 to 2^31 - 1."""
     family: str | None = None
-    """Configuration of a single file that does not tell: sd21, sd21-base, sd-turbo, sdxl-turbo."""
+    """Configuration of a single file that fits several: sd21, sd21-base, sd-turbo, sdxl-turbo."""
     tokenizer: Path | None = None
     """Folder with CLIP's vocab.json and merges.txt, for a single file."""
     licence: str = ""

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from runtime.errors import UserError
 
 LARGE = 1024
-"""Least bytes of a weight that is kept beside the message; small ones (shapes, axes) stay inside, for the parsers."""
+"""Least bytes of a weight that lies beside the message; small ones (shapes, axes) stay inside, for the parsers."""
 
 Files = Mapping[str, bytes | memoryview]
 """Verified content of the files beside a model, by name."""
@@ -35,8 +35,8 @@ class ExternalDataModel:
         """Add a weight, or give one other values."""
         value = np.asarray(value)
         value = value if value.flags.c_contiguous else value.copy()
-        found = next((weight for weight in self.proto.graph.initializer if weight.name == name), None)
-        tensor = self.proto.graph.initializer.add() if found is None else found
+        present = next((weight for weight in self.proto.graph.initializer if weight.name == name), None)
+        tensor = self.proto.graph.initializer.add() if present is None else present
         self.weights.pop(name, None)
         if value.nbytes < LARGE:
             tensor.CopyFrom(numpy_helper.from_array(value, name))
@@ -51,9 +51,9 @@ class ExternalDataModel:
 
     def drop(self, names: set[str]) -> None:
         """Take weights away."""
-        kept = [weight for weight in self.proto.graph.initializer if weight.name not in names]
+        rest = [weight for weight in self.proto.graph.initializer if weight.name not in names]
         del self.proto.graph.initializer[:]
-        self.proto.graph.initializer.extend(kept)
+        self.proto.graph.initializer.extend(rest)
         for name in names:
             self.weights.pop(name, None)
 
@@ -101,8 +101,9 @@ def load_model(content: bytes, files: Files, where: str) -> ExternalDataModel:
 def _values(weight: TensorProto, files: Files, where: str) -> np.ndarray:
     if weight.data_location != TensorProto.EXTERNAL:
         return numpy_helper.to_array(weight)
-    said = {entry.key: entry.value for entry in weight.external_data}
-    name, texts = said.get("location", ""), (said.get("offset", "0"), said.get("length", "0"))
+    entries = {entry.key: entry.value for entry in weight.external_data}
+    name = entries.get("location", "")
+    texts = (entries.get("offset", "0"), entries.get("length", "0"))
     dtype = helper.tensor_dtype_to_np_dtype(weight.data_type)
     count = int(np.prod(weight.dims, dtype=np.int64))
     place = f"{where}: weight {weight.name!r:.100}"

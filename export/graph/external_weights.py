@@ -1,4 +1,4 @@
-"""Store weights that several models use once, in a file beside them that ONNX and safetensors both can read.
+"""External weights: stored once for several readers, in a file that ONNX and safetensors both can read.
 
 An ONNX model may name a file, an offset and a length for a weight. A safetensors file is a header and then plain
 tensors, so that the same file serves both: it is read by name, or by offset.
@@ -135,15 +135,15 @@ def inputs_to_weights(
     """
     graph = model.graph
     used = {name for node in graph.node for name in node.input}
-    kept = [value for value in graph.input if value.name not in inputs and value.name not in constants]
+    rest = [value for value in graph.input if value.name not in inputs and value.name not in constants]
     del graph.input[:]
-    graph.input.extend(kept)
+    graph.input.extend(rest)
     for name, value in constants.items():
         if name in used:
             graph.initializer.append(numpy_helper.from_array(value.detach().float().numpy(), name))
     nodes = []
     for name, stored_name in inputs.items():
-        if name in used:
+        if name in used:  # in front of their readers: ONNX wants nodes in order
             nodes += _unpack(graph, name, stored_name, stored)
     nodes += graph.node
     del graph.node[:]

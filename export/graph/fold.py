@@ -1,7 +1,7 @@
-"""Unpack compactly stored weights beforehand, for a builder that has no operators on bytes.
+"""Unpack quantized weights beforehand, for a builder that has no operators on bytes.
 
 ONNX Runtime folds what `graph.quantize` writes when a session is made. TensorRT refuses it: int8 constants are for
-quantized layers there, and nothing works on uint8. So what hangs on constants alone, and on a byte among them, is
+quantized layers there, and nothing works on uint8. So what depends on constants alone, and on a byte among them, is
 computed here by ONNX Runtime and put in the place of its result. A table whose packed rows are looked up is unpacked
 whole, by looking up every row.
 """
@@ -53,26 +53,27 @@ def _fold_constants(model: ExternalDataModel) -> None:
 def _replace(model: ExternalDataModel, nodes: list[onnx.NodeProto]) -> None:
     """Compute nodes of constants and put weights in the place of those results that others use."""
     graph = model.proto.graph
-    made = [name for node in nodes for name in node.output]
-    gone = set(made)
-    kept = [node for node in graph.node if gone.isdisjoint(node.output)]
-    used = {name for node in kept for name in node.input} | {value.name for value in graph.output}
-    wanted = [name for name in made if name in used]
-    values = run_model(_part(model, nodes, {}, wanted), {}, wanted)
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+    results = [name for node in nodes for name in node.output]
+    folded = set(results)
+    rest = [node for node in graph.node if folded.isdisjoint(node.output)]
+    used = {name for node in rest for name in node.input} | {value.name for value in graph.output}
+    needed = [name for name in results if name in used]
+    values = run_model(_part(model, nodes, {}, needed), {}, needed)
+    # copies: a node of a protobuf list dies with the list, which is emptied below
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in rest]
     del graph.node[:]
     graph.node.extend(copies)
-    for name, value in zip(wanted, values, strict=True):
+    for name, value in zip(needed, values, strict=True):
         model.put(name, value)
     drop_unused(model)
 
 
 def _part(
-    model: ExternalDataModel, nodes: list[onnx.NodeProto], inputs: dict[str, np.ndarray], wanted: Iterable[str]
+    model: ExternalDataModel, nodes: list[onnx.NodeProto], inputs: dict[str, np.ndarray], outputs: Iterable[str]
 ) -> ExternalDataModel:
     """Return the model of some nodes of another, with the weights that they use."""
-    made = {name for node in nodes for name in node.output}
-    needed = {name for node in nodes for name in node.input if name} - made - set(inputs)
+    computed = {name for node in nodes for name in node.output}
+    needed = {name for node in nodes for name in node.input if name} - computed - set(inputs)
     # types and sizes of the outputs are left open: ONNX Runtime infers them
     graph = helper.make_graph(
         nodes,
@@ -81,7 +82,7 @@ def _part(
             helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
             for n, v in inputs.items()
         ],
-        [onnx.ValueInfoProto(name=name) for name in wanted],
+        [onnx.ValueInfoProto(name=name) for name in outputs],
         [weight for weight in model.proto.graph.initializer if weight.name in needed],
     )
     proto = helper.make_model(graph, opset_imports=model.proto.opset_import, ir_version=model.proto.ir_version)
@@ -101,8 +102,8 @@ def _unpack_table(model: ExternalDataModel, name: str) -> None:
     group = [node for node in graph.node if node.output[0] == name or node.output[0].startswith(f"{name}.")]
     gathers = [node for node in group if node.op_type == "Gather"]
     weights = {w.name: tuple(w.dims) for w in graph.initializer}
-    made = {output for node in group for output in node.output}
-    ids = {i for node in group for i in node.input if i not in made and i not in weights}
+    computed = {output for node in group for output in node.output}
+    ids = {i for node in group for i in node.input if i not in computed and i not in weights}
     rows = {weights[node.input[0]][0] for node in gathers}
     if len(ids) != 1 or len(rows) != 1 or not any(node.output[0] == name for node in group):
         raise ValueError(f"{graph.name}: bytes are looked up for '{name}' in an unknown way")
@@ -115,7 +116,7 @@ def _unpack_table(model: ExternalDataModel, name: str) -> None:
     for node in graph.node:
         if node.output[0] == name:
             nodes.append(helper.make_node("Gather", [f"{name}.table", source], [name], name=name, axis=0))
-        elif made.isdisjoint(node.output):
+        elif computed.isdisjoint(node.output):
             nodes.append(onnx.NodeProto.FromString(node.SerializeToString()))
     del graph.node[:]
     graph.node.extend(nodes)

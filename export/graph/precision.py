@@ -66,7 +66,7 @@ def to_half(model: ExternalDataModel, compute: Compute) -> ExternalDataModel:
 
 
 class _Caster:
-    """Walks over nodes in order and knows in which type each float32 tensor is had by now."""
+    """Walks over nodes in order and records in which types each float32 tensor is there so far."""
 
     def __init__(self, model: ExternalDataModel, kind: int, dtype: np.dtype) -> None:
         self.model, self.kind, self.dtype = model, kind, dtype
@@ -85,7 +85,8 @@ class _Caster:
         fixed = _ALWAYS_FLOAT.get(node.op_type, ())
         places = [i for i, name in enumerate(node.input) if name in self.floats and i not in fixed]
         half = bool(places) and self._runs_in_half(node, [node.input[i] for i in places])
-        if node.op_type != "Cast":  # which takes any type
+        # A Cast takes any type, and casting its input first would round twice.
+        if node.op_type != "Cast":
             for i in places:
                 node.input[i] = self._as(node.input[i], half)
         self.nodes.append(node)
@@ -98,6 +99,7 @@ class _Caster:
         weights = [name for name in inputs if name in self.weights]
         if not all(self._holds(self.weights[name]) for name in weights):
             return False
+        # Weights alone do not pull an operator into half precision: one computed input in float32 keeps it there.
         computed = [name for name in inputs if name not in self.weights]
         return node.op_type in PRODUCTS or (bool(computed) and all(name in self.half for name in computed))
 
@@ -114,19 +116,19 @@ class _Caster:
             return name
         if (name, half) not in self.casts:
             cast = self.casts[name, half] = self._new_name(f"{name}.{'half' if half else 'float'}")
-            if half and name in self.weights:
+            if half and name in self.weights:  # stored in half precision, not cast in every run
                 self.model.put(cast, self.weights[name].astype(self.dtype))
             else:
                 to = self.kind if half else TensorProto.FLOAT
                 self.nodes.append(helper.make_node("Cast", [name], [cast], name=cast, to=to))
         return self.casts[name, half]
 
-    def _new_name(self, wanted: str) -> str:
+    def _new_name(self, name: str) -> str:
         """Return a name that no tensor has: stored weights are called so too."""
-        while wanted in self.names:
-            wanted += "_"
-        self.names.add(wanted)
-        return wanted
+        while name in self.names:
+            name += "_"
+        self.names.add(name)
+        return name
 
     def settle(self, output: str) -> None:
         """Give an output of the graph its type back."""
@@ -155,13 +157,13 @@ def _float_names(model: onnx.ModelProto) -> set[str]:
 
 
 def _constants_to_weights(graph: onnx.GraphProto) -> None:
-    kept = []
+    rest = []
     for node in graph.node:
         value = next((a.t for a in node.attribute if a.name == "value"), None) if node.op_type == "Constant" else None
         if value is None:
-            kept.append(onnx.NodeProto.FromString(node.SerializeToString()))
+            rest.append(onnx.NodeProto.FromString(node.SerializeToString()))
         else:
             graph.initializer.add().CopyFrom(value)
             graph.initializer[-1].name = node.output[0]
     del graph.node[:]
-    graph.node.extend(kept)
+    graph.node.extend(rest)

@@ -8,21 +8,21 @@ import onnx
 def drop_unused(graph: onnx.GraphProto) -> None:
     """Remove nodes and initializers on which no output depends."""
     needed = {value.name for value in graph.output}
-    kept = []
-    for node in reversed(graph.node):
+    used = []
+    for node in reversed(graph.node):  # nodes are sorted: whoever reads a value comes after who makes it
         if needed.intersection(node.output):
-            kept.append(node)
+            used.append(node)
             needed.update(node.input)
     weights = [weight for weight in graph.initializer if weight.name in needed]
     del graph.node[:], graph.initializer[:]
-    graph.node.extend(reversed(kept))
+    graph.node.extend(reversed(used))
     graph.initializer.extend(weights)
 
 
-def shorten_names(model: onnx.ModelProto, kept: Sequence[str]) -> None:
-    """Give every inner value a name of a few characters, and nodes none: a third of a small graph is names."""
+def shorten_names(model: onnx.ModelProto, fixed: Sequence[str]) -> None:
+    """Give every value but the fixed ones a name of a few characters, and nodes none: names are a third of the file."""
     graph = model.graph
-    names = {name: name for name in (*kept, "")}
+    names = {name: name for name in (*fixed, "")}
     for weight in graph.initializer:
         weight.name = names.setdefault(weight.name, f"w{len(names):x}")
     for node in graph.node:

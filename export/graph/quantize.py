@@ -57,10 +57,10 @@ class _Rewriter:
 
     def finish(self, taken: set[str]) -> None:
         """Put the new nodes in front of the old ones and drop the weights that they replace."""
-        kept = [weight for weight in self.graph.initializer if weight.name not in taken]
+        rest = [weight for weight in self.graph.initializer if weight.name not in taken]
         nodes = [*self.nodes, *self.graph.node]
         del self.graph.initializer[:], self.graph.node[:]
-        self.graph.initializer.extend([*kept, *self.constants])
+        self.graph.initializer.extend([*rest, *self.constants])
         self.graph.node.extend(nodes)
 
 

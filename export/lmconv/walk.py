@@ -126,7 +126,7 @@ class Step(Walk):
     def forward(self, *inputs: Int[Tensor, " T"] | Float[Tensor, "B R _"]) -> tuple[Float[Tensor, "B _"], ...]:
         """Return the head's parameters, then the input features of each stage but the first.
 
-        The first stage's are the picture itself, known once the pixel is drawn.
+        The first stage's are the picture itself, which is there once the pixel is drawn.
 
         Args:
             *inputs: for each dilation the row of each tap's position, 0 where hidden; then for each stage its cache,

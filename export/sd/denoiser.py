@@ -51,7 +51,7 @@ def make_unet(pipeline: Pipeline) -> nn.Module:
 
 
 def time_ids(pipeline: Pipeline) -> list[float]:
-    """Return what XL is told of the pictures: their size before cropping, no crop, their size."""
+    """Return XL's condition on the pictures' sizes: before cropping, no crop, after it."""
     side = float(pipeline.image_size)
     return [side, side, 0.0, 0.0, side, side] if pipeline.is_xl else []
 
@@ -59,7 +59,7 @@ def time_ids(pipeline: Pipeline) -> list[float]:
 def make_network(
     pipeline: Pipeline, unet: nn.Module, latents: Tensor, context: Tensor, pooled: Tensor | None
 ) -> ExportedNetwork:
-    """Return the U-Net exported; it is verified on latents that are noised to times over the whole schedule.
+    """Return the U-Net; it is verified on latents that are noised to times over the whole schedule.
 
     Args:
         pipeline: what the U-Net belongs to.

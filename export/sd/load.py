@@ -27,11 +27,11 @@ def load_source(
         text: a folder of diffusers, one .safetensors file, owner/name on the hub, or `random:` and a family.
         seed: of random weights.
         tokenizer: folder with vocab.json and merges.txt, for a file that holds none; or each encoder's tokenizer.json.
-        family: name of the configuration of a file that does not tell.
+        family: name of the configuration of a file that fits several.
         size: height and width of the pictures; None is what the model was trained on.
 
     Raises:
-        UserError: it is none of these, of a family that is not known, unsafe to read, or incomplete.
+        UserError: it is none of these, of an unknown family, unsafe to read, or incomplete.
     """
     source = _find(text, seed, tokenizer, family)
     return source if size is None else _resized(source, size)

@@ -121,13 +121,14 @@ def latents(source: Source) -> Tensor:
 @torch.no_grad()
 def contexts(source: Source) -> tuple[Tensor, Tensor | None]:
     """Return the contexts of `PROMPTS`, (V, N, D) float32, and their pooled texts, (V, E), for XL."""
-    found = []
+    texts = []
     for index in range(len(source.pipeline.text_encoders)):
         network = _text_encoder(source, "text_encoder_2" if index else "text_encoder", index, Storage.FLOAT32)
         outputs = network.module(*network.samples)
-        found.append(outputs if isinstance(outputs, tuple) else (outputs,))
+        texts.append(outputs if isinstance(outputs, tuple) else (outputs,))
     if not source.pipeline.is_xl:
-        return found[0][0], None
-    context, pooled = torch.cat([outputs[0] for outputs in found], -1), found[1][1]
+        return texts[0][0], None
+    context = torch.cat([outputs[0] for outputs in texts], -1)
+    pooled = texts[1][1]
     context[0], pooled[0] = 0.0, 0.0  # the empty prompt
     return context, pooled

@@ -65,7 +65,7 @@ def providers(
         role: what the network is for.
         backends: those that are asked for.
         device: `cpu`, `cuda` or `cuda:N`.
-        report: told of a backend that this machine has and that cannot run the network.
+        report: called with a line about a backend that this machine has and that cannot run the network.
     """
     for graph in graphs_of(bundle, role):
         for choice in available(graph, device):

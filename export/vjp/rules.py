@@ -143,7 +143,7 @@ def plain_convolution_gradient(
 ) -> Tensor:
     """Return a convolution of the gradient by the kernel, flipped and transposed.
 
-    Of a strided one each phase of the input has its own taps of the kernel: input i hears of output q - t by tap
+    Of a strided one each phase of the input has its own taps of the kernel: output q - t depends on input i by tap
     a + s t, where i + pad = s q + a. All phases are one convolution, whose channels are then shuffled to their places.
     """
     (height, width), (kh, kw) = size, weight.shape[2:]

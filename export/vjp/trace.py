@@ -63,9 +63,9 @@ class _SymbolicPads(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        said = dict(zip(("input", "pad", "mode", "value"), args, strict=False)) | kwargs
-        if func is F.pad and said.get("mode", "constant") == "constant" and not said.get("value"):
-            return zero_pad(said["input"], list(said["pad"]))
+        given = dict(zip(("input", "pad", "mode", "value"), args, strict=False)) | kwargs
+        if func is F.pad and given.get("mode", "constant") == "constant" and not given.get("value"):
+            return zero_pad(given["input"], list(given["pad"]))
         return func(*args, **kwargs)
 
 

@@ -182,9 +182,10 @@ class BundleWriter:
 
     def _name_weights(self, old: Manifest, weights: bytes) -> str:
         """Return the name of the file of weights: that which the old bundle lists for these bytes, or a new one."""
-        wanted = describe_bytes(weights)
-        same = (name for name, file in old.files.items() if file == wanted and name.endswith(Path(WEIGHTS).suffix))
-        return next(same, f"{Path(WEIGHTS).stem}-{wanted.sha256[:SHORT]}{Path(WEIGHTS).suffix}")
+        stem, suffix = Path(WEIGHTS).stem, Path(WEIGHTS).suffix
+        described = describe_bytes(weights)
+        same = (name for name, file in old.files.items() if file == described and name.endswith(suffix))
+        return next(same, f"{stem}-{described.sha256[:SHORT]}{suffix}")
 
     def _refuse_foreign(self, old: Manifest, texts: Mapping[str, bytes]) -> None:
         for name, content in texts.items():

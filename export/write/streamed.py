@@ -90,10 +90,10 @@ def write_safetensors(state: Mapping[str, Tensor], path: Path) -> dict[str, tupl
 
 def _used(model: Any, state: Mapping[str, Tensor]) -> dict[str, str]:
     """Return for each initializer of a traced graph that is a tensor of `state` the name of that."""
-    known = {_identity(tensor): name for name, tensor in state.items()}
+    owners = {_identity(tensor): name for name, tensor in state.items()}
     raws = {name: getattr(value.const_value, "raw", None) for name, value in model.graph.initializers.items()}
-    names = {name: known.get(_identity(raw)) for name, raw in raws.items() if isinstance(raw, Tensor)}
-    return {name: found for name, found in names.items() if found is not None}
+    names = {name: owners.get(_identity(raw)) for name, raw in raws.items() if isinstance(raw, Tensor)}
+    return {name: owner for name, owner in names.items() if owner is not None}
 
 
 def _point(model: Any, used: Mapping[str, str], places: Mapping[str, tuple[int, int]]) -> None:
