@@ -11,6 +11,7 @@ from typing import Any
 
 from runtime.engines.strict_json import GREATEST_FILE, check_fields, check_file_name, parse_object
 from runtime.errors import UserError
+from runtime.installing import update_advice
 
 FORMAT = 1
 """Version of spec.json, and of every other document but bundle.json, that this package reads and writes."""
@@ -39,10 +40,7 @@ def check_format(document: Mapping[str, Any], where: str, newest: int = FORMAT) 
         expected = "1" if newest == 1 else f"1 to {newest}"
         raise UserError(f"{where}: field 'format': expected {expected}, got {found!r:.60}")
     if found > newest:
-        raise UserError(
-            f"{where} is from a newer version: expected format {newest}, got {found}; "
-            "upgrade with: pip install --upgrade tgm"
-        )
+        raise UserError(f"{where} is from a newer version: expected format {newest}, got {found}; {update_advice()}")
     return found
 
 

@@ -243,7 +243,7 @@ def test_a_flavour_that_is_not_installed_names_the_extra(monkeypatch: pytest.Mon
     flavours.load_flavour.cache_clear()
     try:
         assert flavours.installed_flavours() == []
-        with pytest.raises(UserError, match=r"TensorRT-RTX is not installed here; .*pip install 'tgm\[tensorrt\]'"):
+        with pytest.raises(UserError, match=r'TensorRT-RTX is not installed here; .*pip install -e ".*\[tensorrt\]"'):
             flavours.require_flavour("tensorrt_rtx")
         monkeypatch.setitem(sys.modules, "tensorrt", ModuleType("tensorrt"))  # a stub without its libraries
         assert flavours.installed_flavours() == []
