@@ -131,5 +131,7 @@ def contexts(source: Source) -> tuple[Float[Tensor, "V N D"], Float[Tensor, "V E
         return texts[0][0], None
     context = torch.cat([outputs[0] for outputs in texts], -1)
     pooled = texts[1][1]
-    context[0], pooled[0] = 0.0, 0.0  # the empty prompt
+    # The empty prompt, which XL was trained with as zeros (force_zeros_for_empty_prompt).
+    context[0] = 0.0
+    pooled[0] = 0.0
     return context, pooled

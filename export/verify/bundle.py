@@ -165,7 +165,7 @@ def _compare_batches(
         started = time.perf_counter()
         try:
             outputs = _computed(provider, expected, rows)
-        except Exception as error:  # whatever a backend raises is its verdict
+        except Exception as error:  # whatever a backend raises is its result
             reason = " ".join(str(error).split())[:160] or type(error).__name__
             return Comparison(name, math.nan, math.nan, math.nan, gate), f"failed at {len(rows)} rows: {reason}", times
         times.append((len(rows), 1e3 * (time.perf_counter() - started)))
