@@ -17,8 +17,9 @@ from export.graph.fold import fold_bytes
 from export.graph.precision import HALVES, to_half
 from runtime.engines.backends.editions import TITLES, buildable, installed_flavours, make_log, require_flavour
 from runtime.engines.backends.graphs import GRADIENT, Graph, graphs_of
-from runtime.engines.backends.plans import PRECISIONS, PlanKey, building, read_plan, remove_stale, write_plan
+from runtime.engines.backends.plans import PlanKey, building, read_plan, remove_stale, write_plan
 from runtime.engines.bundle import Bundle
+from runtime.engines.precision import Compute
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError
 
@@ -87,7 +88,7 @@ def build_plans(
     Args:
         graphs: as `select_graphs` returns.
         targets: the flavour for each compute capability, as `check_targets` returns.
-        precision: one of `runtime.engines.backends.plans.PRECISIONS`.
+        precision: a `Compute`.
         report: called with a line about each plan.
         progress: called with what is being built, how many plans are done, and how many there are.
 
@@ -95,8 +96,8 @@ def build_plans(
         UserError: an unknown precision, too little disk space, a folder that can't be written, or a network that
             TensorRT has no operators for; what was built before stays.
     """
-    if precision not in PRECISIONS:
-        raise UserError(f"--precision: expected one of {', '.join(PRECISIONS)}, got {precision!r:.60}")
+    if precision not in [*Compute]:
+        raise UserError(f"--precision: expected one of {', '.join(Compute)}, got {precision!r:.60}")
     built = []
     for graph in graphs:
         model: list[LooseModel] = []  # loaded once, and only where a plan is missing

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from runtime.engines.backends.editions import capability_of, installed_flavours, require_flavour
 from runtime.engines.backends.graphs import GRADIENT, Graph, Networks
-from runtime.engines.backends.plans import PRECISIONS, list_plans, read_plan
+from runtime.engines.backends.plans import list_plans, read_plan
+from runtime.engines.precision import Compute
 from runtime.engines.protocols import BindableEngine
 from runtime.errors import UserError
 
@@ -32,7 +33,7 @@ class Choice:
     device: str
     """`cpu`, `cuda` or `cuda:N`."""
     precision: str = ""
-    """Precision of the TensorRT plan, one of `runtime.engines.backends.plans.PRECISIONS`; elsewhere empty."""
+    """Precision of the TensorRT plan, a `Compute`; elsewhere empty."""
     reason: str = ""
     """Why it was taken."""
 
@@ -48,7 +49,7 @@ class Choice:
             UserError: it is none.
         """
         backend, _, precision = str(text).partition(" ")
-        if backend not in BACKENDS[1:] or (precision and precision not in PRECISIONS):
+        if backend not in BACKENDS[1:] or (precision and precision not in [*Compute]):
             raise UserError(f"backend: expected one of {', '.join(BACKENDS[1:])}, got {text!r:.40}")
         return cls(backend, device, precision, "chosen before")
 
@@ -107,7 +108,7 @@ def built_precisions(graph: Graph, device: str) -> list[str]:
     capability, made = capability_of(device), []
     for flavour in installed_flavours():
         version = str(require_flavour(flavour).__version__)
-        made += [p for p in PRECISIONS if graph.key(flavour, version, capability, p) in found and p not in made]
+        made += [p for p in Compute if graph.key(flavour, version, capability, p) in found and p not in made]
     return made
 
 

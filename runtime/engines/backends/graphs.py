@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from runtime.engines.backends.plans import PlanKey, hash_source
+from runtime.engines.precision import Compute
 from runtime.engines.spec import EngineSpec, FileSpec
 
 VALUE, GRADIENT = "model.onnx", "vjp.onnx"
@@ -95,7 +96,7 @@ class Graph:
             flavour=flavour,
             version=version,
             capability=capability,
-            precision=precision,
+            precision=Compute(precision),
         )
 
 

@@ -15,21 +15,13 @@ from torch import Tensor
 
 from runtime.engines.backends.base import check_inputs, check_outputs, refuse_gradients
 from runtime.engines.backends.streams import SideStream
+from runtime.engines.dtypes import DTYPES
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError
 
-_ELEMENT = {
-    "float32": np.float32,
-    "float16": np.float16,
-    "float64": np.float64,
-    "int64": np.int64,
-    "int32": np.int32,
-    "int8": np.int8,
-    "uint8": np.uint8,
-    "bool": np.bool_,
-    "bfloat16": 16,  # NumPy has none; the number of ONNX' TensorProto
-}
-
+# NumPy has no bfloat16: ONNX Runtime then takes the number of ONNX' TensorProto
+_ELEMENT = {name: dtype.onnx if name == "bfloat16" else np.dtype(name).type for name, dtype in DTYPES.items()}
+"""What a binding is told of each type."""
 
 LARGE = 1 << 28
 """Bytes of weights beyond which memory goes back to the system after each run: the U-Net of Stable Diffusion 1.5 held
@@ -287,12 +279,8 @@ def _check_session(spec: EngineSpec, session: onnxruntime.InferenceSession) -> N
             not isinstance(got, int) or not isinstance(want, int) or got == want
             for want, got in zip(tensor.shape, shape, strict=True)
         )
-        if kind != _ort_type(tensor.dtype) or not fits:
+        if kind != f"tensor({DTYPES[tensor.dtype].ort})" or not fits:
             raise UserError(
                 f"engine '{spec.name}': model.onnx and spec.json disagree on '{tensor.name}': "
                 f"expected {tensor}, got {tuple(shape)} {kind}; export the bundle again"
             )
-
-
-def _ort_type(dtype: str) -> str:
-    return f"tensor({ {'float32': 'float', 'float64': 'double'}.get(dtype, dtype) })"

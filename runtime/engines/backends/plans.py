@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from runtime.engines.precision import Compute
 from runtime.engines.spec import FORMAT, EngineSpec, FileSpec, check_format
 from runtime.engines.strict_json import GREATEST_JSON, check_fields, parse_object
 from runtime.engines.verified_files import read_limited
@@ -25,16 +26,13 @@ from runtime.files import replace_file
 FLAVOURS = ("tensorrt_rtx", "tensorrt")
 """Kinds of TensorRT; a plan of one is nothing to the other."""
 
-PRECISIONS = ("model", "tf32", "fp16", "bf16")
-"""What a plan computes in: as the model says; so, but with TF32 in float32 products; or cast by `graph.precision`."""
-
 _PATTERNS = {
     "network": re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}"),
     "source": re.compile(r"[0-9a-f]{64}"),
     "flavour": re.compile("|".join(FLAVOURS)),
     "version": re.compile(r"[0-9][0-9A-Za-z.]{0,39}"),
     "capability": re.compile(r"sm[0-9]{2,3}"),
-    "precision": re.compile("|".join(PRECISIONS)),
+    "precision": re.compile("|".join(Compute)),
 }
 _WORDS = {
     "network": "network",
@@ -61,8 +59,8 @@ class PlanKey:
     """Version of TensorRT."""
     capability: str
     """Compute capability of the GPU, such as sm89."""
-    precision: str
-    """One of `PRECISIONS`."""
+    precision: Compute
+    """What the plan computes in."""
 
     @property
     def stem(self) -> str:
@@ -106,7 +104,8 @@ class PlanDocument:
             if not pattern.fullmatch(document[name]):
                 raise UserError(f"{where}: field {name!r}: expected {pattern.pattern}, got {document[name]!r:.80}")
         file = FileSpec.from_json({name: document[name] for name in ("size", "sha256")}, where)
-        return cls(PlanKey(**{name: document[name] for name in _PATTERNS}), file)
+        key = {name: document[name] for name in _PATTERNS} | {"precision": Compute(document["precision"])}
+        return cls(PlanKey(**key), file)
 
 
 def hash_source(spec: EngineSpec, graph: str, shared: Mapping[str, FileSpec] | None = None) -> str:

@@ -16,22 +16,12 @@ from torch import Tensor
 
 from runtime.engines.backends.base import check_inputs, check_outputs, refuse_gradients
 from runtime.engines.backends.editions import TITLES, make_log, require_flavour
+from runtime.engines.dtypes import DTYPES
 from runtime.engines.spec import EngineSpec, TensorSpec
 from runtime.errors import UserError
 
 ALIGNMENT = 256
 """Bytes that TensorRT wants the address of a tensor to be a multiple of; PyTorch's own allocations are."""
-
-_TYPES = {
-    "float32": "FLOAT",
-    "float16": "HALF",
-    "bfloat16": "BF16",
-    "int64": "INT64",
-    "int32": "INT32",
-    "int8": "INT8",
-    "uint8": "UINT8",
-    "bool": "BOOL",
-}
 
 
 class Streams(Protocol):
@@ -273,7 +263,7 @@ def _check_engine(spec: EngineSpec, engine: Any, trt: ModuleType) -> None:
         fits = len(shape) == len(tensor.shape) and all(
             got in (-1, want) or isinstance(want, str) for want, got in zip(tensor.shape, shape, strict=True)
         )
-        if not fits or kind != getattr(trt.DataType, _TYPES.get(tensor.dtype, ""), None):
+        if not fits or kind != getattr(trt.DataType, DTYPES[tensor.dtype].tensorrt, None):
             raise UserError(
                 f"engine '{spec.name}': its plan and spec.json disagree on '{tensor.name}': expected {tensor}, "
                 f"got {shape} {kind}; build it again with: python -m export build"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from runtime.command.placement import Machine, describe_choices
+from runtime.command.placement import describe_choices
 from runtime.engines.backends import choice as backends
 from runtime.engines.backends.choice import BACKENDS, Choice, available, choose, choose_device, make_engine
 from runtime.engines.backends.eager import EagerEngine
@@ -213,21 +213,6 @@ def test_a_compiled_network_computes_the_same_values_and_gradients(tiny_folder: 
         torch.testing.assert_close(*values, atol=ENGINE_FLOAT32, rtol=0)
         first, second = (torch.autograd.grad(value.square().sum(), images)[0] for value in values)
         torch.testing.assert_close(first, second, atol=ENGINE_FLOAT32 * float(first.abs().max()), rtol=0)
-
-
-def test_machine_options_survive_their_json_and_others_are_refused() -> None:
-    machine = Machine(device="cuda:1", backend="tensorrt", compile=True)
-    assert Machine.from_json(machine.to_json(), "here") == machine
-    for wrong in (
-        None,
-        [],
-        {},
-        machine.to_json() | {"backend": "x"},
-        machine.to_json() | {"device": 1},
-        {"device": "a"},
-    ):
-        with pytest.raises(UserError, match="here has no machine options of this version"):
-            Machine.from_json(wrong, "here")
 
 
 def test_choices_are_told_by_backend() -> None:
