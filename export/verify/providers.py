@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from runtime.engines.backends.choice import Choice, available, make_engine, torch_engine
+from runtime.engines.backends.choice import available, make_engine
 from runtime.engines.backends.graphs import GRADIENT, Graph, graphs_of
+from runtime.engines.backends.table import BACKENDS, Choice
 from runtime.engines.bundle import Bundle
 from runtime.engines.protocols import Engine
 from runtime.errors import UserError
@@ -18,9 +19,6 @@ Gradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 DIFFERENTIATED = ("latent_encoder", "image_embedder")
 """Roles whose gradient by the images a loop needs."""
 
-LABELS = {"ort": "ONNX Runtime", "torch": "PyTorch", "tensorrt": "TensorRT"}
-"""What tables call each backend."""
-
 WORDS = {"tf32": "tf32", "fp16": "fp16", "bf16": "bf16"}
 """What verdicts call the precisions of TensorRT plans that are not the model's own."""
 
@@ -30,7 +28,7 @@ class Provider:
     """One way to run a network."""
 
     backend: str
-    """One of `runtime.engines.backends.results.BACKENDS`."""
+    """One of `runtime.engines.backends.table.BACKENDS`."""
     device: str
     """`cpu`, `cuda` or `cuda:N`."""
     precision: str = ""
@@ -49,7 +47,9 @@ class Provider:
     def name(self) -> str:
         """What the table calls it."""
         cast = f" {self.precision}" if self.precision else ""
-        return f"{LABELS[self.backend]} {self.device.upper()}{cast}{'' if self.kind == 'value' else ', gradient'}"
+        return (
+            f"{BACKENDS[self.backend].title} {self.device.upper()}{cast}{'' if self.kind == 'value' else ', gradient'}"
+        )
 
 
 def devices() -> tuple[str, ...]:
@@ -86,14 +86,10 @@ def _provide(graph: Graph, choice: Choice, threads: int | None) -> Iterator[Prov
         gradient = _gradient_of_engine(make_engine(graph, choice, threads=threads))
         yield Provider(backend=choice.backend, device=choice.device, precision=cast, gradient=gradient)
         return
-    if choice.backend == "torch":
-        engine = torch_engine(graph, device=choice.device)
-        yield Provider(backend="torch", device=choice.device, value=engine)
-        if graph.role in DIFFERENTIATED:
-            yield Provider(backend="torch", device=choice.device, gradient=gradient_of(engine))
-        return
-    made = make_engine(graph, choice, threads=threads)
-    yield Provider(backend=choice.backend, device=choice.device, precision=cast, value=made)
+    engine = make_engine(graph, choice, threads=threads)
+    yield Provider(backend=choice.backend, device=choice.device, precision=cast, value=engine)
+    if getattr(engine, "passes_gradients", False) and graph.role in DIFFERENTIATED:
+        yield Provider(backend=choice.backend, device=choice.device, precision=cast, gradient=gradient_of(engine))
 
 
 def _gradient_of_engine(engine: Engine) -> Gradient:

@@ -14,9 +14,9 @@ from torch import Tensor
 from export.verify.bundle import Row, worst
 from export.verify.gates import GATES, Comparison, compare
 from export.verify.inputs import Reference, as_engine, is_large
-from export.verify.providers import LABELS, WORDS
-from runtime.engines.backends.choice import Choice
+from export.verify.providers import WORDS
 from runtime.engines.backends.results import Verdict
+from runtime.engines.backends.table import BACKENDS, Choice
 from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.protocols import BindableEngine, Engine
 from runtime.errors import UserError
@@ -122,7 +122,7 @@ def verify_scene(
 
 
 def _compare(choice: Choice, gradients: str, wanted: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> Comparison:
-    label = f"{LABELS[choice.backend]} {choice.device.upper()} {choice.precision}".strip()
+    label = f"{BACKENDS[choice.backend].title} {choice.device.upper()} {choice.precision}".strip()
     name = f"scene: denoiser {label}, encoder {'PyTorch' if gradients == 'torch' else 'engine'}"
     return worst(name, [compare(name, wanted[part], got[part], GATES["scene"]) for part in wanted], GATES["scene"])
 

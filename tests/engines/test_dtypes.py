@@ -7,7 +7,7 @@ import torch
 from onnx import TensorProto, helper
 from safetensors.torch import load, save
 
-from runtime.engines.backends.editions import installed_flavours, require_flavour
+from runtime.engines.backends.editions import installed_editions, require_edition
 from runtime.engines.dtypes import DTYPES, Dtype
 
 
@@ -45,5 +45,5 @@ def test_safetensors_has_the_name(dtype: Dtype) -> None:
 
 @pytest.mark.tensorrt
 def test_tensorrt_has_the_name(dtype: Dtype) -> None:
-    for name in installed_flavours():
-        assert not dtype.tensorrt or hasattr(require_flavour(name).DataType, dtype.tensorrt)
+    for name in installed_editions():
+        assert not dtype.tensorrt or hasattr(require_edition(name).DataType, dtype.tensorrt)

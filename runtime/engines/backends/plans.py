@@ -23,13 +23,13 @@ from runtime.engines.verified_files import read_limited
 from runtime.errors import UserError
 from runtime.files import replace_file
 
-FLAVOURS = ("tensorrt_rtx", "tensorrt")
+EDITIONS = ("tensorrt_rtx", "tensorrt")
 """Kinds of TensorRT; a plan of one is nothing to the other."""
 
 _PATTERNS = {
     "network": re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}"),
     "source": re.compile(r"[0-9a-f]{64}"),
-    "flavour": re.compile("|".join(FLAVOURS)),
+    "edition": re.compile("|".join(EDITIONS)),
     "version": re.compile(r"[0-9][0-9A-Za-z.]{0,39}"),
     "capability": re.compile(r"sm[0-9]{2,3}"),
     "precision": re.compile("|".join(Compute)),
@@ -37,7 +37,7 @@ _PATTERNS = {
 _WORDS = {
     "network": "network",
     "source": "model and weights",
-    "flavour": "TensorRT flavour",
+    "edition": "TensorRT edition",
     "version": "TensorRT version",
     "capability": "compute capability",
     "precision": "precision",
@@ -53,8 +53,8 @@ class PlanKey:
     """Name of the network, as its spec says."""
     source: str
     """Hash of the model, of the files with its weights, and of its spec: `hash_source`."""
-    flavour: str
-    """One of `FLAVOURS`."""
+    edition: str
+    """One of `EDITIONS`."""
     version: str
     """Version of TensorRT."""
     capability: str
@@ -65,11 +65,11 @@ class PlanKey:
     @property
     def stem(self) -> str:
         """Name of the plan's files, without suffix."""
-        return "-".join((self.network, self.capability, self.precision, self.flavour, self.version, self.source[:16]))
+        return "-".join((self.network, self.capability, self.precision, self.edition, self.version, self.source[:16]))
 
     def __str__(self) -> str:
         """Return what a message calls the plan: `denoiser for sm89 in fp16 (tensorrt_rtx 1.7.1.116)`."""
-        return f"{self.network} for {self.capability} in {self.precision} ({self.flavour} {self.version})"
+        return f"{self.network} for {self.capability} in {self.precision} ({self.edition} {self.version})"
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,8 @@ class PlanDocument:
         """
         document = parse_object(data, where)
         check_format(document, where)
+        if "edition" not in document and "flavour" in document:  # what earlier versions called it
+            document["edition"] = document.pop("flavour")
         kinds = dict.fromkeys(_PATTERNS, str) | {"format": int, "size": int, "sha256": str}
         check_fields(document, where, kinds)
         for name, pattern in _PATTERNS.items():

@@ -34,9 +34,9 @@ def load(folder: Path) -> Callable[[str], DiffusionBundle]:
                 pytest.skip("needs ONNX Runtime with CUDA")
         if backend == "tensorrt":
             from export.plans import build_plans, check_targets, select_graphs
-            from runtime.engines.backends.editions import buildable, capability_of, installed_flavours
+            from runtime.engines.backends.editions import buildable, capability_of, installed_editions
 
-            if not any(capability_of() in buildable(name) for name in installed_flavours()):
+            if not any(capability_of() in buildable(name) for name in installed_editions()):
                 pytest.skip(f"the TensorRT that is installed builds nothing for {capability_of()}")
             build_plans(
                 select_graphs(DiffusionBundle.load(folder)), check_targets(capability_of()), "model", lambda line: None
