@@ -21,8 +21,9 @@ import torch
 
 from benchmarks.machine import describe_machine
 from export.lmconv import export_networks
-from export.lmconv.networks import make_cuts
+from export.lmconv.networks import make_networks
 from runtime.engines.backends.ort import OrtEngine
+from runtime.engines.precision import Storage
 from runtime.engines.spec import WEIGHTS
 from runtime.errors import run_main
 from runtime.pixels.draw import make_noise
@@ -64,8 +65,8 @@ def build(case: Case) -> tuple[LocallyMaskedPixelCNN, Sampler]:
     preset = PRESETS["small"]
     architecture = Architecture(channels=case.channels, levels=case.levels, mask_conditioning=False, **preset)
     network = LocallyMaskedPixelCNN(architecture).eval()
-    cuts = make_cuts(network, (case.side, case.side), "float32")
-    files, weights = export_networks(cuts, lambda line: None)
+    networks = make_networks(network, (case.side, case.side), Storage.FLOAT32)
+    files, weights = export_networks(networks, lambda line: None)
     threads = {"prefill": None, "step": 1}
     engines = {
         role: OrtEngine(part.spec, part.files["model.onnx"], threads=threads[role], shared={WEIGHTS: weights})

@@ -22,9 +22,10 @@ from benchmarks.machine import describe_machine
 from benchmarks.step_baseline import PeerStep, PlainEngine
 from benchmarks.step_networks import PeerNetworks, peer_networks
 from benchmarks.step_parts import PARTS, Clock, run_steps, timed_stage
-from export.verify.gates import GATES, compare
-from export.verify.inputs import StoredReferences, as_engine, precision_of
+from export.verify.gates import GATES, Check, compare
+from export.verify.inputs import as_engine, precision_of
 from export.verify.scene import PROMPT, Replaced, scene_gradients, scene_stage
+from export.verify.stored import BundleReferences
 from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.backends.table import BACKENDS
 from runtime.engines.bundle import DiffusionBundle
@@ -206,7 +207,7 @@ def reference_gradients(config: Config) -> Mapping[str, torch.Tensor]:
         needed = ("denoiser", "latent_encoder")
         engines = {role: EagerEngine(bundle.specs[role], modules.modules[role]) for role in needed}
     else:
-        references = StoredReferences(bundle)
+        references = BundleReferences(bundle)
         engines = {role: as_engine(references[role]) for role in ("denoiser", "latent_encoder")}
     return scene_gradients(scene_stage(Replaced(bundle, engines), "torch")[1], DRAWS)
 
@@ -216,7 +217,7 @@ def error_of(variant: Variant, wanted: Mapping[str, torch.Tensor]) -> dict[str, 
     if variant.bundle is None:
         return {}
     got = scene_gradients(scene_stage(variant.bundle, variant.gradients)[1], DRAWS)
-    rows = [compare(name, wanted[name], got[name], GATES["scene"]) for name in wanted]
+    rows = [compare(name, wanted[name], got[name], GATES[Check.SCENE]) for name in wanted]
     return {"cosine": min(row.cosine for row in rows), "snr_db": min(row.snr_db for row in rows)}
 
 

@@ -3,9 +3,9 @@
 python -m benchmarks.vjp [--json] [--threads N] [--only NAME] [--compile]
 
 Random weights at true sizes, one picture: the autoencoder's encoder of the bundle `icons` at 128 pixels, Stable
-Diffusion's at 256, and CLIP's ViT-B/32. PyTorch is the loop's own default provider (channels-last). ONNX Runtime runs
-the graph for any runtime, the one for CPUs, and that one's halves, one after the other. All providers are timed in
-turns in one process; each one's peak memory is that of a process of its own above what its imports take.
+Diffusion's at 256, and CLIP's ViT-B/32. PyTorch is the loop's own default provider (channels-last); ONNX Runtime runs
+one graph of value and gradient. All providers are timed in turns in one process; each one's peak memory is that of a
+process of its own above what its imports take.
 """
 
 import json
@@ -89,8 +89,8 @@ class Config:
 
 def write_case(case: Case, folder: Path) -> None:
     """Write a network's folder: config.json, random weights and the graphs."""
-    from export.cut import batched
-    from export.graph.shared import Stored
+    from export.graph.external_weights import WeightsFile
+    from export.network import batched
     from export.vjp.files import vjp_files
 
     config = json.dumps({"class": case.kind, "arguments": dict(case.arguments)}).encode()
@@ -103,7 +103,7 @@ def write_case(case: Case, folder: Path) -> None:
         state[name] = values + (parameter.ndim == 1 and name.endswith("weight"))
     save_file(state, folder / WEIGHTS)
     spec = batched("encoder", {"images": (3, case.side, case.side)}, {"y": case.output})
-    files = vjp_files(module, spec, Stored.of(WEIGHTS, (folder / WEIGHTS).read_bytes()))
+    files = vjp_files(module, spec, WeightsFile.of(WEIGHTS, (folder / WEIGHTS).read_bytes()))
     for name, content in {**files, "config.json": config, "spec.json": spec.to_json().encode()}.items():
         (folder / name).write_bytes(content)
 
@@ -113,10 +113,7 @@ def providers_of(folder: Path, *, compile: bool) -> dict[str, Callable[[], Provi
     makers: dict[str, Callable[[], Provider]] = {"PyTorch": lambda: _torch(folder)}
     if compile:
         makers["PyTorch, compiled"] = lambda: _torch(folder, compile=True)
-    makers["ONNX Runtime"] = lambda: _whole(folder, "vjp")
-    if (folder / "vjp.cpu.onnx").is_file():
-        makers["ONNX Runtime, CPU graph"] = lambda: _whole(folder, "vjp.cpu")
-    makers["ONNX Runtime, CPU halves"] = lambda: _halves(folder)
+    makers["ONNX Runtime"] = lambda: _engine(folder)
     return makers
 
 
@@ -132,23 +129,9 @@ def _torch(folder: Path, *, compile: bool = False) -> Provider:
     return both
 
 
-def _whole(folder: Path, stem: str) -> Provider:
-    return _engine(folder, stem, "vjp")  # pyright: ignore
-
-
-def _halves(folder: Path) -> Provider:
-    forward, backward = (_engine(folder, stem, stem) for stem in ("forward.cpu", "backward.cpu"))
-
-    def both(x: Tensor, cotangent: Tensor) -> tuple[Tensor, Tensor]:
-        y, *saved = forward(x)
-        return y, backward(cotangent, *saved)[0]
-
-    return both
-
-
-def _engine(folder: Path, stem: str, spec: str) -> OrtEngine:
+def _engine(folder: Path) -> Provider:
     weights = {WEIGHTS: (folder / WEIGHTS).read_bytes()}
-    return OrtEngine(_spec(folder, spec), (folder / f"{stem}.onnx").read_bytes(), shared=weights)
+    return OrtEngine(_spec(folder, "vjp"), (folder / "vjp.onnx").read_bytes(), shared=weights)  # pyright: ignore
 
 
 def _spec(folder: Path, stem: str) -> EngineSpec:

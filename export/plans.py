@@ -1,8 +1,8 @@
-"""Build TensorRT plans of a bundle's networks ahead of time: for which GPU, in which precision, kept where they fit.
+"""Build TensorRT plans of a bundle's networks ahead of time: for which GPU, in which precision, reused where they fit.
 
 TensorRT-RTX builds on a processor for any GPU that it knows. Full TensorRT times kernels while it builds and so builds
 for the GPU that is here. A plan is written into the network's `plans` folder with its document
-(`runtime.engines.backends.plans`); one that is there and matches is kept, so that a build that was stopped goes on.
+(`runtime.engines.backends.plans`); one that is there and matches stays, so that a build that was stopped resumes.
 """
 
 import shutil
@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from export.graph.external import LooseModel, load_loose
+from export.graph.external_data import ExternalDataModel, load_model
 from export.graph.fold import fold_bytes
 from export.graph.precision import HALVES, to_half
 from runtime.engines.backends.editions import TITLES, buildable, installed_editions, make_log, require_edition
@@ -39,10 +39,10 @@ Progress = Callable[[str, int, int], None]
 """What is being done, how much is done, and how much there is."""
 
 
-def precision_of(graph: Graph, wanted: str) -> str:
-    """Return the precision that a graph's plan is built in where `wanted` is asked for."""
-    kept = graph.role in KEPT_IN_FLOAT32 or graph.file == GRADIENT
-    return "model" if kept and wanted in HALVES else wanted
+def compute_of(graph: Graph, asked: Compute) -> Compute:
+    """Return what a graph's plan computes in where `asked` is asked for."""
+    stays = graph.role in KEPT_IN_FLOAT32 or graph.file == GRADIENT
+    return Compute.MODEL if stays and asked in HALVES else asked
 
 
 def check_targets(text: str) -> dict[str, str]:
@@ -79,7 +79,7 @@ def _no_target(target: str, editions: Sequence[str]) -> str:
 def build_plans(
     graphs: Sequence[Graph],
     targets: Mapping[str, str],
-    precision: str,
+    compute: Compute,
     report: Callable[[str], None],
     progress: Progress = lambda what, done, total: None,
 ) -> list[tuple[PlanKey, Path]]:
@@ -88,28 +88,26 @@ def build_plans(
     Args:
         graphs: as `select_graphs` returns.
         targets: the edition for each compute capability, as `check_targets` returns.
-        precision: a `Compute`.
+        compute: what products are computed in.
         report: called with a line about each plan.
         progress: called with what is being built, how many plans are done, and how many there are.
 
     Raises:
-        UserError: an unknown precision, too little disk space, a folder that can't be written, or a network that
+        UserError: too little disk space, a folder that can't be written, or a network that
             TensorRT has no operators for; what was built before stays.
     """
-    if precision not in [*Compute]:
-        raise UserError(f"--precision: expected one of {', '.join(Compute)}, got {precision!r:.60}")
     built = []
     for graph in graphs:
-        model: list[LooseModel] = []  # loaded once, and only where a plan is missing
+        model: list[ExternalDataModel] = []  # loaded once, and only where a plan is missing
         for target, edition in targets.items():
             version = str(require_edition(edition).__version__)
-            key = graph.key(edition, version, target, precision_of(graph, precision))
+            key = graph.key(edition, version, target, compute_of(graph, compute))
             progress(str(key), len(built), len(graphs) * len(targets))
             built.append((key, _ensure_plan(graph, key, model, report)))
     return built
 
 
-def _ensure_plan(graph: Graph, key: PlanKey, model: list[LooseModel], report: Callable[[str], None]) -> Path:
+def _ensure_plan(graph: Graph, key: PlanKey, model: list[ExternalDataModel], report: Callable[[str], None]) -> Path:
     path = graph.plans / f"{key.stem}.plan"
     try:
         with building(graph.plans, key, wait=lambda: report(f"{key}: another process is building it, waiting")):
@@ -120,7 +118,7 @@ def _ensure_plan(graph: Graph, key: PlanKey, model: list[LooseModel], report: Ca
                 if path.exists():
                     report(f"{key}: built anew: {error}")
             if not model:
-                model.append(load_graph(graph, key.precision))
+                model.append(load_graph(graph, Compute(key.precision)))
             _check_room(graph.plans, model[0].nbytes, key)
             start = time.monotonic()
             plan = memoryview(build_plan(model[0], graph.spec, key))
@@ -136,16 +134,16 @@ def _ensure_plan(graph: Graph, key: PlanKey, model: list[LooseModel], report: Ca
     return path
 
 
-def load_graph(graph: Graph, precision: str) -> LooseModel:
-    """Return a graph's model as it is built in a precision: its stored bytes unpacked, its products cast.
+def load_graph(graph: Graph, compute: Compute) -> ExternalDataModel:
+    """Return a graph's model as a plan is built of it: its stored bytes unpacked, its products cast.
 
     Raises:
         UserError: it is damaged, or can't be made ready.
     """
     content, files = graph.read()
     try:
-        loose = fold_bytes(load_loose(content, files, f"engine '{graph.name}'"))
-        return to_half(loose, precision) if precision in HALVES else loose
+        model = fold_bytes(load_model(content, files, f"engine '{graph.name}'"))
+        return to_half(model, compute) if compute in HALVES else model
     except ValueError as error:
         raise UserError(f"engine '{graph.name}' cannot be made ready for TensorRT: {error}") from error
 
@@ -159,23 +157,23 @@ def _check_room(folder: Path, weights: int, key: PlanKey) -> None:
         )
 
 
-def build_plan(loose: LooseModel, spec: EngineSpec, key: PlanKey) -> Any:
+def build_plan(model: ExternalDataModel, spec: EngineSpec, key: PlanKey) -> Any:
     """Return a plan, as an object with a buffer.
 
     Args:
-        loose: the model, without weights of bytes, in the precision that the key names.
+        model: the model, without weights of bytes, in the precision that the key names.
         spec: its tensors and ranges: the least, typical and greatest shapes make the optimization profile.
         key: edition, compute capability and precision.
 
     Raises:
-        UserError: TensorRT has no operator for a node, or can't build the network; the message names what it said.
+        UserError: TensorRT has no operator for a node, or can't build the network; the message holds its reason.
     """
     trt = require_edition(key.edition)
     log = make_log(trt)
     builder = trt.Builder(log)
     network = builder.create_network(_network_flags(trt))
     parser = trt.OnnxParser(network, log)
-    _parse(parser, loose, key, log)
+    _parse(parser, model, key, log)
     config = builder.create_builder_config()
     config.add_optimization_profile(_profile(builder, spec))
     if hasattr(config, "set_compute_capability"):
@@ -198,11 +196,11 @@ def _network_flags(trt: ModuleType) -> int:
     return 0 if flag is None else 1 << int(flag)
 
 
-def _parse(parser: Any, loose: LooseModel, key: PlanKey, log: Any) -> None:
+def _parse(parser: Any, model: ExternalDataModel, key: PlanKey, log: Any) -> None:
     """Hand a model to a parser, its large weights by address: nothing is read from disk, nothing is copied."""
     # the weights' files are never opened: a weight that was not handed over fails to parse
-    done = parser.load_model_proto(loose.model.SerializeToString())
-    for name, value in loose.weights.items():
+    done = parser.load_model_proto(model.proto.SerializeToString())
+    for name, value in model.weights.items():
         done = done and parser.load_initializer(name, value.ctypes.data, value.nbytes)
     if done and parser.parse_model_proto():
         return
@@ -220,8 +218,8 @@ def _parse_errors(parser: Any, log: Any) -> str:
             f"it does not support {', '.join(names)} as used in {len(unsupported)} nodes, "
             f"the first '{first.node_name()}' ({' '.join(str(first.desc()).split())[:120]})"
         )
-    said = str(errors[0].desc()) if errors else next(iter(log.errors), "it gave no reason")
-    return " ".join(said.split())[:400]
+    reason = str(errors[0].desc()) if errors else next(iter(log.errors), "it gave no reason")
+    return " ".join(reason.split())[:400]
 
 
 def _profile(builder: Any, spec: EngineSpec) -> Any:

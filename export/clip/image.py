@@ -1,4 +1,4 @@
-"""Image encoders: pictures of a bundle's size to embeddings of unit norm, resized and normalized inside the cut."""
+"""Image encoders: pictures of a bundle's size to embeddings of unit norm, resized and normalized in the network."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from export.cut import Cut, Twin
+from export.network import ExportedNetwork, TorchModule
 from export.pretrained.specs import batched
 from export.pretrained.weights import Weights, fill
 from runtime.engines.twins.convnext import ConvNext, ConvNextConfig
@@ -22,8 +22,10 @@ def make_encoder(config: VisionConfig | ConvNextConfig) -> Encoder:
         return VisionTransformer(config) if isinstance(config, VisionConfig) else ConvNext(config)
 
 
-def cut(config: VisionConfig | ConvNextConfig, weights: Weights, dtype: torch.dtype, images: Tensor) -> Cut:
-    """Return an image encoder, which is its own twin: one file of weights serves both.
+def make_network(
+    config: VisionConfig | ConvNextConfig, weights: Weights, dtype: torch.dtype, images: Tensor
+) -> ExportedNetwork:
+    """Return an image encoder, which PyTorch runs too: one file of weights serves both.
 
     Args:
         config: its sizes; the pictures' size is taken from `images`.
@@ -34,11 +36,11 @@ def cut(config: VisionConfig | ConvNextConfig, weights: Weights, dtype: torch.dt
     config = replace(config, input_size=images.shape[-1])
     module = fill(make_encoder(config), weights, dtype)
     width = config.embedding or config.width  # pyright: ignore
-    return Cut(
+    return ExportedNetwork(
         spec=batched("image_embedder", {"images": images.shape[1:]}, {"embedding": (width,)}),
         module=module,
         samples=(images,),
-        twin=Twin(name=type(module).__name__, arguments=_arguments(config), state=module.state_dict()),
+        torch_module=TorchModule(name=type(module).__name__, arguments=_arguments(config), state=module.state_dict()),
     )
 
 

@@ -29,7 +29,7 @@ class Verify:
     bundle: Annotated[str, tyro.conf.Positional]
     """Name of an installed bundle, or its folder."""
     weights: str | None = None
-    """What the bundle was made of, as --weights of its export said. Without: what bundle.json names, or else the
+    """What the bundle was made of, as given to --weights of its export. Without: what bundle.json names, or else the
     bundle's own stored weights, evaluated in NumPy."""
     backend: str = ",".join(BACKENDS)
     """What to verify; of these, what this machine has."""
@@ -57,8 +57,8 @@ def run_verify(options: Verify) -> int:
     rows: list[Row] = []
     for device in chosen:
         bundle = Bundle.load(options.bundle, device=device, threads=options.threads)
-        references, said = _references(bundle, options)
-        report(f"reference: {said}")
+        references, description = _references(bundle, options)
+        report(f"reference: {description}")
         rows += verify_networks(bundle, references, backends, device, report)
         if isinstance(bundle, DiffusionBundle):
             for same in _on_backends(bundle, backends, report):
@@ -108,13 +108,15 @@ def _on_backends(
 
 def _references(bundle: "Bundle", options: Verify) -> "tuple[Mapping[str, Reference], str]":
     """Return what the networks are compared with, and one line that says what that is."""
-    from export.verify.inputs import CutReferences, StoredReferences
-    from export.verify.references import reference_cuts
+    from export.verify.inputs import TorchReferences
+    from export.verify.references import reference_networks
+    from export.verify.stored import BundleReferences
 
     try:
-        cuts = reference_cuts(bundle.folder, options.weights)
+        networks = reference_networks(bundle.folder, options.weights)
     except UserError as error:
         if options.weights is not None:
             raise
-        return StoredReferences(bundle), f"{STORED} ({error})"
-    return CutReferences(bundle, cuts, options.memory), f"PyTorch float32 of {options.weights or 'the recorded source'}"
+        return BundleReferences(bundle), f"{STORED} ({error})"
+    made_of = options.weights or "the recorded source"
+    return TorchReferences(bundle, networks, options.memory), f"PyTorch float32 of {made_of}"

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from export.cut import Cut, batched
 from export.icons.weights import Weights
+from export.network import ExportedNetwork, batched
 from train.latent_diffusion.autoencoder import IconAutoencoder
 
 
@@ -20,9 +20,9 @@ class ScaledDecoder(nn.Module):
         return self.autoencoder.decode(latents / self.scale)
 
 
-def cut(weights: Weights) -> Cut:
+def make_network(weights: Weights) -> ExportedNetwork:
     """Return the decoder; it is verified on latents of icons."""
-    return Cut(
+    return ExportedNetwork(
         spec=batched("latent_decoder", {"latents": (4, 16, 16)}, {"images": (3, 128, 128)}),
         module=ScaledDecoder(weights.autoencoder, weights.latent_scale),
         samples=(weights.latents,),

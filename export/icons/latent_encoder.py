@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from export.cut import Cut, Twin, batched
 from export.icons.weights import Weights
+from export.network import ExportedNetwork, TorchModule, batched
 from train.latent_diffusion.autoencoder import AUTOENCODER, UNSHUFFLE, IconAutoencoder
 
 _COPIED = (
@@ -29,15 +29,15 @@ class ScaledMean(nn.Module):
         return self.scale * self.autoencoder.moments(images)[0]
 
 
-def cut(weights: Weights) -> Cut:
+def make_network(weights: Weights) -> ExportedNetwork:
     """Return the encoder with its twin, both from the same stored weights."""
     arguments = {name: AUTOENCODER[name] for name in _COPIED}
     state = weights.autoencoder.vae.state_dict()
-    return Cut(
+    return ExportedNetwork(
         spec=batched("latent_encoder", {"images": (3, 128, 128)}, {"latents": (4, 16, 16)}),
         module=ScaledMean(weights.autoencoder, weights.latent_scale),
         samples=(weights.images(),),
-        twin=Twin(
+        torch_module=TorchModule(
             name="KLEncoder",
             arguments={**arguments, "unshuffle": UNSHUFFLE, "latent_scale": weights.latent_scale},
             state={k: v for k, v in state.items() if k.startswith(("encoder.", "quant_conv."))},

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from export.cut import Cut, Twin
+from export.network import ExportedNetwork, TorchModule
 from export.pretrained.mixed import WideSoftmax
 from export.pretrained.specs import batched
 from export.samples import noised
@@ -51,13 +51,15 @@ def make_unet(pipeline: Pipeline) -> nn.Module:
 
 
 def time_ids(pipeline: Pipeline) -> list[float]:
-    """Return what XL is told of the pictures: their size before cropping, no crop, their size."""
+    """Return XL's condition on the pictures' sizes: before cropping, no crop, after it."""
     side = float(pipeline.image_size)
     return [side, side, 0.0, 0.0, side, side] if pipeline.is_xl else []
 
 
-def cut(pipeline: Pipeline, unet: nn.Module, latents: Tensor, context: Tensor, pooled: Tensor | None) -> Cut:
-    """Return the U-Net cut; it is verified on latents that are noised to times over the whole schedule.
+def make_network(
+    pipeline: Pipeline, unet: nn.Module, latents: Tensor, context: Tensor, pooled: Tensor | None
+) -> ExportedNetwork:
+    """Return the U-Net; it is verified on latents that are noised to times over the whole schedule.
 
     Args:
         pipeline: what the U-Net belongs to.
@@ -74,10 +76,9 @@ def cut(pipeline: Pipeline, unet: nn.Module, latents: Tensor, context: Tensor, p
         inputs |= {"pooled": pooled.shape[1:], "time_ids": (6,)}
         samples = (*samples, pooled, ids)
     output = "velocity" if pipeline.prediction == "v_prediction" else pipeline.prediction
-    return Cut(
+    return ExportedNetwork(
         spec=batched("denoiser", inputs, {output: latents.shape[1:]}),
         module=GuidedUNet(unet),
         samples=samples,
-        scheme="float16",
-        twin=Twin(name="UNet2DConditionModel", arguments=pipeline.unet, state=unet.state_dict()),
+        torch_module=TorchModule(name="UNet2DConditionModel", arguments=pipeline.unet, state=unet.state_dict()),
     )

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from export.cut import Cut
+from export.network import ExportedNetwork
 from export.pretrained.specs import batched
 from export.sd.configurations import Pipeline
+from runtime.engines.precision import Storage
 
 
 class ScaledDecoder(nn.Module):
@@ -32,7 +33,7 @@ def make_decoder(pipeline: Pipeline) -> nn.Module:
     return vae  # pyright: ignore
 
 
-def cut(pipeline: Pipeline, vae: nn.Module, latents: Tensor) -> Cut:
+def make_network(pipeline: Pipeline, vae: nn.Module, latents: Tensor) -> ExportedNetwork:
     """Return the decoder.
 
     Args:
@@ -41,9 +42,9 @@ def cut(pipeline: Pipeline, vae: nn.Module, latents: Tensor) -> Cut:
         latents: (V, 4, h, w) scaled latents, to verify it with.
     """
     side = pipeline.image_size
-    return Cut(
+    return ExportedNetwork(
         spec=batched("latent_decoder", {"latents": latents.shape[1:]}, {"images": (3, side, side)}),
         module=ScaledDecoder(vae, float(pipeline.vae["scaling_factor"])),
         samples=(latents,),
-        scheme="float32",
+        storage=Storage.FLOAT32,
     )

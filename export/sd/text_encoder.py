@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from export.cut import Cut
+from export.network import ExportedNetwork
 from export.pretrained.specs import batched
 from export.pretrained.text import TextTransformer
 
@@ -36,7 +36,9 @@ class PenultimateContext(nn.Module):
         return before.float(), self.text.pool(input_ids, last).float()
 
 
-def cut(role: str, text: TextTransformer, input_ids: Tensor, tokenizer: bytes, *, penultimate: bool) -> Cut:
+def make_network(
+    role: str, text: TextTransformer, input_ids: Tensor, tokenizer: bytes, *, penultimate: bool
+) -> ExportedNetwork:
     """Return a text encoder with its tokenizer.
 
     Args:
@@ -49,10 +51,9 @@ def cut(role: str, text: TextTransformer, input_ids: Tensor, tokenizer: bytes, *
     outputs: dict[str, tuple] = {"context": (text.config.length, text.config.width)}
     if penultimate and text.config.embedding:
         outputs["pooled"] = (text.config.embedding,)
-    return Cut(
+    return ExportedNetwork(
         spec=batched(role, {"input_ids": (text.config.length, "int64")}, outputs),
         module=(PenultimateContext if penultimate else LastContext)(text),
         samples=(input_ids,),
-        scheme="float16",
         files={"tokenizer.json": tokenizer},
     )

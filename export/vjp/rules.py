@@ -143,7 +143,7 @@ def plain_convolution_gradient(
 ) -> Tensor:
     """Return a convolution of the gradient by the kernel, flipped and transposed.
 
-    Of a strided one each phase of the input has its own taps of the kernel: input i hears of output q - t by tap
+    Of a strided one each phase of the input has its own taps of the kernel: output q - t depends on input i by tap
     a + s t, where i + pad = s q + a. All phases are one convolution, whose channels are then shuffled to their places.
     """
     (height, width), (kh, kw) = size, weight.shape[2:]
@@ -157,7 +157,7 @@ def plain_convolution_gradient(
     behind = [count - side for count, side in zip(counts, gradient.shape[2:], strict=True)]
     edges = [taps[1] - 1, behind[1], taps[0] - 1, behind[0]]
     crop = (pads[0], pads[2])
-    if stride == [1, 1]:  # what would be cut off is not computed
+    if stride == [1, 1]:  # what would be exported off is not computed
         edges = [edges[0] - crop[0], edges[1], edges[2] - crop[1], edges[3]]
         return plain_convolution(gradient, kernel, None, [1, 1], edges)
     phases = plain_convolution(gradient, kernel, None, [1, 1], edges)

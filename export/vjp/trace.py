@@ -4,7 +4,6 @@ Autograd runs once on fake tensors, of which only the first size of the images i
 it does: forward and backward as one list of ATen operators. Nothing is computed and no weight is copied.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,41 +47,6 @@ zero_pad.register_autograd(
 )
 
 
-@torch.library.custom_op("tgm::look_up", mutates_args=())
-def look_up(values: Tensor, y: list[int], y_shape: list[int], x: list[int], x_shape: list[int]) -> Tensor:
-    """Return rows of (B, R, C) by numbers that are sums y + x, which broadcast; of R and beyond zeros.
-
-    The numbers are the graph's constants, two short lists in place of a long tensor.
-    """
-    index = torch.tensor(y).reshape(y_shape) + torch.tensor(x).reshape(x_shape)
-    padded = F.pad(values, (0, 0, 0, 1))
-    return padded.index_select(1, index.reshape(-1).clamp(max=values.shape[1]))
-
-
-@look_up.register_fake
-def _rows_shape(values: Tensor, y: list[int], y_shape: list[int], x: list[int], x_shape: list[int]) -> Tensor:
-    count = math.prod(max(a, b) for a, b in zip(y_shape, x_shape, strict=True))
-    return values.new_empty((values.shape[0], count, values.shape[2]))
-
-
-@torch.library.custom_op("tgm::mix", mutates_args=())
-def mix(matrix: list[float], rows: int, x: Tensor) -> Tensor:
-    """Return the product of a constant matrix of so many rows and x."""
-    return torch.tensor(matrix).reshape(rows, -1) @ x
-
-
-@torch.library.custom_op("tgm::mix_twice", mutates_args=())
-def mix_twice(matrix: list[float], rows: int, order: list[int], x: Tensor) -> Tensor:
-    """Return the product of a constant matrix's Kronecker square, its rows in an order, and x."""
-    factor = torch.tensor(matrix).reshape(rows, -1)
-    return torch.kron(factor, factor)[order] @ x
-
-
-@mix_twice.register_fake
-def _mixed_twice_shape(matrix: list[float], rows: int, order: list[int], x: Tensor) -> Tensor:
-    return x.new_empty((*x.shape[:-2], len(order), x.shape[-1]))
-
-
 @torch.library.custom_op("tgm::product", mutates_args=())
 def product(a: Tensor, b: Tensor) -> Tensor:
     """Return a @ b, (..., M, K) and (K, N) or (G, K, N), as one operator that copies neither."""
@@ -94,31 +58,14 @@ def _product_shape(a: Tensor, b: Tensor) -> Tensor:
     return a.new_empty((*a.shape[:-1], b.shape[-1]))
 
 
-@mix.register_fake
-def _mixed_shape(matrix: list[float], rows: int, x: Tensor) -> Tensor:
-    return x.new_empty((*x.shape[:-2], rows, x.shape[-1]))
-
-
-@torch.library.custom_op("tgm::group_means", mutates_args=())
-def group_means(sums: Tensor, groups: int, count: int) -> Tensor:
-    """Return for each channel the mean over its group of channels, of sums (B, 1, C) of so many values each."""
-    means = sums.unflatten(2, (groups, -1)).mean(3, keepdim=True) / count
-    return means.expand(-1, -1, -1, sums.shape[2] // groups).reshape(sums.shape)
-
-
-@group_means.register_fake
-def _means_shape(sums: Tensor, groups: int, count: int) -> Tensor:
-    return torch.empty_like(sums)
-
-
 class _SymbolicPads(TorchFunctionMode):
     """Makes `F.pad` with zeros call `zero_pad`."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        said = dict(zip(("input", "pad", "mode", "value"), args, strict=False)) | kwargs
-        if func is F.pad and said.get("mode", "constant") == "constant" and not said.get("value"):
-            return zero_pad(said["input"], list(said["pad"]))
+        given = dict(zip(("input", "pad", "mode", "value"), args, strict=False)) | kwargs
+        if func is F.pad and given.get("mode", "constant") == "constant" and not given.get("value"):
+            return zero_pad(given["input"], list(given["pad"]))
         return func(*args, **kwargs)
 
 

@@ -1,27 +1,29 @@
-"""The two precisions of a network: what its weights are stored in, and what its products are computed in."""
+"""How a network's weights are stored, and what its products are computed in: the words of every room for both."""
 
 from enum import StrEnum
 
 
 class Storage(StrEnum):
-    """How the weights of a model are stored; they are float32 again before anything is computed with them."""
+    """How a network's weights are stored."""
 
     FLOAT32 = "float32"
-    """As they were trained."""
+    """As trained."""
     FLOAT16 = "float16"
-    """Rounded to half precision."""
+    """Rounded to IEEE half precision."""
+    BFLOAT16 = "bfloat16"
+    """Rounded to the upper half of a float32."""
     INT8 = "int8"
-    """Quantized, with a float32 scale for each output channel."""
+    """Codes of 8 bits or fewer, with a step for each output channel or group."""
 
 
 class Compute(StrEnum):
-    """What the products of a network are computed in; norms and softmax stay in float32."""
+    """What convolutions and matrix products are computed in; normalizations and softmax stay in float32."""
 
     MODEL = "model"
-    """As the model says: float32, unless it was exported in half precision."""
+    """As the model's own graph says, without TF32."""
     TF32 = "tf32"
-    """As the model says, but with TF32 in float32 products."""
+    """So, but with TF32 in float32 products."""
     FP16 = "fp16"
-    """In float16: more bits, and numbers up to 65,504."""
+    """IEEE half precision."""
     BF16 = "bf16"
-    """In bfloat16: fewer bits, and the range of float32."""
+    """The upper half of a float32."""

@@ -199,9 +199,16 @@ class Bundle:
 
     def shared_weights(self) -> dict[str, bytes]:
         """Return the verified weights beside bundle.json that several networks use, by file name; often none."""
-        if WEIGHTS not in self._manifest.files:
-            return {}
-        return {WEIGHTS: self._read(WEIGHTS)}
+        name = self._shared_name()
+        return {} if name is None else {WEIGHTS: self._read(name)}
+
+    def _shared_name(self) -> str | None:
+        """Return the name of the file of weights beside bundle.json, under which models know it as `WEIGHTS`.
+
+        A bundle that was exported again in its place has it under another name than before.
+        """
+        files = (name for name in self._manifest.files if "/" not in name and name.endswith(".safetensors"))
+        return next(files, None)
 
     def read_file(self, role: str, file: str) -> bytes:
         """Return the verified content of a file of a role's folder.
@@ -229,7 +236,8 @@ class Bundle:
 
     def shared_files(self) -> dict[str, FileSpec]:
         """Return size and hash of the weights beside bundle.json that several networks use; often none."""
-        return {name: file for name, file in self._manifest.files.items() if name == WEIGHTS}
+        name = self._shared_name()
+        return {} if name is None else {WEIGHTS: self._manifest.files[name]}
 
     def _read(self, name: str) -> bytes:
         return read_verified(self.folder / name, self._files[name], f"bundle {self.name!r}: {name}")

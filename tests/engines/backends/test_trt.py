@@ -237,7 +237,7 @@ def test_without_a_gpu_the_error_names_another_backend() -> None:
         TrtEngine(SPEC, PLAN)
 
 
-def test_a_flavour_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edition_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("tensorrt", "tensorrt_bindings", "tensorrt_rtx", "tensorrt_rtx_bindings"):
         monkeypatch.setitem(sys.modules, name, None)
     editions.load_edition.cache_clear()

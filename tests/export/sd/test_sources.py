@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 from export.pretrained import hub, packages
 from export.pretrained.tokenizer import random_vocabulary
 from export.sd.configurations import PIPELINES
+from export.sd.load import load_source
 from export.sd.networks import load_module
 from export.sd.source import Source
-from export.verify.references import load_source, source_of
+from export.verify.references import source_of
 from runtime.errors import UserError
 
 OLD = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}

@@ -9,9 +9,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save
 
-from export.graph.compact import compact, compact_state
+from export.graph.quantize import quantize, quantize_state
 from runtime.engines.backends.eager import expand_weights
 from runtime.engines.backends.ort import OrtEngine
+from runtime.engines.precision import Storage
 from runtime.engines.spec import EngineSpec, TensorSpec
 from train.quantize import dequantize_groups, quantize_groups
 
@@ -100,7 +101,7 @@ def test_int8_weights_are_within_half_a_step_of_each_output_channel(
 ) -> None:
     model, weights = make_model()
     weight = weights[name]
-    stored = {w.name: numpy_helper.to_array(w) for w in compact(model, "int8", threshold=100).graph.initializer}
+    stored = {w.name: numpy_helper.to_array(w) for w in quantize(model, Storage.INT8, threshold=100).graph.initializer}
     value = stored[f"{name}.codes"].astype(np.float32) * stored[f"{name}.step"]
     greatest = np.abs(weight).max(axis=axes, keepdims=True)
     assert stored[f"{name}.codes"].dtype == np.int8
@@ -114,7 +115,7 @@ def test_int8_weights_are_within_half_a_step_of_each_output_channel(
 @pytest.mark.parametrize("batch", [1, 3])
 def test_the_session_computes_with_the_stored_values(batch: int) -> None:
     model, _ = make_model()
-    small = compact(model, "int8", threshold=100)
+    small = quantize(model, Storage.INT8, threshold=100)
     stored = {w.name: numpy_helper.to_array(w) for w in small.graph.initializer}
     for weight in model.graph.initializer:
         if f"{weight.name}.codes" in stored:
@@ -123,10 +124,10 @@ def test_the_session_computes_with_the_stored_values(batch: int) -> None:
     assert torch.equal(run(small, *inputs(batch)), run(model, *inputs(batch)))
 
 
-@pytest.mark.parametrize("scheme", ["int8", "float16"])
-def test_unpacking_is_folded_into_float32_constants_at_load(scheme: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("storage", [Storage.INT8, Storage.FLOAT16])
+def test_unpacking_is_folded_into_float32_constants_at_load(storage: Storage, tmp_path: Path) -> None:
     model, _ = make_model()
-    graph = optimized(compact(model, scheme, threshold=100), tmp_path).graph
+    graph = optimized(quantize(model, storage, threshold=100), tmp_path).graph
     wanted = Counter(node.op_type for node in optimized(model, tmp_path).graph.node)
     assert Counter(node.op_type for node in graph.node) == wanted
     kinds = {weight.data_type for weight in graph.initializer}
@@ -135,14 +136,14 @@ def test_unpacking_is_folded_into_float32_constants_at_load(scheme: str, tmp_pat
 
 def test_float16_weights_are_the_rounded_ones(tmp_path: Path) -> None:
     model, weights = make_model()
-    constants = folded(compact(model, "float16", threshold=100), tmp_path)
+    constants = folded(quantize(model, Storage.FLOAT16, threshold=100), tmp_path)
     kernel = weights["kernel"]
     assert any(np.array_equal(v, kernel.astype(np.float16).astype(np.float32)) for v in constants[kernel.shape])
 
 
 def test_small_and_one_dimensional_weights_and_offsets_stay(tmp_path: Path) -> None:
     model, weights = make_model()
-    stored = {w.name: numpy_helper.to_array(w) for w in compact(model, "int8", threshold=1100).graph.initializer}
+    stored = {w.name: numpy_helper.to_array(w) for w in quantize(model, Storage.INT8, threshold=1100).graph.initializer}
     for name in ("offset", "bias", "back"):
         assert np.array_equal(stored[name], weights[name])
     assert "kernel" not in stored
@@ -150,7 +151,7 @@ def test_small_and_one_dimensional_weights_and_offsets_stay(tmp_path: Path) -> N
 
 def test_a_channel_of_zeros_stays_zero() -> None:
     model, _ = make_model()
-    stored = {w.name: numpy_helper.to_array(w) for w in compact(model, "int8", threshold=100).graph.initializer}
+    stored = {w.name: numpy_helper.to_array(w) for w in quantize(model, Storage.INT8, threshold=100).graph.initializer}
     assert (stored["kernel.codes"][3] == 0).all()
     assert np.isfinite(stored["kernel.step"]).all()
 
@@ -158,7 +159,7 @@ def test_a_channel_of_zeros_stays_zero() -> None:
 def test_the_model_that_came_is_untouched() -> None:
     model, _ = make_model()
     before = model.SerializeToString(deterministic=True)
-    compact(model, "int8", threshold=100)
+    quantize(model, Storage.INT8, threshold=100)
     assert model.SerializeToString(deterministic=True) == before
 
 
@@ -173,7 +174,7 @@ def test_groups_run_to_the_bit_as_they_were_trained(name: str, bits: int, group:
     for weight in model.graph.initializer:
         if weight.name == name:
             weight.CopyFrom(numpy_helper.from_array(dequantize_groups(groups).numpy(), name))
-    small = compact(model, "float32", groups=[groups])
+    small = quantize(model, Storage.FLOAT32, groups=[groups])
     assert name not in {w.name for w in small.graph.initializer}
     for batch in (1, 3):
         assert torch.equal(run(small, *inputs(batch)), run(model, *inputs(batch)))
@@ -185,7 +186,7 @@ def test_groups_of_a_transposed_matrix_are_found() -> None:
     for weight in model.graph.initializer:
         if weight.name == "matrix":
             weight.CopyFrom(numpy_helper.from_array(dequantize_groups(groups).numpy().T.copy(), "matrix"))
-    small = compact(model, "float32", groups=[groups])
+    small = quantize(model, Storage.FLOAT32, groups=[groups])
     assert torch.equal(run(small, *inputs()), run(model, *inputs()))
 
 
@@ -195,7 +196,7 @@ def test_a_table_is_looked_up_packed(tmp_path: Path) -> None:
     for weight in model.graph.initializer:
         if weight.name == "table":
             weight.CopyFrom(numpy_helper.from_array(dequantize_groups(groups).numpy(), "table"))
-    constants = optimized(compact(model, "float32", groups=[groups]), tmp_path).graph.initializer
+    constants = optimized(quantize(model, Storage.FLOAT32, groups=[groups]), tmp_path).graph.initializer
     assert not any(w.data_type == TensorProto.FLOAT and list(w.dims) == [50, 64] for w in constants)
     packed = [numpy_helper.to_array(w) for w in constants if w.data_type == TensorProto.UINT8 and len(w.dims) == 2]
     assert [p.shape for p in packed] == [(50, 32)]
@@ -208,7 +209,7 @@ def test_a_matrix_in_groups_is_folded(tmp_path: Path) -> None:
     for weight in model.graph.initializer:
         if weight.name == "gemm":
             weight.CopyFrom(numpy_helper.from_array(value, "gemm"))
-    small = compact(model, "float32", groups=[groups])
+    small = quantize(model, Storage.FLOAT32, groups=[groups])
     assert any(np.array_equal(v, value) for v in folded(small, tmp_path)[value.shape])
     assert not STORAGE & {node.op_type for node in optimized(small, tmp_path).graph.node}
 
@@ -216,12 +217,12 @@ def test_a_matrix_in_groups_is_folded(tmp_path: Path) -> None:
 def test_groups_that_fit_no_weight_are_refused() -> None:
     groups = quantize_groups(torch.rand(50, 64), bits=4, group=64)
     with pytest.raises(ValueError, match=r"groups of a weight of shape \(50, 64\): expected its values in the model"):
-        compact(make_model()[0], "float32", groups=[groups])
+        quantize(make_model()[0], Storage.FLOAT32, groups=[groups])
 
 
-def test_an_unknown_scheme_is_refused() -> None:
-    with pytest.raises(ValueError, match="scheme: expected one of float32, float16, int8, got 'int3'"):
-        compact(make_model()[0], "int3")
+def test_bfloat16_is_refused() -> None:
+    with pytest.raises(ValueError, match="storage: expected float32, float16 or int8, got bfloat16"):
+        quantize(make_model()[0], Storage.BFLOAT16)
 
 
 def test_a_weight_beyond_float16_is_refused() -> None:
@@ -229,19 +230,19 @@ def test_a_weight_beyond_float16_is_refused() -> None:
     weights["kernel"][0, 0, 0, 0] = 1e5
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights["kernel"], "kernel"))
     with pytest.raises(ValueError, match="weight 'kernel': expected magnitudes that float16 holds, got 100000"):
-        compact(model, "float16", threshold=100)
+        quantize(model, Storage.FLOAT16, threshold=100)
 
 
-@pytest.mark.parametrize("scheme", ["float32", "float16", "int8"])
-def test_a_twin_has_the_values_of_the_model(scheme: str) -> None:
+@pytest.mark.parametrize("storage", [Storage.FLOAT32, Storage.FLOAT16, Storage.INT8])
+def test_a_twin_has_the_values_of_the_model(storage: Storage) -> None:
     model, weights = make_model()
     state = {name: torch.from_numpy(weights[name]) for name in ("kernel", "gemm", "bias")}
-    expanded = expand_weights(save(compact_state(state, scheme, threshold=100)), "here")
-    stored = {w.name: numpy_helper.to_array(w) for w in compact(model, scheme, threshold=100).graph.initializer}
+    expanded = expand_weights(save(quantize_state(state, storage, threshold=100)), "here")
+    stored = {w.name: numpy_helper.to_array(w) for w in quantize(model, storage, threshold=100).graph.initializer}
     for name, weight in state.items():
         if f"{name}.codes" in stored:
             value = stored[f"{name}.codes"].astype(np.float32) * stored[f"{name}.step"]
         else:
             value = stored.get(f"{name}.half", stored.get(name)).astype(np.float32)
         assert np.array_equal(expanded[name].numpy(), value)
-        assert np.abs(value - weight.numpy()).max() <= (0.0 if scheme == "float32" else 0.05)
+        assert np.abs(value - weight.numpy()).max() <= (0.0 if storage is Storage.FLOAT32 else 0.05)

@@ -16,17 +16,17 @@ from onnx import TensorProto, helper, numpy_helper
 from runtime.errors import UserError
 
 LARGE = 1024
-"""Least bytes of a weight that is kept beside the message; small ones (shapes, axes) stay inside, for the parsers."""
+"""Least bytes of a weight that lies beside the message; small ones (shapes, axes) stay inside, for the parsers."""
 
 Files = Mapping[str, bytes | memoryview]
 """Verified content of the files beside a model, by name."""
 
 
 @dataclass
-class LooseModel:
+class ExternalDataModel:
     """A model and its large weights."""
 
-    model: onnx.ModelProto
+    proto: onnx.ModelProto
     """The graph; a weight of `weights` has no values here."""
     weights: dict[str, np.ndarray]
     """Values by name."""
@@ -35,8 +35,8 @@ class LooseModel:
         """Add a weight, or give one other values."""
         value = np.asarray(value)
         value = value if value.flags.c_contiguous else value.copy()
-        found = next((weight for weight in self.model.graph.initializer if weight.name == name), None)
-        tensor = self.model.graph.initializer.add() if found is None else found
+        present = next((weight for weight in self.proto.graph.initializer if weight.name == name), None)
+        tensor = self.proto.graph.initializer.add() if present is None else present
         self.weights.pop(name, None)
         if value.nbytes < LARGE:
             tensor.CopyFrom(numpy_helper.from_array(value, name))
@@ -51,9 +51,9 @@ class LooseModel:
 
     def drop(self, names: set[str]) -> None:
         """Take weights away."""
-        kept = [weight for weight in self.model.graph.initializer if weight.name not in names]
-        del self.model.graph.initializer[:]
-        self.model.graph.initializer.extend(kept)
+        rest = [weight for weight in self.proto.graph.initializer if weight.name not in names]
+        del self.proto.graph.initializer[:]
+        self.proto.graph.initializer.extend(rest)
         for name in names:
             self.weights.pop(name, None)
 
@@ -61,7 +61,7 @@ class LooseModel:
         """Return every weight, small ones too."""
         small = {
             w.name: numpy_helper.to_array(w)
-            for w in self.model.graph.initializer
+            for w in self.proto.graph.initializer
             if w.data_location != TensorProto.EXTERNAL
         }
         return small | self.weights
@@ -72,7 +72,7 @@ class LooseModel:
         return sum(weight.nbytes for weight in self.weights.values())
 
 
-def load_loose(content: bytes, files: Files, where: str) -> LooseModel:
+def load_model(content: bytes, files: Files, where: str) -> ExternalDataModel:
     """Return a model of a file's content, without copying the weights that lie in other files.
 
     Args:
@@ -86,23 +86,24 @@ def load_loose(content: bytes, files: Files, where: str) -> LooseModel:
     from google.protobuf.message import DecodeError
 
     try:
-        loose = LooseModel(onnx.ModelProto.FromString(content), {})
+        model = ExternalDataModel(onnx.ModelProto.FromString(content), {})
     except DecodeError as error:
         raise UserError(
             f"{where}: expected an ONNX model, got content that is none ({error}); export it again"
         ) from None
-    if not loose.model.graph.node:
+    if not model.proto.graph.node:
         raise UserError(f"{where}: expected an ONNX model, got one without a node; export it again")
-    for weight in list(loose.model.graph.initializer):
-        loose.put(weight.name, _values(weight, files, where))
-    return loose
+    for weight in list(model.proto.graph.initializer):
+        model.put(weight.name, _values(weight, files, where))
+    return model
 
 
 def _values(weight: TensorProto, files: Files, where: str) -> np.ndarray:
     if weight.data_location != TensorProto.EXTERNAL:
         return numpy_helper.to_array(weight)
-    said = {entry.key: entry.value for entry in weight.external_data}
-    name, texts = said.get("location", ""), (said.get("offset", "0"), said.get("length", "0"))
+    entries = {entry.key: entry.value for entry in weight.external_data}
+    name = entries.get("location", "")
+    texts = (entries.get("offset", "0"), entries.get("length", "0"))
     dtype = helper.tensor_dtype_to_np_dtype(weight.data_type)
     count = int(np.prod(weight.dims, dtype=np.int64))
     place = f"{where}: weight {weight.name!r:.100}"
@@ -120,7 +121,7 @@ def _values(weight: TensorProto, files: Files, where: str) -> np.ndarray:
     return np.frombuffer(files[name], dtype, count, offset).reshape(tuple(weight.dims))
 
 
-def run_loose(loose: LooseModel, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
+def run_model(model: ExternalDataModel, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
     """Return outputs of a model under ONNX Runtime, as it stands and without optimizations."""
     import onnxruntime as ort
 
@@ -128,8 +129,8 @@ def run_loose(loose: LooseModel, inputs: Mapping[str, np.ndarray], outputs: Sequ
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    names = list(loose.weights)
+    names = list(model.weights)
     if names:
-        options.add_external_initializers(names, [ort.OrtValue.ortvalue_from_numpy(loose.weights[n]) for n in names])
-    session = ort.InferenceSession(loose.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        options.add_external_initializers(names, [ort.OrtValue.ortvalue_from_numpy(model.weights[n]) for n in names])
+    session = ort.InferenceSession(model.proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(list(outputs), dict(inputs))  # pyright: ignore

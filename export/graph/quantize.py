@@ -1,7 +1,7 @@
 """Store a model's weights in few bits and let the runtime unpack them once, when a session is made.
 
 A large float32 initializer is replaced by its codes and the plain operators that turn them back into float32 (Cast,
-Mul, Add, BitShift, BitwiseAnd, Concat, Reshape). They hang on constants alone, so ONNX Runtime folds them away at
+Mul, Add, BitShift, BitwiseAnd, Concat, Reshape). They depend on constants alone, so ONNX Runtime folds them away at
 session creation: the file is small, each run costs what the float32 model's does. Where a table is only looked up (an
 embedding), the rows are gathered packed and unpacked after, so that the whole table never exists in float32.
 
@@ -19,13 +19,11 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from runtime.engines.backends.eager import SCALE_SUFFIX
+from runtime.engines.precision import Storage
 from train.quantize import Groups, dequantize_groups, quantize_channels
 
-SCHEMES = ("float32", "float16", "int8")
-"""How a weight can be stored: as it is, rounded to half, or as int8 per output channel."""
-
 THRESHOLD = 4096
-"""Least number of values of a weight that is stored compactly. A U-Net's first and last convolutions have fewer: their
+"""Least number of values of a weight that is quantized. A U-Net's first and last convolutions have fewer: their
 rounding is that of all that passes through them, and they cost nothing."""
 
 
@@ -59,30 +57,31 @@ class _Rewriter:
 
     def finish(self, taken: set[str]) -> None:
         """Put the new nodes in front of the old ones and drop the weights that they replace."""
-        kept = [weight for weight in self.graph.initializer if weight.name not in taken]
+        rest = [weight for weight in self.graph.initializer if weight.name not in taken]
         nodes = [*self.nodes, *self.graph.node]
         del self.graph.initializer[:], self.graph.node[:]
-        self.graph.initializer.extend([*kept, *self.constants])
+        self.graph.initializer.extend([*rest, *self.constants])
         self.graph.node.extend(nodes)
 
 
-def compact(
-    model: onnx.ModelProto, scheme: str, *, groups: Sequence[Groups] = (), threshold: int = THRESHOLD
+def quantize(
+    model: onnx.ModelProto, storage: Storage, *, groups: Sequence[Groups] = (), threshold: int = THRESHOLD
 ) -> onnx.ModelProto:
-    """Return a copy of a model whose large weights are stored compactly.
+    """Return a copy of a model whose large weights are stored in few bits.
 
     Args:
         model: float32, its weights inside.
-        scheme: one of `SCHEMES`, for the matrices and kernels of Conv, ConvTranspose, Gemm, MatMul and Gather.
+        storage: float32, float16 or int8, for the matrices and kernels of Conv, ConvTranspose, Gemm, MatMul and
+            Gather.
         groups: weights of two dimensions that come as codes in groups; each is found in the model by its very values,
             transposed or not, and stored as these codes.
-        threshold: least number of values of a weight that `scheme` applies to.
+        threshold: least number of values of a weight that `storage` applies to.
 
     Raises:
-        ValueError: an unknown scheme, or a group that the model has no weight for.
+        ValueError: bfloat16, which no network is quantized to, or a group that the model has no weight for.
     """
-    if scheme not in SCHEMES:
-        raise ValueError(f"scheme: expected one of {', '.join(SCHEMES)}, got {scheme!r}")
+    if storage == Storage.BFLOAT16:
+        raise ValueError(f"storage: expected float32, float16 or int8, got {storage}")
     model = onnx.ModelProto.FromString(model.SerializeToString())
     rewriter = _Rewriter(model)
     weights = {w.name: numpy_helper.to_array(w) for w in model.graph.initializer if w.data_type == TensorProto.FLOAT}
@@ -91,31 +90,31 @@ def compact(
         taken.add(_store_groups(rewriter, stored, weights))
     for name, weight in weights.items():
         use = _use_of(model.graph, name)
-        if scheme == "float32" or name in taken or use is None or weight.size < threshold or weight.ndim < 2:
+        if storage == Storage.FLOAT32 or name in taken or use is None or weight.size < threshold or weight.ndim < 2:
             continue
-        (_store_half if scheme == "float16" else _store_channels)(rewriter, name, weight, use)
+        (_store_half if storage == Storage.FLOAT16 else _store_channels)(rewriter, name, weight, use)
         taken.add(name)
     rewriter.finish(taken)
     onnx.checker.check_model(model)
     return model
 
 
-def compact_state(state: dict[str, Tensor], scheme: str, *, threshold: int = THRESHOLD) -> dict[str, Tensor]:
-    """Return the weights of a PyTorch twin, stored by the same scheme to the same values as the model's.
+def quantize_state(state: dict[str, Tensor], storage: Storage, *, threshold: int = THRESHOLD) -> dict[str, Tensor]:
+    """Return the weights of a PyTorch module, stored in the same way to the same values as the model's.
 
     Args:
         state: float32 weights, output channels first.
-        scheme: one of `SCHEMES`.
+        storage: of the weights, as of `quantize`.
         threshold: least number of values of a weight that it applies to.
     """
     stored = {}
     for name, weight in state.items():
         large = weight.numel() >= threshold and weight.ndim >= 2
-        if large and scheme == "int8":
+        if large and storage == Storage.INT8:
             codes, step = quantize_channels(weight)
             stored[name], stored[name + SCALE_SUFFIX] = codes.contiguous(), step.flatten()
         else:
-            stored[name] = weight.half().contiguous() if large and scheme == "float16" else weight.contiguous()
+            stored[name] = weight.half().contiguous() if large and storage == Storage.FLOAT16 else weight.contiguous()
     return stored
 
 

@@ -6,7 +6,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import load
 
-from export.graph.shared import share_weights
+from export.graph.external_weights import externalize_weights
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.spec import EngineSpec, TensorSpec
 
@@ -30,7 +30,7 @@ def make_model(weights: dict[str, np.ndarray]):
 
 def test_equal_weights_are_stored_once_and_run(tmp_path) -> None:
     models = {"a": make_model({"w": SHARED}), "b": make_model({"w": OTHER, "v": SHARED})}
-    shared, content = share_weights(models, "weights.safetensors")
+    shared, content = externalize_weights(models, "weights.safetensors")
     stored = load(content)
     assert {name: tuple(value.shape) for name, value in stored.items()} == {"w": (32, 16), "b.w": (32, 16)}
     assert torch.equal(stored["w"], torch.from_numpy(SHARED))

@@ -1,4 +1,4 @@
-"""Store weights that several models use once, in a file beside them that ONNX and safetensors both can read.
+"""External weights: stored once for several readers, in a file that ONNX and safetensors both can read.
 
 An ONNX model may name a file, an offset and a length for a weight. A safetensors file is a header and then plain
 tensors, so that the same file serves both: it is read by name, or by offset.
@@ -37,32 +37,32 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Stored:
+class WeightsFile:
     """A safetensors file beside models: its name and the place of every tensor in it."""
 
-    file: str
-    """Name, as the models give it."""
+    name: str
+    """As the models give it."""
     places: Mapping[str, Place]
     """By the tensors' names."""
 
     @classmethod
-    def of(cls, file: str, head: bytes) -> "Stored":
+    def of(cls, name: str, head: bytes) -> "WeightsFile":
         """Return what the first bytes of a safetensors file, its header among them, say."""
         size = int.from_bytes(head[:8], "little")
         header = json.loads(head[8 : 8 + size])
         places = {}
-        for name, entry in header.items():
-            if name != "__metadata__":
+        for tensor, entry in header.items():
+            if tensor != "__metadata__":
                 begin, end = entry["data_offsets"]
-                places[name] = Place(8 + size + begin, end - begin, entry["dtype"], tuple(entry["shape"]))
-        return cls(file, places)
+                places[tensor] = Place(8 + size + begin, end - begin, entry["dtype"], tuple(entry["shape"]))
+        return cls(name, places)
 
 
 _TYPES = {dtype.safetensors: dtype.onnx for dtype in DTYPES.values()}
 """ONNX' number of each type that a safetensors file may have."""
 
 
-def share_weights(models: Mapping[str, onnx.ModelProto], file: str) -> tuple[dict[str, onnx.ModelProto], bytes]:
+def externalize_weights(models: Mapping[str, onnx.ModelProto], file: str) -> tuple[dict[str, onnx.ModelProto], bytes]:
     """Return copies of models that name their large weights in a file, and the file's content.
 
     Equal weights are stored once, under the name that they have in the first model.
@@ -86,7 +86,7 @@ def share_weights(models: Mapping[str, onnx.ModelProto], file: str) -> tuple[dic
                 tensors[names[key]] = torch.from_numpy(value.copy())
             moved.append((weight, names[key]))
     content = save(tensors)
-    places = Stored.of(file, content).places
+    places = WeightsFile.of(file, content).places
     for weight, name in moved:
         _move_out(weight, file, places[name])
     return copies, content
@@ -102,7 +102,7 @@ def _move_out(weight: TensorProto, file: str, place: Place) -> None:
         weight.external_data.add(key=key, value=str(value))
 
 
-def point_into(model: onnx.ModelProto, stored: Stored, content: bytes) -> None:
+def refer_to_file(model: onnx.ModelProto, stored: WeightsFile, content: bytes) -> None:
     """Make every weight of a model whose very bytes lie in a file name their place there.
 
     Args:
@@ -110,16 +110,16 @@ def point_into(model: onnx.ModelProto, stored: Stored, content: bytes) -> None:
         stored: the file.
         content: of the file.
     """
-    known = {hashlib.sha256(content[p.offset : p.offset + p.length]).digest(): p for p in stored.places.values()}
+    places = {hashlib.sha256(content[p.offset : p.offset + p.length]).digest(): p for p in stored.places.values()}
     for weight in model.graph.initializer:
         value = numpy_helper.to_array(weight)
-        place = known.get(hashlib.sha256(value.tobytes()).digest()) if value.size > 1 else None
+        place = places.get(hashlib.sha256(value.tobytes()).digest()) if value.size > 1 else None
         if place is not None and _TYPES.get(place.dtype) == weight.data_type:
-            _move_out(weight, stored.file, place)
+            _move_out(weight, stored.name, place)
 
 
-def weights_of(
-    model: onnx.ModelProto, inputs: Mapping[str, str], constants: Mapping[str, torch.Tensor], stored: Stored
+def inputs_to_weights(
+    model: onnx.ModelProto, inputs: Mapping[str, str], constants: Mapping[str, torch.Tensor], stored: WeightsFile
 ) -> None:
     """Turn inputs of a model into weights that lie in a file, unpacked to float32 by operators on them alone.
 
@@ -131,32 +131,32 @@ def weights_of(
     """
     graph = model.graph
     used = {name for node in graph.node for name in node.input}
-    kept = [value for value in graph.input if value.name not in inputs and value.name not in constants]
+    rest = [value for value in graph.input if value.name not in inputs and value.name not in constants]
     del graph.input[:]
-    graph.input.extend(kept)
+    graph.input.extend(rest)
     for name, value in constants.items():
         if name in used:
             graph.initializer.append(numpy_helper.from_array(value.detach().float().numpy(), name))
     nodes = []
     for name, stored_name in inputs.items():
-        if name in used:
+        if name in used:  # in front of their readers: ONNX wants nodes in order
             nodes += _unpack(graph, name, stored_name, stored)
     nodes += graph.node
     del graph.node[:]
     graph.node.extend(nodes)
 
 
-def _unpack(graph: onnx.GraphProto, name: str, stored_name: str, stored: Stored) -> list[onnx.NodeProto]:
+def _unpack(graph: onnx.GraphProto, name: str, stored_name: str, stored: WeightsFile) -> list[onnx.NodeProto]:
     """Add the initializers of one weight; return the operators that make it float32."""
     place = stored.places[stored_name]
     if place.dtype == "F32":
-        _add(graph, name, place, place.shape, stored.file)
+        _add(graph, name, place, place.shape, stored.name)
         return []
-    _add(graph, f"{name}.stored", place, place.shape, stored.file)
+    _add(graph, f"{name}.stored", place, place.shape, stored.name)
     if place.dtype != "I8":
         return [helper.make_node("Cast", [f"{name}.stored"], [name], to=TensorProto.FLOAT)]
     scale = stored.places[stored_name + SCALE_SUFFIX]
-    _add(graph, f"{name}.step", scale, (*scale.shape, *[1] * (len(place.shape) - 1)), stored.file)
+    _add(graph, f"{name}.step", scale, (*scale.shape, *[1] * (len(place.shape) - 1)), stored.name)
     return [
         helper.make_node("Cast", [f"{name}.stored"], [f"{name}.values"], to=TensorProto.FLOAT),
         helper.make_node("Mul", [f"{name}.values", f"{name}.step"], [name]),
