@@ -23,12 +23,11 @@ from benchmarks.step_networks import PeerNetworks, peer_networks
 from benchmarks.step_parts import PARTS, Clock, run_steps, timed_stage
 from export.verify.gates import GATES, Check, compare
 from export.verify.inputs import as_engine, precision_of
-from export.verify.providers import LABELS
 from export.verify.scene import PROMPT, Replaced, scene_gradients, scene_stage
 from export.verify.stored import BundleReferences
 from runtime.command.options import parse_options
 from runtime.engines.backends.eager import EagerEngine
-from runtime.engines.backends.results import BACKENDS
+from runtime.engines.backends.table import BACKENDS
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError, run_main
 from runtime.vectorfusion.config import Config as Drawing
@@ -160,7 +159,7 @@ def _ours(
         except UserError as error:
             report(f"gradients by {gradients} left out: {error}")
             continue
-        name = f"{LABELS[backend]}{' compiled' if compiled else ''} {precision}, gradient "
+        name = f"{BACKENDS[backend].title}{' compiled' if compiled else ''} {precision}, gradient "
         name += "PyTorch" if gradients == "torch" else "engine"
         ways = {"backend": backend, "gradients": gradients, "precision": precision}
         yield replace(our_variant(name, bundle, replace(drawing, gradients=gradients)), **ways)

@@ -15,7 +15,7 @@ from typing import Any
 from export.graph.external_data import ExternalDataModel, load_model
 from export.graph.fold import fold_bytes
 from export.graph.precision import HALVES, to_half
-from runtime.engines.backends.editions import TITLES, buildable, installed_flavours, make_log, require_flavour
+from runtime.engines.backends.editions import TITLES, buildable, installed_editions, make_log, require_edition
 from runtime.engines.backends.graphs import GRADIENT, Graph, graphs_of
 from runtime.engines.backends.plans import PlanKey, building, read_plan, remove_stale, write_plan
 from runtime.engines.bundle import Bundle
@@ -46,27 +46,27 @@ def compute_of(graph: Graph, asked: Compute) -> Compute:
 
 
 def check_targets(text: str) -> dict[str, str]:
-    """Return the flavour that builds each compute capability of a list such as `sm80,sm89`.
+    """Return the edition that builds each compute capability of a list such as `sm80,sm89`.
 
     Raises:
-        UserError: neither flavour is installed, or a capability is none or one that no installed flavour builds for.
+        UserError: neither edition is installed, or a capability is none or one that no installed edition builds for.
     """
-    flavours = installed_flavours()
-    if not flavours:
-        require_flavour("tensorrt_rtx")
+    editions = installed_editions()
+    if not editions:
+        require_edition("tensorrt_rtx")
     chosen = {}
     for target in dict.fromkeys(part.strip().lower().replace("_", "") for part in text.split(",")):
-        flavour = next((name for name in flavours if target in buildable(name)), None)
-        if flavour is None:
-            raise UserError(_no_target(target, flavours))
-        chosen[target] = flavour
+        edition = next((name for name in editions if target in buildable(name)), None)
+        if edition is None:
+            raise UserError(_no_target(target, editions))
+        chosen[target] = edition
     return chosen
 
 
-def _no_target(target: str, flavours: Sequence[str]) -> str:
+def _no_target(target: str, editions: Sequence[str]) -> str:
     has = "; ".join(
-        f"{TITLES[name]} {require_flavour(name).__version__} builds here for {', '.join(buildable(name)) or 'none'}"
-        for name in flavours
+        f"{TITLES[name]} {require_edition(name).__version__} builds here for {', '.join(buildable(name)) or 'none'}"
+        for name in editions
     )
     if target not in _NOT_IN_RTX:
         return f"--target {target!r:.40}: expected compute capabilities such as sm89, separated by commas; {has}"
@@ -87,7 +87,7 @@ def build_plans(
 
     Args:
         graphs: as `select_graphs` returns.
-        targets: the flavour for each compute capability, as `check_targets` returns.
+        targets: the edition for each compute capability, as `check_targets` returns.
         compute: what products are computed in.
         report: called with a line about each plan.
         progress: called with what is being built, how many plans are done, and how many there are.
@@ -99,9 +99,9 @@ def build_plans(
     built = []
     for graph in graphs:
         model: list[ExternalDataModel] = []  # loaded once, and only where a plan is missing
-        for target, flavour in targets.items():
-            version = str(require_flavour(flavour).__version__)
-            key = graph.key(flavour, version, target, compute_of(graph, compute))
+        for target, edition in targets.items():
+            version = str(require_edition(edition).__version__)
+            key = graph.key(edition, version, target, compute_of(graph, compute))
             progress(str(key), len(built), len(graphs) * len(targets))
             built.append((key, _ensure_plan(graph, key, model, report)))
     return built
@@ -163,12 +163,12 @@ def build_plan(model: ExternalDataModel, spec: EngineSpec, key: PlanKey) -> Any:
     Args:
         model: the model, without weights of bytes, in the precision that the key names.
         spec: its tensors and ranges: the least, typical and greatest shapes make the optimization profile.
-        key: flavour, compute capability and precision.
+        key: edition, compute capability and precision.
 
     Raises:
         UserError: TensorRT has no operator for a node, or can't build the network; the message holds its reason.
     """
-    trt = require_flavour(key.flavour)
+    trt = require_edition(key.edition)
     log = make_log(trt)
     builder = trt.Builder(log)
     network = builder.create_network(_network_flags(trt))
@@ -186,7 +186,7 @@ def build_plan(model: ExternalDataModel, spec: EngineSpec, key: PlanKey) -> Any:
     if monitor.interrupted:
         raise KeyboardInterrupt
     if plan is None:
-        raise UserError(f"plan of {key}: {TITLES[key.flavour]} cannot build the network: {log.last()}")
+        raise UserError(f"plan of {key}: {TITLES[key.edition]} cannot build the network: {log.last()}")
     return plan
 
 
@@ -204,7 +204,7 @@ def _parse(parser: Any, model: ExternalDataModel, key: PlanKey, log: Any) -> Non
         done = done and parser.load_initializer(name, value.ctypes.data, value.nbytes)
     if done and parser.parse_model_proto():
         return
-    raise UserError(f"plan of {key}: {TITLES[key.flavour]} cannot read the model: {_parse_errors(parser, log)}")
+    raise UserError(f"plan of {key}: {TITLES[key.edition]} cannot read the model: {_parse_errors(parser, log)}")
 
 
 def _parse_errors(parser: Any, log: Any) -> str:

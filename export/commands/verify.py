@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from runtime.engines.backends.table import BACKENDS
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Verify:
     weights: str | None = None
     """What the bundle was made of, as given to --weights of its export. Without: what bundle.json names, or else the
     bundle's own stored weights, evaluated in NumPy."""
-    backend: str = "ort,torch,tensorrt"
+    backend: str = ",".join(BACKENDS)
     """What to verify; of these, what this machine has."""
     device: str = "auto"
     """cpu, cuda, or auto: every device of this machine."""
@@ -87,8 +88,6 @@ def mark(verdicts: "Sequence[Verdict]") -> "list[Verdict]":
 
 
 def _backends(text: str) -> list[str]:
-    from runtime.engines.backends.results import BACKENDS
-
     names = [name.strip() for name in text.split(",")]
     unknown = [name for name in names if name not in BACKENDS]
     if unknown:

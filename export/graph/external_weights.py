@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save
 
 from runtime.engines.backends.eager import SCALE_SUFFIX
+from runtime.engines.dtypes import DTYPES
 
 THRESHOLD = 1024
 """Least bytes of a weight that is moved out of its model."""
@@ -57,13 +58,8 @@ class WeightsFile:
         return cls(name, places)
 
 
-_TYPES = {
-    "F32": TensorProto.FLOAT,
-    "F16": TensorProto.FLOAT16,
-    "BF16": TensorProto.BFLOAT16,
-    "I8": TensorProto.INT8,
-    "I64": TensorProto.INT64,
-}
+_TYPES = {dtype.safetensors: dtype.onnx for dtype in DTYPES.values()}
+"""ONNX' number of each type that a safetensors file may have."""
 
 
 def externalize_weights(models: Mapping[str, onnx.ModelProto], file: str) -> tuple[dict[str, onnx.ModelProto], bytes]:

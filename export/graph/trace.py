@@ -9,19 +9,12 @@ from typing import Any
 
 import onnx
 import torch
-from onnx import TensorProto, helper
+from onnx import helper
 from torch import Tensor, nn
 
 from runtime.engines.backends.base import check_inputs
+from runtime.engines.dtypes import DTYPES
 from runtime.engines.spec import EngineSpec, TensorSpec
-
-_ELEMENT = {
-    "float32": TensorProto.FLOAT,
-    "float16": TensorProto.FLOAT16,
-    "int64": TensorProto.INT64,
-    "int32": TensorProto.INT32,
-    "bool": TensorProto.BOOL,
-}
 
 
 def export_onnx(module: nn.Module, spec: EngineSpec, samples: Sequence[Tensor]) -> onnx.ModelProto:
@@ -114,9 +107,9 @@ def _pin(values: Sequence[onnx.ValueInfoProto], tensors: Sequence[TensorSpec], n
     for value, tensor in zip(values, tensors, strict=True):
         sizes = [d.dim_value or None for d in value.type.tensor_type.shape.dim]
         fixed = [None if isinstance(size, str) else size for size in tensor.shape]
-        if value.type.tensor_type.elem_type != _ELEMENT[tensor.dtype] or sizes != fixed:
+        if value.type.tensor_type.elem_type != DTYPES[tensor.dtype].onnx or sizes != fixed:
             raise ValueError(f"{name}: tensor '{tensor.name}': expected {tensor} in the model, got {sizes}")
-        value.CopyFrom(helper.make_tensor_value_info(tensor.name, _ELEMENT[tensor.dtype], list(tensor.shape)))
+        value.CopyFrom(helper.make_tensor_value_info(tensor.name, DTYPES[tensor.dtype].onnx, list(tensor.shape)))
 
 
 @contextmanager

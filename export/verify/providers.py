@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from runtime.engines.backends.choice import Choice, available, make_engine, torch_engine
+from runtime.engines.backends.choice import available, make_engine
 from runtime.engines.backends.graphs import GRADIENT, Graph, graphs_of
+from runtime.engines.backends.table import BACKENDS, Choice
 from runtime.engines.bundle import Bundle
 from runtime.engines.precision import Compute
 from runtime.engines.protocols import Engine
@@ -22,16 +23,13 @@ Gradient = Callable[
 DIFFERENTIATED = ("latent_encoder", "image_embedder")
 """Roles whose gradient by the images a loop needs."""
 
-LABELS = {"ort": "ONNX Runtime", "torch": "PyTorch", "tensorrt": "TensorRT"}
-"""What tables call each backend."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Provider:
     """One way to run a network."""
 
     backend: str
-    """One of `runtime.engines.backends.results.BACKENDS`."""
+    """One of `runtime.engines.backends.table.BACKENDS`."""
     device: str
     """`cpu`, `cuda` or `cuda:N`."""
     compute: Compute = Compute.MODEL
@@ -50,7 +48,8 @@ class Provider:
     def name(self) -> str:
         """What the table calls it."""
         cast = "" if self.compute is Compute.MODEL else f" {self.compute}"
-        return f"{LABELS[self.backend]} {self.device.upper()}{cast}{'' if self.kind == 'value' else ', gradient'}"
+        title, what = BACKENDS[self.backend].title, "" if self.kind == "value" else ", gradient"
+        return f"{title} {self.device.upper()}{cast}{what}"
 
 
 def devices() -> tuple[str, ...]:
@@ -87,14 +86,10 @@ def _provide(graph: Graph, choice: Choice, threads: int | None) -> Iterator[Prov
         gradient = _gradient_of_engine(make_engine(graph, choice, threads=threads))
         yield Provider(backend=choice.backend, device=choice.device, compute=compute, gradient=gradient)
         return
-    if choice.backend == "torch":
-        engine = torch_engine(graph, device=choice.device)
-        yield Provider(backend="torch", device=choice.device, value=engine)
-        if graph.role in DIFFERENTIATED:
-            yield Provider(backend="torch", device=choice.device, gradient=gradient_of(engine))
-        return
     engine = make_engine(graph, choice, threads=threads)
     yield Provider(backend=choice.backend, device=choice.device, compute=compute, value=engine)
+    if getattr(engine, "passes_gradients", False) and graph.role in DIFFERENTIATED:
+        yield Provider(backend=choice.backend, device=choice.device, compute=compute, gradient=gradient_of(engine))
 
 
 def _gradient_of_engine(engine: Engine) -> Gradient:

@@ -14,9 +14,8 @@ from torch import Tensor
 from export.verify.bundle import Row, worst
 from export.verify.gates import GATES, Check, Comparison, compare
 from export.verify.inputs import Reference, as_engine, is_large
-from export.verify.providers import LABELS
-from runtime.engines.backends.choice import Choice
 from runtime.engines.backends.results import Verdict
+from runtime.engines.backends.table import BACKENDS, Choice
 from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.precision import Compute
 from runtime.engines.protocols import BindableEngine, Engine
@@ -132,7 +131,7 @@ def verify_scene(
 def _compare(
     choice: Choice, gradients: str, expected: Mapping[str, Tensor], computed: Mapping[str, Tensor]
 ) -> Comparison:
-    label = f"{LABELS[choice.backend]} {choice.device.upper()} {choice.precision}".strip()
+    label = f"{BACKENDS[choice.backend].title} {choice.device.upper()} {choice.precision}".strip()
     name = f"scene: denoiser {label}, encoder {'PyTorch' if gradients == 'torch' else 'engine'}"
     gate = GATES[Check.SCENE]
     return worst(name, [compare(name, expected[part], computed[part], gate) for part in expected], gate)

@@ -18,12 +18,13 @@ from export.graph.external_weights import WeightsFile
 from export.graph.trace import pin, strip, trace
 from export.network import ExportedNetwork
 from export.write.network import format_config, gradient_files, write_spec
+from runtime.engines.backends.base import dtype_name
+from runtime.engines.dtypes import DTYPES
 from runtime.engines.spec import WEIGHTS, EngineSpec
 
 FOLDED = 256
 """Most bytes of a constant that is folded while tracing: a weight that is folded would be stored twice."""
 
-_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64", torch.bool: "BOOL"}
 _CHUNK = 1 << 24
 
 
@@ -74,7 +75,11 @@ def write_safetensors(state: Mapping[str, Tensor], path: Path) -> dict[str, tupl
     for name in names:
         begin, end = end, end + state[name].numel() * state[name].element_size()
         shape = list(state[name].shape)
-        header[name] = {"dtype": _NAMES[state[name].dtype], "shape": shape, "data_offsets": [begin, end]}
+        header[name] = {
+            "dtype": DTYPES[dtype_name(state[name].dtype)].safetensors,
+            "shape": shape,
+            "data_offsets": [begin, end],
+        }
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     places: dict[str, tuple[int, int]] = {}

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtime.engines.dtypes import DTYPES
 from runtime.engines.strict_json import GREATEST_FILE, check_fields, check_file_name, parse_object
 from runtime.errors import UserError
 from runtime.installing import update_advice
@@ -18,9 +19,6 @@ FORMAT = 1
 
 WEIGHTS = "weights.safetensors"
 """File with weights: in a network's folder its own, beside bundle.json those that several networks share."""
-
-DTYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "int8", "uint8", "bool")
-"""Names of tensor types, as PyTorch and NumPy spell them."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
 _HASH = re.compile(r"[0-9a-f]{64}")

@@ -21,8 +21,8 @@ from export.plans import (
     load_graph,
     select_graphs,
 )
-from runtime.engines.backends import editions as flavours
-from runtime.engines.backends.editions import buildable, installed_flavours
+from runtime.engines.backends import editions
+from runtime.engines.backends.editions import buildable, installed_editions
 from runtime.engines.backends.graphs import GRADIENT, Graph, graph_of
 from runtime.engines.backends.plans import PlanKey, list_plans, read_plan
 from runtime.engines.bundle import INSTALLED, Bundle
@@ -36,7 +36,7 @@ CAPABILITIES = ("sm80", "sm86", "sm89", "sm120")
 """A100, RTX 30, RTX 40 and RTX 50: those of the issue's users that TensorRT-RTX builds for."""
 
 KEY = PlanKey(
-    network="net", source="0" * 64, flavour="tensorrt_rtx", version="1.0", capability="sm89", precision="model"
+    network="net", source="0" * 64, edition="tensorrt_rtx", version="1.0", capability="sm89", precision="model"
 )
 rtx = pytest.mark.tensorrt
 
@@ -48,7 +48,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture
 def only_rtx() -> None:
-    if "tensorrt_rtx" not in installed_flavours():
+    if "tensorrt_rtx" not in installed_editions():
         pytest.skip("needs TensorRT-RTX, which builds without a GPU")
 
 
@@ -221,7 +221,7 @@ def test_targets(only_rtx: None) -> None:
 @rtx
 @pytest.mark.parametrize("target", ["sm90", "SM_90", "sm80,sm90"])
 def test_a_capability_that_tensorrt_rtx_lacks_names_those_it_has_and_the_remedy(only_rtx: None, target: str) -> None:
-    if "tensorrt" in installed_flavours():
+    if "tensorrt" in installed_editions():
         pytest.skip("full TensorRT may build for it")
     with pytest.raises(UserError, match=r"--target sm90 \(H100, H200\): .*sm80, sm86, sm89, sm120.*full TensorRT"):
         check_targets(target)
@@ -240,9 +240,9 @@ def test_a_target_that_is_none_is_refused(only_rtx: None, target: str) -> None:
 def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("tensorrt", "tensorrt_bindings", "tensorrt_rtx", "tensorrt_rtx_bindings"):
         monkeypatch.setitem(sys.modules, name, None)
-    flavours.load_flavour.cache_clear()
+    editions.load_edition.cache_clear()
     yield
-    flavours.load_flavour.cache_clear()
+    editions.load_edition.cache_clear()
 
 
 def test_without_tensorrt_the_command_names_the_extra(nothing_installed: None, tmp_path: Path) -> None:

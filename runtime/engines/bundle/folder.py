@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from runtime.engines.backends.choice import Choice, choose, choose_device, make_engine
+from runtime.engines.backends.choice import choose, choose_device, make_engine
 from runtime.engines.backends.graphs import BACKWARD, FORWARD, Graph, graph_of, graphs_of
+from runtime.engines.backends.table import Choice
 from runtime.engines.bundle.installed import find_bundle, read_bundle_json, read_manifest
 from runtime.engines.bundle.manifest import Manifest
 from runtime.engines.protocols import BindableEngine
@@ -75,7 +76,7 @@ class Bundle:
             name_or_path: name of an installed bundle (`icons`), or a folder that holds a bundle.json.
             device: where the networks run: `cpu`, `cuda`, `cuda:N`, or `auto`.
             threads: threads of one operator, at least 1; None means as many as PyTorch uses.
-            backend: what runs the networks, one of `backends.choice.BACKENDS`; or what an earlier load chose
+            backend: what runs the networks, `auto` or one of `backends.table.BACKENDS`; or what an earlier load chose
                 for each graph, as `choices` tells it.
             compile: whether torch.compile makes the networks faster that PyTorch runs.
 

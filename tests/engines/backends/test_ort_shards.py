@@ -17,9 +17,9 @@ from tests.tolerance import ENGINE_FLOAT32
 
 @pytest.fixture(scope="module")
 def engines() -> dict[int, OrtEngine]:
-    """Denoisers by lanes, four threads each."""
+    """Denoisers by shards, four threads each."""
     model = make_denoiser(0)
-    return {lanes: OrtEngine(SPECS["denoiser"], model, threads=4, lanes=lanes) for lanes in (1, 2, 3, 9)}
+    return {shards: OrtEngine(SPECS["denoiser"], model, threads=4, shards=shards) for shards in (1, 2, 3, 9)}
 
 
 def inputs(count: int) -> tuple[torch.Tensor, ...]:
@@ -28,12 +28,12 @@ def inputs(count: int) -> tuple[torch.Tensor, ...]:
     return z, torch.randint(0, 1000, (count,), generator=draws), context
 
 
-@pytest.mark.parametrize("lanes", [2, 3, 9])
+@pytest.mark.parametrize("shards", [2, 3, 9])
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 8])
-def test_a_batch_in_lanes_has_the_numbers_of_one(engines: dict[int, OrtEngine], lanes: int, count: int) -> None:
-    (whole,), (parts,) = engines[1](*inputs(count)), engines[lanes](*inputs(count))
+def test_a_batch_in_lanes_has_the_numbers_of_one(engines: dict[int, OrtEngine], shards: int, count: int) -> None:
+    (whole,), (parts,) = engines[1](*inputs(count)), engines[shards](*inputs(count))
     torch.testing.assert_close(parts, whole, atol=ENGINE_FLOAT32, rtol=ENGINE_FLOAT32)
-    (again,) = engines[lanes](*inputs(count))
+    (again,) = engines[shards](*inputs(count))
     assert torch.equal(again, parts)
 
 
@@ -65,10 +65,10 @@ def test_lanes_may_be_called_from_several_threads(engines: dict[int, OrtEngine])
 
 
 def test_one_thread_has_one_lane() -> None:
-    engine = OrtEngine(SPECS["denoiser"], make_denoiser(0), threads=1, lanes=2)
+    engine = OrtEngine(SPECS["denoiser"], make_denoiser(0), threads=1, shards=2)
     before = threading.active_count()
     engine(*inputs(4))
-    assert engine._lanes == 1
+    assert engine._shards == 1
     assert threading.active_count() == before
 
 
@@ -84,7 +84,7 @@ def test_an_error_in_a_lane_comes_out() -> None:
     onnx.checker.check_model(model)
     row, y = TensorSpec("row", ("B",), "int64"), TensorSpec("y", ("B",), "float32")
     engine = OrtEngine(
-        EngineSpec("look", (row,), (y,), {"B": (1, 2, 8)}), model.SerializeToString(), threads=2, lanes=2
+        EngineSpec("look", (row,), (y,), {"B": (1, 2, 8)}), model.SerializeToString(), threads=2, shards=2
     )
     assert engine(torch.tensor([2, 0]))[0].tolist() == [2.0, 0.0]
     for bad in ([0, 7], [7, 0]):
