@@ -130,7 +130,7 @@ def variants(config: Config, report: Callable[[str], None]) -> Iterator[Variant]
     """Yield every way to run the step that this machine and this bundle have."""
     drawing = replace(settings_of("icon", "scratch"), prompt=PROMPT, steps=STEPS)
     if not config.regularizer:
-        drawing = replace(drawing, xing=0.0)
+        drawing = replace(drawing, self_intersection=0.0)
     for backend in BACKENDS:
         for compiled in (False, True) if backend == "torch" and config.compile else (False,):
             yield from _ours(config, backend, drawing, compiled, report)

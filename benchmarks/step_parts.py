@@ -38,7 +38,7 @@ PARTS = (
 
 _NAMES = {
     "random_view": "augment",
-    "xing_loss": "regularize",
+    "self_intersection_loss": "regularize",
     "saturation_penalty": "regularize",
 }
 """Functions of `runtime.vectorfusion.stages` and the part that each belongs to."""

@@ -14,6 +14,7 @@ CHECKED = ("runtime", "train", "export", "benchmarks")
 """Packages whose annotations, shapes among them, beartype holds every call to, here and nowhere else."""
 
 UNCHECKED: dict[str, str] = {
+    "runtime.vector.raster.kernels.": "numba compiles it",
     "runtime.command.options": "takes unions and generic aliases where its annotation, for pyright, names a class",
     "runtime.engines.tokens": "refuses wrong values itself, and is tested with such",
     "runtime.engines.twins.vit": "refuses wrong values itself, and is tested with such",

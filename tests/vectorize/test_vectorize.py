@@ -64,8 +64,8 @@ def test_numbers_out_of_range_are_named(picture, name, value):
 
 
 def test_what_is_not_a_number_is_out_of_range(picture):
-    with pytest.raises(UserError, match="--rate is nan"):
-        vectorize(Config(picture=picture, rate=float("nan")))
+    with pytest.raises(UserError, match="--lr is nan"):
+        vectorize(Config(picture=picture, lr=float("nan")))
 
 
 def test_an_unwritable_output_is_named_before_any_work(picture, tmp_path):
