@@ -74,7 +74,7 @@ def main() -> None:
 
     config = parse_options(Config, "benchmarks.completions", description=__doc__)
     bundle = LMConvBundle.load(config.bundle)
-    said, sampler = bundle.manifest, Sampler.of(bundle)
+    manifest, sampler = bundle.manifest, Sampler.of(bundle)
     generator, cells = torch.Generator().manual_seed(config.seed), []
     with tempfile.TemporaryDirectory() as folder:
         for number, name in enumerate(STROKES):
@@ -82,11 +82,11 @@ def main() -> None:
             write_png(file, draw_digit(name, Path(folder)))
             if config.digit is not None and name == "5":
                 config.digit.write_bytes(file.read_bytes())
-            levels = read_levels(file, said)[0]
-            hidden = hidden_region(REGIONS[number % len(REGIONS)], said.size)
-            order = read_order("max-context", said.size, said.orders, hidden)
+            levels = read_levels(file, manifest)[0]
+            hidden = hidden_region(REGIONS[number % len(REGIONS)], manifest.size)
+            order = read_order("max-context", manifest.size, manifest.orders, hidden)
             drawn = sampler.complete(levels, hidden, order, generator=generator, samples=config.samples)
-            cells += [tinted(to_rgb(levels, said), hidden), to_rgb(drawn, said), to_rgb(levels, said)]
+            cells += [tinted(to_rgb(levels, manifest), hidden), to_rgb(drawn, manifest), to_rgb(levels, manifest)]
     write_png(config.out, sheet(torch.cat(cells), min(COLUMNS, config.samples + 2)))
     print(config.out)
 

@@ -3,7 +3,7 @@
     python -m benchmarks.consistency --icons data/icons.npz [--routes trace scratch] [--json]
 
 For each caption of `captions.txt` it draws the best of K raster samples, an SVG from scratch and an SVG by the whole
-pipeline, with the command's own defaults, and keeps them in `--out`, so that a run that was cut goes on. The judge is
+pipeline, with the command's own defaults, and keeps them in `--out`, so that an interrupted run resumes. The judge is
 `benchmarks.evaluator`. The reference row is real icons of the set that the judge has never seen. A concept that this
 set lacks is left out of that row only. Another row has the same icons, encoded and decoded by the bundle and
 smoothed, as samples are: what its autoencoder alone costs.
@@ -32,7 +32,7 @@ CAPTIONS = tuple(Path(__file__).with_name("captions.txt").read_text("utf-8").spl
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What is judged, and where it is kept."""
+    """What is judged, and where its pictures go."""
 
     icons: Path
     """Archive of train.data.icons, for the evaluator's training and for the real icons."""
@@ -108,9 +108,9 @@ def real_icons(archive: Path, captions: list[str]) -> tuple[Tensor, list[int]]:
     rows, indices = [], []
     for i, caption in enumerate(captions):
         name = SYNONYMS.get(caption) or caption.removeprefix("a ").removeprefix("an ").removeprefix("the ")
-        found = np.flatnonzero((names == name) & (sets == HELD_OUT) & (kinds == "plain"))
-        if len(found):
-            rows.append(int(found[0]))
+        rows_of_concept = np.flatnonzero((names == name) & (sets == HELD_OUT) & (kinds == "plain"))
+        if len(rows_of_concept):
+            rows.append(int(rows_of_concept[0]))
             indices.append(i)
     return torch.from_numpy(pictures[rows]).permute(0, 3, 1, 2).float() / 255.0, indices
 

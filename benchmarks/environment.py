@@ -20,5 +20,5 @@ def commit() -> str:
 def describe_environment() -> str:
     """Return one line: processor, usable cores, Python, package versions, commit."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    versions = ", ".join(f"{name} {found}" for name in _PACKAGES if (found := package_version(name)))
+    versions = ", ".join(f"{name} {version}" for name in _PACKAGES if (version := package_version(name)))
     return f"{processor_name()}, {cores} cores; Python {platform.python_version()}, {versions}; commit {commit()}"

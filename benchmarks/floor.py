@@ -113,13 +113,13 @@ def measure(modules: Mapping[str, nn.Module], specs: Mapping[str, EngineSpec]) -
     }
 
 
-def format_floor(found: dict) -> str:
+def format_floor(result: dict) -> str:
     """Return a sentence with the figures of `measure`."""
-    rates = ", ".join(f"{rate:.0f} at {side}" for side, rate in found["product_gflops"].items())
-    parts = ", ".join(f"{part} {found['gflop'][part]:.2f} GFLOP" for part in found["gflop"])
+    rates = ", ".join(f"{rate:.0f} at {side}" for side, rate in result["product_gflops"].items())
+    parts = ", ".join(f"{part} {result['gflop'][part]:.2f} GFLOP" for part in result["gflop"])
     return (
-        f"{found['threads']} threads; float32 products: {rates} GFLOP/s; "
-        f"convolution {found['convolution_gflops']:.0f}; a step: {parts}; floor {found['floor_ms']['step']:.1f} ms"
+        f"{result['threads']} threads; float32 products: {rates} GFLOP/s; "
+        f"convolution {result['convolution_gflops']:.0f}; a step: {parts}; floor {result['floor_ms']['step']:.1f} ms"
     )
 
 
@@ -129,8 +129,8 @@ def main() -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
     bundle = DiffusionBundle.load(config.bundle)
-    found = measure(peer_networks(bundle, config.weights).modules, bundle.specs)
-    print(json.dumps(found) if config.json else f"{describe_environment()}\n{format_floor(found)}")
+    result = measure(peer_networks(bundle, config.weights).modules, bundle.specs)
+    print(json.dumps(result) if config.json else f"{describe_environment()}\n{format_floor(result)}")
 
 
 if __name__ == "__main__":

@@ -149,12 +149,12 @@ def main() -> None:
     for case in CASES:
         if options.only not in case.name:
             continue
-        found = measure(case, options.seconds)
+        result = measure(case, options.seconds)
         if options.json:
-            print(json.dumps({**found, "threads": torch.get_num_threads()}), flush=True)
+            print(json.dumps({**result, "threads": torch.get_num_threads()}), flush=True)
         else:
-            columns = " ".join(f"{found[m]['ms']:18.1f} {found[m]['peak_mib']:6.1f}" for m in METHODS)
-            ratios = f"{found['grouped_speedup']:7.1f} {found['grouped_memory_ratio']:8.1f}"
+            columns = " ".join(f"{result[m]['ms']:18.1f} {result[m]['peak_mib']:6.1f}" for m in METHODS)
+            ratios = f"{result['grouped_speedup']:7.1f} {result['grouped_memory_ratio']:8.1f}"
             print(f"{case.name:55} {columns} {ratios}", flush=True)
 
 

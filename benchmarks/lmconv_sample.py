@@ -5,7 +5,7 @@
 Both use the same network, of the preset `small` with random weights, in one run. The cached sampler draws all pixels,
 over ONNX Runtime. Of the slow one, a few whole forward passes are timed and multiplied by the number of pixels: in
 PyTorch with the fast grouped convolutions, and in ONNX Runtime with the prefill network at all positions; the faster
-of the two is `full_s`. Processor time is told beside time by the clock, for machines that do other things too. The
+of the two is `full_s`. Processor time stands beside wall-clock time, for machines that do other things too. The
 floor is what reading the weights once a position would take at the bandwidth of memory.
 """
 
@@ -102,8 +102,8 @@ def full_seconds(network: LocallyMaskedPixelCNN, sampler: Sampler, levels: torch
             "PyTorch, grouped": seconds_of(lambda: network(unit, masks), times),
             "ONNX Runtime, prefill": seconds_of(lambda: sampler.prefill(rows, *taps), times),
         }
-    found = sampler.parameters(levels[:1], order)
-    return seconds, float((found - expected).abs().max())
+    parameters = sampler.parameters(levels[:1], order)
+    return seconds, float((parameters - expected).abs().max())
 
 
 def engine_share(sampler: Sampler, levels: torch.Tensor, order: Order) -> float:
@@ -186,14 +186,14 @@ def main() -> None:
     for case in CASES:
         if options.only not in case.name:
             continue
-        found = measure(case, options.count, options.forwards)
+        result = measure(case, options.count, options.forwards)
         if options.json:
-            print(json.dumps({**found, "threads": torch.get_num_threads()}), flush=True)
+            print(json.dumps({**result, "threads": torch.get_num_threads()}), flush=True)
         else:
             print(
-                f"{case.name:42} {found['cached_s']:9.2f} {found['full_s']:9.1f} {found['speedup']:7.0f} "
-                f"{found['engine_share']:7.0%} {found['floor_s']:8.2f} {found['max_error']:8.1e}  {found['full_by']}, "
-                f"{options.forwards} of {found['full_forwards_needed']} passes timed",
+                f"{case.name:42} {result['cached_s']:9.2f} {result['full_s']:9.1f} {result['speedup']:7.0f} "
+                f"{result['engine_share']:7.0%} {result['floor_s']:8.2f} {result['max_error']:8.1e}  "
+                f"{result['full_by']}, {options.forwards} of {result['full_forwards_needed']} passes timed",
                 flush=True,
             )
 

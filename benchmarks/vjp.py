@@ -157,35 +157,35 @@ def time_providers(providers: Mapping[str, Provider], inputs: tuple[Tensor, Tens
             provider(*inputs)
             taken[name].append(1e3 * (time.perf_counter() - begin))
         rounds += 1
-    found = {}
+    summary = {}
     expected = next(iter(results.values()))
     for name, times in taken.items():
         low, middle, high = statistics.quantiles(times[1:], n=4)
-        found[name] = {"ms": middle, "quartiles_ms": [low, high], "rounds": rounds - 1}
-        found[name] |= _distance(results[name], expected)
-    return found
+        summary[name] = {"ms": middle, "quartiles_ms": [low, high], "rounds": rounds - 1}
+        summary[name] |= _distance(results[name], expected)
+    return summary
 
 
-def _distance(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> dict[str, float]:
+def _distance(result: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> dict[str, float]:
     """Return the greatest difference of value and gradient, relative to the largest, and the gradient's cosine."""
-    errors = [float((a - b).abs().max() / b.abs().max()) for a, b in zip(found, expected, strict=True)]
-    cosine = F.cosine_similarity(found[1].double().flatten(1), expected[1].double().flatten(1)).min()
+    errors = [float((a - b).abs().max() / b.abs().max()) for a, b in zip(result, expected, strict=True)]
+    cosine = F.cosine_similarity(result[1].double().flatten(1), expected[1].double().flatten(1)).min()
     return {"value_error": errors[0], "gradient_error": errors[1], "cosine": float(cosine)}
 
 
 def peak_memory(folder: Path, name: str, compile: bool, threads: int) -> dict[str, float]:
-    """Return MiB above the imports' after the provider was made, and at the peak of three calls; in a new process."""
+    """Return MiB above the imports' after the provider was loaded, and at the peak of three calls; in a new process."""
     torch.set_num_threads(threads)
     before = _peak()
     provider, inputs = providers_of(folder, compile=compile)[name](), inputs_of(folder)
-    made = _peak()
+    loaded = _peak()
     for _ in range(3):
         provider(*inputs)
-    return {"loaded_mib": made - before, "peak_mib": _peak() - before}
+    return {"loaded_mib": loaded - before, "peak_mib": _peak() - before}
 
 
 def _peak() -> float:
-    """Return the most memory that this process had, MiB; Linux tells it of the process alone, not of its parent."""
+    """Return the most memory that this process had, MiB; on Linux of the process alone, without its parent."""
     status = Path("/proc/self/status")
     if not status.is_file():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -32,7 +32,7 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
     except BrokenPipeError:
         if not _reader_has_gone():
             raise  # another pipe: a process of our own has died
-        # What is left in the buffer would fail once more at the end of the process, and be told in a traceback.
+        # What is left in the buffer would fail once more at the end of the process, with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = CLOSED_PIPE
     raise SystemExit(code)

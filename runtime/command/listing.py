@@ -1,4 +1,4 @@
-"""What commands a package has, told by its files alone: nothing is imported, so that a listing comes at once."""
+"""What commands a package has, by its files alone: nothing is imported, so that a listing comes at once."""
 
 import ast
 import inspect

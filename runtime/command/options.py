@@ -48,7 +48,7 @@ def parse_options(
 
 
 def dataclasses_in(kind: Any) -> Iterator[type]:
-    """Yield the dataclasses that an annotation is made of, and those of their fields."""
+    """Yield the dataclasses that an annotation consists of, and those of their fields."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         yield kind
         hints = typing.get_type_hints(kind, include_extras=True)
@@ -93,7 +93,7 @@ class WrappedOutput:
         self.stream = sys.stdout
 
     def write(self, text: str) -> int:
-        """Write a text, its long lines broken and runs of empty lines made one."""
+        """Write a text, its long lines broken and several empty lines reduced to one."""
         width = shutil.get_terminal_size().columns
         text = re.sub(r"\n{3,}", "\n\n", text)
         return self.stream.write("\n".join(_wrapped(line, width) for line in text.split("\n")))

@@ -52,7 +52,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Drawing:
-    """One picture of the data set and what is known of it."""
+    """One picture of the data set and its labels."""
 
     picture: np.ndarray
     caption: str
@@ -110,7 +110,7 @@ def draw_icon(package: dict, key: str, *, side: int, left: int, top: int, size: 
 
 
 def on_white(rgba: np.ndarray) -> np.ndarray:
-    """Return an (H, W, 4) straight RGBA picture over white as (H, W, 3) uint8."""
+    """Return a picture of straight RGBA in [0, 1] over white, as bytes."""
     alpha = rgba[..., 3:]
     return np.rint(255.0 * (rgba[..., :3] * alpha + 1.0 - alpha)).astype(np.uint8)
 

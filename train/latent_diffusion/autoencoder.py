@@ -56,12 +56,12 @@ class IconAutoencoder(nn.Module):
     def moments(
         self, images: Float[Tensor, "B 3 H W"]
     ) -> tuple[Float[Tensor, "B 4 H//8 W//8"], Float[Tensor, "B 4 H//8 W//8"]]:
-        """Return the mean and log-variance of the latents, each (B, 4, 16, 16), of (B, 3, 128, 128) RGB in [0, 1]."""
+        """Return the mean and the log-variance of the latents of RGB in [0, 1]."""
         parameters = self.vae.encode(F.pixel_unshuffle(2.0 * images - 1.0, UNSHUFFLE)).latent_dist
         return parameters.mean, parameters.logvar
 
     def decode(self, latents: Float[Tensor, "B 4 h w"]) -> Float[Tensor, "B 3 8*h 8*w"]:
-        """Return (B, 3, 128, 128) RGB, nominally in [0, 1], of (B, 4, 16, 16) latents."""
+        """Return RGB, nominally in [0, 1]."""
         return 0.5 * F.pixel_shuffle(self.vae.decode(latents).sample, UNSHUFFLE) + 0.5
 
 
@@ -85,7 +85,7 @@ def disturb(images: Float[Tensor, "B 3 H W"], generator: torch.Generator) -> Flo
     """Return pictures of which some have permuted channels, another background, or a zoomed cut.
 
     Args:
-        images: (B, 3, H, W) in [0, 1].
+        images: RGB in [0, 1].
         generator: source of the draws.
     """
     images = images.clone()

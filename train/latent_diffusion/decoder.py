@@ -75,11 +75,11 @@ class Discriminator(nn.Module):
         self.verdict = nn.Conv2d(taken, 1, 1)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
-        """Return the features of each level, and at last the verdicts (B, 1, H / 8, W / 8), of (B, 3, H, W) RGB."""
-        found = [F.pixel_unshuffle(2.0 * images - 1.0, UNSHUFFLE)]
+        """Return the features of each level, and last one verdict for each patch of RGB in [0, 1]."""
+        features = [F.pixel_unshuffle(2.0 * images - 1.0, UNSHUFFLE)]
         for level in self.levels:
-            found.append(level(found[-1]))
-        return [*found[1:], self.verdict(found[-1])]
+            features.append(level(features[-1]))
+        return [*features[1:], self.verdict(features[-1])]
 
 
 class Training(nn.Module):
@@ -108,8 +108,8 @@ def crisp_loss(
 
     Args:
         training: the networks.
-        latents: (B, 4, h, w), as the autoencoder's, not scaled.
-        images: (B, 3, H, W) in [0, 1], what they stand for.
+        latents: the autoencoder's own, not scaled.
+        images: RGB in [0, 1], what they stand for.
         edges: weight of the differences of image gradients.
         crisp: weight of the discriminator, at least 0.
     """
@@ -121,12 +121,13 @@ def crisp_loss(
     real, drawn = training.discriminator(images), training.discriminator(picture)
     apart = sum(((a - b.detach()).float().abs().mean() for a, b in zip(drawn[:-1], real[:-1], strict=True)), 0.0)
     deceived = MATCHING * apart - drawn[-1].float().mean()
-    wanted = torch.autograd.grad(deceived, picture, retain_graph=True)[0]
+    adversarial = torch.autograd.grad(deceived, picture, retain_graph=True)[0]
     own = torch.autograd.grad(loss, output, retain_graph=True)[0]
-    scale = crisp * own.norm() / wanted.norm().clamp_min(1e-12)
-    pulled = (output * (scale * wanted)).sum()
+    scale = crisp * own.norm() / adversarial.norm().clamp_min(1e-12)
+    # Its value cancels below and leaves its gradient, which reaches the decoder and not the discriminator.
+    adversarial_term = (output * (scale * adversarial)).sum()
     hinge = F.relu(1.0 - real[-1].float()).mean() + F.relu(1.0 + drawn[-1].float()).mean()
-    return loss + pulled - pulled.detach() + hinge
+    return loss + adversarial_term - adversarial_term.detach() + hinge
 
 
 def main() -> None:

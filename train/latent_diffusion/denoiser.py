@@ -72,7 +72,7 @@ def load_autoencoder(run: Path) -> IconAutoencoder:
 def encode_pictures(
     pictures: UInt8[Tensor, "N 128 128 3"], network: IconAutoencoder, device: str, batch: int = 64
 ) -> Float32[Tensor, "N 4 16 16"]:
-    """Return the latent means (N, 4, 16, 16), float32 and not yet scaled, of (N, 128, 128, 3) uint8 pictures."""
+    """Return the latent means of pictures, not yet scaled."""
     network.to(device)
     means = []
     for rows in pictures.split(batch):
@@ -85,7 +85,7 @@ def encode_pictures(
 def write_captions(
     archive: dict[str, np.ndarray], count: int, seed: int
 ) -> tuple[list[str], Int64[Tensor, "N {count}"]]:
-    """Return the distinct captions and, for each picture, the indices (N, count) int64 of those written for it."""
+    """Return the distinct captions and, for each picture, the indices of those written for it."""
     concepts, rng = read_captions(), random.Random(seed)
     keywords = common_keywords(concepts)
     index: dict[str, int] = {}
@@ -100,7 +100,7 @@ def write_captions(
 
 
 def weigh_rows(archive: dict[str, np.ndarray], favour: str = "") -> Float[Tensor, " N"]:
-    """Return the (N,) sampling weights of the pictures: fewer of the hundreds of people, fewer pairs.
+    """Return the sampling weights of the pictures: fewer of the hundreds of people, fewer pairs.
 
     Args:
         archive: the data set of train.data.icons.
@@ -119,7 +119,7 @@ def weigh_rows(archive: dict[str, np.ndarray], favour: str = "") -> Float[Tensor
 
 
 def prepare(config: Config) -> dict[str, Tensor]:
-    """Return latents, caption rows, contexts and weights, computed once and kept in the run folder."""
+    """Return latents, caption rows, contexts and weights, computed once and stored in the run folder."""
     cache = config.out / "prepared.safetensors"
     if cache.is_file():
         return load_file(cache)

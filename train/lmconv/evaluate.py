@@ -2,7 +2,7 @@
 
     python -m train.lmconv.evaluate runs/mnist --orders 1,8
 
-The averaged weights of the last checkpoint are evaluated, also while the run goes on.
+The averaged weights of the last checkpoint are evaluated, also while the run continues.
 """
 
 import math
@@ -142,15 +142,15 @@ def tables(config: Config) -> Iterator[str]:
     )
     if loaded.size != tuple(run.size):
         raise UserError(f"--data-dir: expected pictures of {run.size}, as the run was trained on, got {loaded.size}")
-    wanted = [word.strip() for word in config.tables.split(",")]
-    if not set(wanted) <= {"whole", "hidden", "novel"}:
+    names = [word.strip() for word in config.tables.split(",")]
+    if not set(names) <= {"whole", "hidden", "novel"}:
         raise UserError(f"--tables '{config.tables}': expected whole, hidden and novel, with commas")
     pictures = getattr(loaded, config.split)[: config.count]
     orders = parse_orders(run.orders, run.size)
     counts = parse_counts(config.orders, len(orders))
     network.to(config.device)
     with torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.bf16):
-        for table in wanted:
+        for table in names:
             if table == "whole":
                 yield from whole_table(network, pictures, orders, counts, config.batch)
             elif table == "hidden":

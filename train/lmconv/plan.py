@@ -194,8 +194,8 @@ def share_taps(groups: list[Group], size: Size, kernel: Kernel) -> list[Group]:
         shared[top:bottom, left:right] = True
         rest = [replace(g, taps=g.taps & ~shared.reshape(-1)) for g in groups]
         rest = [Group(shared.reshape(-1), everywhere, (0, 0, 1, 1)), *(g for g in rest if g.taps.any())]
-        if (found := sum(_cost(group.taps, kernel) * len(group.positions) for group in rest)) < cost:
-            best, cost = rest, found
+        if (candidate := sum(_cost(group.taps, kernel) * len(group.positions) for group in rest)) < cost:
+            best, cost = rest, candidate
     return best
 
 
