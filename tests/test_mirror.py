@@ -101,7 +101,7 @@ def is_bare(path: Path) -> bool:
     return not any(line.lstrip().startswith(("def ", "class ", "async def ")) for line in lines)
 
 
-def tested_by(name: str, expected: str) -> str | None:
+def file_that_tests(name: str, expected: str) -> str | None:
     """Return the file that tests a module, or None."""
     if (TESTS / expected).is_file():
         return expected
@@ -111,7 +111,7 @@ def tested_by(name: str, expected: str) -> str | None:
 def test_each_module_has_its_tests() -> None:
     expected = modules()
     assert len(expected) > 100
-    assert {name: file for name, file in expected.items() if tested_by(name, file) is None} == {}
+    assert {name: file for name, file in expected.items() if file_that_tests(name, file) is None} == {}
 
 
 def test_the_table_is_true() -> None:

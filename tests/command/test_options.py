@@ -86,15 +86,23 @@ def test_field_docstrings_are_paragraphs(capsys: pytest.CaptureFixture[str], mon
 
 
 @dataclass(frozen=True, kw_only=True)
+class Extra:
+    """What a frame adds."""
+
+    again: bool = False
+    """Draw anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Frame(Generic[T]):
     """Options of any kind in a frame."""
 
     config: tyro.conf.OmitArgPrefixes[T]
-    extra: tyro.conf.OmitArgPrefixes[Inner] = Inner()
+    extra: tyro.conf.OmitArgPrefixes[Extra] = Extra()
 
 
 def test_a_generic_frame_is_looked_into() -> None:
-    assert list(dataclasses_in(Frame[Outer])) == [Frame, Inner, Outer, Inner]
+    assert list(dataclasses_in(Frame[Outer])) == [Frame, Extra, Outer, Inner]
     options = parse_options(Frame[Outer], "room.draw", arguments=["--name", "y"], default=Frame(config=Outer()))
     assert options.config.name == "y"
 
