@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 from torch import Tensor
+
+from runtime.command.options import parse_options
+from runtime.errors import run_main
 
 STROKES = {
     "2": "M 8.6 9.4 C 9.5 5.2 18.6 4.4 19 9.6 C 19.3 14 11 17.6 8.2 22 C 12 21.4 16 22.4 20 21.4",
@@ -70,9 +72,9 @@ def main() -> None:
     from runtime.pixels.regions import hidden_region
     from runtime.pixels.sampler import Sampler
 
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "benchmarks.completions", description=__doc__)
     bundle = LMConvBundle.load(config.bundle)
-    said, sampler = bundle.manifest, Sampler.of(bundle)
+    manifest, sampler = bundle.manifest, Sampler.of(bundle)
     generator, cells = torch.Generator().manual_seed(config.seed), []
     with tempfile.TemporaryDirectory() as folder:
         for number, name in enumerate(STROKES):
@@ -80,14 +82,14 @@ def main() -> None:
             write_png(file, draw_digit(name, Path(folder)))
             if config.digit is not None and name == "5":
                 config.digit.write_bytes(file.read_bytes())
-            levels = read_levels(file, said)[0]
-            hidden = hidden_region(REGIONS[number % len(REGIONS)], said.size)
-            order = read_order("max-context", said.size, said.orders, hidden)
+            levels = read_levels(file, manifest)[0]
+            hidden = hidden_region(REGIONS[number % len(REGIONS)], manifest.size)
+            order = read_order("max-context", manifest.size, manifest.orders, hidden)
             drawn = sampler.complete(levels, hidden, order, generator=generator, samples=config.samples)
-            cells += [tinted(to_rgb(levels, said), hidden), to_rgb(drawn, said), to_rgb(levels, said)]
+            cells += [tinted(to_rgb(levels, manifest), hidden), to_rgb(drawn, manifest), to_rgb(levels, manifest)]
     write_png(config.out, sheet(torch.cat(cells), min(COLUMNS, config.samples + 2)))
     print(config.out)
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

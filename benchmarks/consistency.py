@@ -3,10 +3,10 @@
     python -m benchmarks.consistency --icons data/icons.npz [--routes trace scratch] [--json]
 
 For each caption of `captions.txt` it draws the best of K raster samples, an SVG from scratch and an SVG by the whole
-pipeline, with the command's own defaults, and keeps them in `--out`, so that a run that was cut goes on. The judge is
+pipeline, with the command's own defaults, and keeps them in `--out`, so that an interrupted run resumes. The judge is
 `benchmarks.evaluator`. The reference row is real icons of the set that the judge has never seen. A concept that this
 set lacks is left out of that row only. Another row has the same icons, encoded and decoded by the bundle and
-flattened, as samples are: what its autoencoder alone costs.
+smoothed, as samples are: what its autoencoder alone costs.
 """
 
 import json
@@ -19,11 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
 from torch import Tensor
 
+from benchmarks.environment import describe_environment
 from benchmarks.evaluator import HELD_OUT, features_of, find_lite0, load_backbone, train_evaluator
-from benchmarks.machine import describe_machine
+from runtime.command.options import parse_options
+from runtime.errors import run_main
 
 CAPTIONS = tuple(Path(__file__).with_name("captions.txt").read_text("utf-8").split("\n")[:64])
 """The 64 captions."""
@@ -31,7 +32,7 @@ CAPTIONS = tuple(Path(__file__).with_name("captions.txt").read_text("utf-8").spl
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What is judged, and where it is kept."""
+    """What is judged, and where its pictures go."""
 
     icons: Path
     """Archive of train.data.icons, for the evaluator's training and for the real icons."""
@@ -107,9 +108,9 @@ def real_icons(archive: Path, captions: list[str]) -> tuple[Tensor, list[int]]:
     rows, indices = [], []
     for i, caption in enumerate(captions):
         name = SYNONYMS.get(caption) or caption.removeprefix("a ").removeprefix("an ").removeprefix("the ")
-        found = np.flatnonzero((names == name) & (sets == HELD_OUT) & (kinds == "plain"))
-        if len(found):
-            rows.append(int(found[0]))
+        rows_of_concept = np.flatnonzero((names == name) & (sets == HELD_OUT) & (kinds == "plain"))
+        if len(rows_of_concept):
+            rows.append(int(rows_of_concept[0]))
             indices.append(i)
     return torch.from_numpy(pictures[rows]).permute(0, 3, 1, 2).float() / 255.0, indices
 
@@ -164,14 +165,14 @@ def sentence_encoder(bundle_name: str):
 
 
 def through_autoencoder(images: Tensor, bundle_name: str) -> Tensor:
-    """Return pictures (N, 3, 128, 128) that a bundle has encoded and decoded, flattened, in [0, 1]."""
+    """Return pictures (N, 3, 128, 128) that a bundle has encoded and decoded, smoothed, in [0, 1]."""
     from runtime.engines.bundle import DiffusionBundle
-    from runtime.pictures import flatten
+    from runtime.vector.trace.smoothing import smooth
 
     bundle = DiffusionBundle.load(bundle_name)
     encode, decode = bundle.latent_encoder("none"), bundle.latent_decoder()
     with torch.no_grad():
-        return flatten(torch.cat([decode(encode(part)) for part in images.split(16)])).clamp(0.0, 1.0)
+        return smooth(torch.cat([decode(encode(part)) for part in images.split(16)])).clamp(0.0, 1.0)
 
 
 def judge(config: Config) -> list[dict]:
@@ -184,7 +185,7 @@ def judge(config: Config) -> list[dict]:
     icons, indices = real_icons(config.icons, captions)
     kinds = {
         "real icons": (icons, indices, float("nan")),
-        "real icons, encoded, decoded, flattened": (through_autoencoder(icons, config.bundle), indices, float("nan")),
+        "real icons, encoded, decoded, smoothed": (through_autoencoder(icons, config.bundle), indices, float("nan")),
     }
     everything = list(range(len(captions)))
     if "trace" in config.routes:
@@ -213,10 +214,10 @@ def judge(config: Config) -> list[dict]:
 
 def main() -> None:
     """Judge and print."""
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "benchmarks.consistency", description=__doc__)
     rows = judge(config)
     if not config.json:
-        print(describe_machine())
+        print(describe_environment())
         print("| pictures | count | R-Precision | similarity | seconds each |\n|---|---|---|---|---|")
     for row in rows:
         values = [str(v) if v is not None else "" for v in row.values()]
@@ -224,4 +225,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

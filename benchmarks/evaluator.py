@@ -164,7 +164,7 @@ def train_head(
 def train_evaluator(
     archive: Path, encode: Callable[[list[str]], Float[Tensor, "N 384"]], out: Path, lite0: Path
 ) -> Committee:
-    """Return the evaluator's heads, read from `out` or trained from the icon archive and kept there.
+    """Return the evaluator's heads, read from `out` or trained from the icon archive and written there.
 
     Args:
         archive: the data set of train.data.icons (.npz).
@@ -180,8 +180,8 @@ def train_evaluator(
         return committee.eval()
     with np.load(archive) as file:
         data = {k: file[k] for k in file.files}
-    kept = np.flatnonzero((data["sets"] != HELD_OUT) & (data["kinds"] != "pair"))[::2]
-    data = {k: v[kept] for k, v in data.items()}
+    seen = np.flatnonzero((data["sets"] != HELD_OUT) & (data["kinds"] != "pair"))[::2]
+    data = {k: v[seen] for k, v in data.items()}
     texts, rows = write_captions(data, 4, seed=1)
     sentences = encode(texts)[rows]
     pictures = torch.from_numpy(data["pictures"]).permute(0, 3, 1, 2)

@@ -1,6 +1,6 @@
 """How fast could an optimization step be on this processor? Its networks' operations over the measured matrix rate.
 
-python -m benchmarks.floor [--bundle icons] [--weights FOLDER] [--threads N] [--json]
+    python -m benchmarks.floor [--bundle icons] [--weights FOLDER] [--threads N] [--json]
 
 Operations are those of PyTorch's modules in float32, counted by PyTorch; a multiplication and an addition are two. A
 step has the denoiser on the guided pair, and the latent encoder forward and backward by its images alone. The rate is
@@ -20,8 +20,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.machine import describe_machine
+from benchmarks.environment import describe_environment
 from benchmarks.step_networks import peer_networks
+from runtime.command.options import parse_options
 from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.spec import EngineSpec
 from runtime.errors import run_main
@@ -112,24 +113,24 @@ def measure(modules: Mapping[str, nn.Module], specs: Mapping[str, EngineSpec]) -
     }
 
 
-def format_floor(found: dict) -> str:
+def format_floor(result: dict) -> str:
     """Return a sentence with the figures of `measure`."""
-    rates = ", ".join(f"{rate:.0f} at {side}" for side, rate in found["product_gflops"].items())
-    parts = ", ".join(f"{part} {found['gflop'][part]:.2f} GFLOP" for part in found["gflop"])
+    rates = ", ".join(f"{rate:.0f} at {side}" for side, rate in result["product_gflops"].items())
+    parts = ", ".join(f"{part} {result['gflop'][part]:.2f} GFLOP" for part in result["gflop"])
     return (
-        f"{found['threads']} threads; float32 products: {rates} GFLOP/s; "
-        f"convolution {found['convolution_gflops']:.0f}; a step: {parts}; floor {found['floor_ms']['step']:.1f} ms"
+        f"{result['threads']} threads; float32 products: {rates} GFLOP/s; "
+        f"convolution {result['convolution_gflops']:.0f}; a step: {parts}; floor {result['floor_ms']['step']:.1f} ms"
     )
 
 
 def main() -> None:
     """Measure and print."""
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "benchmarks.floor", description=__doc__)
     if config.threads:
         torch.set_num_threads(config.threads)
     bundle = DiffusionBundle.load(config.bundle)
-    found = measure(peer_networks(bundle, config.weights).modules, bundle.specs)
-    print(json.dumps(found) if config.json else f"{describe_machine()}\n{format_floor(found)}")
+    result = measure(peer_networks(bundle, config.weights).modules, bundle.specs)
+    print(json.dumps(result) if config.json else f"{describe_environment()}\n{format_floor(result)}")
 
 
 if __name__ == "__main__":

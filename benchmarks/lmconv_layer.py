@@ -1,13 +1,12 @@
 """What does a locally masked convolution cost, forward and backward? As written, saving memory (Fig. 8.4), and ours.
 
-python -m benchmarks.lmconv_layer [--json] [--threads N] [--only NAME]
+    python -m benchmarks.lmconv_layer [--json] [--threads N] [--only NAME]
 
 The layers are those of the 46-million-parameter network. Times of the three are taken in turns in one run. Memory is
 the greatest number of bytes that tensors held at once beyond inputs, weights and the incoming gradient, counted at
 every allocation of PyTorch's CPU allocator by its profiler: saved tensors and temporaries alike.
 """
 
-import argparse
 import json
 import statistics
 import time
@@ -17,7 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.machine import describe_machine
+from benchmarks.environment import describe_environment
+from benchmarks.options import TableOptions
+from runtime.command.options import parse_options
 from runtime.errors import run_main
 from runtime.pixels.orders import parse_orders
 from train.lmconv.layer import LayerMask, LocallyMaskedConv2d, Method, use_method
@@ -130,28 +131,30 @@ def measure(case: Case, seconds: float) -> dict:
     return result
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options(TableOptions):
+    """What is timed."""
+
+    seconds: float = 3.0
+    """Seconds to spend on each case."""
+
+
 def main() -> None:
     """Measure all cases and print them."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
-    parser.add_argument("--threads", type=int, help="threads (default: PyTorch's choice)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="time to spend on each case (default 3)")
-    parser.add_argument("--only", default="", help="only the cases whose name contains this")
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options = parse_options(Options, "benchmarks.lmconv_layer", description=__doc__)
+    options.set_threads()
     if not options.json:
-        print(describe_machine())
+        print(describe_environment())
         print(f"{'case':55} " + " ".join(f"{LABELS[m] + ' ms':>18} {'MiB':>6}" for m in METHODS) + "  faster  smaller")
     for case in CASES:
         if options.only not in case.name:
             continue
-        found = measure(case, options.seconds)
+        result = measure(case, options.seconds)
         if options.json:
-            print(json.dumps({**found, "threads": torch.get_num_threads()}), flush=True)
+            print(json.dumps({**result, "threads": torch.get_num_threads()}), flush=True)
         else:
-            columns = " ".join(f"{found[m]['ms']:18.1f} {found[m]['peak_mib']:6.1f}" for m in METHODS)
-            ratios = f"{found['grouped_speedup']:7.1f} {found['grouped_memory_ratio']:8.1f}"
+            columns = " ".join(f"{result[m]['ms']:18.1f} {result[m]['peak_mib']:6.1f}" for m in METHODS)
+            ratios = f"{result['grouped_speedup']:7.1f} {result['grouped_memory_ratio']:8.1f}"
             print(f"{case.name:55} {columns} {ratios}", flush=True)
 
 

@@ -1,15 +1,14 @@
 """What does a sample of LMConv cost: with the cached sampler, and with a whole forward pass for every pixel?
 
-python -m benchmarks.lmconv_sample [--json] [--threads N] [--only NAME] [--count 16]
+    python -m benchmarks.lmconv_sample [--json] [--threads N] [--only NAME] [--count 16]
 
 Both use the same network, of the preset `small` with random weights, in one run. The cached sampler draws all pixels,
 over ONNX Runtime. Of the slow one, a few whole forward passes are timed and multiplied by the number of pixels: in
 PyTorch with the fast grouped convolutions, and in ONNX Runtime with the prefill network at all positions; the faster
-of the two is `full_s`. Processor time is told beside time by the clock, for machines that do other things too. The
+of the two is `full_s`. Processor time stands beside wall-clock time, for machines that do other things too. The
 floor is what reading the weights once a position would take at the bandwidth of memory.
 """
 
-import argparse
 import json
 import statistics
 import time
@@ -19,10 +18,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from benchmarks.machine import describe_machine
+from benchmarks.environment import describe_environment
+from benchmarks.options import TableOptions
 from export.lmconv import export_networks
-from export.lmconv.networks import make_cuts
+from export.lmconv.networks import make_networks
+from runtime.command.options import parse_options
 from runtime.engines.backends.ort import OrtEngine
+from runtime.engines.precision import Storage
 from runtime.engines.spec import WEIGHTS
 from runtime.errors import run_main
 from runtime.pixels.draw import make_noise
@@ -64,8 +66,8 @@ def build(case: Case) -> tuple[LocallyMaskedPixelCNN, Sampler]:
     preset = PRESETS["small"]
     architecture = Architecture(channels=case.channels, levels=case.levels, mask_conditioning=False, **preset)
     network = LocallyMaskedPixelCNN(architecture).eval()
-    cuts = make_cuts(network, (case.side, case.side), "float32")
-    files, weights = export_networks(cuts, lambda line: None)
+    networks = make_networks(network, (case.side, case.side), Storage.FLOAT32)
+    files, weights = export_networks(networks, lambda line: None)
     threads = {"prefill": None, "step": 1}
     engines = {
         role: OrtEngine(part.spec, part.files["model.onnx"], threads=threads[role], shared={WEIGHTS: weights})
@@ -100,8 +102,8 @@ def full_seconds(network: LocallyMaskedPixelCNN, sampler: Sampler, levels: torch
             "PyTorch, grouped": seconds_of(lambda: network(unit, masks), times),
             "ONNX Runtime, prefill": seconds_of(lambda: sampler.prefill(rows, *taps), times),
         }
-    found = sampler.parameters(levels[:1], order)
-    return seconds, float((found - expected).abs().max())
+    parameters = sampler.parameters(levels[:1], order)
+    return seconds, float((parameters - expected).abs().max())
 
 
 def engine_share(sampler: Sampler, levels: torch.Tensor, order: Order) -> float:
@@ -164,31 +166,34 @@ def measure(case: Case, count: int, forwards: int) -> dict:
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options(TableOptions):
+    """What is timed."""
+
+    count: int = 16
+    """Pictures drawn together."""
+    forwards: int = 5
+    """Whole forward passes timed."""
+
+
 def main() -> None:
     """Measure all cases and print them."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
-    parser.add_argument("--threads", type=int, help="threads of the whole forward passes (default: PyTorch's choice)")
-    parser.add_argument("--count", type=int, default=16, help="images drawn together (default 16)")
-    parser.add_argument("--forwards", type=int, default=5, help="whole forward passes timed (default 5)")
-    parser.add_argument("--only", default="", help="only the cases whose name contains this")
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options = parse_options(Options, "benchmarks.lmconv_sample", description=__doc__)
+    options.set_threads()
     if not options.json:
-        print(describe_machine())
+        print(describe_environment())
         print(f"{'case':42} {'cached s':>9} {'full s':>9} {'faster':>7} {'engine':>7} {'floor s':>8} {'error':>8}  by")
     for case in CASES:
         if options.only not in case.name:
             continue
-        found = measure(case, options.count, options.forwards)
+        result = measure(case, options.count, options.forwards)
         if options.json:
-            print(json.dumps({**found, "threads": torch.get_num_threads()}), flush=True)
+            print(json.dumps({**result, "threads": torch.get_num_threads()}), flush=True)
         else:
             print(
-                f"{case.name:42} {found['cached_s']:9.2f} {found['full_s']:9.1f} {found['speedup']:7.0f} "
-                f"{found['engine_share']:7.0%} {found['floor_s']:8.2f} {found['max_error']:8.1e}  {found['full_by']}, "
-                f"{options.forwards} of {found['full_forwards_needed']} passes timed",
+                f"{case.name:42} {result['cached_s']:9.2f} {result['full_s']:9.1f} {result['speedup']:7.0f} "
+                f"{result['engine_share']:7.0%} {result['floor_s']:8.2f} {result['max_error']:8.1e}  "
+                f"{result['full_by']}, {options.forwards} of {result['full_forwards_needed']} passes timed",
                 flush=True,
             )
 

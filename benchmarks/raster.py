@@ -3,17 +3,19 @@
 python -m benchmarks.raster [--json] [--peer diffvg] [--threads N] [--only NAME]
 """
 
-import argparse
 import json
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from benchmarks.machine import describe_machine
+from benchmarks.environment import describe_environment
+from benchmarks.options import TableOptions
+from runtime.command.options import parse_options
 from runtime.errors import run_main
 from runtime.vector.paths import Drawing, Kind, Layout, circle_points, random_colours, random_strokes
 from runtime.vector.raster import rasterize
@@ -86,22 +88,23 @@ def time_case(render: Callable[[Drawing], Tensor], drawing: Drawing, seconds: fl
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options(TableOptions):
+    """What is timed."""
+
+    peer: Literal["diffvg"] | None = None
+    """Time this rasterizer beside ours; it must be installed."""
+    seconds: float = 1.5
+    """Seconds to spend on each case."""
+
+
 def main() -> None:
     """Time all cases and print them."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
-    parser.add_argument("--peer", choices=["diffvg"], help="time this rasterizer beside ours; it must be installed")
-    parser.add_argument("--threads", type=int, help="threads (default: PyTorch's choice)")
-    parser.add_argument(
-        "--seconds", type=float, default=1.5, help="time to spend on each case, in seconds (default 1.5)"
-    )
-    parser.add_argument("--only", default="", help="only the cases whose name contains this")
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options = parse_options(Options, "benchmarks.raster", description=__doc__)
+    options.set_threads()
     backends = ["numba", *([options.peer] if options.peer else [])]
     if not options.json:
-        print(f"{describe_machine()}; {torch.get_num_threads()} threads")
+        print(f"{describe_environment()}; {torch.get_num_threads()} threads")
         print(f"{'case':32} {'rasterizer':10} {'forward ms':>10} {'backward ms':>11} {'both, quartiles':>16} rounds")
     for case in CASES:
         if options.only not in case.name:

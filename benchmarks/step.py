@@ -1,6 +1,6 @@
 """How long does one optimization step of text to SVG take, where does its time go, and how exact is its gradient?
 
-python -m benchmarks.step [--bundle icons] [--weights FOLDER] [--baseline] [--device cuda] [--json]
+    python -m benchmarks.step [--bundle icons] [--weights FOLDER] [--baseline] [--device cuda] [--json]
 
 An icon from scratch at the preset's own settings. Every way to run the networks that this machine has takes its turn in
 rounds of some steps, in one run, on the same views, times and noise. `--baseline` adds the recipe that peers run
@@ -16,18 +16,18 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
-import tyro
 
-from benchmarks.machine import describe_machine
+from benchmarks.environment import describe_environment
 from benchmarks.step_baseline import PeerStep, PlainEngine
 from benchmarks.step_networks import PeerNetworks, peer_networks
 from benchmarks.step_parts import PARTS, Clock, run_steps, timed_stage
-from export.verify.gates import GATES, compare
-from export.verify.inputs import StoredReferences, as_engine, precision_of
-from export.verify.providers import LABELS
+from export.verify.gates import GATES, Check, compare
+from export.verify.inputs import as_engine, precision_of
 from export.verify.scene import PROMPT, Replaced, scene_gradients, scene_stage
+from export.verify.stored import BundleReferences
+from runtime.command.options import parse_options
 from runtime.engines.backends.eager import EagerEngine
-from runtime.engines.backends.results import BACKENDS
+from runtime.engines.backends.table import BACKENDS
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError, run_main
 from runtime.vectorfusion import PRESETS
@@ -159,7 +159,7 @@ def _ours(
         except UserError as error:
             report(f"gradients by {gradients} left out: {error}")
             continue
-        name = f"{LABELS[backend]}{' compiled' if compiled else ''} {precision}, gradient "
+        name = f"{BACKENDS[backend].title}{' compiled' if compiled else ''} {precision}, gradient "
         name += "PyTorch" if gradients == "torch" else "engine"
         ways = {"backend": backend, "gradients": gradients, "precision": precision}
         yield replace(our_variant(name, bundle, replace(drawing, gradients=gradients)), **ways)
@@ -207,7 +207,7 @@ def reference_gradients(config: Config) -> Mapping[str, torch.Tensor]:
         needed = ("denoiser", "latent_encoder")
         engines = {role: EagerEngine(bundle.specs[role], modules.modules[role]) for role in needed}
     else:
-        references = StoredReferences(bundle)
+        references = BundleReferences(bundle)
         engines = {role: as_engine(references[role]) for role in ("denoiser", "latent_encoder")}
     return scene_gradients(scene_stage(Replaced(bundle, engines), "torch")[1], DRAWS)
 
@@ -217,7 +217,7 @@ def error_of(variant: Variant, wanted: Mapping[str, torch.Tensor]) -> dict[str, 
     if variant.bundle is None:
         return {}
     got = scene_gradients(scene_stage(variant.bundle, variant.gradients)[1], DRAWS)
-    rows = [compare(name, wanted[name], got[name], GATES["scene"]) for name in wanted]
+    rows = [compare(name, wanted[name], got[name], GATES[Check.SCENE]) for name in wanted]
     return {"cosine": min(row.cosine for row in rows), "snr_db": min(row.snr_db for row in rows)}
 
 
@@ -258,7 +258,7 @@ def format_rows(rows: Sequence[dict]) -> str:
 
 def main() -> None:
     """Time all variants and print them."""
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "benchmarks.step", description=__doc__)
     if config.threads:
         torch.set_num_threads(config.threads)
     notes: list[str] = []
@@ -268,7 +268,7 @@ def main() -> None:
     take_turns(found, config.seconds)
     wanted = reference_gradients(config) if config.error else {}
     rows = [{**summarize(variant), **(error_of(variant, wanted) if wanted else {})} for variant in found]
-    machine = f"{describe_machine()}; {torch.get_num_threads()} threads; networks on {config.device}"
+    machine = f"{describe_environment()}; {torch.get_num_threads()} threads; networks on {config.device}"
     if config.json:
         for row in rows:
             print(json.dumps({"bundle": config.bundle, "machine": machine, **row}))

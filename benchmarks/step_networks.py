@@ -39,16 +39,16 @@ def peer_networks(bundle: DiffusionBundle, weights: str | None = None) -> PeerNe
     Raises:
         UserError: the weights cannot be had, or are not the bundle's.
     """
-    from export.verify.references import reference_cuts
+    from export.verify.references import reference_networks
 
     try:
-        cuts = reference_cuts(bundle.folder, weights)
+        networks = reference_networks(bundle.folder, weights)
     except UserError:
         if weights is not None or not _is_icons(bundle):
             raise
         said = "random weights in the architecture of the bundle icons: times are those of trained ones"
         return PeerNetworks(modules=random_icons(bundle), trained=False, said=said)
-    modules = {role: cuts[role].module for role in ROLES if role in cuts}
+    modules = {role: networks[role].module for role in ROLES if role in networks}
     return PeerNetworks(modules=modules, trained=True, said=f"weights of {weights or 'the recorded source'}")
 
 

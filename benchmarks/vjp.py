@@ -1,11 +1,11 @@
 """What do value and input gradient of a frozen encoder cost: PyTorch forward and backward, or a graph of both?
 
-python -m benchmarks.vjp [--json] [--threads N] [--only NAME] [--compile]
+    python -m benchmarks.vjp [--json] [--threads N] [--only NAME] [--compile]
 
 Random weights at true sizes, one picture: the autoencoder's encoder of the bundle `icons` at 128 pixels, Stable
-Diffusion's at 256, and CLIP's ViT-B/32. PyTorch is the loop's own default provider (channels-last). ONNX Runtime runs
-the graph for any runtime, the one for CPUs, and that one's halves, one after the other. All providers are timed in
-turns in one process; each one's peak memory is that of a process of its own above what its imports take.
+Diffusion's at 256, and CLIP's ViT-B/32. PyTorch is the loop's own default provider (channels-last); ONNX Runtime runs
+one graph of value and gradient. All providers are timed in turns in one process; each one's peak memory is that of a
+process of its own above what its imports take.
 """
 
 import json
@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import tyro
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.machine import describe_machine
+from benchmarks.environment import describe_environment
+from runtime.command.options import parse_options
 from runtime.engines.backends.eager import EagerEngine, empty_module, load_module
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.spec import WEIGHTS, EngineSpec
@@ -89,8 +89,8 @@ class Config:
 
 def write_case(case: Case, folder: Path) -> None:
     """Write a network's folder: config.json, random weights and the graphs."""
-    from export.cut import batched
-    from export.graph.shared import Stored
+    from export.graph.external_weights import WeightsFile
+    from export.network import batched
     from export.vjp.files import vjp_files
 
     config = json.dumps({"class": case.kind, "arguments": dict(case.arguments)}).encode()
@@ -103,7 +103,7 @@ def write_case(case: Case, folder: Path) -> None:
         state[name] = values + (parameter.ndim == 1 and name.endswith("weight"))
     save_file(state, folder / WEIGHTS)
     spec = batched("encoder", {"images": (3, case.side, case.side)}, {"y": case.output})
-    files = vjp_files(module, spec, Stored.of(WEIGHTS, (folder / WEIGHTS).read_bytes()))
+    files = vjp_files(module, spec, WeightsFile.of(WEIGHTS, (folder / WEIGHTS).read_bytes()))
     for name, content in {**files, "config.json": config, "spec.json": spec.to_json().encode()}.items():
         (folder / name).write_bytes(content)
 
@@ -113,10 +113,7 @@ def providers_of(folder: Path, *, compile: bool) -> dict[str, Callable[[], Provi
     makers: dict[str, Callable[[], Provider]] = {"PyTorch": lambda: _torch(folder)}
     if compile:
         makers["PyTorch, compiled"] = lambda: _torch(folder, compile=True)
-    makers["ONNX Runtime"] = lambda: _whole(folder, "vjp")
-    if (folder / "vjp.cpu.onnx").is_file():
-        makers["ONNX Runtime, CPU graph"] = lambda: _whole(folder, "vjp.cpu")
-    makers["ONNX Runtime, CPU halves"] = lambda: _halves(folder)
+    makers["ONNX Runtime"] = lambda: _engine(folder)
     return makers
 
 
@@ -132,23 +129,9 @@ def _torch(folder: Path, *, compile: bool = False) -> Provider:
     return both
 
 
-def _whole(folder: Path, stem: str) -> Provider:
-    return _engine(folder, stem, "vjp")  # pyright: ignore
-
-
-def _halves(folder: Path) -> Provider:
-    forward, backward = (_engine(folder, stem, stem) for stem in ("forward.cpu", "backward.cpu"))
-
-    def both(x: Tensor, cotangent: Tensor) -> tuple[Tensor, Tensor]:
-        y, *saved = forward(x)
-        return y, backward(cotangent, *saved)[0]
-
-    return both
-
-
-def _engine(folder: Path, stem: str, spec: str) -> OrtEngine:
+def _engine(folder: Path) -> Provider:
     weights = {WEIGHTS: (folder / WEIGHTS).read_bytes()}
-    return OrtEngine(_spec(folder, spec), (folder / f"{stem}.onnx").read_bytes(), shared=weights)
+    return OrtEngine(_spec(folder, "vjp"), (folder / "vjp.onnx").read_bytes(), shared=weights)  # pyright: ignore
 
 
 def _spec(folder: Path, stem: str) -> EngineSpec:
@@ -174,35 +157,35 @@ def time_providers(providers: Mapping[str, Provider], inputs: tuple[Tensor, Tens
             provider(*inputs)
             taken[name].append(1e3 * (time.perf_counter() - begin))
         rounds += 1
-    found = {}
+    summary = {}
     expected = next(iter(results.values()))
     for name, times in taken.items():
         low, middle, high = statistics.quantiles(times[1:], n=4)
-        found[name] = {"ms": middle, "quartiles_ms": [low, high], "rounds": rounds - 1}
-        found[name] |= _distance(results[name], expected)
-    return found
+        summary[name] = {"ms": middle, "quartiles_ms": [low, high], "rounds": rounds - 1}
+        summary[name] |= _distance(results[name], expected)
+    return summary
 
 
-def _distance(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> dict[str, float]:
+def _distance(result: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> dict[str, float]:
     """Return the greatest difference of value and gradient, relative to the largest, and the gradient's cosine."""
-    errors = [float((a - b).abs().max() / b.abs().max()) for a, b in zip(found, expected, strict=True)]
-    cosine = F.cosine_similarity(found[1].double().flatten(1), expected[1].double().flatten(1)).min()
+    errors = [float((a - b).abs().max() / b.abs().max()) for a, b in zip(result, expected, strict=True)]
+    cosine = F.cosine_similarity(result[1].double().flatten(1), expected[1].double().flatten(1)).min()
     return {"value_error": errors[0], "gradient_error": errors[1], "cosine": float(cosine)}
 
 
 def peak_memory(folder: Path, name: str, compile: bool, threads: int) -> dict[str, float]:
-    """Return MiB above the imports' after the provider was made, and at the peak of three calls; in a new process."""
+    """Return MiB above the imports' after the provider was loaded, and at the peak of three calls; in a new process."""
     torch.set_num_threads(threads)
     before = _peak()
     provider, inputs = providers_of(folder, compile=compile)[name](), inputs_of(folder)
-    made = _peak()
+    loaded = _peak()
     for _ in range(3):
         provider(*inputs)
-    return {"loaded_mib": made - before, "peak_mib": _peak() - before}
+    return {"loaded_mib": loaded - before, "peak_mib": _peak() - before}
 
 
 def _peak() -> float:
-    """Return the most memory that this process had, MiB; Linux tells it of the process alone, not of its parent."""
+    """Return the most memory that this process had, MiB; on Linux of the process alone, without its parent."""
     status = Path("/proc/self/status")
     if not status.is_file():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -240,11 +223,11 @@ def format_row(row: dict) -> str:
 
 def main() -> None:
     """Measure all cases and print them."""
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "benchmarks.vjp", description=__doc__)
     if config.threads:
         torch.set_num_threads(config.threads)
     if not config.json:
-        print(f"{describe_machine()}; {torch.get_num_threads()} threads\n")
+        print(f"{describe_environment()}; {torch.get_num_threads()} threads\n")
         print("| case | provider | ms | quartiles | times faster | peak MiB | value error | gradient error | cosine |")
         print("|---|---|---|---|---|---|---|---|---|")
     for case in CASES:

@@ -9,136 +9,59 @@ python -m export check runtime/bundles/icons
 python -m export verify icons
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import tyro
+from typing import Any
 
 from export.commands.build import Build, run_build
-from export.commands.clip import Clip, Timm, run_encoders
+from export.commands.check import Check, run_check
+from export.commands.clip import Clip, run_clip
+from export.commands.icons import Icons, run_icons
+from export.commands.lmconv import Lmconv, run_lmconv
 from export.commands.sd import Sd, run_sd
+from export.commands.timm import Timm, run_timm
 from export.commands.verify import Verify, run_verify
+from runtime.command.listing import subcommand_listing
+from runtime.command.options import parse_options
+from runtime.command.program import program_name
 from runtime.errors import UserError, run_main
-
-if TYPE_CHECKING:
-    from export.verify.gates import Comparison
-
-
-@dataclass(frozen=True, kw_only=True)
-class Icons:
-    """Write the bundle `icons`, verify it against PyTorch and print its sizes."""
-
-    weights: Path
-    """Folder with the run folders autoencoder, denoiser and dual of the training programs, and minilm."""
-    out: Path = Path("runtime/bundles/icons")
-    """Folder of the bundle; what is there is replaced."""
-    limit: float = 32.0
-    """Greatest size of the bundle, MiB."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lmconv:
-    """Write the bundle of an LMConv network, verify it against PyTorch and print its sizes."""
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run folder of python -m train.lmconv."""
-    out: Path
-    """Folder of the bundle, whose name the bundle takes; what is there is replaced."""
-    scheme: Literal["float32", "float16", "int8"] = "float16"
-    """How weights are stored."""
-    licence: str = "Apache-2.0"
-    """SPDX expression of the weights' licence."""
-    limit: float = 6.0
-    """Greatest size of the bundle, MiB."""
 
 
 @dataclass(frozen=True)
-class Check:
-    """Verify the hashes of a bundle and print its sizes."""
+class Subcommand:
+    """One line of the table."""
 
-    bundle: Annotated[str, tyro.conf.Positional]
-    """Name of an installed bundle, or its folder."""
-
-
-def run_icons(options: Icons) -> int:
-    """Write and verify the bundle; return 1 where a network misses its gate or the bundle its size."""
-    from export.icons import write_icons
-    from export.icons.weights import load_weights
-    from export.verify.gates import verify_cuts
-    from runtime.engines.bundle import DiffusionBundle
-
-    cuts = write_icons(load_weights(options.weights), options.out, lambda line: print(line, flush=True))
-    rows = verify_cuts(DiffusionBundle.load(options.out.resolve()), cuts)
-    return _tell(rows, options.out, options.limit)
+    options: type[Any]
+    """Its options; the first line of their docstring says what it does."""
+    run: Callable[[Any], int]
+    """Runs it with its options; returns the exit code."""
 
 
-def run_lmconv(options: Lmconv) -> int:
-    """Write and verify the bundle; return 1 where a network misses its gate or the bundle its size."""
-    from export.lmconv import write_lmconv
-    from export.verify.gates import verify_cuts, worst_of
-    from runtime.engines.bundle import LMConvBundle
-    from train.lmconv.runs import load_run
-
-    network, run = load_run(options.run)
-    if options.out.is_dir() and any(options.out.iterdir()) and not (options.out / "bundle.json").is_file():
-        raise UserError(f"--out '{options.out}' holds other files than a bundle; choose another folder")
-    report = partial(print, flush=True)
-    cuts = write_lmconv(network, run, options.out, report, scheme=options.scheme, licence=options.licence)
-    rows = worst_of(verify_cuts(LMConvBundle.load(options.out.resolve()), cuts))
-    return _tell(rows, options.out, options.limit)
+SUBCOMMANDS: Mapping[str, Subcommand] = {
+    "icons": Subcommand(Icons, run_icons),
+    "lmconv": Subcommand(Lmconv, run_lmconv),
+    "sd": Subcommand(Sd, run_sd),
+    "clip": Subcommand(Clip, run_clip),
+    "timm": Subcommand(Timm, run_timm),
+    "build": Subcommand(Build, run_build),
+    "check": Subcommand(Check, run_check),
+    "verify": Subcommand(Verify, run_verify),
+}
+"""What `python -m export` does, by the word that a user types."""
 
 
-def _tell(rows: "Sequence[Comparison]", folder: Path, limit: float) -> int:
-    """Print what a bundle reaches and its sizes; return 0 where both are as they should be, else 1."""
-    from export.verify.gates import format_table
-    from export.write.bundle import bundle_sizes, format_sizes
-
-    print(format_table(rows))
-    print(format_sizes(folder))
-    fits = sum(bundle_sizes(folder).values()) <= limit * 2**20
-    if not fits:
-        print(f"the bundle is larger than {limit:g} MiB")
-    return 0 if fits and all(row.passed for row in rows) else 1
-
-
-def run_check(options: Check) -> int:
-    """Load a bundle, which verifies it, and print its sizes."""
-    from export.write.bundle import format_sizes
-    from runtime.engines.bundle import Bundle
-
-    bundle = Bundle.load(options.bundle)
-    print(f"bundle {bundle.name} ({bundle.licence}): every file has its hash")
-    print(format_sizes(bundle.folder))
-    return 0
-
-
-def main() -> int:
-    """Parse the command line and run one command."""
-    icons = Annotated[Icons, tyro.conf.subcommand("icons")]
-    check = Annotated[Check, tyro.conf.subcommand("check")]
-    lmconv = Annotated[Lmconv, tyro.conf.subcommand("lmconv")]
-    clip = Annotated[Clip, tyro.conf.subcommand("clip")]
-    timm = Annotated[Timm, tyro.conf.subcommand("timm")]
-    sd = Annotated[Sd, tyro.conf.subcommand("sd")]
-    build = Annotated[Build, tyro.conf.subcommand("build")]
-    verify = Annotated[Verify, tyro.conf.subcommand("verify")]
-    options = tyro.cli(icons | lmconv | sd | clip | timm | build | check | verify, description=__doc__)  # pyright: ignore
-    if isinstance(options, Check):
-        return run_check(options)
-    if isinstance(options, Verify):
-        return run_verify(options)
-    if isinstance(options, Clip | Timm):
-        return run_encoders(options)
-    if isinstance(options, Sd):
-        return run_sd(options)
-    if isinstance(options, Build):
-        return run_build(options)
-    if options.limit <= 0:
-        raise UserError(f"--limit: expected MiB above 0, got {options.limit:g}")
-    return run_icons(options) if isinstance(options, Icons) else run_lmconv(options)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and run one subcommand; without one list them."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(subcommand_listing("export", {name: command.options for name, command in SUBCOMMANDS.items()}))
+        return 0
+    name = given[0]
+    if name not in SUBCOMMANDS:
+        raise UserError(f"{program_name('export')}: expected one of {', '.join(SUBCOMMANDS)}; got {name!r:.80}")
+    command = SUBCOMMANDS[name]
+    return command.run(parse_options(command.options, f"export {name}", arguments=given[1:]))
 
 
 if __name__ == "__main__":

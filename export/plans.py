@@ -1,8 +1,8 @@
-"""Build TensorRT plans of a bundle's networks ahead of time: for which GPU, in which precision, kept where they fit.
+"""Build TensorRT plans of a bundle's networks ahead of time: for which GPU, in which precision, reused where they fit.
 
 TensorRT-RTX builds on a processor for any GPU that it knows. Full TensorRT times kernels while it builds and so builds
 for the GPU that is here. A plan is written into the network's `plans` folder with its document
-(`runtime.engines.backends.plans`); one that is there and matches is kept, so that a build that was stopped goes on.
+(`runtime.engines.backends.plans`); one that is there and matches stays, so that a build that was stopped resumes.
 """
 
 import shutil
@@ -12,13 +12,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from export.graph.external import LooseModel, load_loose
+from export.graph.external_data import ExternalDataModel, load_model
 from export.graph.fold import fold_bytes
 from export.graph.precision import HALVES, to_half
-from runtime.engines.backends.editions import TITLES, buildable, installed_flavours, make_log, require_flavour
+from runtime.engines.backends.editions import TITLES, buildable, installed_editions, make_log, require_edition
 from runtime.engines.backends.graphs import GRADIENT, Graph, graphs_of
-from runtime.engines.backends.plans import PRECISIONS, PlanKey, building, read_plan, remove_stale, write_plan
+from runtime.engines.backends.plans import PlanKey, building, read_plan, remove_stale, write_plan
 from runtime.engines.bundle import Bundle
+from runtime.engines.precision import Compute
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError
 
@@ -38,34 +39,34 @@ Progress = Callable[[str, int, int], None]
 """What is being done, how much is done, and how much there is."""
 
 
-def precision_of(graph: Graph, wanted: str) -> str:
-    """Return the precision that a graph's plan is built in where `wanted` is asked for."""
-    kept = graph.role in KEPT_IN_FLOAT32 or graph.file == GRADIENT
-    return "model" if kept and wanted in HALVES else wanted
+def compute_of(graph: Graph, asked: Compute) -> Compute:
+    """Return what a graph's plan computes in where `asked` is asked for."""
+    stays = graph.role in KEPT_IN_FLOAT32 or graph.file == GRADIENT
+    return Compute.MODEL if stays and asked in HALVES else asked
 
 
 def check_targets(text: str) -> dict[str, str]:
-    """Return the flavour that builds each compute capability of a list such as `sm80,sm89`.
+    """Return the edition that builds each compute capability of a list such as `sm80,sm89`.
 
     Raises:
-        UserError: neither flavour is installed, or a capability is none or one that no installed flavour builds for.
+        UserError: neither edition is installed, or a capability is none or one that no installed edition builds for.
     """
-    flavours = installed_flavours()
-    if not flavours:
-        require_flavour("tensorrt_rtx")
+    editions = installed_editions()
+    if not editions:
+        require_edition("tensorrt_rtx")
     chosen = {}
     for target in dict.fromkeys(part.strip().lower().replace("_", "") for part in text.split(",")):
-        flavour = next((name for name in flavours if target in buildable(name)), None)
-        if flavour is None:
-            raise UserError(_no_target(target, flavours))
-        chosen[target] = flavour
+        edition = next((name for name in editions if target in buildable(name)), None)
+        if edition is None:
+            raise UserError(_no_target(target, editions))
+        chosen[target] = edition
     return chosen
 
 
-def _no_target(target: str, flavours: Sequence[str]) -> str:
+def _no_target(target: str, editions: Sequence[str]) -> str:
     has = "; ".join(
-        f"{TITLES[name]} {require_flavour(name).__version__} builds here for {', '.join(buildable(name)) or 'none'}"
-        for name in flavours
+        f"{TITLES[name]} {require_edition(name).__version__} builds here for {', '.join(buildable(name)) or 'none'}"
+        for name in editions
     )
     if target not in _NOT_IN_RTX:
         return f"--target {target!r:.40}: expected compute capabilities such as sm89, separated by commas; {has}"
@@ -78,7 +79,7 @@ def _no_target(target: str, flavours: Sequence[str]) -> str:
 def build_plans(
     graphs: Sequence[Graph],
     targets: Mapping[str, str],
-    precision: str,
+    compute: Compute,
     report: Callable[[str], None],
     progress: Progress = lambda what, done, total: None,
 ) -> list[tuple[PlanKey, Path]]:
@@ -86,29 +87,27 @@ def build_plans(
 
     Args:
         graphs: as `select_graphs` returns.
-        targets: the flavour for each compute capability, as `check_targets` returns.
-        precision: one of `runtime.engines.backends.plans.PRECISIONS`.
+        targets: the edition for each compute capability, as `check_targets` returns.
+        compute: what products are computed in.
         report: called with a line about each plan.
         progress: called with what is being built, how many plans are done, and how many there are.
 
     Raises:
-        UserError: an unknown precision, too little disk space, a folder that can't be written, or a network that
+        UserError: too little disk space, a folder that can't be written, or a network that
             TensorRT has no operators for; what was built before stays.
     """
-    if precision not in PRECISIONS:
-        raise UserError(f"--precision: expected one of {', '.join(PRECISIONS)}, got {precision!r:.60}")
     built = []
     for graph in graphs:
-        model: list[LooseModel] = []  # loaded once, and only where a plan is missing
-        for target, flavour in targets.items():
-            version = str(require_flavour(flavour).__version__)
-            key = graph.key(flavour, version, target, precision_of(graph, precision))
+        model: list[ExternalDataModel] = []  # loaded once, and only where a plan is missing
+        for target, edition in targets.items():
+            version = str(require_edition(edition).__version__)
+            key = graph.key(edition, version, target, compute_of(graph, compute))
             progress(str(key), len(built), len(graphs) * len(targets))
             built.append((key, _ensure_plan(graph, key, model, report)))
     return built
 
 
-def _ensure_plan(graph: Graph, key: PlanKey, model: list[LooseModel], report: Callable[[str], None]) -> Path:
+def _ensure_plan(graph: Graph, key: PlanKey, model: list[ExternalDataModel], report: Callable[[str], None]) -> Path:
     path = graph.plans / f"{key.stem}.plan"
     try:
         with building(graph.plans, key, wait=lambda: report(f"{key}: another process is building it, waiting")):
@@ -119,7 +118,7 @@ def _ensure_plan(graph: Graph, key: PlanKey, model: list[LooseModel], report: Ca
                 if path.exists():
                     report(f"{key}: built anew: {error}")
             if not model:
-                model.append(load_graph(graph, key.precision))
+                model.append(load_graph(graph, Compute(key.precision)))
             _check_room(graph.plans, model[0].nbytes, key)
             start = time.monotonic()
             plan = memoryview(build_plan(model[0], graph.spec, key))
@@ -135,16 +134,16 @@ def _ensure_plan(graph: Graph, key: PlanKey, model: list[LooseModel], report: Ca
     return path
 
 
-def load_graph(graph: Graph, precision: str) -> LooseModel:
-    """Return a graph's model as it is built in a precision: its stored bytes unpacked, its products cast.
+def load_graph(graph: Graph, compute: Compute) -> ExternalDataModel:
+    """Return a graph's model as a plan is built of it: its stored bytes unpacked, its products cast.
 
     Raises:
         UserError: it is damaged, or can't be made ready.
     """
     content, files = graph.read()
     try:
-        loose = fold_bytes(load_loose(content, files, f"engine '{graph.name}'"))
-        return to_half(loose, precision) if precision in HALVES else loose
+        model = fold_bytes(load_model(content, files, f"engine '{graph.name}'"))
+        return to_half(model, compute) if compute in HALVES else model
     except ValueError as error:
         raise UserError(f"engine '{graph.name}' cannot be made ready for TensorRT: {error}") from error
 
@@ -158,23 +157,23 @@ def _check_room(folder: Path, weights: int, key: PlanKey) -> None:
         )
 
 
-def build_plan(loose: LooseModel, spec: EngineSpec, key: PlanKey) -> Any:
+def build_plan(model: ExternalDataModel, spec: EngineSpec, key: PlanKey) -> Any:
     """Return a plan, as an object with a buffer.
 
     Args:
-        loose: the model, without weights of bytes, in the precision that the key names.
+        model: the model, without weights of bytes, in the precision that the key names.
         spec: its tensors and ranges: the least, typical and greatest shapes make the optimization profile.
-        key: flavour, compute capability and precision.
+        key: edition, compute capability and precision.
 
     Raises:
-        UserError: TensorRT has no operator for a node, or can't build the network; the message names what it said.
+        UserError: TensorRT has no operator for a node, or can't build the network; the message holds its reason.
     """
-    trt = require_flavour(key.flavour)
+    trt = require_edition(key.edition)
     log = make_log(trt)
     builder = trt.Builder(log)
     network = builder.create_network(_network_flags(trt))
     parser = trt.OnnxParser(network, log)
-    _parse(parser, loose, key, log)
+    _parse(parser, model, key, log)
     config = builder.create_builder_config()
     config.add_optimization_profile(_profile(builder, spec))
     if hasattr(config, "set_compute_capability"):
@@ -187,7 +186,7 @@ def build_plan(loose: LooseModel, spec: EngineSpec, key: PlanKey) -> Any:
     if monitor.interrupted:
         raise KeyboardInterrupt
     if plan is None:
-        raise UserError(f"plan of {key}: {TITLES[key.flavour]} cannot build the network: {log.last()}")
+        raise UserError(f"plan of {key}: {TITLES[key.edition]} cannot build the network: {log.last()}")
     return plan
 
 
@@ -197,15 +196,15 @@ def _network_flags(trt: ModuleType) -> int:
     return 0 if flag is None else 1 << int(flag)
 
 
-def _parse(parser: Any, loose: LooseModel, key: PlanKey, log: Any) -> None:
+def _parse(parser: Any, model: ExternalDataModel, key: PlanKey, log: Any) -> None:
     """Hand a model to a parser, its large weights by address: nothing is read from disk, nothing is copied."""
     # the weights' files are never opened: a weight that was not handed over fails to parse
-    done = parser.load_model_proto(loose.model.SerializeToString())
-    for name, value in loose.weights.items():
+    done = parser.load_model_proto(model.proto.SerializeToString())
+    for name, value in model.weights.items():
         done = done and parser.load_initializer(name, value.ctypes.data, value.nbytes)
     if done and parser.parse_model_proto():
         return
-    raise UserError(f"plan of {key}: {TITLES[key.flavour]} cannot read the model: {_parse_errors(parser, log)}")
+    raise UserError(f"plan of {key}: {TITLES[key.edition]} cannot read the model: {_parse_errors(parser, log)}")
 
 
 def _parse_errors(parser: Any, log: Any) -> str:
@@ -219,8 +218,8 @@ def _parse_errors(parser: Any, log: Any) -> str:
             f"it does not support {', '.join(names)} as used in {len(unsupported)} nodes, "
             f"the first '{first.node_name()}' ({' '.join(str(first.desc()).split())[:120]})"
         )
-    said = str(errors[0].desc()) if errors else next(iter(log.errors), "it gave no reason")
-    return " ".join(said.split())[:400]
+    reason = str(errors[0].desc()) if errors else next(iter(log.errors), "it gave no reason")
+    return " ".join(reason.split())[:400]
 
 
 def _profile(builder: Any, spec: EngineSpec) -> Any:

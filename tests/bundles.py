@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from export.write.bundle import NetworkFiles, write_bundle
+from export.write.bundle import write_bundle
+from export.write.network import NetworkFiles
 from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
 from runtime.engines.spec import EngineSpec, TensorSpec
 from runtime.engines.twins.kl_encoder import KLEncoder, KLEncoderConfig

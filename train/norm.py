@@ -14,13 +14,13 @@ NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
 def _sums(values: Float[Tensor, "B N C"]) -> Float32[Tensor, "B C"]:
-    """Return the sums (B, C) in float32 of (B, N, C) over its positions."""
+    """Return the sums over positions, in float32."""
     ones = values.new_ones(()).expand(len(values), 1, values.shape[1])
     return torch.bmm(ones, values)[:, 0].float()
 
 
 def _of_groups(values: Float[Tensor, "B C"], groups: int) -> Float[Tensor, "B C"]:
-    """Return (B, C) with each value replaced by the sum over its group of channels."""
+    """Return the values, each replaced by the sum over its group of channels."""
     grouped = values.view(len(values), groups, -1)
     return grouped.sum(-1, keepdim=True).expand_as(grouped).reshape(values.shape)
 

@@ -18,9 +18,9 @@ class Groups:
     """A weight as codes in groups: value = low + code * step.
 
     Attributes:
-        codes: (G, group) uint8 in [0, 2**bits).
-        step: (G, 1) float16, positive.
-        low: (G, 1) float16.
+        codes: in [0, 2**bits), a row a group.
+        step: of each group, positive.
+        low: least value of each group.
         shape: the weight's shape; its number of values is a multiple of the group.
     """
 
@@ -69,7 +69,7 @@ def quantize_channels(
     """Return int8 codes and the float32 step of each output channel (axis 0): value = code * step.
 
     Args:
-        weight: (C, ...) float; C is the output channel.
+        weight: output channels first.
 
     Returns:
         Codes of the weight's shape in [-127, 127], and steps (C, 1, ...), positive.

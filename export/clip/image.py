@@ -1,13 +1,14 @@
-"""Image encoders: pictures of a bundle's size to embeddings of unit norm, resized and normalized inside the cut."""
+"""Image encoders: pictures of a bundle's size to embeddings of unit norm, resized and normalized in the network."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from export.cut import Cut, Twin
+from export.network import ExportedNetwork, TorchModule
 from export.pretrained.specs import batched
 from export.pretrained.weights import Weights, fill
 from runtime.engines.twins.convnext import ConvNext, ConvNextConfig
@@ -22,23 +23,25 @@ def make_encoder(config: VisionConfig | ConvNextConfig) -> Encoder:
         return VisionTransformer(config) if isinstance(config, VisionConfig) else ConvNext(config)
 
 
-def cut(config: VisionConfig | ConvNextConfig, weights: Weights, dtype: torch.dtype, images: Tensor) -> Cut:
-    """Return an image encoder, which is its own twin: one file of weights serves both.
+def make_network(
+    config: VisionConfig | ConvNextConfig, weights: Weights, dtype: torch.dtype, images: Float[Tensor, "V 3 S S"]
+) -> ExportedNetwork:
+    """Return an image encoder, which PyTorch runs too: one file of weights serves both.
 
     Args:
         config: its sizes; the pictures' size is taken from `images`.
         weights: where its parameters come from.
         dtype: of its products.
-        images: (V, 3, S, S) RGB in [0, 1], to verify it with.
+        images: RGB in [0, 1], to verify it with.
     """
     config = replace(config, input_size=images.shape[-1])
     module = fill(make_encoder(config), weights, dtype)
     width = config.embedding or config.width  # pyright: ignore
-    return Cut(
+    return ExportedNetwork(
         spec=batched("image_embedder", {"images": images.shape[1:]}, {"embedding": (width,)}),
         module=module,
         samples=(images,),
-        twin=Twin(name=type(module).__name__, arguments=_arguments(config), state=module.state_dict()),
+        torch_module=TorchModule(name=type(module).__name__, arguments=_arguments(config), state=module.state_dict()),
     )
 
 

@@ -14,6 +14,7 @@ from export.pretrained.packages import check_space, require
 from export.pretrained.tokenizer import clip_tokenizer, installed_vocabulary, random_vocabulary, read_vocabulary
 from export.pretrained.weights import (
     PICKLES,
+    RANDOM,
     REFUSAL,
     RandomWeights,
     SafetensorsFiles,
@@ -22,8 +23,6 @@ from export.pretrained.weights import (
     hash_files,
 )
 from runtime.errors import UserError
-
-RANDOM = "random:"
 
 _STEMS = ("open_clip_model.safetensors", "model.safetensors")
 _VOCABULARY = ("vocab.json", "merges.txt")
@@ -70,7 +69,7 @@ def load_encoder(exporter: str, name: str, pretrained: str, *, tokenizer: Path |
     folder, file = _find(exporter, name, model, pretrained)
     tensors = SafetensorsFiles((file,))
     weights: dict[str, Weights] = {
-        role: StoredWeights(found, f"'{file}'") for role, found in _roles(exporter, tensors, file).items()
+        role: StoredWeights(state, f"'{file}'") for role, state in _roles(exporter, tensors, file).items()
     }
     document = b""
     if model.text is not None:
@@ -108,10 +107,10 @@ def _find(exporter: str, name: str, model: Model, pretrained: str) -> tuple[Path
     if not hub and exporter == "timm" and pretrained.isidentifier():
         hub = f"timm/{name}.{pretrained}"
     if not hub:
-        known = ", ".join(model.tags) or "none is known"
+        names = ", ".join(model.tags) or "none is known"
         raise UserError(
             f"--pretrained '{pretrained}': expected {RANDOM} and a seed, a .safetensors file, a folder with one, a "
-            f"name on the hub (owner/name), or weights of {name} by name ({known})"
+            f"name on the hub (owner/name), or weights of {name} by name ({names})"
         )
     folder = download(hub)
     return folder, _in_folder(folder)
@@ -136,11 +135,11 @@ def download(name: str) -> Path:
     patterns = [*_STEMS, *_VOCABULARY]
     try:
         try:
-            found = Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
-            if any((found / stem).is_file() for stem in _STEMS):
-                return found
+            cached = Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
+            if any((cached / stem).is_file() for stem in _STEMS):
+                return cached
         except Exception:  # not in the cache
-            found = None
+            pass
         info = HfApi().model_info(name, files_metadata=True)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
         chosen = [*[stem for stem in _STEMS if stem in sizes][:1], *(n for n in _VOCABULARY if n in sizes)]
@@ -151,7 +150,7 @@ def download(name: str) -> Path:
     except Exception as error:  # several libraries' errors: connection, authorization, missing repository
         raise UserError(
             f"--pretrained '{name}': there is no file or folder of this name, and the hub gave no such model: "
-            f"{' '.join(str(error).split())[:200]}; check the name and the network, and run it again to go on"
+            f"{' '.join(str(error).split())[:200]}; check the name and the network, and run it again to resume"
         ) from None
 
 

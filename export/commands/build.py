@@ -29,17 +29,18 @@ def run_build(options: Build) -> int:
 
     require("onnx")
     from export.plans import build_plans, check_targets, select_graphs
-    from runtime.engines.backends.editions import installed_flavours, require_flavour
+    from runtime.engines.backends.editions import installed_editions, require_edition
     from runtime.engines.bundle import Bundle
+    from runtime.engines.precision import Compute
     from runtime.loop.progress import ProgressBar
 
-    if not installed_flavours():
-        require_flavour("tensorrt_rtx")  # told before a large bundle is read
+    if not installed_editions():
+        require_edition("tensorrt_rtx")  # fails before a large bundle is read
     targets = check_targets(options.target or _here())
     bundle = Bundle.load(options.bundle)
     graphs = select_graphs(bundle, [role.strip() for role in options.roles.split(",") if role.strip()])
     with ProgressBar() as bar:
-        built = build_plans(graphs, targets, options.precision, lambda line: print(line, flush=True), bar.show)
+        built = build_plans(graphs, targets, Compute(options.precision), lambda line: print(line, flush=True), bar.show)
     size = sum(path.stat().st_size for _, path in built)
     print(f"{len(built)} plans of bundle {bundle.name}, {size / 2**20:.1f} MiB")
     return 0

@@ -14,7 +14,7 @@ class Sd:
     """Folder of diffusers, a .safetensors file, owner/name on the hub (which is then downloaded), or random: and one of
     sd15, sd21, sd21-base, sd-turbo, sdxl, sdxl-turbo, or of these with tiny- in front, for random weights."""
     out: Path
-    """Folder of the bundle, whose name the bundle takes; what is there is replaced at the end."""
+    """Folder of the bundle, whose name the bundle takes; a bundle that is there is replaced at the end."""
     precision: Literal["float16", "bfloat16", "float32"] = "float16"
     """What text encoders and U-Net compute in and are stored in, but for normalizations and softmax, which are in
     float32 as the autoencoder is. ONNX Runtime runs bfloat16 on CUDA only."""
@@ -23,7 +23,7 @@ class Sd:
     seed: int = 0
     """Of random weights, 0 to 2^31 - 1."""
     family: str | None = None
-    """Configuration of a single file that does not tell: sd21, sd21-base, sd-turbo, sdxl-turbo."""
+    """Configuration of a single file that fits several: sd21, sd21-base, sd-turbo, sdxl-turbo."""
     tokenizer: Path | None = None
     """Folder with CLIP's vocab.json and merges.txt, for a single file."""
     licence: str = ""
@@ -36,13 +36,14 @@ def run_sd(options: Sd) -> int:
 
     require("onnx", "onnxscript", "diffusers")
     from export.sd import write_sd
-    from export.verify.references import load_source
-    from export.write.bundle import format_sizes
+    from export.sd.load import load_source
+    from export.write.sizes import format_sizes
+    from runtime.engines.precision import Storage
 
-    report = partial(print, flush=True)
     source = load_source(
         options.weights, seed=options.seed, tokenizer=options.tokenizer, family=options.family, size=options.size
     )
-    write_sd(source, options.out, report, precision=options.precision, licence=options.licence)
+    precision = Storage(options.precision)
+    write_sd(source, options.out, partial(print, flush=True), precision=precision, licence=options.licence)
     print(format_sizes(options.out))
     return 0

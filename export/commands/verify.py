@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from runtime.engines.backends.table import BACKENDS
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ STORED = "the bundle's own stored weights in NumPy; what storing them in few bit
 
 @dataclass(frozen=True, kw_only=True)
 class Verify:
-    """Compare every network of a bundle, on everything that can run it here, with PyTorch float32; keep the verdicts.
+    """Compare every network of a bundle, on all that can run it here, with PyTorch float32.
+
+    The verdicts stay in a cache of this machine.
 
     Ends with 1 where a network misses its gate: the bundle is then not used by default on this machine.
     """
@@ -28,9 +31,9 @@ class Verify:
     bundle: Annotated[str, tyro.conf.Positional]
     """Name of an installed bundle, or its folder."""
     weights: str | None = None
-    """What the bundle was made of, as --weights of its export said. Without: what bundle.json names, or else the
+    """What the bundle was made of, as given to --weights of its export. Without: what bundle.json names, or else the
     bundle's own stored weights, evaluated in NumPy."""
-    backend: str = "ort,torch,tensorrt"
+    backend: str = ",".join(BACKENDS)
     """What to verify; of these, what this machine has."""
     device: str = "auto"
     """cpu, cuda, or auto: every device of this machine."""
@@ -56,8 +59,8 @@ def run_verify(options: Verify) -> int:
     rows: list[Row] = []
     for device in chosen:
         bundle = Bundle.load(options.bundle, device=device, threads=options.threads)
-        references, said = _references(bundle, options)
-        report(f"reference: {said}")
+        references, description = _references(bundle, options)
+        report(f"reference: {description}")
         rows += verify_networks(bundle, references, backends, device, report)
         if isinstance(bundle, DiffusionBundle):
             for same in _on_backends(bundle, backends, report):
@@ -85,8 +88,6 @@ def mark(verdicts: "Sequence[Verdict]") -> "list[Verdict]":
 
 
 def _backends(text: str) -> list[str]:
-    from runtime.engines.backends.results import BACKENDS
-
     names = [name.strip() for name in text.split(",")]
     unknown = [name for name in names if name not in BACKENDS]
     if unknown:
@@ -109,13 +110,15 @@ def _on_backends(
 
 def _references(bundle: "Bundle", options: Verify) -> "tuple[Mapping[str, Reference], str]":
     """Return what the networks are compared with, and one line that says what that is."""
-    from export.verify.inputs import CutReferences, StoredReferences
-    from export.verify.references import reference_cuts
+    from export.verify.inputs import TorchReferences
+    from export.verify.references import reference_networks
+    from export.verify.stored import BundleReferences
 
     try:
-        cuts = reference_cuts(bundle.folder, options.weights)
+        networks = reference_networks(bundle.folder, options.weights)
     except UserError as error:
         if options.weights is not None:
             raise
-        return StoredReferences(bundle), f"{STORED} ({error})"
-    return CutReferences(bundle, cuts, options.memory), f"PyTorch float32 of {options.weights or 'the recorded source'}"
+        return BundleReferences(bundle), f"{STORED} ({error})"
+    made_of = options.weights or "the recorded source"
+    return TorchReferences(bundle, networks, options.memory), f"PyTorch float32 of {made_of}"

@@ -1,7 +1,7 @@
-"""Unpack compactly stored weights beforehand, for a builder that has no operators on bytes.
+"""Unpack quantized weights beforehand, for a builder that has no operators on bytes.
 
-ONNX Runtime folds what `graph.compact` writes when a session is made. TensorRT refuses it: int8 constants are for
-quantized layers there, and nothing works on uint8. So what hangs on constants alone, and on a byte among them, is
+ONNX Runtime folds what `graph.quantize` writes when a session is made. TensorRT refuses it: int8 constants are for
+quantized layers there, and nothing works on uint8. So what depends on constants alone, and on a byte among them, is
 computed here by ONNX Runtime and put in the place of its result. A table whose packed rows are looked up is unpacked
 whole, by looking up every row.
 """
@@ -12,28 +12,28 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from export.graph.external import LooseModel, run_loose
+from export.graph.external_data import ExternalDataModel, run_model
 
 _BYTES = (TensorProto.INT8, TensorProto.UINT8)
 
 
-def fold_bytes(loose: LooseModel) -> LooseModel:
+def fold_bytes(model: ExternalDataModel) -> ExternalDataModel:
     """Change a model so that no weight of bytes is left, to the same values; return it.
 
     Raises:
-        ValueError: bytes are used in a way that `export.graph.compact` does not write.
+        ValueError: bytes are used in a way that `export.graph.quantize` does not write.
     """
-    _fold_constants(loose)
-    for name in _packed_lookups(loose):
-        _unpack_table(loose, name)
-    left = [w.name for w in loose.model.graph.initializer if w.data_type in _BYTES]
+    _fold_constants(model)
+    for name in _packed_lookups(model):
+        _unpack_table(model, name)
+    left = [w.name for w in model.proto.graph.initializer if w.data_type in _BYTES]
     if left:
-        raise ValueError(f"{loose.model.graph.name}: weights of bytes are used in an unknown way: {', '.join(left)}")
-    return loose
+        raise ValueError(f"{model.proto.graph.name}: weights of bytes are used in an unknown way: {', '.join(left)}")
+    return model
 
 
-def _fold_constants(loose: LooseModel) -> None:
-    graph = loose.model.graph
+def _fold_constants(model: ExternalDataModel) -> None:
+    graph = model.proto.graph
     constant = {w.name: w.data_type in _BYTES for w in graph.initializer}  # name -> whether a byte is behind it
     folded = []
     for node in graph.node:
@@ -47,32 +47,33 @@ def _fold_constants(loose: LooseModel) -> None:
             needed |= set(node.input)
             nodes.insert(0, node)
     if nodes:
-        _replace(loose, nodes)
+        _replace(model, nodes)
 
 
-def _replace(loose: LooseModel, nodes: list[onnx.NodeProto]) -> None:
+def _replace(model: ExternalDataModel, nodes: list[onnx.NodeProto]) -> None:
     """Compute nodes of constants and put weights in the place of those results that others use."""
-    graph = loose.model.graph
-    made = [name for node in nodes for name in node.output]
-    gone = set(made)
-    kept = [node for node in graph.node if gone.isdisjoint(node.output)]
-    used = {name for node in kept for name in node.input} | {value.name for value in graph.output}
-    wanted = [name for name in made if name in used]
-    values = run_loose(_part(loose, nodes, {}, wanted), {}, wanted)
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+    graph = model.proto.graph
+    results = [name for node in nodes for name in node.output]
+    folded = set(results)
+    rest = [node for node in graph.node if folded.isdisjoint(node.output)]
+    used = {name for node in rest for name in node.input} | {value.name for value in graph.output}
+    needed = [name for name in results if name in used]
+    values = run_model(_part(model, nodes, {}, needed), {}, needed)
+    # copies: a node of a protobuf list dies with the list, which is emptied below
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in rest]
     del graph.node[:]
     graph.node.extend(copies)
-    for name, value in zip(wanted, values, strict=True):
-        loose.put(name, value)
-    drop_unused(loose)
+    for name, value in zip(needed, values, strict=True):
+        model.put(name, value)
+    drop_unused(model)
 
 
 def _part(
-    loose: LooseModel, nodes: list[onnx.NodeProto], inputs: dict[str, np.ndarray], wanted: Iterable[str]
-) -> LooseModel:
+    model: ExternalDataModel, nodes: list[onnx.NodeProto], inputs: dict[str, np.ndarray], outputs: Iterable[str]
+) -> ExternalDataModel:
     """Return the model of some nodes of another, with the weights that they use."""
-    made = {name for node in nodes for name in node.output}
-    needed = {name for node in nodes for name in node.input if name} - made - set(inputs)
+    computed = {name for node in nodes for name in node.output}
+    needed = {name for node in nodes for name in node.input if name} - computed - set(inputs)
     # types and sizes of the outputs are left open: ONNX Runtime infers them
     graph = helper.make_graph(
         nodes,
@@ -81,56 +82,56 @@ def _part(
             helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
             for n, v in inputs.items()
         ],
-        [onnx.ValueInfoProto(name=name) for name in wanted],
-        [weight for weight in loose.model.graph.initializer if weight.name in needed],
+        [onnx.ValueInfoProto(name=name) for name in outputs],
+        [weight for weight in model.proto.graph.initializer if weight.name in needed],
     )
-    model = helper.make_model(graph, opset_imports=loose.model.opset_import, ir_version=loose.model.ir_version)
-    return LooseModel(model, {name: loose.weights[name] for name in needed & set(loose.weights)})
+    proto = helper.make_model(graph, opset_imports=model.proto.opset_import, ir_version=model.proto.ir_version)
+    return ExternalDataModel(proto, {name: model.weights[name] for name in needed & set(model.weights)})
 
 
-def _packed_lookups(loose: LooseModel) -> list[str]:
-    """Return the names of results that `graph.compact` unpacks of gathered rows: `x` of the nodes x, x.0, x.1, ..."""
-    packed = {w.name for w in loose.model.graph.initializer if w.data_type in _BYTES}
-    gathers = [node for node in loose.model.graph.node if node.op_type == "Gather" and node.input[0] in packed]
+def _packed_lookups(model: ExternalDataModel) -> list[str]:
+    """Return the names of results that `graph.quantize` unpacks of gathered rows: `x` of the nodes x, x.0, x.1, ..."""
+    packed = {w.name for w in model.proto.graph.initializer if w.data_type in _BYTES}
+    gathers = [node for node in model.proto.graph.node if node.op_type == "Gather" and node.input[0] in packed]
     return sorted({node.output[0].rpartition(".")[0] for node in gathers})
 
 
-def _unpack_table(loose: LooseModel, name: str) -> None:
+def _unpack_table(model: ExternalDataModel, name: str) -> None:
     """Look every row of a packed table up, and put one lookup in the plain table in the place of the unpacking."""
-    graph = loose.model.graph
+    graph = model.proto.graph
     group = [node for node in graph.node if node.output[0] == name or node.output[0].startswith(f"{name}.")]
     gathers = [node for node in group if node.op_type == "Gather"]
     weights = {w.name: tuple(w.dims) for w in graph.initializer}
-    made = {output for node in group for output in node.output}
-    ids = {i for node in group for i in node.input if i not in made and i not in weights}
+    computed = {output for node in group for output in node.output}
+    ids = {i for node in group for i in node.input if i not in computed and i not in weights}
     rows = {weights[node.input[0]][0] for node in gathers}
     if len(ids) != 1 or len(rows) != 1 or not any(node.output[0] == name for node in group):
         raise ValueError(f"{graph.name}: bytes are looked up for '{name}' in an unknown way")
     source = ids.pop()
-    rank = _rank_of_ids(loose, group, name)
+    rank = _rank_of_ids(model, group, name)
     every = np.arange(rows.pop(), dtype=np.int64).reshape(*[1] * (rank - 1), -1)
-    part = _part(loose, group, {source: every}, [name])
-    (table,) = run_loose(part, {source: every}, [name])
+    part = _part(model, group, {source: every}, [name])
+    (table,) = run_model(part, {source: every}, [name])
     nodes = []
     for node in graph.node:
         if node.output[0] == name:
             nodes.append(helper.make_node("Gather", [f"{name}.table", source], [name], name=name, axis=0))
-        elif made.isdisjoint(node.output):
+        elif computed.isdisjoint(node.output):
             nodes.append(onnx.NodeProto.FromString(node.SerializeToString()))
     del graph.node[:]
     graph.node.extend(nodes)
-    loose.put(f"{name}.table", table.reshape(every.size, -1))
-    drop_unused(loose)
+    model.put(f"{name}.table", table.reshape(every.size, -1))
+    drop_unused(model)
 
 
-def _rank_of_ids(loose: LooseModel, group: list[onnx.NodeProto], name: str) -> int:
+def _rank_of_ids(model: ExternalDataModel, group: list[onnx.NodeProto], name: str) -> int:
     """Return how many dimensions the looked up numbers have: one less than the final Reshape's target."""
     last = next(node for node in group if node.output[0] == name)
-    return loose.values()[last.input[1]].size - 1
+    return model.values()[last.input[1]].size - 1
 
 
-def drop_unused(loose: LooseModel) -> None:
+def drop_unused(model: ExternalDataModel) -> None:
     """Take away the weights that no node uses."""
-    used = {name for node in loose.model.graph.node for name in node.input}
-    used |= {value.name for value in loose.model.graph.output}
-    loose.drop({weight.name for weight in loose.model.graph.initializer if weight.name not in used})
+    used = {name for node in model.proto.graph.node for name in node.input}
+    used |= {value.name for value in model.proto.graph.output}
+    model.drop({weight.name for weight in model.proto.graph.initializer if weight.name not in used})

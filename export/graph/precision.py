@@ -7,19 +7,20 @@ out, a mask of -1e38), or whose constants half precision can't hold (an epsilon 
 network stay what its spec says.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import ml_dtypes
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from export.graph.external import LooseModel
+from export.graph.external_data import ExternalDataModel
 from export.graph.fold import drop_unused
+from runtime.engines.precision import Compute
 
-HALVES = {
-    "fp16": (TensorProto.FLOAT16, np.dtype(np.float16)),
-    "bf16": (TensorProto.BFLOAT16, np.dtype(ml_dtypes.bfloat16)),
+HALVES: Mapping[Compute, tuple[int, np.dtype]] = {
+    Compute.FP16: (TensorProto.FLOAT16, np.dtype(np.float16)),
+    Compute.BF16: (TensorProto.BFLOAT16, np.dtype(ml_dtypes.bfloat16)),
 }
 """Number in ONNX and NumPy type of each half precision."""
 
@@ -39,20 +40,20 @@ KEPT = frozenset(
 _ALWAYS_FLOAT = {"Resize": (1, 2)}  # places of inputs whose type ONNX fixes
 
 
-def to_half(loose: LooseModel, precision: str) -> LooseModel:
+def to_half(model: ExternalDataModel, compute: Compute) -> ExternalDataModel:
     """Change a model so that its products run in half precision; return it.
 
     Args:
-        loose: float32 where it matters; parts in another type stay as they are.
-        precision: `fp16` or `bf16`.
+        model: float32 where it matters; parts in another type stay as they are.
+        compute: one of `HALVES`.
 
     Raises:
-        ValueError: an unknown precision, or a graph with branches or loops.
+        ValueError: a type that is not half precision, or a graph with branches or loops.
     """
-    if precision not in HALVES:
-        raise ValueError(f"precision: expected one of {', '.join(HALVES)}, got {precision!r:.60}")
-    caster = _Caster(loose, *HALVES[precision])
-    graph = loose.model.graph
+    if compute not in HALVES:
+        raise ValueError(f"compute: expected one of {', '.join(HALVES)}, got {compute!s:.60}")
+    caster = _Caster(model, *HALVES[compute])
+    graph = model.proto.graph
     nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in graph.node]
     for node in nodes:
         caster.add(node)
@@ -60,31 +61,33 @@ def to_half(loose: LooseModel, precision: str) -> LooseModel:
         caster.settle(value.name)
     del graph.node[:], graph.value_info[:]
     graph.node.extend(caster.nodes)
-    drop_unused(loose)
-    return loose
+    drop_unused(model)
+    return model
 
 
 class _Caster:
-    """Walks over nodes in order and knows in which type each float32 tensor is had by now."""
+    """Walks over nodes in order and records in which types each float32 tensor is there so far."""
 
-    def __init__(self, loose: LooseModel, kind: int, dtype: np.dtype) -> None:
-        self.loose, self.kind, self.dtype = loose, kind, dtype
+    def __init__(self, model: ExternalDataModel, kind: int, dtype: np.dtype) -> None:
+        self.model, self.kind, self.dtype = model, kind, dtype
         self.nodes: list[onnx.NodeProto] = []
-        self.floats = _float_names(loose.model)
-        self.weights = {name: value for name, value in loose.values().items() if name in self.floats}
+        self.floats = _float_names(model.proto)
+        self.weights = {name: value for name, value in model.values().items() if name in self.floats}
         self.half: set[str] = set()  # tensors that are computed in half precision
         self.casts: dict[tuple[str, bool], str] = {}
-        graph = loose.model.graph
+        graph = model.proto.graph
         self.names = {name for node in graph.node for name in (*node.input, *node.output)}
 
     def add(self, node: onnx.NodeProto) -> None:
         """Put a node into the type that it runs in, with the casts that its inputs need before it."""
         if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute):
             raise ValueError(f"node {node.name!r} ({node.op_type}): expected a graph without branches and loops")
+        # Only float32 inputs are looked at: shapes, indices and masks stay as they are.
         fixed = _ALWAYS_FLOAT.get(node.op_type, ())
         places = [i for i, name in enumerate(node.input) if name in self.floats and i not in fixed]
         half = bool(places) and self._runs_in_half(node, [node.input[i] for i in places])
-        if node.op_type != "Cast":  # which takes any type
+        # A Cast takes any type, and casting its input first would round twice.
+        if node.op_type != "Cast":
             for i in places:
                 node.input[i] = self._as(node.input[i], half)
         self.nodes.append(node)
@@ -97,6 +100,7 @@ class _Caster:
         weights = [name for name in inputs if name in self.weights]
         if not all(self._holds(self.weights[name]) for name in weights):
             return False
+        # Weights alone do not pull an operator into half precision: one computed input in float32 keeps it there.
         computed = [name for name in inputs if name not in self.weights]
         return node.op_type in PRODUCTS or (bool(computed) and all(name in self.half for name in computed))
 
@@ -113,24 +117,25 @@ class _Caster:
             return name
         if (name, half) not in self.casts:
             cast = self.casts[name, half] = self._new_name(f"{name}.{'half' if half else 'float'}")
-            if half and name in self.weights:
-                self.loose.put(cast, self.weights[name].astype(self.dtype))
+            if half and name in self.weights:  # stored in half precision, not cast in every run
+                self.model.put(cast, self.weights[name].astype(self.dtype))
             else:
                 to = self.kind if half else TensorProto.FLOAT
                 self.nodes.append(helper.make_node("Cast", [name], [cast], name=cast, to=to))
         return self.casts[name, half]
 
-    def _new_name(self, wanted: str) -> str:
+    def _new_name(self, name: str) -> str:
         """Return a name that no tensor has: stored weights are called so too."""
-        while wanted in self.names:
-            wanted += "_"
-        self.names.add(wanted)
-        return wanted
+        while name in self.names:
+            name += "_"
+        self.names.add(name)
+        return name
 
     def settle(self, output: str) -> None:
         """Give an output of the graph its type back."""
         if output not in self.half:
             return
+        # The computed value is renamed, also where inner nodes read it, and cast under the output's own name.
         inner = self._new_name(f"{output}.inner")
         for node in self.nodes:
             for names in (node.input, node.output):
@@ -144,6 +149,7 @@ def _float_names(model: onnx.ModelProto) -> set[str]:
     """Return the names of all float32 tensors of a graph."""
     _constants_to_weights(model.graph)
     inferred = onnx.shape_inference.infer_shapes(model).graph
+    # Weights may be typed twice, as value and as initializer; the initializer is what is stored, so it comes last.
     values = [*inferred.input, *inferred.output, *inferred.value_info]
     typed = {value.name: value.type.tensor_type.elem_type for value in values}
     typed |= {weight.name: weight.data_type for weight in inferred.initializer}
@@ -154,13 +160,13 @@ def _float_names(model: onnx.ModelProto) -> set[str]:
 
 
 def _constants_to_weights(graph: onnx.GraphProto) -> None:
-    kept = []
+    rest = []
     for node in graph.node:
         value = next((a.t for a in node.attribute if a.name == "value"), None) if node.op_type == "Constant" else None
         if value is None:
-            kept.append(onnx.NodeProto.FromString(node.SerializeToString()))
+            rest.append(onnx.NodeProto.FromString(node.SerializeToString()))
         else:
             graph.initializer.add().CopyFrom(value)
             graph.initializer[-1].name = node.output[0]
     del graph.node[:]
-    graph.node.extend(kept)
+    graph.node.extend(rest)

@@ -9,19 +9,12 @@ from typing import Any
 
 import onnx
 import torch
-from onnx import TensorProto, helper
+from onnx import helper
 from torch import Tensor, nn
 
 from runtime.engines.backends.base import check_inputs
+from runtime.engines.dtypes import DTYPES
 from runtime.engines.spec import EngineSpec, TensorSpec
-
-_ELEMENT = {
-    "float32": TensorProto.FLOAT,
-    "float16": TensorProto.FLOAT16,
-    "int64": TensorProto.INT64,
-    "int32": TensorProto.INT32,
-    "bool": TensorProto.BOOL,
-}
 
 
 def export_onnx(module: nn.Module, spec: EngineSpec, samples: Sequence[Tensor]) -> onnx.ModelProto:
@@ -78,7 +71,7 @@ def _nested(module: nn.Module, shapes: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def strip(model: onnx.ModelProto) -> None:
-    """Remove what says how and where a model was made: stack traces, documentation, inner tensors' shapes."""
+    """Remove all traces of how and where a model was made: stack traces, documentation, inner tensors' shapes."""
     graph = model.graph
     del model.metadata_props[:], graph.metadata_props[:], graph.value_info[:]
     model.doc_string = graph.doc_string = ""
@@ -95,8 +88,8 @@ def _simplify(model: Any, fold: int) -> None:
     from onnxscript import optimizer
 
     def should_fold(node: Any) -> bool | None:
-        known = [value.const_value for value in node.inputs if value is not None and value.const_value is not None]
-        return False if any(tensor.size > fold for tensor in known) else None
+        weights = [value.const_value for value in node.inputs if value is not None and value.const_value is not None]
+        return False if any(tensor.size > fold for tensor in weights) else None
 
     optimizer.optimize_ir(model, input_size_limit=fold, output_size_limit=fold, should_fold=should_fold)
 
@@ -112,16 +105,16 @@ def _pin(values: Sequence[onnx.ValueInfoProto], tensors: Sequence[TensorSpec], n
     if [value.name for value in values] != [tensor.name for tensor in tensors]:
         raise ValueError(f"{name}: expected {[t.name for t in tensors]} in the model, got {[v.name for v in values]}")
     for value, tensor in zip(values, tensors, strict=True):
-        found = [d.dim_value or None for d in value.type.tensor_type.shape.dim]
+        sizes = [d.dim_value or None for d in value.type.tensor_type.shape.dim]
         fixed = [None if isinstance(size, str) else size for size in tensor.shape]
-        if value.type.tensor_type.elem_type != _ELEMENT[tensor.dtype] or found != fixed:
-            raise ValueError(f"{name}: tensor '{tensor.name}': expected {tensor} in the model, got {found}")
-        value.CopyFrom(helper.make_tensor_value_info(tensor.name, _ELEMENT[tensor.dtype], list(tensor.shape)))
+        if value.type.tensor_type.elem_type != DTYPES[tensor.dtype].onnx or sizes != fixed:
+            raise ValueError(f"{name}: tensor '{tensor.name}': expected {tensor} in the model, got {sizes}")
+        value.CopyFrom(helper.make_tensor_value_info(tensor.name, DTYPES[tensor.dtype].onnx, list(tensor.shape)))
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what the exporter says about itself: deprecations inside PyTorch and packages that it does not need."""
+    """Silence the exporter's warnings about itself: deprecations inside PyTorch and packages that it does not need."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = logger.level
     logger.setLevel(logging.ERROR)

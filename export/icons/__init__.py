@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from export.cut import Cut, export_cut
 from export.icons import (
     denoiser,
     image_embedder,
@@ -13,7 +12,9 @@ from export.icons import (
     text_encoder,
 )
 from export.icons.weights import Weights
-from export.write.bundle import write_bundle
+from export.network import ExportedNetwork
+from export.write.bundle import read_present, write_bundle
+from export.write.network import network_files
 from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
 from train.data.captions import HOUSE, STYLES
 from train.latent_diffusion.text import LENGTH
@@ -27,15 +28,15 @@ PROVENANCE = (
     "text encoder is all-MiniLM-L6-v2, quantized."
 )
 
-CUTS: dict[str, Callable[[Weights], Cut]] = {
-    "text_encoder": text_encoder.cut,
-    "denoiser": denoiser.cut,
-    "latent_encoder": latent_encoder.cut,
-    "latent_decoder": latent_decoder.cut,
-    "image_embedder": image_embedder.cut,
-    "text_embedder": text_embedder.cut,
+NETWORKS: dict[str, Callable[[Weights], ExportedNetwork]] = {
+    "text_encoder": text_encoder.make_network,
+    "denoiser": denoiser.make_network,
+    "latent_encoder": latent_encoder.make_network,
+    "latent_decoder": latent_decoder.make_network,
+    "image_embedder": image_embedder.make_network,
+    "text_embedder": text_embedder.make_network,
 }
-"""The function that cuts out the network of each role."""
+"""What makes the network of each role."""
 
 
 def make_manifest(weights: Weights) -> DiffusionManifest:
@@ -54,20 +55,23 @@ def make_manifest(weights: Weights) -> DiffusionManifest:
     )
 
 
-def write_icons(weights: Weights, folder: Path, report: Callable[[str], None]) -> dict[str, Cut]:
-    """Write the bundle and return the cuts that it was made of.
+def write_icons(weights: Weights, folder: Path, report: Callable[[str], None]) -> dict[str, ExportedNetwork]:
+    """Write the bundle and return the networks that it was made of.
 
     Args:
         weights: trained networks.
-        folder: where; what is there is replaced.
+        folder: where; a bundle that is there is replaced.
         report: called with a line before each network.
+
+    Raises:
+        UserError: the folder holds something else.
     """
-    cuts = {}
-    networks = {}
-    for role, cut in CUTS.items():
+    read_present(folder)  # refuse before anything is computed
+    networks, files = {}, {}
+    for role, make in NETWORKS.items():
         report(f"exporting {role}")
-        cuts[role] = cut(weights)
-        networks[role] = export_cut(cuts[role])
+        networks[role] = make(weights)
+        files[role] = network_files(networks[role])
     attribution = Path(__file__).with_name("ATTRIBUTION.md").read_bytes()
-    write_bundle(folder, make_manifest(weights), networks, {"ATTRIBUTION.md": attribution})
-    return cuts
+    write_bundle(folder, make_manifest(weights), files, {"ATTRIBUTION.md": attribution})
+    return networks

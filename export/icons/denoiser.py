@@ -2,15 +2,19 @@
 
 import torch
 
-from export.cut import Cut, batched
-from export.icons.weights import Weights, noised
+from export.icons.weights import Weights
+from export.network import ExportedNetwork, batched
+from export.samples import noised
+from runtime.guidance.schedule import Schedule
 from train.latent_diffusion.text import LENGTH, WIDTH
+from train.latent_diffusion.unet import SCHEDULE
 
 
-def cut(weights: Weights) -> Cut:
+def make_network(weights: Weights) -> ExportedNetwork:
     """Return the U-Net; it is verified on latents of icons, noised to times over the whole schedule."""
-    sample, timestep = noised(weights.latents, torch.Generator().manual_seed(0))
-    return Cut(
+    schedule = Schedule.of(SCHEDULE)
+    sample, timestep = noised(weights.latents, schedule, torch.Generator().manual_seed(0))
+    return ExportedNetwork(
         spec=batched(
             "denoiser",
             {"sample": (4, 16, 16), "timestep": ("int64",), "context": (1 + LENGTH, WIDTH)},

@@ -1,13 +1,13 @@
 """The image tower of the dual encoder: pictures to unit vectors."""
 
-from export.cut import Cut, batched
 from export.icons.weights import Weights
+from export.network import ExportedNetwork, batched
 from train.clip.dual import WIDTH
 
 
-def cut(weights: Weights) -> Cut:
+def make_network(weights: Weights) -> ExportedNetwork:
     """Return the image tower."""
-    return Cut(
+    return ExportedNetwork(
         spec=batched("image_embedder", {"images": (3, 128, 128)}, {"embedding": (WIDTH,)}),
         module=weights.dual.image,
         samples=(weights.images(),),

@@ -1,9 +1,10 @@
 """The latent decoder: scaled latents to pictures, not clamped."""
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from export.cut import Cut, batched
 from export.icons.weights import Weights
+from export.network import ExportedNetwork, batched
 from train.latent_diffusion.autoencoder import IconAutoencoder
 
 
@@ -15,14 +16,14 @@ class ScaledDecoder(nn.Module):
         super().__init__()
         self.autoencoder, self.scale = autoencoder, scale
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """Return (B, 3, 128, 128) RGB, nominally in [0, 1], of (B, 4, 16, 16) scaled latents."""
+    def forward(self, latents: Float[Tensor, "B 4 16 16"]) -> Float[Tensor, "B 3 128 128"]:
+        """Return RGB, nominally in [0, 1], of scaled latents."""
         return self.autoencoder.decode(latents / self.scale)
 
 
-def cut(weights: Weights) -> Cut:
+def make_network(weights: Weights) -> ExportedNetwork:
     """Return the decoder; it is verified on latents of icons."""
-    return Cut(
+    return ExportedNetwork(
         spec=batched("latent_decoder", {"latents": (4, 16, 16)}, {"images": (3, 128, 128)}),
         module=ScaledDecoder(weights.autoencoder, weights.latent_scale),
         samples=(weights.latents,),

@@ -1,17 +1,18 @@
 """The bundle of a trained LMConv network: prefill and step with one file of weights, and what bundle.json says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from export.cut import Cut
-from export.graph.compact import compact
-from export.graph.shared import share_weights
+from export.graph.external_weights import externalize_weights
+from export.graph.quantize import quantize
 from export.graph.trace import export_onnx
-from export.lmconv.networks import make_cuts, traced_samples
-from export.lmconv.walk import traced_plainly
-from export.write.bundle import NetworkFiles, write_bundle
+from export.lmconv.networks import make_networks, traced_samples
+from export.network import ExportedNetwork
+from export.write.bundle import read_present, write_bundle
+from export.write.network import NetworkFiles
 from runtime.engines.bundle.lmconv_manifest import LMConvManifest
+from runtime.engines.precision import Storage
 from runtime.engines.spec import WEIGHTS
 from train.lmconv.network import LocallyMaskedPixelCNN
 from train.lmconv.runs import RunConfig
@@ -39,17 +40,17 @@ def make_manifest(run: RunConfig, name: str, licence: str) -> LMConvManifest:
     )
 
 
-def export_networks(cuts: dict[str, Cut], report: Callable[[str], None]) -> tuple[dict[str, NetworkFiles], bytes]:
-    """Return the files of both networks, and the content of the file of weights that they share."""
+def export_networks(
+    networks: Mapping[str, ExportedNetwork], report: Callable[[str], None]
+) -> tuple[dict[str, NetworkFiles], bytes]:
+    """Return the files of both networks, and the content of the file of weights that they have in common."""
     models = {}
-    for role, cut in cuts.items():
+    for role, network in networks.items():
         report(f"exporting {role}")
-        with traced_plainly():
-            model = export_onnx(cut.module, cut.spec, traced_samples(cut))
-        models[role] = compact(model, cut.scheme)
-    models, weights = share_weights(models, WEIGHTS)
+        models[role] = quantize(export_onnx(network.module, network.spec, traced_samples(network)), network.storage)
+    models, weights = externalize_weights(models, WEIGHTS)
     contents = {role: model.SerializeToString(deterministic=True) for role, model in models.items()}
-    files = {role: NetworkFiles(cuts[role].spec, {"model.onnx": content}) for role, content in contents.items()}
+    files = {role: NetworkFiles(networks[role].spec, {"model.onnx": content}) for role, content in contents.items()}
     return files, weights
 
 
@@ -59,20 +60,24 @@ def write_lmconv(
     folder: Path,
     report: Callable[[str], None],
     *,
-    scheme: str = "float16",
+    storage: Storage = Storage.FLOAT16,
     licence: str = "Apache-2.0",
-) -> dict[str, Cut]:
-    """Write the bundle and return the cuts that it was made of.
+) -> dict[str, ExportedNetwork]:
+    """Write the bundle and return the networks that it was made of.
 
     Args:
         network: trained.
         run: what it was trained on.
-        folder: where; what is there is replaced, and its name is the bundle's.
+        folder: where; a bundle that is there is replaced, and its name is the bundle's.
         report: called with a line before each network.
-        scheme: how the weights are stored, one of `export.graph.compact.SCHEMES`.
+        storage: of the weights.
         licence: SPDX expression of the weights' licence.
+
+    Raises:
+        UserError: the folder holds something else.
     """
-    cuts = make_cuts(network, run.size, scheme)
-    networks, weights = export_networks(cuts, report)
-    write_bundle(folder, make_manifest(run, folder.resolve().name, licence), networks, {WEIGHTS: weights})
-    return cuts
+    read_present(folder)  # refuse before anything is computed
+    networks = make_networks(network, run.size, storage)
+    files, weights = export_networks(networks, report)
+    write_bundle(folder, make_manifest(run, folder.resolve().name, licence), files, weights=weights)
+    return networks

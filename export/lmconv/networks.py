@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from export.cut import Cut
 from export.lmconv.walk import Prefill, Step, Walk
+from export.network import ExportedNetwork
+from runtime.engines.precision import Storage
 from runtime.engines.spec import EngineSpec, TensorSpec
 from runtime.pixels.heads import head_channels, to_unit
 from runtime.pixels.neighbours import neighbour_rows
@@ -52,13 +53,15 @@ def step_spec(walk: Walk, size: Size) -> EngineSpec:
     )
 
 
-def make_cuts(network: LocallyMaskedPixelCNN, size: Size, scheme: str = "float16") -> dict[str, Cut]:
-    """Return the cuts of a trained network by role, with samples to verify them on: noise under an S-curve.
+def make_networks(
+    network: LocallyMaskedPixelCNN, size: Size, storage: Storage = Storage.FLOAT16
+) -> dict[str, ExportedNetwork]:
+    """Return the exported networks of a trained one by role, with samples to verify them on: noise under an S-curve.
 
     Args:
         network: trained; its weights are copied.
         size: height and width of its pictures.
-        scheme: how the weights are stored, one of `export.graph.compact.SCHEMES`.
+        storage: of the weights.
     """
     prefill, step = (kind(network).eval().requires_grad_(False) for kind in (Prefill, Step))
     a, positions = network.architecture, size[0] * size[1]
@@ -71,14 +74,16 @@ def make_cuts(network: LocallyMaskedPixelCNN, size: Size, scheme: str = "float16
     middle = positions // 2
     caches = tuple(torch.cat((torch.zeros_like(part[:, :1]), part), 1) for part in features)
     return {
-        "prefill": Cut(spec=prefill_spec(prefill, size), module=prefill, samples=(picture, *taps), scheme=scheme),
-        "step": Cut(
-            spec=step_spec(step, size), module=step, samples=(*(t[middle] for t in taps), *caches), scheme=scheme
+        "prefill": ExportedNetwork(
+            spec=prefill_spec(prefill, size), module=prefill, samples=(picture, *taps), storage=storage
+        ),
+        "step": ExportedNetwork(
+            spec=step_spec(step, size), module=step, samples=(*(t[middle] for t in taps), *caches), storage=storage
         ),
     }
 
 
-def traced_samples(cut: Cut) -> tuple[Tensor, ...]:
-    """Return a cut's samples with two pictures: what it is traced with."""
-    pairs = zip(cut.spec.inputs, cut.samples, strict=True)
+def traced_samples(network: ExportedNetwork) -> tuple[Tensor, ...]:
+    """Return a network's samples with two pictures: what it is traced with."""
+    pairs = zip(network.spec.inputs, network.samples, strict=True)
     return tuple(sample[:2] if tensor.shape[0] == "B" else sample for tensor, sample in pairs)

@@ -1,8 +1,8 @@
-"""The LMConv network cut for the sampler: the same stages over rows of positions instead of pictures.
+"""The LMConv network as the sampler takes it: the same stages over rows of positions instead of pictures.
 
 A masked convolution at one position is a product of two matrices: the one of its neighbours, gathered by index, and the
 one of its own features. Positions are rows of a table whose row 0 is zero; a tap that its mask hides, or that reads
-padding, points there. Both cuts hold the matrices in one layout, so that a bundle stores them once.
+padding, points there. Both networks hold the matrices in one layout, so that a bundle stores them once.
 
 `Prefill`   all positions of a set at once, in parallel: what is observed.
 `Step`      one position, its neighbours' features from caches, one for each stage.
@@ -10,14 +10,10 @@ padding, points there. Both cuts hold the matrices in one layout, so that a bund
 Notation: B pictures, P positions, R rows of a cache, T taps but the centre, C_i input channels of stage i.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-import train.lmconv.network
 from train.lmconv.layer import LocallyMaskedConv2d
 from train.lmconv.network import Architecture, LocallyMaskedPixelCNN, State
 
@@ -43,13 +39,15 @@ class PositionConv(nn.Module):
             if not conv.first:
                 self.bias.data += mask_weight[:, middle]  # its own features are never hidden
 
-    def forward(self, neighbours: Tensor, own: Tensor, live: Tensor) -> Tensor:
-        """Return (n, C_out) of n positions.
+    def forward(
+        self, neighbours: Float[Tensor, "n T*C"], own: Float[Tensor, "n C"], live: Float[Tensor, "#n T"]
+    ) -> Float[Tensor, "n D"]:
+        """Return the outputs of n positions.
 
         Args:
-            neighbours: (n, T C_in) features of the taps' positions, zero where they are hidden.
-            own: (n, C_in) features of the positions themselves.
-            live: (n, T) or (1, T) of 0 and 1: which taps are not hidden.
+            neighbours: features of the taps' positions, tap by tap, zero where they are hidden.
+            own: features of the positions themselves.
+            live: 0 and 1: which taps are not hidden.
         """
         y = torch.addmm(self.bias, neighbours, self.neighbours)
         if self.bits is not None:
@@ -58,7 +56,7 @@ class PositionConv(nn.Module):
 
 
 class Walk(nn.Module):
-    """What both cuts share: the network's stages with their convolutions at positions.
+    """What both networks have in common: the network's stages with their convolutions at positions.
 
     Args:
         network: the trained network.
@@ -67,7 +65,8 @@ class Walk(nn.Module):
     def __init__(self, network: LocallyMaskedPixelCNN) -> None:
         """Take the network's weights."""
         super().__init__()
-        self.network, self.convs = network, nn.ModuleList(PositionConv(stage.conv) for stage in network.stages)
+        self.network = network
+        self.convs = nn.ModuleList(PositionConv(stage.conv) for stage in network.stages)
 
     @property
     def architecture(self) -> Architecture:
@@ -97,19 +96,23 @@ class Walk(nn.Module):
 class Prefill(Walk):
     """All stages at every position of a set, in parallel."""
 
-    def forward(self, picture: Tensor, *taps: Tensor) -> tuple[Tensor, ...]:
-        """Return the head's parameters (B, P, K), then the input features (B, P, C_i) of each stage.
+    def forward(
+        self, picture: Float[Tensor, "B P channels"], *taps: Int[Tensor, "P T"]
+    ) -> tuple[Float[Tensor, "B P _"], ...]:
+        """Return the head's parameters, then the input features of each stage.
 
         Args:
-            picture: (B, P, channels) in [-1, 1], the pixels of the set.
-            *taps: for each dilation (P, T) int64: 1 plus the place in the set of each tap's position; 0 where hidden.
+            picture: pixels of the set, in [-1, 1].
+            *taps: for each dilation 1 plus the place in the set of each tap's position; 0 where hidden.
         """
         tables = self._by_dilation(taps)
-        state, batch, features = self.network.begin(picture), picture.shape[0], []
+        state = self.network.begin(picture)
+        batch = picture.shape[0]
+        features = []
         for stage, conv in zip(self.network.stages, self.convs, strict=True):
             own = stage.before(state)
             rows, live = tables[stage.conv.dilation]
-            table = torch.cat((torch.zeros_like(own[:, :1]), own), 1)
+            table = torch.cat((torch.zeros_like(own[:, :1]), own), 1)  # row 0, which hidden taps read, is zero
             neighbours = table.index_select(1, rows.flatten()).reshape(-1, self.taps * own.shape[2])
             outputs = conv(neighbours, own.flatten(0, 1), live.repeat(batch, 1) if conv.bits is not None else live)
             stage.after(state, outputs.unflatten(0, (batch, -1)))
@@ -120,14 +123,14 @@ class Prefill(Walk):
 class Step(Walk):
     """All stages at one position."""
 
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the head's parameters (B, K), then the input features (B, C_i) of each stage but the first.
+    def forward(self, *inputs: Int[Tensor, " T"] | Float[Tensor, "B R _"]) -> tuple[Float[Tensor, "B _"], ...]:
+        """Return the head's parameters, then the input features of each stage but the first.
 
-        The first stage's are the picture itself, known once the pixel is drawn.
+        The first stage's are the picture itself, which is there once the pixel is drawn.
 
         Args:
-            *inputs: for each dilation (T,) int64, the row of each tap's position, 0 where hidden; then for each stage
-                its cache (B, R, C_i), whose row 0 is zero.
+            *inputs: for each dilation the row of each tap's position, 0 where hidden; then for each stage its cache,
+                whose row 0 is zero.
         """
         tables, caches = self._by_dilation(inputs[: len(self.dilations)]), inputs[len(self.dilations) :]
         state, features = State(caches[0][:, 0]), []
@@ -138,14 +141,3 @@ class Step(Walk):
             stage.after(state, conv(neighbours, own, live[None]))
             features.append(own)
         return (self.network.finish(state), *features[1:])
-
-
-@contextmanager
-def traced_plainly() -> Iterator[None]:
-    """While it is open, trace concatenated ELUs as one ELU of (x, -x): three nodes in ONNX instead of eight."""
-    original = train.lmconv.network.concat_elu
-    train.lmconv.network.concat_elu = lambda x: F.elu(torch.cat((x, -x), -1))
-    try:
-        yield
-    finally:
-        train.lmconv.network.concat_elu = original

@@ -36,16 +36,16 @@ def needed_files(names: Iterable[str]) -> list[str]:
             [n for n in names if n == f"{stem}.safetensors.index.json" or re.fullmatch(rf"{shards}\.safetensors", n)],
             [n for n in names if n == f"{stem}.fp16.safetensors"],
         ]
-        found = next((option for option in options if option), [])
+        files = next((option for option in options if option), [])
         pickles = [n for n in names if n.startswith(f"{part}/") and Path(n).suffix in PICKLES]
-        if not found and pickles:
+        if not files and pickles:
             raise UserError(f"'{pickles[0]}' is refused: {REFUSAL}")
-        chosen += found
+        chosen += files
     return chosen
 
 
 def download(name: str) -> Path:
-    """Return the folder of a model of the hub, downloaded or from the hub's cache; a download that was cut goes on.
+    """Return the folder of a model of the hub, downloaded or from the hub's cache; an interrupted download is resumed.
 
     Raises:
         UserError: there is no such model, no access to it, no network, no room, or nothing in it that can be read.
@@ -76,7 +76,9 @@ def download(name: str) -> Path:
         return Path(snapshot_download(name, revision=info.sha, allow_patterns=files))
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"--weights '{name}': the download was cut: {reason}; run the command again to go on") from None
+        raise UserError(
+            f"--weights '{name}': the download was interrupted: {reason}; run the command again to resume it"
+        ) from None
 
 
 def _cached(name: str) -> Path | None:

@@ -5,27 +5,46 @@ module that is traced: its weights are cast, its normalizations keep float32 wei
 attention takes the softmax in float32. Half-precision ViTs and U-Nets lose accuracy there and nowhere else.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from runtime.engines.precision import Compute, Storage
 from runtime.engines.twins.vit import attend
 
-PRECISIONS = ("float16", "bfloat16", "float32")
-"""What products may be computed and weights stored in."""
+PRECISIONS: Mapping[Storage, tuple[torch.dtype, Compute]] = {
+    Storage.FLOAT16: (torch.float16, Compute.FP16),
+    Storage.BFLOAT16: (torch.bfloat16, Compute.BF16),
+    Storage.FLOAT32: (torch.float32, Compute.MODEL),
+}
+"""What weights may be stored and products computed in: PyTorch's type, and what the products of the graph are then."""
 
 
-def dtype_of(precision: str) -> torch.dtype:
+def dtype_of(precision: Storage) -> torch.dtype:
     """Return PyTorch's type of one of `PRECISIONS`."""
-    return {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}[precision]
+    return PRECISIONS[precision][0]
+
+
+def compute_of(precision: Storage) -> Compute:
+    """Return what the products of a network are computed in whose weights are stored in one of `PRECISIONS`."""
+    return PRECISIONS[precision][1]
 
 
 class GroupNormInFloat32(nn.GroupNorm):
     """A group normalization of half-precision features, computed in float32."""
 
-    def forward(self, input: Tensor) -> Tensor:
+    @classmethod
+    def of(cls, norm: nn.GroupNorm) -> "GroupNormInFloat32":
+        """Return one of the same sizes with the same parameters."""
+        wide = cls(norm.num_groups, norm.num_channels, norm.eps, norm.affine, device="meta")
+        wide.weight, wide.bias = norm.weight, norm.bias
+        return wide
+
+    def forward(self, input: Float[Tensor, "B C ..."]) -> Float[Tensor, "B C ..."]:
         """Return the normalized features, of the input's type."""
         wide = F.group_norm(input.float(), self.num_groups, self.weight, self.bias, self.eps)
         return wide.to(input.dtype)
@@ -34,24 +53,33 @@ class GroupNormInFloat32(nn.GroupNorm):
 class LayerNormInFloat32(nn.LayerNorm):
     """A layer normalization of half-precision features, computed in float32."""
 
-    def forward(self, input: Tensor) -> Tensor:
+    @classmethod
+    def of(cls, norm: nn.LayerNorm) -> "LayerNormInFloat32":
+        """Return one of the same sizes with the same parameters."""
+        wide = cls(list(norm.normalized_shape), norm.eps, norm.elementwise_affine, norm.bias is not None, device="meta")
+        wide.weight, wide.bias = norm.weight, norm.bias
+        return wide
+
+    def forward(self, input: Float[Tensor, "... C"]) -> Float[Tensor, "... C"]:
         """Return the normalized features, of the input's type."""
         wide = F.layer_norm(input.float(), self.normalized_shape, self.weight, self.bias, self.eps)
         return wide.to(input.dtype)
 
 
-_WIDE: dict[type[nn.Module], type[nn.Module]] = {nn.GroupNorm: GroupNormInFloat32, nn.LayerNorm: LayerNormInFloat32}
-
-
 def widen_norms(module: nn.Module) -> set[str]:
-    """Make a module's normalizations compute in float32; return the names of their parameters."""
+    """Replace a module's normalizations by such that compute in float32; return the names of their parameters."""
     names = set()
-    for prefix, part in module.named_modules():
-        for kind, wide in _WIDE.items():
-            if isinstance(part, kind):
-                if type(part) is kind:
-                    part.__class__ = wide
-                names |= {f"{prefix}.{name}" for name, _ in part.named_parameters(recurse=False)}
+    # A list: the tree of modules changes while its parts are replaced.
+    for prefix, part in list(module.named_modules()):
+        if not isinstance(part, nn.GroupNorm | nn.LayerNorm):
+            continue
+        names |= {f"{prefix}.{name}" for name, _ in part.named_parameters(recurse=False)}
+        # Exactly these types: a subclass has a forward of its own, which may be wide already or mean something else.
+        parent, _, name = prefix.rpartition(".")
+        if type(part) is nn.GroupNorm:
+            setattr(module.get_submodule(parent), name, GroupNormInFloat32.of(part))
+        elif type(part) is nn.LayerNorm:
+            setattr(module.get_submodule(parent), name, LayerNormInFloat32.of(part))
     return names
 
 
@@ -59,9 +87,14 @@ class WideSoftmax:
     """An attention processor of diffusers, for the attention blocks of Stable Diffusion's U-Nets."""
 
     def __call__(
-        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, *args: Any, **kwargs: Any
-    ) -> Tensor:
-        """Return the block's output, (B, N, C), of features (B, N, C) and a context (B, M, D)."""
+        self,
+        attn: Any,
+        hidden_states: Float[Tensor, "B N C"],
+        encoder_hidden_states: Float[Tensor, "B M D"] | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Float[Tensor, "B N C"]:
+        """Return the block's output of features and a context; without one the features attend to themselves."""
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         parts = (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
         query, key, value = (part.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for part in parts)

@@ -78,8 +78,8 @@ def vision_from_timm(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
             makers["positional_embedding"] = lambda: tensors["pos_embed"][0]
         elif name in _TIMM:
             makers[_TIMM[name]] = read
-        elif found := _TIMM_BLOCK.fullmatch(name):
-            block, stem, kind = f"transformer.resblocks.{found[1]}", found[2], found[3]
+        elif match := _TIMM_BLOCK.fullmatch(name):
+            block, stem, kind = f"transformer.resblocks.{match[1]}", match[2], match[3]
             if stem == "attn.qkv":
                 makers[f"{block}.attn.in_proj_{kind}"] = read
             elif stem in _IN_TIMM_BLOCK:
@@ -101,8 +101,8 @@ def _of_transformers(tensors: Mapping[str, Tensor], prefix: str, outside: Mappin
         inner, read = name.removeprefix(prefix), partial(tensors.__getitem__, name)
         if inner in outside:
             makers[outside[inner]] = read
-        elif found := _BLOCK.fullmatch(inner):
-            block, stem, kind = f"transformer.resblocks.{found[1]}", found[2], found[3]
+        elif match := _BLOCK.fullmatch(inner):
+            block, stem, kind = f"transformer.resblocks.{match[1]}", match[2], match[3]
             if stem in _IN_BLOCK:
                 makers[f"{block}.{_IN_BLOCK[stem]}.{kind}"] = read
             elif stem == "self_attn.q_proj":

@@ -77,7 +77,7 @@ def read_vocabulary(folder: Path) -> tuple[dict[str, int], Merges]:
     """Return the vocabulary in a tokenizer folder of transformers: vocab.json and merges.txt.
 
     Raises:
-        UserError: a file is missing, or is none.
+        UserError: a file is missing or invalid.
     """
     for name in ("vocab.json", "merges.txt"):
         if not (folder / name).is_file():
@@ -87,7 +87,7 @@ def read_vocabulary(folder: Path) -> tuple[dict[str, int], Merges]:
         lines = (folder / "merges.txt").read_text("utf-8").split("\n")
         merges = [_pair(line) for line in lines if line and not line.startswith("#version")]
         if not all(isinstance(v, int) for v in vocabulary.values()):
-            raise ValueError("a token's number is none")
+            raise ValueError("a token's number is not an integer")
     except (ValueError, AttributeError) as error:
         raise UserError(f"'{folder}': expected CLIP's vocab.json and merges.txt, got other files ({error})") from None
     return vocabulary, merges
@@ -95,10 +95,10 @@ def read_vocabulary(folder: Path) -> tuple[dict[str, int], Merges]:
 
 def installed_vocabulary() -> tuple[dict[str, int], Merges] | None:
     """Return the vocabulary that the open_clip package carries, without importing it; None where it is not there."""
-    found = find_spec("open_clip")
-    if found is None or found.origin is None:
+    package = find_spec("open_clip")
+    if package is None or package.origin is None:
         return None
-    path = Path(found.origin).parent / "bpe_simple_vocab_16e6.txt.gz"
+    path = Path(package.origin).parent / "bpe_simple_vocab_16e6.txt.gz"
     if not path.is_file():
         return None
     lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from export.pretrained.mixed import widen_norms
 from runtime.errors import UserError
 
+RANDOM = "random:"
+"""What weights are called that are drawn from a seed; a seed or the name of a family follows."""
+
 PICKLES = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
 
 REFUSAL = (
@@ -26,8 +29,8 @@ _TABLES = ("token_embedding.weight", "positional_embedding")
 class Weights(Protocol):
     """Where a module's weights come from."""
 
-    def read(self, name: str, wanted: Tensor) -> Tensor:
-        """Return the weight of a name, of the shape of `wanted`; a `UserError` says that there is none."""
+    def read(self, name: str, like: Tensor) -> Tensor:
+        """Return the weight of a name, of the shape of `like`; a `UserError` says that it is missing."""
         ...
 
 
@@ -38,12 +41,12 @@ class RandomWeights:
         """Remember a seed."""
         self.seed = seed
 
-    def read(self, name: str, wanted: Tensor) -> Tensor:
+    def read(self, name: str, like: Tensor) -> Tensor:
         """Return float32 weights: deviation 1 / sqrt(fan-in); biases about 0, normalizations' factors about 1."""
         draws = torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {name}".encode()))
-        values = torch.randn(wanted.shape, generator=draws)
-        if wanted.ndim >= 2:
-            return values.mul_(0.02 if name.endswith(_TABLES) else 1.0 / math.sqrt(math.prod(wanted.shape[1:])))
+        values = torch.randn(like.shape, generator=draws)
+        if like.ndim >= 2:
+            return values.mul_(0.02 if name.endswith(_TABLES) else 1.0 / math.sqrt(math.prod(like.shape[1:])))
         return values.mul_(0.02) if name.endswith("bias") else values.mul_(0.05).add_(1.0)
 
 
@@ -54,16 +57,16 @@ class StoredWeights:
         """Remember the tensors, and their name for messages."""
         self.tensors, self.where = tensors, where
 
-    def read(self, name: str, wanted: Tensor) -> Tensor:
+    def read(self, name: str, like: Tensor) -> Tensor:
         """Return the tensor of a name; a `UserError` says that it is missing or of another shape."""
         if name not in self.tensors:
             raise UserError(
                 f"{self.where}: the weight {name!r} is missing; the file is of another network, or the download was cut"
             )
         tensor = self.tensors[name]
-        if tensor.shape != wanted.shape:
+        if tensor.shape != like.shape:
             raise UserError(
-                f"{self.where}: weight {name!r}: expected {tuple(wanted.shape)} as its configuration says, "
+                f"{self.where}: weight {name!r}: expected {tuple(like.shape)} as its configuration says, "
                 f"got {tuple(tensor.shape)}; file and configuration are of different models"
             )
         return tensor
@@ -76,7 +79,7 @@ class SafetensorsFiles(Mapping[str, Tensor]):
         """Open the files.
 
         Raises:
-            UserError: one is missing, truncated, or none.
+            UserError: one is missing, truncated, or of another format.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -89,7 +92,7 @@ class SafetensorsFiles(Mapping[str, Tensor]):
                 self._places |= dict.fromkeys(opened.keys(), opened)
             except (SafetensorError, OSError) as error:
                 raise UserError(
-                    f"'{path}': expected a whole safetensors file, got one that is truncated or none "
+                    f"'{path}': expected a whole safetensors file, got one that is truncated or of another format "
                     f"({error!s:.120}; {path.stat().st_size:,} bytes); download it again"
                 ) from None
 
@@ -139,9 +142,9 @@ def fill(module: nn.Module, weights: Weights, dtype: torch.dtype) -> nn.Module:
     """
     wide = widen_norms(module)
     state = {}
-    for name, wanted in module.state_dict().items():
+    for name, like in module.state_dict().items():
         kind = torch.float32 if name in wide else dtype
-        state[name] = weights.read(name, wanted).to(kind).contiguous()
+        state[name] = weights.read(name, like).to(kind).contiguous()
     module.load_state_dict(state, assign=True)
     return module.eval().requires_grad_(False)
 

@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from export.cut import Cut, Twin
+from export.network import ExportedNetwork, TorchModule
 from export.pretrained.mixed import WideSoftmax
 from export.pretrained.specs import batched
 from export.samples import noised
@@ -23,16 +24,21 @@ class GuidedUNet(nn.Module):
         self.unet = unet
 
     def forward(
-        self, sample: Tensor, timestep: Tensor, context: Tensor, pooled: Tensor | None = None, time_ids=None
-    ) -> Tensor:
-        """Return the prediction, (B, 4, h, w), of noised latents of that shape, times (B,) and contexts (B, N, D).
+        self,
+        sample: Float[Tensor, "B C h w"],
+        timestep: Int[Tensor, " B"],
+        context: Float[Tensor, "B N D"],
+        pooled: Float[Tensor, "B E"] | None = None,
+        time_ids: Float[Tensor, "B 6"] | None = None,
+    ) -> Float[Tensor, "B C h w"]:
+        """Return the prediction in float32.
 
         Args:
             sample: noised latents.
-            timestep: int64.
+            timestep: in [0, T).
             context: of the text encoders.
-            pooled: (B, E) of the second text encoder (XL only).
-            time_ids: (B, 6): height and width before cropping, the crop's top and left, height and width (XL only).
+            pooled: of the second text encoder (XL only).
+            time_ids: height and width before cropping, the crop's top and left, height and width (XL only).
         """
         dtype: Any = self.unet.conv_in.weight.dtype  # pyright: ignore
         added = None if pooled is None else {"text_embeds": pooled, "time_ids": time_ids}
@@ -51,20 +57,26 @@ def make_unet(pipeline: Pipeline) -> nn.Module:
 
 
 def time_ids(pipeline: Pipeline) -> list[float]:
-    """Return what XL is told of the pictures: their size before cropping, no crop, their size."""
+    """Return XL's condition on the pictures' sizes: before cropping, no crop, after it."""
     side = float(pipeline.image_size)
     return [side, side, 0.0, 0.0, side, side] if pipeline.is_xl else []
 
 
-def cut(pipeline: Pipeline, unet: nn.Module, latents: Tensor, context: Tensor, pooled: Tensor | None) -> Cut:
-    """Return the U-Net cut; it is verified on latents that are noised to times over the whole schedule.
+def make_network(
+    pipeline: Pipeline,
+    unet: nn.Module,
+    latents: Float[Tensor, "V C h w"],
+    context: Float[Tensor, "V N D"],
+    pooled: Float[Tensor, "V E"] | None,
+) -> ExportedNetwork:
+    """Return the U-Net; it is verified on latents that are noised to times over the whole schedule.
 
     Args:
         pipeline: what the U-Net belongs to.
         unet: with its weights.
-        latents: (V, 4, h, w) of pictures, deviation about 1.
-        context: (V, N, D) of texts.
-        pooled: (V, E) of the same texts (XL only).
+        latents: of pictures, deviation about 1.
+        context: of texts.
+        pooled: of the same texts (XL only).
     """
     sample, timestep = noised(latents, Schedule.of(pipeline.schedule), torch.Generator().manual_seed(0))
     inputs: dict[str, tuple] = {"sample": latents.shape[1:], "timestep": ("int64",), "context": context.shape[1:]}
@@ -74,10 +86,9 @@ def cut(pipeline: Pipeline, unet: nn.Module, latents: Tensor, context: Tensor, p
         inputs |= {"pooled": pooled.shape[1:], "time_ids": (6,)}
         samples = (*samples, pooled, ids)
     output = "velocity" if pipeline.prediction == "v_prediction" else pipeline.prediction
-    return Cut(
+    return ExportedNetwork(
         spec=batched("denoiser", inputs, {output: latents.shape[1:]}),
         module=GuidedUNet(unet),
         samples=samples,
-        scheme="float16",
-        twin=Twin(name="UNet2DConditionModel", arguments=pipeline.unet, state=unet.state_dict()),
+        torch_module=TorchModule(name="UNet2DConditionModel", arguments=pipeline.unet, state=unet.state_dict()),
     )

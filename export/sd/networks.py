@@ -1,20 +1,22 @@
-"""The networks of a source with their weights, and the cut of each role with inputs as they come in use."""
+"""The networks of a source with their weights, each as it is exported, with inputs as they come in use."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from export.cut import Cut
-from export.pretrained.mixed import dtype_of
+from export.network import ExportedNetwork
+from export.pretrained.mixed import compute_of, dtype_of
 from export.pretrained.text import TextConfig, TextTransformer
 from export.pretrained.weights import fill
 from export.samples import PROMPTS, dead_leaves
 from export.sd import denoiser, latent_decoder, latent_encoder, text_encoder
 from export.sd.configurations import Pipeline
 from export.sd.source import Source
+from runtime.engines.precision import Storage
 from runtime.engines.tokens import PromptTokenizer
 
 _PART = {"denoiser": "unet", "latent_encoder": "vae", "latent_decoder": "vae"}
@@ -39,76 +41,75 @@ def empty_module(pipeline: Pipeline, role: str) -> nn.Module:
     return make[role](pipeline)
 
 
-def load_module(source: Source, role: str, precision: str) -> nn.Module:
+def load_module(source: Source, role: str, precision: Storage) -> nn.Module:
     """Return the network of a role with its weights; the autoencoder is in float32 whatever the precision."""
     dtype = torch.float32 if role.startswith("latent") else dtype_of(precision)
     return fill(empty_module(source.pipeline, role), source.weights[_PART.get(role, role)], dtype)
 
 
-def tokens(source: Source, index: int) -> Tensor:
-    """Return the tokens of `PROMPTS`, (V, N) int64, by one of the tokenizers."""
+def tokens(source: Source, index: int) -> Int[Tensor, "V N"]:
+    """Return the tokens of `PROMPTS` by one of the tokenizers."""
     length = int(source.pipeline.text_encoders[index]["max_position_embeddings"])
     return PromptTokenizer(source.tokenizers[index], length, "tokenizer.json")(PROMPTS)[0]
 
 
-def cut_makers(source: Source, precision: str, *, said: str | None = None) -> dict[str, Callable[[], Cut]]:
-    """Return for each role what makes its cut; a network is loaded when its cut is made.
+def network_makers(source: Source, precision: Storage) -> dict[str, Callable[[], ExportedNetwork]]:
+    """Return for each role what makes its network, which is loaded when it is made.
 
     Args:
         source: the model.
         precision: of the text encoders' and the U-Net's products, one of `export.pretrained.mixed.PRECISIONS`.
-        said: the precision that the cuts are to be judged by; by default the same.
     """
-    pipeline = source.pipeline
-    makers: dict[str, Callable[[], Cut]] = {}
-    for index in range(len(pipeline.text_encoders)):
+    makers: dict[str, Callable[[], ExportedNetwork]] = {}
+    for index in range(len(source.pipeline.text_encoders)):
         role = "text_encoder_2" if index else "text_encoder"
-        makers[role] = partial(_judged, partial(_text_cut, source, role, index, precision), said or precision)
-    makers["denoiser"] = partial(_judged, partial(_denoiser_cut, source, precision), said or precision)
-    makers["latent_encoder"] = partial(_encoder_cut, source)
-    makers["latent_decoder"] = partial(_decoder_cut, source)
+        makers[role] = partial(_text_encoder, source, role, index, precision)
+    makers["denoiser"] = partial(_denoiser, source, precision)
+    makers["latent_encoder"] = partial(_latent_encoder, source)
+    makers["latent_decoder"] = partial(_latent_decoder, source)
     return makers
 
 
-def _judged(make: Callable[[], Cut], precision: str) -> Cut:
-    return replace(make(), scheme={"float16": "fp16", "bfloat16": "bf16"}.get(precision, precision))
-
-
-def _text_cut(source: Source, role: str, index: int, precision: str) -> Cut:
+def _text_encoder(source: Source, role: str, index: int, precision: Storage) -> ExportedNetwork:
     text = load_module(source, role, precision)
     assert isinstance(text, TextTransformer)
     penultimate = source.pipeline.is_xl
-    return text_encoder.cut(role, text, tokens(source, index), source.tokenizers[index], penultimate=penultimate)
+    network = text_encoder.make_network(
+        role, text, tokens(source, index), source.tokenizers[index], penultimate=penultimate
+    )
+    return replace(network, storage=precision, compute=compute_of(precision))
 
 
-def _denoiser_cut(source: Source, precision: str) -> Cut:
+def _denoiser(source: Source, precision: Storage) -> ExportedNetwork:
     context, pooled = contexts(source)
     z = latents(source)  # before the largest network is in memory
-    return denoiser.cut(source.pipeline, load_module(source, "denoiser", precision), z, context, pooled)
+    unet = load_module(source, "denoiser", precision)
+    network = denoiser.make_network(source.pipeline, unet, z, context, pooled)
+    return replace(network, storage=precision, compute=compute_of(precision))
 
 
-def _encoder_cut(source: Source) -> Cut:
-    encoder = load_module(source, "latent_encoder", "float32")
-    return latent_encoder.cut(source.pipeline, encoder, pictures(source.pipeline))  # pyright: ignore
+def _latent_encoder(source: Source) -> ExportedNetwork:
+    encoder = load_module(source, "latent_encoder", Storage.FLOAT32)
+    return latent_encoder.make_network(source.pipeline, encoder, pictures(source.pipeline))  # pyright: ignore
 
 
-def _decoder_cut(source: Source) -> Cut:
-    vae = load_module(source, "latent_decoder", "float32")
-    return latent_decoder.cut(source.pipeline, vae, latents(source))
+def _latent_decoder(source: Source) -> ExportedNetwork:
+    vae = load_module(source, "latent_decoder", Storage.FLOAT32)
+    return latent_decoder.make_network(source.pipeline, vae, latents(source))
 
 
-def pictures(pipeline: Pipeline) -> Tensor:
-    """Return pictures to verify the networks with, (V, 3, H, W) in [0, 1]."""
+def pictures(pipeline: Pipeline) -> Float[Tensor, "V 3 H W"]:
+    """Return pictures in [0, 1] to verify the networks with."""
     return dead_leaves(len(PROMPTS), pipeline.image_size, torch.Generator().manual_seed(0))
 
 
 @torch.no_grad()
-def latents(source: Source) -> Tensor:
-    """Return latents of those pictures, (V, 4, h, w), of deviation 1, which random weights would not give them.
+def latents(source: Source) -> Float[Tensor, "V C h w"]:
+    """Return latents of those pictures, of deviation 1, which random weights would not give them.
 
-    Large pictures are encoded two only, and mirrored.
+    Of large pictures two are encoded, and mirrored.
     """
-    encoder = load_module(source, "latent_encoder", "float32")
+    encoder = load_module(source, "latent_encoder", Storage.FLOAT32)
     images = pictures(source.pipeline)
     if source.pipeline.image_size > 128:
         first = torch.cat([encoder(image[None]) for image in images[:2]])
@@ -119,15 +120,18 @@ def latents(source: Source) -> Tensor:
 
 
 @torch.no_grad()
-def contexts(source: Source) -> tuple[Tensor, Tensor | None]:
-    """Return the contexts of `PROMPTS`, (V, N, D) float32, and their pooled texts, (V, E), for XL."""
-    found = []
+def contexts(source: Source) -> tuple[Float[Tensor, "V N D"], Float[Tensor, "V E"] | None]:
+    """Return the contexts of `PROMPTS` in float32, and their pooled texts for XL."""
+    texts = []
     for index in range(len(source.pipeline.text_encoders)):
-        cut = _text_cut(source, "text_encoder_2" if index else "text_encoder", index, "float32")
-        outputs = cut.module(*cut.samples)
-        found.append(outputs if isinstance(outputs, tuple) else (outputs,))
+        network = _text_encoder(source, "text_encoder_2" if index else "text_encoder", index, Storage.FLOAT32)
+        outputs = network.module(*network.samples)
+        texts.append(outputs if isinstance(outputs, tuple) else (outputs,))
     if not source.pipeline.is_xl:
-        return found[0][0], None
-    context, pooled = torch.cat([outputs[0] for outputs in found], -1), found[1][1]
-    context[0], pooled[0] = 0.0, 0.0  # the empty prompt
+        return texts[0][0], None
+    context = torch.cat([outputs[0] for outputs in texts], -1)
+    pooled = texts[1][1]
+    # The empty prompt, which XL was trained with as zeros (force_zeros_for_empty_prompt).
+    context[0] = 0.0
+    pooled[0] = 0.0
     return context, pooled

@@ -33,7 +33,7 @@ def file_source(path: Path, tokenizer: Path | tuple[bytes, ...] | None, family: 
     Args:
         path: the file.
         tokenizer: folder with CLIP's vocab.json and merges.txt, which no such file holds; or each encoder's tokenizer.
-        family: name of its configuration, where the file alone does not tell.
+        family: name of its configuration, where the file fits several.
 
     Raises:
         UserError: a pickle, a truncated file, another kind of model, or what is needed besides is missing.
@@ -47,7 +47,7 @@ def file_source(path: Path, tokenizer: Path | tuple[bytes, ...] | None, family: 
     where = f"'{path}'"
     return Source(
         pipeline=pipeline,
-        weights={part: StoredWeights(found, where) for part, found in _parts(tensors, pipeline).items()},
+        weights={part: StoredWeights(state, where) for part, state in _parts(tensors, pipeline).items()},
         tokenizers=tokenizers,
         record={"weights": path.name, "files": digest, "model": pipeline.family},
     )

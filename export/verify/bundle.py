@@ -9,13 +9,15 @@ from functools import partial
 from typing import TypeVar
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from export.verify.gates import GATES, Comparison, Gate, compare
-from export.verify.inputs import Reference, batches_of, is_batched, rows_of, sizes_of, take_rows
+from export.verify.gates import GATES, Check, Comparison, Gate, compare
+from export.verify.inputs import Reference, batches_of, count_rows, is_batched, sizes_of, take_rows
 from export.verify.providers import Provider, gradient_of, providers
 from runtime.engines.backends.results import Verdict
 from runtime.engines.bundle import Bundle
+from runtime.engines.precision import Compute
 
 ROUNDS = 5
 """Calls whose median is the time of a network."""
@@ -59,7 +61,7 @@ def verify_role(
         reference: what it is compared with.
         backends: those that are asked for.
         device: `cpu` or `cuda`.
-        report: told of what this machine has not, and how far long work is.
+        report: called with what this machine has not, and how far long work is.
     """
     batches = batches_of(reference)
     sizes, remark = sizes_of(reference)
@@ -74,7 +76,7 @@ def verify_role(
             provider=provider.kind,
             backend=provider.backend,
             device=provider.device.partition(":")[0],
-            precision=provider.precision or reference.precision,
+            precision=reference.precision if provider.compute is Compute.MODEL else provider.compute,
             passed=comparison.passed,
             max_error=comparison.max_error,
             snr_db=comparison.snr_db,
@@ -86,22 +88,23 @@ def verify_role(
 
 def report_slowly(report: Callable[[str], None], name: str, parts: Sequence[T]) -> Iterator[T]:
     """Yield parts of work, and report how much is left of it at most every `SILENCE` seconds."""
-    started = said = time.monotonic()
+    started = reported = time.monotonic()
     for done, part in enumerate(parts):
         now = time.monotonic()
-        if done and now - said > SILENCE:
+        if done and now - reported > SILENCE:
             left = (now - started) / done * (len(parts) - done)
             report(f"{name}: {done} of {len(parts)} batches, {left:.0f} s left")
-            said = now
+            reported = now
         yield part
 
 
 def _gate(provider: Provider, reference: Reference) -> Gate:
     """Return the gate of a provider; one that casts products has that of its type where it is the lower one."""
+    cast = provider.compute is not Compute.MODEL
     if provider.kind == "gradient":
-        return reference.gradient_gate if not provider.precision else GATES["gradient"]
-    cast = GATES.get(provider.precision, reference.gate)
-    return min(reference.gate, cast, key=lambda gate: gate.snr_db)
+        return GATES[Check.GRADIENT] if cast else reference.gradient_gate
+    gates = [reference.gate, GATES[provider.compute]] if cast else [reference.gate]
+    return min(gates, key=lambda gate: gate.snr_db)
 
 
 class Expected:
@@ -114,33 +117,33 @@ class Expected:
 
     def __init__(self, reference: Reference, progress: Callable[[Sequence[Tensor]], Iterable[Tensor]]) -> None:
         self.reference, self.progress = reference, progress
-        self.count = rows_of(reference.spec, reference.samples)
-        self._known: dict[str, list[Tensor]] = {}
+        self.count = count_rows(reference.spec, reference.samples)
+        self._cache: dict[str, list[Tensor]] = {}
 
-    def inputs(self, rows: Tensor) -> tuple[Tensor, ...]:
+    def inputs(self, rows: Int[Tensor, " rows"]) -> tuple[Tensor, ...]:
         """Return the inputs of rows."""
         return take_rows(self.reference.spec, self.reference.samples, rows)
 
-    def cotangent(self, rows: Tensor) -> Tensor:
+    def cotangent(self, rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows ..."]:
         """Return what comes back into the first output at rows, standard normal."""
         shape = self.reference.spec.outputs[0].bound({"B": self.count})
         return torch.randn(tuple(map(int, shape)), generator=torch.Generator().manual_seed(0))[rows]
 
-    def outputs(self, kind: str, rows: Tensor) -> list[Tensor]:
+    def outputs(self, kind: str, rows: Int[Tensor, " rows"]) -> list[Tensor]:
         """Return the outputs of rows, or, for kind `gradient`, the first one and the vector-Jacobian product."""
-        if kind not in self._known:
-            self._known[kind] = self._compute(kind)
+        if kind not in self._cache:
+            self._cache[kind] = self._compute(kind)
         outputs = self.reference.spec.outputs
         batched = [True, True] if kind == "gradient" else [is_batched(output.shape) for output in outputs]
-        return [part[rows] if b else part for part, b in zip(self._known[kind], batched, strict=True)]
+        return [part[rows] if b else part for part, b in zip(self._cache[kind], batched, strict=True)]
 
     def _compute(self, kind: str) -> list[Tensor]:
         chunk = self.reference.spec.ranges["B"][1] if "B" in self.reference.spec.ranges else 1
-        found = [
+        chunks = [
             self._value(rows) if kind == "value" else self._gradient(rows)
             for rows in self.progress(torch.arange(self.count).split(chunk))
         ]
-        return [(torch.cat(list(p)) if len(found) > 1 else p[0]).float() for p in zip(*found, strict=True)]
+        return [(torch.cat(list(p)) if len(chunks) > 1 else p[0]).float() for p in zip(*chunks, strict=True)]
 
     def _value(self, rows: Tensor) -> Sequence[Tensor]:
         return self.reference.value(*self.inputs(rows))
@@ -162,16 +165,16 @@ def _compare_batches(
         started = time.perf_counter()
         try:
             outputs = _computed(provider, expected, rows)
-        except Exception as error:  # whatever a backend raises is its verdict
+        except Exception as error:  # whatever a backend raises is its result
             reason = " ".join(str(error).split())[:160] or type(error).__name__
             return Comparison(name, math.nan, math.nan, math.nan, gate), f"failed at {len(rows)} rows: {reason}", times
         times.append((len(rows), 1e3 * (time.perf_counter() - started)))
         for index, pair in enumerate(zip(expected.outputs(provider.kind, rows), outputs, strict=True)):
             pairs.setdefault((len(rows), index), []).append(pair)
     parts = []
-    for found in pairs.values():
-        wanted, got = (torch.cat(side).float() for side in zip(*found, strict=True))
-        parts.append(compare(name, wanted, got, gate))
+    for batch in pairs.values():
+        reference, output = (torch.cat(side).float() for side in zip(*batch, strict=True))
+        parts.append(compare(name, reference, output, gate))
     return worst(name, parts, gate), "", times
 
 

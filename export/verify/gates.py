@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from export.cut import Cut
+from export.network import ExportedNetwork
 from runtime.engines.bundle import Bundle, DiffusionBundle
+from runtime.engines.precision import Compute, Storage
 
 
 @dataclass(frozen=True)
@@ -20,21 +23,32 @@ class Gate:
     """Least cosine of any example."""
 
 
-GATES = {
-    "float32": Gate(80.0, 0.999999),
-    "float16": Gate(50.0, 0.99999),
-    "int8": Gate(28.0, 0.999),
-    "fp16": Gate(35.0, 0.999),
-    "bf16": Gate(25.0, 0.995),
-    "tf32": Gate(45.0, 0.9999),
-    "gradient": Gate(25.0, 0.998),
-    "twin": Gate(80.0, 0.999999),
-    "twin_gradient": Gate(70.0, 0.9999),
-    "scene": Gate(20.0, 0.995),
+class Check(StrEnum):
+    """What is compared besides a network's outputs."""
+
+    GRADIENT = "gradient"
+    """A vector-Jacobian product of an engine, beside that of the weights before they are stored."""
+    SAME_WEIGHTS = "same_weights"
+    """Outputs of two backends with the same stored weights."""
+    SAME_WEIGHTS_GRADIENT = "same_weights_gradient"
+    """Vector-Jacobian products of the same."""
+    SCENE = "scene"
+    """The gradient of a whole scene, in which guidance multiplies the denoiser's errors by tens."""
+
+
+GATES: Mapping[Storage | Compute | Check, Gate] = {
+    Storage.FLOAT32: Gate(80.0, 0.999999),
+    Storage.FLOAT16: Gate(50.0, 0.99999),
+    Storage.INT8: Gate(28.0, 0.999),
+    Compute.FP16: Gate(35.0, 0.999),
+    Compute.BF16: Gate(25.0, 0.995),
+    Compute.TF32: Gate(45.0, 0.9999),
+    Check.GRADIENT: Gate(25.0, 0.998),
+    Check.SAME_WEIGHTS: Gate(80.0, 0.999999),
+    Check.SAME_WEIGHTS_GRADIENT: Gate(70.0, 0.9999),
+    Check.SCENE: Gate(20.0, 0.995),
 }
-"""Gates by the way that weights are stored (float32, float16, int8) or products are computed (fp16, bf16, tf32); of
-input gradients; of two backends with the same stored weights, and their gradients; of the gradient of a whole scene, in
-which guidance multiplies the denoiser's errors by tens."""
+"""What a comparison has to reach, by the way that weights are stored or products computed, or by what is compared."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +69,16 @@ class Comparison:
     @property
     def passed(self) -> bool:
         """Whether both figures reach their gate; a figure that is not a number does not."""
+        # written so that a comparison with NaN fails
         return self.snr_db >= self.gate.snr_db and self.cosine >= self.gate.cosine
 
 
-def compare(name: str, reference: Tensor, output: Tensor, gate: Gate) -> Comparison:
-    """Return how far an output, (B, ...), is from its reference of the same shape."""
+def compare(name: str, reference: Float[Tensor, "B ..."], output: Float[Tensor, "B ..."], gate: Gate) -> Comparison:
+    """Return how far an output is from its reference; a `ValueError` says that their shapes differ."""
     if reference.shape != output.shape:
         raise ValueError(f"{name}: expected {tuple(reference.shape)}, got {tuple(output.shape)}")
     a, b = (tensor.detach().double().flatten(1) for tensor in (reference, output))
-    noise = (a - b).square().mean().clamp_min(1e-300)
+    noise = (a - b).square().mean().clamp_min(1e-300)  # equal tensors get a finite, huge ratio
     return Comparison(
         name,
         float((a - b).abs().max()),
@@ -73,25 +88,25 @@ def compare(name: str, reference: Tensor, output: Tensor, gate: Gate) -> Compari
     )
 
 
-def verify_cuts(bundle: Bundle, cuts: Mapping[str, Cut]) -> list[Comparison]:
-    """Return the comparison of every network of a bundle with the PyTorch module that it was cut from.
+def verify_exported(bundle: Bundle, networks: Mapping[str, ExportedNetwork]) -> list[Comparison]:
+    """Return the comparison of every network of a bundle with the PyTorch module that it was made of.
 
     Args:
         bundle: the bundle as it will be used.
-        cuts: the cut of each role, whose samples are the inputs.
+        networks: what was exported for each role, whose samples are the inputs.
     """
     rows = []
-    for role, cut in cuts.items():
+    for role, network in networks.items():
         with torch.no_grad():
-            references = cut.module(*cut.samples)
-            outputs = bundle.engine(role)(*cut.samples)
+            references = network.module(*network.samples)
+            outputs = bundle.engine(role)(*network.samples)
         references = references if isinstance(references, tuple) else (references,)
-        for given, reference, output in zip(cut.spec.outputs, references, outputs, strict=True):
-            name = role if len(outputs) == 1 else f"{role}: {given.name}"
-            rows.append(compare(name, reference, output, GATES[cut.scheme]))
-        if cut.twin is not None:
+        for tensor, reference, output in zip(network.spec.outputs, references, outputs, strict=True):
+            name = role if len(outputs) == 1 else f"{role}: {tensor.name}"
+            rows.append(compare(name, reference, output, GATES[network.precision]))
+        if network.torch_module is not None:
             assert isinstance(bundle, DiffusionBundle)
-            rows += _verify_twin(bundle, role, cut, outputs[0])
+            rows += _verify_torch_module(bundle, role, network, outputs[0])
     return rows
 
 
@@ -100,26 +115,30 @@ def worst_of(rows: Iterable[Comparison]) -> list[Comparison]:
     worst: dict[str, Comparison] = {}
     for row in rows:
         role = row.name.partition(":")[0]
-        known = worst.setdefault(role, row)
-        if (row.passed, row.snr_db) < (known.passed, known.snr_db):
+        lowest = worst.setdefault(role, row)
+        if (row.passed, row.snr_db) < (lowest.passed, lowest.snr_db):
             worst[role] = row
     return list(worst.values())
 
 
-def _verify_twin(bundle: DiffusionBundle, role: str, cut: Cut, output: Tensor) -> list[Comparison]:
+def _verify_torch_module(
+    bundle: DiffusionBundle, role: str, network: ExportedNetwork, output: Float[Tensor, "B ..."]
+) -> list[Comparison]:
     engine = bundle.eager_engine(role)
     with torch.no_grad():
-        value = engine(*cut.samples)[0]
+        value = engine(*network.samples)[0]
     cotangent = torch.randn(value.shape, generator=torch.Generator().manual_seed(0))
-    expected = _input_gradient(cut.module, cut.samples[0], cotangent)
-    gradient = _input_gradient(lambda x: engine(x)[0], cut.samples[0], cotangent)
+    expected = _input_gradient(network.module, network.samples[0], cotangent)
+    gradient = _input_gradient(lambda x: engine(x)[0], network.samples[0], cotangent)
     return [
-        compare(f"{role}: PyTorch twin against ONNX", output, value, GATES["twin"]),
-        compare(f"{role}: gradient of the twin", expected, gradient, GATES["gradient"]),
+        compare(f"{role}: PyTorch against ONNX", output, value, GATES[Check.SAME_WEIGHTS]),
+        compare(f"{role}: gradient by PyTorch", expected, gradient, GATES[Check.GRADIENT]),
     ]
 
 
-def _input_gradient(function: Callable[[Tensor], Tensor], x: Tensor, cotangent: Tensor) -> Tensor:
+def _input_gradient(
+    function: Callable[[Tensor], Tensor], x: Float[Tensor, "B ..."], cotangent: Float[Tensor, "B ..."]
+) -> Float[Tensor, "B ..."]:
     x = x.detach().requires_grad_()
     return torch.autograd.grad(function(x), x, cotangent)[0]
 
@@ -129,6 +148,6 @@ def format_table(rows: Iterable[Comparison]) -> str:
     lines = ["| network | max error | SNR dB | cosine | gate | |", "|---|---|---|---|---|---|"]
     for row in rows:
         gate = f"{row.gate.snr_db:g} dB, {row.gate.cosine:g}"
-        verdict = "passed" if row.passed else "FAILED"
-        lines.append(f"| {row.name} | {row.max_error:.2e} | {row.snr_db:.1f} | {row.cosine:.7f} | {gate} | {verdict} |")
+        result = "passed" if row.passed else "FAILED"
+        lines.append(f"| {row.name} | {row.max_error:.2e} | {row.snr_db:.1f} | {row.cosine:.7f} | {gate} | {result} |")
     return "\n".join(lines)

@@ -4,25 +4,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from runtime.engines.backends.choice import Choice, available, make_engine, torch_engine
+from runtime.engines.backends.choice import available, make_engine
 from runtime.engines.backends.graphs import GRADIENT, Graph, graphs_of
+from runtime.engines.backends.table import BACKENDS, Choice
 from runtime.engines.bundle import Bundle
+from runtime.engines.precision import Compute
 from runtime.engines.protocols import Engine
 from runtime.errors import UserError
 
-Gradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Gradient = Callable[
+    [Float[Tensor, "B ..."], Float[Tensor, "B ..."]], tuple[Float[Tensor, "B ..."], Float[Tensor, "B ..."]]
+]
 """x, dL/dy -> y, dL/dx."""
 
 DIFFERENTIATED = ("latent_encoder", "image_embedder")
 """Roles whose gradient by the images a loop needs."""
-
-LABELS = {"ort": "ONNX Runtime", "torch": "PyTorch", "tensorrt": "TensorRT"}
-"""What tables call each backend."""
-
-WORDS = {"tf32": "tf32", "fp16": "fp16", "bf16": "bf16"}
-"""What verdicts call the precisions of TensorRT plans that are not the model's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +29,11 @@ class Provider:
     """One way to run a network."""
 
     backend: str
-    """One of `runtime.engines.backends.results.BACKENDS`."""
+    """One of `runtime.engines.backends.table.BACKENDS`."""
     device: str
     """`cpu`, `cuda` or `cuda:N`."""
-    precision: str = ""
-    """What products were cast to for this backend; empty where they are as the bundle has them."""
+    compute: Compute = Compute.MODEL
+    """What products were cast to for this backend."""
     value: Engine | None = None
     """Its outputs, where this is what it gives."""
     gradient: Gradient | None = None
@@ -48,8 +47,9 @@ class Provider:
     @property
     def name(self) -> str:
         """What the table calls it."""
-        cast = f" {self.precision}" if self.precision else ""
-        return f"{LABELS[self.backend]} {self.device.upper()}{cast}{'' if self.kind == 'value' else ', gradient'}"
+        cast = "" if self.compute is Compute.MODEL else f" {self.compute}"
+        title, what = BACKENDS[self.backend].title, "" if self.kind == "value" else ", gradient"
+        return f"{title} {self.device.upper()}{cast}{what}"
 
 
 def devices() -> tuple[str, ...]:
@@ -67,7 +67,7 @@ def providers(
         role: what the network is for.
         backends: those that are asked for.
         device: `cpu`, `cuda` or `cuda:N`.
-        report: told of a backend that this machine has and that cannot run the network.
+        report: called with a line about a backend that this machine has and that cannot run the network.
     """
     for graph in graphs_of(bundle, role):
         for choice in available(graph, device):
@@ -80,26 +80,22 @@ def providers(
 
 
 def _provide(graph: Graph, choice: Choice, threads: int | None) -> Iterator[Provider]:
-    """Yield the provider of a graph, and for a PyTorch twin whose gradient is needed, that too."""
-    cast = WORDS.get(choice.precision, "")
+    """Yield the provider of a graph, and for a PyTorch module whose gradient is needed, that too."""
+    compute = Compute(choice.precision or Compute.MODEL)
     if graph.file == GRADIENT:
         gradient = _gradient_of_engine(make_engine(graph, choice, threads=threads))
-        yield Provider(backend=choice.backend, device=choice.device, precision=cast, gradient=gradient)
+        yield Provider(backend=choice.backend, device=choice.device, compute=compute, gradient=gradient)
         return
-    if choice.backend == "torch":
-        engine = torch_engine(graph, device=choice.device)
-        yield Provider(backend="torch", device=choice.device, value=engine)
-        if graph.role in DIFFERENTIATED:
-            yield Provider(backend="torch", device=choice.device, gradient=gradient_of(engine))
-        return
-    made = make_engine(graph, choice, threads=threads)
-    yield Provider(backend=choice.backend, device=choice.device, precision=cast, value=made)
+    engine = make_engine(graph, choice, threads=threads)
+    yield Provider(backend=choice.backend, device=choice.device, compute=compute, value=engine)
+    if getattr(engine, "passes_gradients", False) and graph.role in DIFFERENTIATED:
+        yield Provider(backend=choice.backend, device=choice.device, compute=compute, gradient=gradient_of(engine))
 
 
 def _gradient_of_engine(engine: Engine) -> Gradient:
     def gradient(x: Tensor, cotangent: Tensor) -> tuple[Tensor, Tensor]:
-        value, pulled = engine(x, cotangent)
-        return value, pulled
+        value, product = engine(x, cotangent)
+        return value, product
 
     return gradient
 

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from export.verify.bundle import Row, worst
-from export.verify.gates import GATES, Comparison, compare
+from export.verify.gates import GATES, Check, Comparison, compare
 from export.verify.inputs import Reference, as_engine, is_large
-from export.verify.providers import LABELS, WORDS
-from runtime.engines.backends.choice import Choice
 from runtime.engines.backends.results import Verdict
+from runtime.engines.backends.table import BACKENDS, Choice
 from runtime.engines.bundle import DiffusionBundle
+from runtime.engines.precision import Compute
 from runtime.engines.protocols import BindableEngine, Engine
 from runtime.errors import UserError
 from runtime.loop.optimize import Stage, generator_of
-from runtime.vectorfusion import METHOD, PRESETS, Config
+from runtime.vectorfusion import METHOD
 
 DRAWS = 8
 """Views, times and noises that a scene's gradient is compared at."""
@@ -36,14 +36,19 @@ class Replaced(DiffusionBundle):
     """A bundle of which some networks are others; everything else is the bundle's own."""
 
     def __init__(self, bundle: DiffusionBundle, engines: Mapping[str, Engine]) -> None:
-        """Take over what a bundle has read.
+        """Open the bundle's folder again.
 
         Args:
             bundle: the bundle.
             engines: what runs a role's network instead; gradients pass through those that pass them.
         """
-        self.__dict__.update(bundle.__dict__)
-        self.__dict__.pop("_text_encoder", None)
+        super().__init__(
+            bundle.folder,
+            device=bundle.device,
+            threads=bundle.threads,
+            backend=bundle.backend,
+            compile=bundle.compile,
+        )
         self.replaced: Mapping[str, Any] = engines
 
     def engine(self, role: str, *, threads: int | None = None) -> BindableEngine:
@@ -55,17 +60,19 @@ class Replaced(DiffusionBundle):
         return self.replaced[role] if role in self.replaced else super().eager_engine(role)
 
 
-def scene_stage(bundle: DiffusionBundle, gradients: str, **changes: Any) -> tuple[Config, Stage]:
-    """Return the configuration and the distillation stage of an icon from scratch, at the preset's own settings.
+def scene_stage(bundle: DiffusionBundle, gradients: str, **changes: Any) -> tuple[Any, Stage]:
+    """Return the configuration and the last stage of an icon from scratch, at the preset's own settings.
 
     Args:
         bundle: the networks.
         gradients: what differentiates the latent encoder.
         changes: other options.
     """
-    defaults: dict[str, Any] = {"prompt": PROMPT, "gradients": gradients, **changes}
-    config = replace(PRESETS["icon"]["scratch"], **defaults)
-    stages = METHOD.build(config, bundle, torch.Generator(), run=None, report=lambda event: None)
+    assert METHOD.default is not None
+    preset = METHOD.default({"preset": "icon", "route": "scratch"})
+    options: dict[str, Any] = {"prompt": PROMPT, "gradients": gradients, **changes}
+    config = replace(preset, **options)
+    stages = METHOD.build(config, bundle, generator_of(0, 0, 0, "sample"), run=None, report=lambda event: None)
     return config, stages[-1]
 
 
@@ -78,14 +85,14 @@ def scene_gradients(stage: Stage, draws: int = DRAWS) -> dict[str, Tensor]:
     """
     scene = stage.begin(None, generator_of(0, 0, 0, "begin"))
     assert stage.loss is not None
-    found: dict[str, list[Tensor]] = {"points": [], "colours": []}
+    gradients: dict[str, list[Tensor]] = {"points": [], "colours": []}
     for i in range(draws):
         step = i * stage.steps // draws
         scene.zero_grad(set_to_none=True)
         torch.stack(list(stage.loss(scene, step, generator_of(0, 0, step, "loss")).values())).sum().backward()
-        for name, parts in found.items():
+        for name, parts in gradients.items():
             parts.append(getattr(scene, name).grad.clone())
-    return {name: torch.cat(parts) for name, parts in found.items()}
+    return {name: torch.cat(parts) for name, parts in gradients.items()}
 
 
 def verify_scene(
@@ -96,7 +103,7 @@ def verify_scene(
     Args:
         bundle: the bundle, loaded for a device and a backend.
         references: of the denoiser and the latent encoder at least.
-        report: told of what cannot be compared.
+        report: called with what cannot be compared.
     """
     both = {role: references[role] for role in ("denoiser", "latent_encoder") if role in references}
     if len(both) < 2 or both["latent_encoder"].module is None:
@@ -105,8 +112,9 @@ def verify_scene(
     choice = bundle.choices()["denoiser"]
     draws = FEW_DRAWS if any(is_large(reference) for reference in both.values()) else DRAWS
     report(f"verifying the scene's gradient with {choice} on {bundle.device}")
+    # Only these two carry the loss; text encoder and rasterizer are the same on both sides.
     exact = Replaced(bundle, {role: as_engine(reference) for role, reference in both.items()})
-    wanted = scene_gradients(scene_stage(exact, "torch")[1], draws)
+    expected = scene_gradients(scene_stage(exact, "torch")[1], draws)
     rows = []
     for gradients in ("torch", "engine"):
         try:
@@ -115,29 +123,32 @@ def verify_scene(
             report(f"scene: gradients by {gradients} left out: {error}")
             continue
         role = "denoiser" if gradients == "torch" else "latent_encoder"
-        comparison = _compare(choice, gradients, wanted, scene_gradients(stage, draws))
+        comparison = _compare(choice, gradients, expected, scene_gradients(stage, draws))
         verdict = _verdict(choice, role, both[role].precision, comparison)
         rows.append(Row(comparison=comparison, verdict=verdict, batches=(1,), remark=f"{draws} draws"))
     return rows
 
 
-def _compare(choice: Choice, gradients: str, wanted: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> Comparison:
-    label = f"{LABELS[choice.backend]} {choice.device.upper()} {choice.precision}".strip()
+def _compare(
+    choice: Choice, gradients: str, expected: Mapping[str, Tensor], computed: Mapping[str, Tensor]
+) -> Comparison:
+    label = f"{BACKENDS[choice.backend].title} {choice.device.upper()} {choice.precision}".strip()
     name = f"scene: denoiser {label}, encoder {'PyTorch' if gradients == 'torch' else 'engine'}"
-    return worst(name, [compare(name, wanted[part], got[part], GATES["scene"]) for part in wanted], GATES["scene"])
+    gate = GATES[Check.SCENE]
+    return worst(name, [compare(name, expected[part], computed[part], gate) for part in expected], gate)
 
 
-def _verdict(choice: Choice, role: str, precision: str, found: Comparison) -> Verdict:
+def _verdict(choice: Choice, role: str, precision: str, comparison: Comparison) -> Verdict:
     """Return the verdict about a role whose provider is what is special about a row."""
-    backend = choice.backend if role == "denoiser" else "ort"
+    compute = Compute(choice.precision or Compute.MODEL)
     return Verdict(
         role=role,
         provider="scene",
-        backend=backend,
+        backend=choice.backend if role == "denoiser" else "ort",
         device=choice.device.partition(":")[0],
-        precision=WORDS.get(choice.precision, precision),
-        passed=found.passed,
-        max_error=found.max_error,
-        snr_db=found.snr_db,
-        cosine=found.cosine,
+        precision=choice.precision if compute is not Compute.MODEL else precision,
+        passed=comparison.passed,
+        max_error=comparison.max_error,
+        snr_db=comparison.snr_db,
+        cosine=comparison.cosine,
     )

@@ -33,8 +33,8 @@ class Emitter:
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
-        self._known: dict[Any, str] = {}
-        self._made: dict[str, onnx.NodeProto] = {}
+        self._values: dict[Any, str] = {}
+        self._nodes_by_output: dict[str, onnx.NodeProto] = {}
         self.shapes: dict[str, list[Any]] = {}
         self._count = 0
         self.batch = ""
@@ -46,31 +46,34 @@ class Emitter:
 
     def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Write a node with one output, or find the equal one that is there; return its output's name."""
+        # Forward and backward compute much twice, such as sigmoids and centred values: equal nodes are one.
         key = (kind, inputs, domain, repr(sorted(attributes.items())))
-        if key not in self._known:
-            name = self._known[key] = self.new()
-            self._made[name] = helper.make_node(kind, list(inputs), [name], domain=domain, **attributes)
-            self.nodes.append(self._made[name])
-        return self._known[key]
+        if key not in self._values:
+            name = self._values[key] = self.new()
+            self._nodes_by_output[name] = helper.make_node(kind, list(inputs), [name], domain=domain, **attributes)
+            self.nodes.append(self._nodes_by_output[name])
+        return self._values[key]
 
     def reshape(self, x: str, shape: Sequence[Any]) -> str:
-        """Return x with other sizes, of which one may hang on the batch; reshapes of reshapes are one, or none."""
-        while x in self._made and self._made[x].op_type == "Reshape":
-            x = self._made[x].input[0]
-        if self.shapes.get(x) == _known(shape):
+        """Return x with other sizes, of which one may depend on the batch; reshapes of reshapes are one, or none."""
+        # Autograd leaves chains of views behind: only their last shape matters.
+        while x in self._nodes_by_output and self._nodes_by_output[x].op_type == "Reshape":
+            x = self._nodes_by_output[x].input[0]
+        if self.shapes.get(x) == _sizes_of(shape):
             return x
+        # ONNX infers one size, -1; a reshape with two free sizes would need their values at run time.
         sizes = [size if isinstance(size, int) else -1 for size in shape]
         if sizes.count(-1) > 1:
-            raise ValueError(f"expected one size that hangs on the batch, got {tuple(shape)}")
+            raise ValueError(f"expected one size that depends on the batch, got {tuple(shape)}")
         return self._shaped(self.op("Reshape", x, self.integers(sizes)), shape)
 
     def transpose(self, x: str, axes: Sequence[int], shape: Sequence[Any]) -> str:
         """Return x (of the result's shape) with its axes permuted; two that undo each other are none."""
-        made = self._made.get(x)
-        if made is not None and made.op_type == "Transpose":
-            before = list(helper.get_node_attr_value(made, "perm"))
+        node = self._nodes_by_output.get(x)
+        if node is not None and node.op_type == "Transpose":
+            before = list(helper.get_node_attr_value(node, "perm"))
             if [before[axis] for axis in axes] == list(range(len(axes))):
-                return made.input[0]
+                return node.input[0]
         return self._shaped(self.op("Transpose", x, perm=list(axes)), shape)
 
     def _shaped(self, name: str, shape: Sequence[Any]) -> str:
@@ -78,8 +81,8 @@ class Emitter:
         return name
 
     def note(self, name: str, shape: Sequence[Any]) -> None:
-        """Keep the sizes of a value; those that hang on the batch are texts."""
-        self.shapes.setdefault(name, _known(shape))
+        """Keep the sizes of a value; those that depend on the batch are strings."""
+        self.shapes.setdefault(name, _sizes_of(shape))
 
     def several(self, kind: str, count: int, *inputs: str, **attributes: Any) -> list[str]:
         """Write a node with several outputs; return their names."""
@@ -105,7 +108,7 @@ class Emitter:
         return value if isinstance(value, str) else self.constant(float(value))
 
 
-def _known(shape: Sequence[Any]) -> list[int | str]:
+def _sizes_of(shape: Sequence[Any]) -> list[int | str]:
     return [size if isinstance(size, int) else str(size) for size in shape]
 
 
@@ -114,12 +117,12 @@ def emit(module: fx.GraphModule, inputs: Sequence[str], outputs: Sequence[str], 
 
     Args:
         module: its operators are those of `FORMS`, its tensors float32 with a static shape but for the batch.
-        inputs: names of its placeholders; those of which no output hangs are left out of the model.
+        inputs: names of its placeholders; those on which no output depends are left out of the model.
         outputs: names of its results.
         name: of the model's graph.
 
     Raises:
-        ValueError: an operator for which there is no form, or a shape that no reshape can say.
+        ValueError: an operator for which there is no form, or a shape that no reshape has.
     """
     emitter, values = Emitter(), {}
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
@@ -133,8 +136,9 @@ def emit(module: fx.GraphModule, inputs: Sequence[str], outputs: Sequence[str], 
             values[node] = _call(emitter, node, values)
         elif node.op == "output":
             results = [values[result] for result in node.args[0]]
-    for found, given in zip(results, outputs, strict=True):
-        emitter.nodes.append(helper.make_node("Identity", [found], [given]))
+    # A result may be an input itself, or the same value twice: an Identity each gives it the output's own name.
+    for result, given in zip(results, outputs, strict=True):
+        emitter.nodes.append(helper.make_node("Identity", [result], [given]))
     sides = (zip(placeholders, inputs, strict=True), zip(list(module.graph.nodes)[-1].args[0], outputs, strict=True))
     takes, gives = (
         [helper.make_tensor_value_info(given, TensorProto.FLOAT, _sizes(node)) for node, given in side]
@@ -162,10 +166,10 @@ def _call(emitter: Emitter, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
 
 
 def _target(node: fx.Node) -> list[int]:
-    """Return the sizes of a node's value for a Reshape: -1 for the one that hangs on the batch."""
+    """Return the sizes of a node's value for a Reshape: -1 for the one that depends on the batch."""
     sizes = [size if isinstance(size, int) else -1 for size in node.meta["val"].shape]
     if sizes.count(-1) > 1:
-        raise ValueError(f"{node}: expected one size that hangs on the batch, got {tuple(node.meta['val'].shape)}")
+        raise ValueError(f"{node}: expected one size that depends on the batch, got {tuple(node.meta['val'].shape)}")
     return sizes
 
 
@@ -189,9 +193,10 @@ def _transpose(e: Emitter, node: fx.Node, x: str, a: int, b: int) -> str:
 
 def _expand(e: Emitter, node: fx.Node, x: str, *_: Any, **__: Any) -> str:
     had, has = list(_source(node).shape), list(node.meta["val"].shape)
-    had = [1] * (len(has) - len(had)) + had
+    had = [1] * (len(has) - len(had)) + had  # ATen lines shapes up at the right
     if had == has:
         return _reshape(e, node, x)
+    # Expand broadcasts both ways, so 1 stands for a size that stays, whatever it is.
     sizes = [1 if a == b or not isinstance(b, int) else b for a, b in zip(had, has, strict=True)]
     free = [axis for axis, (a, b) in enumerate(zip(had, has, strict=True)) if a == 1 and not isinstance(b, int)]
     if not free:
@@ -242,12 +247,14 @@ def _select(e: Emitter, node: fx.Node, x: str, axis: int, index: int) -> str:
 
 
 def _flip(e: Emitter, node: fx.Node, x: str, axes: Sequence[int]) -> str:
+    # From the last place down past the first one: an end of -1 would mean the last place itself.
     ends = ([-1] * len(axes), [-_END] * len(axes), axes, [-1] * len(axes))
     return e.op("Slice", x, *map(e.integers, ends))
 
 
 def _zero_pad(e: Emitter, node: fx.Node, x: str, pads: Sequence[int]) -> str:
     ends = [[0] * _source(node).ndim, [0] * _source(node).ndim]
+    # PyTorch lists pairs from the last axis on; ONNX all befores, then all behinds, from the first axis on.
     for axis, (before, behind) in enumerate(zip(pads[::2], pads[1::2], strict=True), 1):
         ends[0][-axis], ends[1][-axis] = before, behind
     return e.op("Pad", x, e.integers([*ends[0], *ends[1]]))
@@ -267,8 +274,10 @@ def _convolution(
     groups: int,
 ) -> str:
     inputs = [x, weight] if bias is None else [x, weight, bias]
-    said: dict[str, Any] = {"strides": stride, "pads": [*padding, *padding], "dilations": dilation, "group": groups}
-    return e.op("ConvTranspose", *inputs, **said, output_padding=rest) if transposed else e.op("Conv", *inputs, **said)
+    sizes: dict[str, Any] = {"strides": stride, "pads": [*padding, *padding], "dilations": dilation, "group": groups}
+    if transposed:
+        return e.op("ConvTranspose", *inputs, **sizes, output_padding=rest)
+    return e.op("Conv", *inputs, **sizes)
 
 
 def _pixel_shuffle(e: Emitter, node: fx.Node, x: str, factor: int) -> str:
@@ -295,41 +304,6 @@ def _layer_norm(
     weight = e.constant(np.ones(shape)) if weight is None else weight
     inputs = [x, weight] if bias is None else [x, weight, bias]
     return e.several("LayerNormalization", 3, *inputs, axis=-len(shape), epsilon=eps)
-
-
-def _look_up(e: Emitter, node: fx.Node, x: str, y: list[int], ys: list[int], columns: list[int], xs: list[int]) -> str:
-    rows = int(_source(node).shape[1])
-    parts = [e.constant(np.array(v).reshape(s), np.int64) for v, s in ((y, ys), (columns, xs))]
-    index = e.op("Add", *parts)
-    if max(y) + max(columns) >= rows:
-        x = e.op("Pad", x, e.integers([0, 0, 0, 0, 1, 0]))
-        index = e.op("Min", index, e.constant(rows, np.int64))
-    return e.op("Gather", x, e.op("Reshape", index, e.integers([-1])), axis=1)
-
-
-def _mix(e: Emitter, node: fx.Node, matrix: list[float], rows: int, x: str) -> str:
-    values = np.array(matrix).reshape(rows, -1)
-    if values.size > 1 and (values == values.flat[0]).all():
-        return e.op("MatMul", e.op("Expand", e.constant(values.flat[0]), e.integers(values.shape)), x)
-    return e.op("MatMul", e.constant(values), x)
-
-
-def _group_means(e: Emitter, node: fx.Node, sums: str, groups: int, count: int) -> str:
-    channels = int(_source(node).shape[2])
-    size = channels // groups
-    places = e.constant(np.eye(groups).reshape(groups, 1, groups, 1) / (count * size))
-    blocks = e.op("Expand", places, e.integers([groups, size, groups, size]))
-    return e.op("MatMul", sums, e.op("Reshape", blocks, e.integers([channels, channels])))
-
-
-def _mix_twice(e: Emitter, node: fx.Node, matrix: list[float], rows: int, order: list[int], x: str) -> str:
-    columns = len(matrix) // rows
-    once = np.array(matrix)
-    factors = e.constant(once.reshape(rows, 1, columns, 1)), e.constant(once.reshape(1, rows, 1, columns))
-    square = e.op("Reshape", e.op("Mul", *factors), e.integers([rows**2, columns**2]))
-    if order != list(range(rows**2)):
-        square = e.op("Gather", square, e.integers(order), axis=0)
-    return e.op("MatMul", square, x)
 
 
 def _split(e: Emitter, node: fx.Node, x: str, sizes: int | list[int], axis: int = 0) -> list[str]:
@@ -418,10 +392,6 @@ FORMS: dict[Any, Callable[..., Any]] = {
     aten.detach.default: lambda e, node, x: x,
     aten.alias.default: lambda e, node, x: x,
     torch.ops.tgm.zero_pad.default: _zero_pad,
-    torch.ops.tgm.look_up.default: _look_up,
-    torch.ops.tgm.mix.default: _mix,
-    torch.ops.tgm.mix_twice.default: _mix_twice,
     torch.ops.tgm.product.default: _matmul,
-    torch.ops.tgm.group_means.default: _group_means,
 }
 """How each operator is written."""

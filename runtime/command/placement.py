@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 if TYPE_CHECKING:
-    from runtime.engines.backends.choice import Choice
+    from runtime.engines.backends.table import Choice
 
 Backend = Literal["auto", "ort", "tensorrt", "torch"]
 

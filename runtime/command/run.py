@@ -271,7 +271,7 @@ def _defaults(bundle: str, method: str) -> dict[str, Any]:
 
 def _ran_on(known: dict[str, Any], where: str) -> tuple[str, dict[str, str]]:
     """Return device and backends of a run that is resumed: those that it began with, whatever was verified since."""
-    from runtime.engines.backends.choice import Choice
+    from runtime.engines.backends.table import Choice
     from runtime.engines.strict_json import check_fields
 
     ran_on = check_fields(known.get("ran_on"), f"{where}: ran_on", {"device": str, "networks": dict})

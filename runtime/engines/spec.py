@@ -9,17 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtime.engines.dtypes import DTYPES
 from runtime.engines.strict_json import GREATEST_FILE, check_fields, check_file_name, parse_object
 from runtime.errors import UserError
+from runtime.installing import update_advice
 
 FORMAT = 1
 """Version of spec.json, and of every other document but bundle.json, that this package reads and writes."""
 
 WEIGHTS = "weights.safetensors"
 """File with weights: in a network's folder its own, beside bundle.json those that several networks share."""
-
-DTYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "int8", "uint8", "bool")
-"""Names of tensor types, as PyTorch and NumPy spell them."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -39,10 +38,7 @@ def check_format(document: Mapping[str, Any], where: str, newest: int = FORMAT) 
         expected = "1" if newest == 1 else f"1 to {newest}"
         raise UserError(f"{where}: field 'format': expected {expected}, got {found!r:.60}")
     if found > newest:
-        raise UserError(
-            f"{where} is from a newer version: expected format {newest}, got {found}; "
-            "upgrade with: pip install --upgrade tgm"
-        )
+        raise UserError(f"{where} is from a newer version: expected format {newest}, got {found}; {update_advice()}")
     return found
 
 

@@ -58,6 +58,11 @@ def describe_file(path: Path) -> FileSpec:
         return FileSpec(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
+def describe_bytes(content: bytes) -> FileSpec:
+    """Return the size and the hash of a file's content."""
+    return FileSpec(len(content), hashlib.sha256(content).hexdigest())
+
+
 def check_size(path: Path, spec: FileSpec, where: str) -> None:
     """Refuse a file that is missing or of another size than its spec names, with a `UserError`."""
     if not path.is_file():

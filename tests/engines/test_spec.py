@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.engines.spec import DTYPES, FORMAT, EngineSpec, FileSpec, TensorSpec, format_tensor
+from runtime.engines.dtypes import DTYPES
+from runtime.engines.spec import FORMAT, EngineSpec, FileSpec, TensorSpec, format_tensor
 from runtime.errors import UserError
 
 SPEC = EngineSpec(
@@ -24,7 +25,7 @@ shapes = st.lists(st.integers(1, 1000) | st.sampled_from("BNHW"), max_size=4).ma
 def specs(draw: st.DrawFn) -> EngineSpec:
     def tensors(shape: st.SearchStrategy) -> tuple[TensorSpec, ...]:
         unique = draw(st.lists(names, min_size=1, max_size=3, unique=True))
-        return tuple(TensorSpec(name, draw(shape), draw(st.sampled_from(DTYPES))) for name in unique)
+        return tuple(TensorSpec(name, draw(shape), draw(st.sampled_from([*DTYPES]))) for name in unique)
 
     inputs = tensors(shapes)
     free = sorted({size for tensor in inputs for size in tensor.shape if isinstance(size, str)})

@@ -5,10 +5,11 @@ import pytest
 from export.clip.into import add_encoders
 from export.clip.sources import load_encoder
 from export.sd import write_sd
-from export.verify.references import load_source
+from export.sd.load import load_source
+from runtime.engines.precision import Storage
 
 
-def make_bundle(folder: Path, family: str, *, clip: str = "", precision: str = "float16") -> Path:
+def make_bundle(folder: Path, family: str, *, clip: str = "", precision: Storage = Storage.FLOAT16) -> Path:
     """Write the bundle of a small twin with random weights, if asked with an image-text encoder."""
     write_sd(load_source(f"random:{family}"), folder, lambda line: None, precision=precision)
     if clip:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from export.__main__ import main
-from export.write.bundle import format_sizes
+from export.write.sizes import format_sizes
 from runtime.errors import run_main
 from tests.bundles import make_tiny_bundle
 

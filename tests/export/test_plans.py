@@ -9,22 +9,24 @@ import pytest
 from onnx import TensorProto, helper
 
 from export import plans as module
+from export.__main__ import main
 from export.commands.build import Build, run_build
-from export.graph.external import LooseModel, load_loose
+from export.graph.external_data import ExternalDataModel, load_model
 from export.plans import (
     KEPT_IN_FLOAT32,
     build_plan,
     build_plans,
     check_targets,
+    compute_of,
     load_graph,
-    precision_of,
     select_graphs,
 )
-from runtime.engines.backends import editions as flavours
-from runtime.engines.backends.editions import buildable, installed_flavours
+from runtime.engines.backends import editions
+from runtime.engines.backends.editions import buildable, installed_editions
 from runtime.engines.backends.graphs import GRADIENT, Graph, graph_of
 from runtime.engines.backends.plans import PlanKey, list_plans, read_plan
 from runtime.engines.bundle import INSTALLED, Bundle
+from runtime.engines.precision import Compute
 from runtime.engines.spec import EngineSpec, TensorSpec
 from runtime.errors import UserError
 from tests.bundles import make_tiny_bundle
@@ -34,7 +36,7 @@ CAPABILITIES = ("sm80", "sm86", "sm89", "sm120")
 """A100, RTX 30, RTX 40 and RTX 50: those of the issue's users that TensorRT-RTX builds for."""
 
 KEY = PlanKey(
-    network="net", source="0" * 64, flavour="tensorrt_rtx", version="1.0", capability="sm89", precision="model"
+    network="net", source="0" * 64, edition="tensorrt_rtx", version="1.0", capability="sm89", precision="model"
 )
 rtx = pytest.mark.tensorrt
 
@@ -46,17 +48,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture
 def only_rtx() -> None:
-    if "tensorrt_rtx" not in installed_flavours():
+    if "tensorrt_rtx" not in installed_editions():
         pytest.skip("needs TensorRT-RTX, which builds without a GPU")
 
 
-def build(graph: Graph, capabilities: tuple[str, ...], precision: str = "model") -> list[int]:
+def build(graph: Graph, capabilities: tuple[str, ...], compute: Compute = Compute.MODEL) -> list[int]:
     """Return the sizes of a graph's plans, which are checked to hold its weights and thrown away."""
-    made = precision_of(graph, precision)
-    loose, sizes = load_graph(graph, made), []
+    made = compute_of(graph, compute)
+    model, sizes = load_graph(graph, made), []
     for capability in capabilities:
-        plan = memoryview(build_plan(loose, graph.spec, graph.key("tensorrt_rtx", "1", capability, made)))
-        assert len(plan) > loose.nbytes
+        plan = memoryview(build_plan(model, graph.spec, graph.key("tensorrt_rtx", "1", capability, made)))
+        assert len(plan) > model.nbytes
         sizes.append(len(plan))
     return sizes
 
@@ -78,16 +80,16 @@ def test_every_graph_of_icons_builds_for_every_capability(only_rtx: None, role: 
 def test_a_cast_graph_of_icons_builds_to_a_smaller_plan(only_rtx: None, role: str) -> None:
     graph = graph_of(Bundle.load("icons"), role)
     plain = build(graph, ("sm89",))[0]
-    for precision in ("fp16", "bf16"):
-        assert build(graph, ("sm89",), precision)[0] < 0.75 * plain
+    for compute in (Compute.FP16, Compute.BF16):
+        assert build(graph, ("sm89",), compute)[0] < 0.75 * plain
 
 
 @rtx
 @pytest.mark.parametrize("role", ["prefill", "step"])
-@pytest.mark.parametrize("precision", ["model", "fp16"])
-def test_the_networks_that_draw_digits_build(only_rtx: None, role: str, precision: str) -> None:
+@pytest.mark.parametrize("compute", [Compute.MODEL, Compute.FP16])
+def test_the_networks_that_draw_digits_build(only_rtx: None, role: str, compute: Compute) -> None:
     for graph in select_graphs(Bundle.load("mnist"), [role]):
-        assert build(graph, ("sm89",), precision)
+        assert build(graph, ("sm89",), compute)
 
 
 @rtx
@@ -126,14 +128,14 @@ def test_a_build_goes_on_where_it_stopped_and_mends_what_is_damaged(only_rtx: No
     folder = make_tiny_bundle(tmp_path / "tiny")
     graphs = select_graphs(Bundle.load(folder), ["text_embedder", "latent_decoder"])
     told: list[str] = []
-    first = build_plans(graphs, check_targets("sm80, SM_89"), "model", told.append)
+    first = build_plans(graphs, check_targets("sm80, SM_89"), Compute.MODEL, told.append)
     assert [key.capability for key, _ in first] == ["sm80", "sm89"] * 2
     assert all("built in" in line for line in told)
     kept, damaged = first[0], first[1]
     before = kept[1].stat().st_mtime_ns
     damaged[1].write_bytes(damaged[1].read_bytes()[:-1])
     told.clear()
-    again = build_plans(graphs, check_targets("sm80,sm89"), "model", told.append)
+    again = build_plans(graphs, check_targets("sm80,sm89"), Compute.MODEL, told.append)
     assert again == first
     assert kept[1].stat().st_mtime_ns == before
     assert sum(": kept, " in line for line in told) == 3
@@ -148,10 +150,10 @@ def test_a_plan_of_an_older_model_is_removed(only_rtx: None, tmp_path: Path) -> 
     folders = [make_tiny_bundle(tmp_path / name, name="tiny", seed=seed) for seed, name in enumerate(("old", "new"))]
     targets = check_targets("sm89")
     graphs = [graph_of(Bundle.load(folder), "text_embedder") for folder in folders]
-    ((old, _),) = build_plans(graphs[:1], targets, "model", lambda line: None)
+    ((old, _),) = build_plans(graphs[:1], targets, Compute.MODEL, lambda line: None)
     shutil.copytree(graphs[0].plans, graphs[1].plans)
     told: list[str] = []
-    ((new, _),) = build_plans(graphs[1:], targets, "model", told.append)
+    ((new, _),) = build_plans(graphs[1:], targets, Compute.MODEL, told.append)
     assert [plan.key for plan in list_plans(graphs[1].plans)] == [new]
     assert told[-1].endswith(f"removed {old.stem}.plan, which was built of another model")
 
@@ -165,14 +167,14 @@ def test_every_operator_of_the_tiny_bundle_builds(only_rtx: None, tiny: Bundle) 
 @rtx
 def test_a_graph_with_a_gradient_is_built_in_the_models_own_precision(tiny: Bundle) -> None:
     graph = graph_of(tiny, "latent_decoder")
-    assert precision_of(graph, "fp16") == "fp16"
-    assert precision_of(replace(graph, file=GRADIENT), "fp16") == "model"
-    assert precision_of(replace(graph, file=GRADIENT), "tf32") == "tf32"
+    assert compute_of(graph, Compute.FP16) is Compute.FP16
+    assert compute_of(replace(graph, file=GRADIENT), Compute.FP16) is Compute.MODEL
+    assert compute_of(replace(graph, file=GRADIENT), Compute.TF32) is Compute.TF32
     for role in KEPT_IN_FLOAT32:
-        assert precision_of(replace(graph, role=role), "bf16") == "model"
+        assert compute_of(replace(graph, role=role), Compute.BF16) is Compute.MODEL
 
 
-def net(kind: str, shape: list[int | str], **attributes: object) -> tuple[LooseModel, EngineSpec]:
+def net(kind: str, shape: list[int | str], **attributes: object) -> tuple[ExternalDataModel, EngineSpec]:
     """Return a model of one operator."""
     info = helper.make_tensor_value_info
     node = helper.make_node(kind, ["x"], ["y"], name="only", **attributes)
@@ -180,7 +182,7 @@ def net(kind: str, shape: list[int | str], **attributes: object) -> tuple[LooseM
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     tensors = [TensorSpec(name, tuple(shape), "float32") for name in "xy"]
     ranges = {size: (1, 2, 8) for size in shape if isinstance(size, str)}
-    return load_loose(model.SerializeToString(), {}, "net"), EngineSpec("net", (tensors[0],), (tensors[1],), ranges)
+    return load_model(model.SerializeToString(), {}, "net"), EngineSpec("net", (tensors[0],), (tensors[1],), ranges)
 
 
 @rtx
@@ -194,20 +196,20 @@ def test_an_operator_that_tensorrt_has_not_is_named(only_rtx: None) -> None:
 
 @rtx
 def test_a_weight_that_is_not_handed_over_is_an_error_and_no_file_is_opened(only_rtx: None, tmp_path: Path) -> None:
-    loose, spec = net("Relu", ["B", 512])
-    loose.put("w", np.ones((512,), np.float32))
-    loose.model.graph.node[0].CopyFrom(helper.make_node("Add", ["x", "w"], ["y"]))
-    assert build_plan(loose, spec, KEY)
-    loose.weights.clear()
+    model, spec = net("Relu", ["B", 512])
+    model.put("w", np.ones((512,), np.float32))
+    model.proto.graph.node[0].CopyFrom(helper.make_node("Add", ["x", "w"], ["y"]))
+    assert build_plan(model, spec, KEY)
+    model.weights.clear()
     with pytest.raises(UserError, match="cannot read the model"):
-        build_plan(loose, spec, KEY)
+        build_plan(model, spec, KEY)
 
 
 @rtx
 def test_a_shape_that_cannot_be_built_is_told(only_rtx: None) -> None:
-    loose, spec = net("Relu", ["B", 2**30])
+    model, spec = net("Relu", ["B", 2**30])
     with pytest.raises(UserError, match="TensorRT-RTX cannot build the network: "):
-        build_plan(loose, replace(spec, ranges={"B": (1, 2**20, 2**30)}), KEY)
+        build_plan(model, replace(spec, ranges={"B": (1, 2**20, 2**30)}), KEY)
 
 
 @rtx
@@ -219,7 +221,7 @@ def test_targets(only_rtx: None) -> None:
 @rtx
 @pytest.mark.parametrize("target", ["sm90", "SM_90", "sm80,sm90"])
 def test_a_capability_that_tensorrt_rtx_lacks_names_those_it_has_and_the_remedy(only_rtx: None, target: str) -> None:
-    if "tensorrt" in installed_flavours():
+    if "tensorrt" in installed_editions():
         pytest.skip("full TensorRT may build for it")
     with pytest.raises(UserError, match=r"--target sm90 \(H100, H200\): .*sm80, sm86, sm89, sm120.*full TensorRT"):
         check_targets(target)
@@ -238,13 +240,13 @@ def test_a_target_that_is_none_is_refused(only_rtx: None, target: str) -> None:
 def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("tensorrt", "tensorrt_bindings", "tensorrt_rtx", "tensorrt_rtx_bindings"):
         monkeypatch.setitem(sys.modules, name, None)
-    flavours.load_flavour.cache_clear()
+    editions.load_edition.cache_clear()
     yield
-    flavours.load_flavour.cache_clear()
+    editions.load_edition.cache_clear()
 
 
 def test_without_tensorrt_the_command_names_the_extra(nothing_installed: None, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is not installed here; .*pip install 'tgm\[tensorrt\]'"):
+    with pytest.raises(UserError, match=r'is not installed here; .*pip install -e ".*\[tensorrt\]"'):
         run_build(Build(bundle=str(tmp_path), target="sm89"))
 
 
@@ -273,7 +275,7 @@ def test_too_little_room_is_told_before_the_build(
     graph = graph_of(Bundle.load(make_tiny_bundle(tmp_path / "tiny")), "denoiser")
     monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(100, 90, 10))  # pyright: ignore
     with pytest.raises(UserError, match=r"plan of denoiser .*: expected 64 MiB free in '.*', got 0; make room"):
-        build_plans([graph], check_targets("sm89"), "model", lambda line: None)
+        build_plans([graph], check_targets("sm89"), Compute.MODEL, lambda line: None)
     assert list(graph.plans.iterdir()) == []
 
 
@@ -282,7 +284,7 @@ def test_a_folder_that_cannot_be_written_is_told(only_rtx: None, tmp_path: Path)
     graph = graph_of(Bundle.load(make_tiny_bundle(tmp_path / "tiny")), "text_embedder")
     graph.plans.write_text("a file in the place of the folder")
     with pytest.raises(UserError, match=r"plans' cannot be written: .*; copy the bundle to a folder of yours"):
-        build_plans([graph], check_targets("sm89"), "model", lambda line: None)
+        build_plans([graph], check_targets("sm89"), Compute.MODEL, lambda line: None)
 
 
 @rtx
@@ -295,13 +297,14 @@ def test_ctrl_c_ends_a_build_and_leaves_nothing(
     graph = graph_of(Bundle.load(make_tiny_bundle(tmp_path / "tiny")), "latent_encoder")
     monkeypatch.setattr(module.time, "sleep", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        build_plans([graph], check_targets("sm89"), "model", lambda line: None)
+        build_plans([graph], check_targets("sm89"), Compute.MODEL, lambda line: None)
     assert list(graph.plans.iterdir()) == []
 
 
-def test_an_unknown_precision_is_refused(tiny: Bundle) -> None:
-    with pytest.raises(UserError, match="--precision: expected one of model, tf32, fp16, bf16, got 'int4'"):
-        build_plans(select_graphs(tiny), {}, "int4", lambda line: None)
+def test_an_unknown_precision_is_refused(tiny: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["build", str(tiny.folder), "--precision", "int4"])
+    assert "{model,tf32,fp16,bf16}" in capsys.readouterr().err
 
 
 def test_weights_that_no_builder_could_take_are_a_user_error(tiny: Bundle) -> None:
@@ -317,4 +320,4 @@ def test_weights_that_no_builder_could_take_are_a_user_error(tiny: Bundle) -> No
 
     known = graph_of(tiny, "denoiser")
     with pytest.raises(UserError, match="engine 'denoiser' cannot be made ready for TensorRT: net: weights of bytes"):
-        load_graph(Edited(known.bundle, known.role, known.spec), "model")
+        load_graph(Edited(known.bundle, known.role, known.spec), Compute.MODEL)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from export import __main__ as export_command
+from export.commands.lmconv import Lmconv, run_lmconv
 from runtime import complete, sample
 from runtime.engines.bundle import Bundle, DiffusionBundle, LMConvBundle, installed_bundles
 from runtime.errors import UserError
@@ -243,14 +243,14 @@ def test_a_strange_bundle_json_is_refused(folder: Path, tmp_path: Path, field: s
 def test_export_writes_a_bundle_that_passes_its_gates(tmp_path: Path, monkeypatch, capsys) -> None:
     architecture = SHORT["binary"]
     run_folder, out = make_run(tmp_path / "run", architecture, SIZE), tmp_path / "digits"
-    monkeypatch.setattr("export.lmconv.export_networks", lambda cuts, report: exported(architecture))
-    options = export_command.Lmconv(run=run_folder, out=out, scheme="float32")
-    assert export_command.run_lmconv(options) == 0
+    monkeypatch.setattr("export.lmconv.export_networks", lambda networks, report: exported(architecture))
+    options = Lmconv(run=run_folder, out=out, storage="float32")
+    assert run_lmconv(options) == 0
     assert capsys.readouterr().out.count("passed") == 2
     said = LMConvBundle.load(out).manifest
     assert (said.name, said.size, said.orders, said.levels) == ("digits", SIZE, "s-curve:8", 2)
     (tmp_path / "run2").mkdir()
     with pytest.raises(UserError, match=r"no config\.json"):
-        export_command.run_lmconv(export_command.Lmconv(run=tmp_path / "run2", out=out))
-    with pytest.raises(UserError, match="holds other files"):
-        export_command.run_lmconv(export_command.Lmconv(run=run_folder, out=tmp_path))
+        run_lmconv(Lmconv(run=tmp_path / "run2", out=out))
+    with pytest.raises(UserError, match="expected a bundle, an empty folder or none, got other files"):
+        run_lmconv(Lmconv(run=run_folder, out=tmp_path))

@@ -8,10 +8,12 @@ import torch
 from safetensors.torch import save_file
 
 from export.lmconv import export_networks, make_manifest
-from export.lmconv.networks import make_cuts
-from export.write.bundle import NetworkFiles, write_bundle
+from export.lmconv.networks import make_networks
+from export.write.bundle import write_bundle
+from export.write.network import NetworkFiles
 from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.backends.ort import OrtEngine
+from runtime.engines.precision import Storage
 from runtime.engines.spec import WEIGHTS
 from runtime.pixels.orders import Size
 from runtime.pixels.sampler import Sampler
@@ -40,16 +42,16 @@ def make_network(architecture: Architecture, seed: int = 0) -> LocallyMaskedPixe
 
 
 def eager_sampler(network: LocallyMaskedPixelCNN, size: Size, device: str = "cpu") -> Sampler:
-    """Return a sampler over the cut modules in PyTorch."""
-    cuts = make_cuts(network, size)
-    prefill, step = (EagerEngine(cut.spec, cut.module, device=device) for cut in cuts.values())
+    """Return a sampler over the exported modules in PyTorch."""
+    networks = make_networks(network, size).values()
+    prefill, step = (EagerEngine(cut.spec, cut.module, device=device) for cut in networks)
     return Sampler(prefill, step, network.architecture)
 
 
 @cache
 def exported(architecture: Architecture) -> tuple[dict[str, NetworkFiles], bytes]:
     """Return the files of a network's bundle, and its weights in float32; they are made once, for any size."""
-    return export_networks(make_cuts(make_network(architecture), (4, 5), "float32"), lambda line: None)
+    return export_networks(make_networks(make_network(architecture), (4, 5), Storage.FLOAT32), lambda line: None)
 
 
 def exported_sampler(architecture: Architecture) -> Sampler:
@@ -75,5 +77,5 @@ def make_bundle(folder: Path, architecture: Architecture, size: Size) -> Path:
     """Return the folder of a bundle with `exported` networks."""
     files, weights = exported(architecture)
     config = RunConfig(architecture=architecture, data="mnist", binarization="dynamic", size=size, orders="s-curve:8")
-    write_bundle(folder, make_manifest(config, folder.name, "Apache-2.0"), files, {WEIGHTS: weights})
+    write_bundle(folder, make_manifest(config, folder.name, "Apache-2.0"), files, weights=weights)
     return folder

@@ -44,7 +44,7 @@ class ImageEmbedder(nn.Module):
         self.head = nn.Linear(channels[-1] * 5, WIDTH)
 
     def forward(self, images: Float[Tensor, "B 3 128 128"]) -> Float[Tensor, "B 256"]:
-        """Return the (B, 256) unit embeddings of (B, 3, 128, 128) RGB in [0, 1]."""
+        """Return the unit embeddings of RGB in [0, 1]."""
         features = self.tower(2.0 * images - 1.0)
         quarters = features.unflatten(2, (2, -1)).unflatten(4, (2, -1)).mean((3, 5)).flatten(1)
         pooled = torch.cat([features.mean((2, 3)), quarters], dim=1)
@@ -60,7 +60,7 @@ class TextEmbedder(nn.Module):
         self.head = nn.Sequential(nn.Linear(2 * context_width, WIDTH * 2), nn.GELU(), nn.Linear(2 * WIDTH, WIDTH))
 
     def forward(self, context: Float[Tensor, "B N D"]) -> Float[Tensor, "B 256"]:
-        """Return the (B, 256) unit embeddings of (B, 1 + N, 384) contexts: the sentence and the mean token."""
+        """Return the unit embeddings of contexts, from the sentence vector and the mean token."""
         tokens = context[:, 1:]
         seen = (tokens.abs().sum(-1, keepdim=True) > 0).to(tokens.dtype)
         mean = (tokens * seen).sum(1) / seen.sum(1).clamp_min(1.0)
@@ -77,7 +77,7 @@ class DualEncoder(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(14.0).log())
 
     def forward(self, images: Float[Tensor, "B 3 128 128"], context: Float[Tensor, "K N D"]) -> Float[Tensor, "B K"]:
-        """Return the (B, B) logits: cosine similarities of images (rows) and captions (columns) times the scale."""
+        """Return the logits: cosine similarities of images (rows) and captions (columns) times the scale."""
         return self.log_scale.exp().clamp(max=100.0) * self.image(images).float() @ self.text(context).float().T
 
 
@@ -85,8 +85,8 @@ def contrastive_loss(logits: Float[Tensor, "B B"], same: Bool[Tensor, "B B"]) ->
     """Return the symmetric cross-entropy in which every pair marked as the same concept counts as a match.
 
     Args:
-        logits: (B, B).
-        same: (B, B) bool, true on the diagonal.
+        logits: of images (rows) and captions (columns).
+        same: whether image and caption show the same concept; true on the diagonal.
     """
     target = same.float() / same.sum(1, keepdim=True)
     rows = -(target * logits.log_softmax(1)).sum(1).mean()

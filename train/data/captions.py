@@ -66,7 +66,7 @@ def write_caption(
         keywords: other words for it.
         style: what a caption may end on, or "".
         rng: source of the draws.
-        repainted: the colour is not the thing's own, so it is always said: "a cat" is to mean no green one.
+        repainted: the colour is not the thing's own, so the caption always names it: "a cat" is to mean no green one.
     """
     subject = name
     draw = rng.random()

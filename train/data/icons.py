@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
 from PIL import Image
 
+from runtime.command.options import parse_options
+from runtime.errors import run_main
 from train.data import colours
 
 SETS = ("fluent-emoji-flat", "noto", "twemoji", "emojione", "fxemoji")
@@ -51,7 +52,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Drawing:
-    """One picture of the data set and what is known of it."""
+    """One picture of the data set and its labels."""
 
     picture: np.ndarray
     caption: str
@@ -109,7 +110,7 @@ def draw_icon(package: dict, key: str, *, side: int, left: int, top: int, size: 
 
 
 def on_white(rgba: np.ndarray) -> np.ndarray:
-    """Return an (H, W, 4) straight RGBA picture over white as (H, W, 3) uint8."""
+    """Return a picture of straight RGBA in [0, 1] over white, as bytes."""
     alpha = rgba[..., 3:]
     return np.rint(255.0 * (rgba[..., :3] * alpha + 1.0 - alpha)).astype(np.uint8)
 
@@ -175,7 +176,7 @@ def draw_all(config: Config) -> Iterator[Drawing]:
 
 def main() -> None:
     """Draw the data set and write it."""
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "train.data.icons", description=__doc__)
     drawings = list(draw_all(config))
     config.out.parent.mkdir(parents=True, exist_ok=True)
     fields = {f: np.array([getattr(d, n) for d in drawings]) for f, n in _FIELDS.items()}
@@ -193,4 +194,4 @@ _FIELDS = {
 }
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

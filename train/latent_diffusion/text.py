@@ -47,11 +47,11 @@ class TextEncoder(nn.Module):
     def forward(
         self, input_ids: Int64[Tensor, "B N"], attention_mask: Int64[Tensor, "B N"]
     ) -> Float[Tensor, "B 1+N D"]:
-        """Return the context (B, 1 + N, 384): the unit sentence vector times sqrt(384), then the token states.
+        """Return the context: the unit sentence vector times sqrt(384), then the token states.
 
         Args:
-            input_ids: (B, N) int64.
-            attention_mask: (B, N) int64, 1 for a token and 0 for padding, whose states are returned as zeros.
+            input_ids: numbers of the tokens.
+            attention_mask: 1 for a token and 0 for padding, whose states are returned as zeros.
         """
         states = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         weight = attention_mask[..., None].to(states.dtype)

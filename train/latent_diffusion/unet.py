@@ -47,9 +47,9 @@ class IconDenoiser(nn.Module):
         """Return the predicted noise.
 
         Args:
-            sample: (B, 4, 16, 16) noised latents alpha_t z + sigma_t eps.
-            timestep: (B,) int64 in [0, 1000).
-            context: (B, 17, 384): the sentence vector, then the token states.
+            sample: noised latents alpha_t z + sigma_t eps.
+            timestep: in [0, 1000).
+            context: the sentence vector, then the token states.
         """
         output = self.unet(sample, timestep, encoder_hidden_states=context, class_labels=context[:, 0])
         return output.sample

@@ -1,1 +1,1 @@
-"""Locally masked PixelCNNs: networks that model a picture in any generation order (Thesis chapter 2)."""
+"""Train locally masked PixelCNNs: networks that model a picture in any generation order (LMConv; thesis chapter 2)."""

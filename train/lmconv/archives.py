@@ -36,14 +36,14 @@ def read_idx(path: Path) -> np.ndarray:
 
 def read_idx_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return MNIST's training and test pictures of a folder with the standard IDX files."""
-    found = []
+    arrays = []
     for name in _IDX:
         names = (f"{name}-idx3-ubyte", f"{name}.idx3-ubyte", f"{name}-idx3-ubyte.gz", f"{name}.idx3-ubyte.gz")
         files = [folder / n for n in names if (folder / n).is_file()]
         if not files:
             raise UserError(f"'{folder}': expected {name}-idx3-ubyte or {name}-idx3-ubyte.gz, got neither")
-        found.append(read_idx(files[0]))
-    return found[0], found[1]
+        arrays.append(read_idx(files[0]))
+    return arrays[0], arrays[1]
 
 
 def read_cifar10(folder: Path) -> tuple[np.ndarray, np.ndarray]:

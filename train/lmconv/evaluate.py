@@ -2,7 +2,7 @@
 
     python -m train.lmconv.evaluate runs/mnist --orders 1,8
 
-The averaged weights of the last checkpoint are evaluated, also while the run goes on.
+The averaged weights of the last checkpoint are evaluated, also while the run continues.
 """
 
 import math
@@ -16,6 +16,7 @@ import tyro
 from jaxtyping import Integer
 from torch import Tensor
 
+from runtime.command.options import parse_options
 from runtime.errors import UserError, run_main
 from runtime.pixels.orders import Order, parse_orders
 from runtime.pixels.regions import hidden_region
@@ -141,15 +142,15 @@ def tables(config: Config) -> Iterator[str]:
     )
     if loaded.size != tuple(run.size):
         raise UserError(f"--data-dir: expected pictures of {run.size}, as the run was trained on, got {loaded.size}")
-    wanted = [word.strip() for word in config.tables.split(",")]
-    if not set(wanted) <= {"whole", "hidden", "novel"}:
+    names = [word.strip() for word in config.tables.split(",")]
+    if not set(names) <= {"whole", "hidden", "novel"}:
         raise UserError(f"--tables '{config.tables}': expected whole, hidden and novel, with commas")
     pictures = getattr(loaded, config.split)[: config.count]
     orders = parse_orders(run.orders, run.size)
     counts = parse_counts(config.orders, len(orders))
     network.to(config.device)
     with torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.bf16):
-        for table in wanted:
+        for table in names:
             if table == "whole":
                 yield from whole_table(network, pictures, orders, counts, config.batch)
             elif table == "hidden":
@@ -161,7 +162,7 @@ def tables(config: Config) -> Iterator[str]:
 
 def main() -> None:
     """Evaluate from a command line."""
-    for line in tables(tyro.cli(Config, description=__doc__)):
+    for line in tables(parse_options(Config, "train.lmconv.evaluate", description=__doc__)):
         print(line, flush=True)
 
 

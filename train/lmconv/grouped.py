@@ -222,13 +222,13 @@ def _add(rows: Float[Tensor, "B N C"], indices: Int64[Tensor, " n"] | None, valu
 def grouped_conv2d(
     x: Float[Tensor, "B C H W"], weight: Float[Tensor, "D C k1 k2"], bias: Float[Tensor, " D"], plan: Plan
 ) -> Float[Tensor, "B D H W"]:
-    """Return (B, C_out, H, W), the masked convolution of (B, C_in, H, W), in the input's precision.
+    """Return the masked convolution, in the input's precision.
 
     Where the plan is turned, the result lies in memory column by column, channels last, and a picture that does not is
     copied. Otherwise it has the layout of the input.
 
     Args:
-        x: (B, C_in, H, W), float32, float64 or bfloat16; fastest with channels last in memory.
+        x: float32, float64 or bfloat16; fastest with channels last in memory.
         weight: (C_out, C_in, k1, k2), of the precision in which gradients are summed.
         bias: (C_out,).
         plan: which positions share a mask.

@@ -73,10 +73,10 @@ def _unfold(x: Float[Tensor, "B C H W"], kernel: Kernel, dilation: int) -> Float
 def plain_conv2d(
     x: Float[Tensor, "B C H W"], mask: Float[Tensor, "K N"], weight: Float[Tensor, "D C k1 k2"], dilation: int
 ) -> Float[Tensor, "B D H W"]:
-    """Return (B, C_out, H, W), the masked convolution without bias as the thesis writes it.
+    """Return the masked convolution without bias, as the thesis writes it.
 
     Args:
-        x: (B, C_in, H, W).
+        x: features.
         mask: (k1 k2, H W) of 0 and 1.
         weight: (C_out, C_in, k1, k2).
         dilation: distance of neighbouring taps.

@@ -22,7 +22,7 @@ Progress = Callable[[str], None]
 
 
 def check_pictures(pictures: Tensor, architecture: Architecture) -> Integer[Tensor, "B C H W"]:
-    """Return pictures, once they are known to be what a network models.
+    """Return pictures, checked to be what a network models.
 
     Raises:
         UserError: where they have other channels, are no whole numbers, or are deeper than the network's levels.
@@ -43,11 +43,11 @@ def check_pictures(pictures: Tensor, architecture: Architecture) -> Integer[Tens
 def log_likelihoods(
     network: LocallyMaskedPixelCNN, pictures: Integer[Tensor, "B C H W"], masks: dict[MaskKey, LayerMask]
 ) -> Float[Tensor, "B H W"]:
-    """Return the log-probability (B, H, W) in nats of each pixel given those before it.
+    """Return the log-probability in nats of each pixel given those before it.
 
     Args:
         network: the model; the precision is that of its weights, or of an enclosing autocast until the last layer.
-        pictures: (B, channels, H, W) whole numbers in [0, levels).
+        pictures: whole numbers in [0, levels).
         masks: the order, as `network.masks` makes them.
     """
     a = network.architecture
@@ -72,9 +72,9 @@ def joint_log_likelihoods(
 
     Args:
         network: the model.
-        pictures: (N, channels, H, W) whole numbers in [0, levels).
+        pictures: whole numbers in [0, levels).
         orders: each makes a row of the result.
-        hidden: (H, W) booleans: only these positions' factors are summed. Under a maximum-context order that is the
+        hidden: only these positions' factors are summed. Under a maximum-context order that is the
             probability of the hidden part given the rest; under another one, given only what came before.
         batch: pictures in one forward pass.
         progress: called with a line after each order.
@@ -97,7 +97,7 @@ def joint_log_likelihoods(
 
 
 def ensemble(joint: Float[Tensor, "K N"]) -> Float[Tensor, " N"]:
-    """Return (N,): the log of the mean over orders of probabilities whose logs are (orders, N)."""
+    """Return the log of the mean over orders of probabilities whose logs are (orders, N)."""
     return torch.logsumexp(joint, 0) - math.log(len(joint))
 
 
@@ -118,7 +118,7 @@ def conditional_nll(
 
     Args:
         network: the model.
-        pictures: (N, channels, H, W) whole numbers in [0, levels).
+        pictures: whole numbers in [0, levels).
         paths: the orders that it was trained with. The adversarial one is that which comes to the region first; the
             maximum-context ones are made of those that come to it last, with all observed pixels moved before it.
         region: a name of `runtime.pixels.regions`, or (H, W) booleans.

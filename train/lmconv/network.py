@@ -195,7 +195,7 @@ class LocallyMaskedPixelCNN(nn.Module):
         """Return parameters (B, H, W, head channels) of each pixel's distribution given those before it.
 
         Args:
-            picture: (B, channels, H, W) in [-1, 1].
+            picture: in [-1, 1].
             masks: as `masks` makes them.
 
         Raises:

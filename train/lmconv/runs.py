@@ -98,11 +98,11 @@ def load_weights(network: LocallyMaskedPixelCNN, folder: Path) -> LocallyMaskedP
     except (OSError, SafetensorError) as error:
         raise UserError(f"'{file}' cannot be read: {error}") from error
     expected = {name: tuple(value.shape) for name, value in network.named_parameters()}
-    found = {name: tuple(value.shape) for name, value in weights.items()}
-    for name in sorted(expected.keys() | found.keys()):
-        if expected.get(name) != found.get(name):
+    got = {name: tuple(value.shape) for name, value in weights.items()}
+    for name in sorted(expected.keys() | got.keys()):
+        if expected.get(name) != got.get(name):
             raise UserError(
-                f"'{file}': expected {name} of shape {expected.get(name)}, got {found.get(name)}: it holds the weights "
+                f"'{file}': expected {name} of shape {expected.get(name)}, got {got.get(name)}: it holds the weights "
                 "of another architecture than its config.json; take both files from one run"
             )
     network.load_state_dict(weights)

@@ -1,11 +1,79 @@
-"""The check that every backend makes of its inputs, in the same words."""
+"""What every backend does around the run of a network: its inputs and outputs are checked, in the same words."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from runtime.engines.spec import EngineSpec, format_tensor
+from runtime.engines.spec import EngineSpec, TensorSpec, format_tensor
+
+
+class SpecEngine:
+    """A network with a spec on a device. A backend adds `_run` and `_bind`, which get tensors that fit the spec."""
+
+    passes_gradients: ClassVar[bool] = False
+    """Whether autograd sees through a call; others refuse inputs that ask for a gradient."""
+
+    def __init__(self, spec: EngineSpec, device: torch.device) -> None:
+        """Remember what the network takes and gives, and where it runs."""
+        self._spec = spec
+        self._device = device
+
+    @property
+    def spec(self) -> EngineSpec:
+        """The names, shapes and types of its tensors."""
+        return self._spec
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self._device
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return fresh output tensors, on the device of the first input.
+
+        Args:
+            *inputs: tensors in the order of `spec.inputs`; contiguous ones on the engine's device are read in place.
+
+        Raises:
+            ValueError: an input does not fit the spec, or requires a gradient that the engine does not pass.
+        """
+        return self._run(inputs, self._check(inputs))
+
+    def bind(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Callable[[], None]:
+        """Return a function that runs the network on these very tensors: reads the inputs, fills the outputs.
+
+        Args:
+            inputs: contiguous tensors on the engine's device, in the order of `spec.inputs`.
+            outputs: likewise, in the order of `spec.outputs`.
+
+        Raises:
+            ValueError: a tensor does not fit the spec, is not contiguous, lies on another device, or requires a
+                gradient that the engine does not pass.
+        """
+        check_outputs(self._spec, outputs, self._check(inputs))
+        return self._bind(tuple(inputs), tuple(outputs))
+
+    def empty_outputs(self, sizes: dict[str, int], device: torch.device) -> tuple[Tensor, ...]:
+        """Return tensors for the outputs to be written to; `sizes` are the free dimensions' ones."""
+
+        def empty(tensor: TensorSpec) -> Tensor:
+            shape: Any = tensor.bound(sizes)
+            return torch.empty(shape, dtype=getattr(torch, tensor.dtype), device=device)
+
+        return tuple(empty(tensor) for tensor in self._spec.outputs)
+
+    def _check(self, inputs: Sequence[Tensor]) -> dict[str, int]:
+        if not self.passes_gradients:
+            refuse_gradients(self._spec, inputs)
+        return check_inputs(self._spec, inputs)
+
+    def _run(self, inputs: tuple[Tensor, ...], sizes: dict[str, int]) -> tuple[Tensor, ...]:
+        raise NotImplementedError
+
+    def _bind(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Callable[[], None]:
+        raise NotImplementedError
 
 
 def dtype_name(dtype: torch.dtype) -> str:

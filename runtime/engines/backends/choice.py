@@ -6,51 +6,21 @@ those that are ready here. A backend that failed is never taken by itself.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from runtime.engines.backends.editions import capability_of, installed_flavours, require_flavour
 from runtime.engines.backends.graphs import GRADIENT, Graph, Networks
-from runtime.engines.backends.plans import PRECISIONS, list_plans, read_plan
+from runtime.engines.backends.table import BACKENDS, Choice
 from runtime.engines.protocols import BindableEngine
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
-    from runtime.engines.backends.eager import EagerEngine
     from runtime.engines.backends.results import Verdict
 
-BACKENDS = ("auto", "ort", "tensorrt", "torch")
-"""What a user may ask for."""
 
-
-@dataclass(frozen=True)
-class Choice:
-    """A backend for one graph."""
-
-    backend: str
-    """`ort`, `tensorrt` or `torch`."""
-    device: str
-    """`cpu`, `cuda` or `cuda:N`."""
-    precision: str = ""
-    """Precision of the TensorRT plan, one of `runtime.engines.backends.plans.PRECISIONS`; elsewhere empty."""
-    reason: str = ""
-    """Why it was taken."""
-
-    def __str__(self) -> str:
-        """Return `tensorrt fp16`: what `from_text` takes."""
-        return f"{self.backend} {self.precision}".strip()
-
-    @classmethod
-    def from_text(cls, text: object, device: str) -> "Choice":
-        """Return the choice that was told as a text.
-
-        Raises:
-            UserError: it is none.
-        """
-        backend, _, precision = str(text).partition(" ")
-        if backend not in BACKENDS[1:] or (precision and precision not in PRECISIONS):
-            raise UserError(f"backend: expected one of {', '.join(BACKENDS[1:])}, got {text!r:.40}")
-        return cls(backend, device, precision, "chosen before")
+def backend_names() -> tuple[str, ...]:
+    """Return what a user may ask for: `auto`, or one of `table.BACKENDS`."""
+    return ("auto", *BACKENDS)
 
 
 def choose_device(device: str, backend: str | Mapping[str, str] = "auto") -> str:
@@ -58,7 +28,7 @@ def choose_device(device: str, backend: str | Mapping[str, str] = "auto") -> str
 
     Args:
         device: what a user asks for.
-        backend: likewise; ONNX Runtime alone needs to have CUDA too.
+        backend: likewise; one that is named has to run on the GPU too.
 
     Raises:
         UserError: no such device, or a GPU where PyTorch sees none.
@@ -68,7 +38,8 @@ def choose_device(device: str, backend: str | Mapping[str, str] = "auto") -> str
     import torch
 
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() and (backend != "ort" or _ort_has_cuda()) else "cpu"
+        named = BACKENDS.get(backend) if isinstance(backend, str) else None
+        return "cuda" if torch.cuda.is_available() and (named is None or named.driver.has_cuda()) else "cpu"
     kind, _, number = device.partition(":")
     if kind != "cuda" or not re.fullmatch(r"cuda(:[0-9]{1,3})?", device):
         raise UserError(f"device: expected cpu, cuda, cuda:N or auto, got {device!r:.40}")
@@ -84,31 +55,8 @@ def choose_device(device: str, backend: str | Mapping[str, str] = "auto") -> str
 
 def available(graph: Graph, device: str) -> list[Choice]:
     """Return what is ready to run a graph on a device, in the order of preference where nothing was verified."""
-    ready = [Choice("tensorrt", device, precision) for precision in built_precisions(graph, device)]
-    ort_there = device == "cpu" or _ort_has_cuda()
-    if ort_there:
-        ready.insert(0, Choice("ort", device))
-    if graph.file != GRADIENT and "config.json" in graph.spec.files:
-        ready.append(Choice("torch", device))
-    return ready if ort_there else [*ready, Choice("ort", "cpu")]
-
-
-def _ort_has_cuda() -> bool:
-    from runtime.engines.backends.ort import has_cuda
-
-    return has_cuda()
-
-
-def built_precisions(graph: Graph, device: str) -> list[str]:
-    """Return the precisions in which a plan of a graph is there for a GPU and the TensorRT that is installed."""
-    if device == "cpu":
-        return []
-    found = {plan.key for plan in list_plans(graph.plans)}
-    capability, made = capability_of(device), []
-    for flavour in installed_flavours():
-        version = str(require_flavour(flavour).__version__)
-        made += [p for p in PRECISIONS if graph.key(flavour, version, capability, p) in found and p not in made]
-    return made
+    ready = [choice for backend in BACKENDS.values() for choice in backend.driver.ready(graph, device)]
+    return sorted(ready, key=lambda choice: choice.device != device)  # the CPU in place of a GPU comes last
 
 
 def choose(bundle: Networks, graph: Graph, backend: str, device: str) -> Choice:
@@ -117,43 +65,23 @@ def choose(bundle: Networks, graph: Graph, backend: str, device: str) -> Choice:
     Args:
         bundle: verified; what `export verify` found on this machine is kept under its digest.
         graph: of one of its networks.
-        backend: one of `BACKENDS`; `torch` leaves to ONNX Runtime what has no PyTorch twin.
+        backend: one of `backend_names`; `torch` leaves to ONNX Runtime what has no PyTorch twin.
         device: as `choose_device` returns.
 
     Raises:
         UserError: an unknown backend, one that can't run the graph here, or, under `auto`, a network all of whose
             backends failed `export verify` on this machine.
     """
-    if backend not in BACKENDS:
-        raise UserError(f"--backend: expected one of {', '.join(BACKENDS)}, got {backend!r:.40}")
+    if backend not in backend_names():
+        raise UserError(f"--backend: expected one of {', '.join(backend_names())}, got {backend!r:.40}")
     ready = available(graph, device)
     if backend == "auto":
         return _fastest(bundle, graph, ready, device)
-    if backend == "tensorrt":
-        return _named(graph, ready, device)
-    if backend == "torch" and not any(choice.backend == "torch" for choice in ready):
-        plain = next(choice for choice in ready if choice.backend == "ort")
-        return replace(plain, reason="the bundle has no PyTorch weights of it")
-    return Choice(backend, device, reason="asked for")
-
-
-def _named(graph: Graph, ready: Sequence[Choice], device: str) -> Choice:
-    """Return TensorRT where there is a plan; otherwise the error says what is missing."""
-    if device == "cpu":
-        raise UserError(
-            "--backend tensorrt: expected an NVIDIA GPU, and the networks run on the CPU here; use --backend ort or "
-            "torch, or --device cuda where there is a GPU"
-        )
-    if not installed_flavours():
-        require_flavour("tensorrt_rtx")
-    chosen = next((choice for choice in ready if choice.backend == "tensorrt"), None)
-    if chosen is None:
-        there = ", ".join(str(plan.key) for plan in list_plans(graph.plans)) or "none"
-        raise UserError(
-            f"engine '{graph.name}' has no TensorRT plan for {capability_of(device)} by the version that is installed, "
-            f"but {there}; build it with: python -m export build BUNDLE --target {capability_of(device)}"
-        )
-    return replace(chosen, reason="asked for")
+    for choice in ready:
+        if (choice.backend, choice.device) == (backend, device):
+            return replace(choice, reason="asked for")
+    reason = BACKENDS[backend].driver.missing(graph, device)
+    return replace(next(choice for choice in ready if choice.backend == "ort"), reason=reason)
 
 
 def _fastest(bundle: Networks, graph: Graph, ready: Sequence[Choice], device: str) -> Choice:
@@ -211,39 +139,4 @@ def make_engine(graph: Graph, choice: Choice, *, threads: int | None = None, com
     Raises:
         UserError: the network, its plan or its weights are not there or damaged, or the backend can't run it here.
     """
-    if choice.backend == "tensorrt":
-        return _tensorrt(graph, choice)
-    if choice.backend == "torch":
-        return torch_engine(graph, device=choice.device, compile=compile)
-    from runtime.engines.backends.ort import OrtEngine
-
-    model, weights = graph.read(choice.device)
-    lanes = 2 if graph.role == "denoiser" else 1  # of a guided pair
-    return OrtEngine(graph.spec, model, device=choice.device, threads=threads, shared=weights, lanes=lanes)
-
-
-def torch_engine(graph: Graph, *, device: str = "cpu", compile: bool = False) -> "EagerEngine":
-    """Return the PyTorch engine of a graph, through which gradients pass; arguments and errors as of `make_engine`."""
-    from runtime.engines.backends.eager import EagerEngine, load_module
-
-    if graph.file == GRADIENT:
-        raise UserError(f"engine '{graph.name}': PyTorch differentiates the network itself; use --gradients torch")
-    config = graph.bundle.read_file(graph.role, "config.json")
-    weights = graph.bundle.read_file(graph.role, "weights.safetensors")
-    where = f"bundle {graph.bundle.name!r}: {graph.bundle.folder_of(graph.role).name}"
-    return EagerEngine(graph.spec, load_module(config, weights, where), device=device, compile=compile)
-
-
-def _tensorrt(graph: Graph, choice: Choice) -> BindableEngine:
-    from runtime.engines.backends.trt import TrtEngine
-
-    capability = capability_of(choice.device)
-    found = {plan.key for plan in list_plans(graph.plans)}
-    keys = []
-    for flavour in installed_flavours():
-        version = str(require_flavour(flavour).__version__)
-        keys.append(graph.key(flavour, version, capability, choice.precision or "model"))
-    if not keys:
-        require_flavour("tensorrt_rtx")
-    key = next((key for key in keys if key in found), keys[0])
-    return TrtEngine(graph.spec, read_plan(graph.plans, key), flavour=key.flavour, device=choice.device)
+    return BACKENDS[choice.backend].driver.make(graph, choice, threads=threads, compile=compile)

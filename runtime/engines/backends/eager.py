@@ -3,7 +3,7 @@
 Used where autograd needs the network itself. Nothing is unpickled; a class that is not listed here is refused.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
-from runtime.engines.backends.base import check_inputs, check_outputs
-from runtime.engines.spec import EngineSpec
+from runtime.engines.backends.base import SpecEngine
+from runtime.engines.backends.graphs import GRADIENT, Graph
+from runtime.engines.backends.table import Choice
+from runtime.engines.spec import WEIGHTS, EngineSpec
 from runtime.engines.strict_json import check_fields, parse_object
 from runtime.engines.twins.kl_encoder import KLEncoder, KLEncoderConfig, freeze
 from runtime.engines.twins.registry import TWINS
@@ -22,8 +24,10 @@ SCALE_SUFFIX = ".scale"
 """Weight `w` stored as int8 with the float32 tensor `w.scale` along its first axis means w * scale."""
 
 
-class EagerEngine:
+class EagerEngine(SpecEngine):
     """A frozen PyTorch module with a spec; unlike an ONNX engine it passes gradients."""
+
+    passes_gradients = True
 
     def __init__(
         self, spec: EngineSpec, module: nn.Module, *, device: str | torch.device = "cpu", compile: bool = False
@@ -36,48 +40,23 @@ class EagerEngine:
             device: where its weights go; `auto` is CUDA where there is one.
             compile: whether torch.compile makes it faster: the first call with a shape takes up to minutes.
         """
-        self._spec = spec
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._device = torch.device(device)
+        super().__init__(spec, torch.device(device))
         # channels-last weights: forward and backward of a 128-pixel encoder took 13.5 ms instead of 23.5
         self.module = freeze(module).to(self._device).to(memory_format=torch.channels_last)  # pyright: ignore
-        self._run: Callable[..., Any] = _Compiled(spec, self.module) if compile else self.module
+        self._network: Callable[..., Any] = _Compiled(spec, self.module) if compile else self.module
 
-    @property
-    def spec(self) -> EngineSpec:
-        """The names, shapes and types of its tensors."""
-        return self._spec
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network runs."""
-        return self._device
-
-    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return fresh output tensors on the device of the first input, connected to the inputs' graph.
-
-        Raises:
-            ValueError: an input does not fit the spec.
-        """
-        check_inputs(self._spec, inputs)
-        outputs = self._run(*(tensor.to(self._device) for tensor in inputs))
+    def _run(self, inputs: tuple[Tensor, ...], sizes: dict[str, int]) -> tuple[Tensor, ...]:
+        outputs = self._network(*(tensor.to(self._device) for tensor in inputs))
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         return tuple(tensor.to(inputs[0].device) for tensor in outputs)
 
-    def bind(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Callable[[], None]:
-        """Return a function that runs the module on these very tensors, without gradients, and fills the outputs.
-
-        It only enqueues work on the tensors' device, so that a CUDA graph can capture it.
-
-        Raises:
-            ValueError: a tensor does not fit the spec.
-        """
-        check_outputs(self._spec, outputs, check_inputs(self._spec, inputs))
-
+    def _bind(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Callable[[], None]:
+        # nothing waits for the device here, so that a CUDA graph can capture the call
         @torch.no_grad()
         def run() -> None:
-            results = self._run(*inputs)
+            results = self._network(*inputs)
             for buffer, result in zip(outputs, results if isinstance(results, tuple) else (results,), strict=True):
                 buffer.copy_(result)
 
@@ -189,3 +168,42 @@ def _make_kl_encoder(arguments: dict) -> nn.Module:
 
 _CLASSES = {"KLEncoder": _make_kl_encoder, **TWINS}
 _CONFIG_FIELDS = {"class": str, "arguments": dict}
+
+
+def has_cuda() -> bool:
+    """Return whether PyTorch sees a GPU."""
+    return torch.cuda.is_available()
+
+
+def ready(graph: Graph, device: str) -> list[Choice]:
+    """Return the one way to run a graph, where the bundle has its PyTorch weights."""
+    return [Choice("torch", device)] if graph.file != GRADIENT and "config.json" in graph.spec.files else []
+
+
+def missing(graph: Graph, device: str) -> str:
+    """Return why ONNX Runtime runs a graph instead."""
+    return "the bundle has no PyTorch weights of it"
+
+
+def make(graph: Graph, choice: Choice, *, threads: int | None = None, compile: bool = False) -> EagerEngine:
+    """Return the engine of a graph; arguments and errors as of `table.Driver`."""
+    return torch_engine(graph, device=choice.device, compile=compile)
+
+
+def torch_engine(graph: Graph, *, device: str = "cpu", compile: bool = False) -> EagerEngine:
+    """Return the PyTorch engine of a graph, through which gradients pass.
+
+    Args:
+        graph: of a network of a verified bundle.
+        device: `cpu`, `cuda` or `cuda:N`.
+        compile: whether torch.compile makes it faster.
+
+    Raises:
+        UserError: the bundle has no PyTorch weights of the network, or they are damaged.
+    """
+    if graph.file == GRADIENT:
+        raise UserError(f"engine '{graph.name}': PyTorch differentiates the network itself; use --gradients torch")
+    config = graph.bundle.read_file(graph.role, "config.json")
+    weights = graph.bundle.read_file(graph.role, WEIGHTS)
+    where = f"bundle {graph.bundle.name!r}: {graph.bundle.folder_of(graph.role).name}"
+    return EagerEngine(graph.spec, load_module(config, weights, where), device=device, compile=compile)

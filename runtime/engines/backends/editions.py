@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from runtime.errors import UserError
+from runtime.installing import install_command
 
 _MODULES = {
     "tensorrt_rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
@@ -13,16 +14,13 @@ _MODULES = {
 }
 
 TITLES = {"tensorrt_rtx": "TensorRT-RTX", "tensorrt": "TensorRT"}
-"""What messages call each flavour."""
-
-REMEDY = "install TensorRT-RTX with: pip install 'tgm[tensorrt]'"
-"""What to do where neither is installed."""
+"""What messages call each edition."""
 
 
 @cache
-def load_flavour(flavour: str) -> ModuleType | None:
-    """Return the module of a flavour, or None where it isn't installed or can't be loaded."""
-    for name in _MODULES[flavour]:
+def load_edition(edition: str) -> ModuleType | None:
+    """Return the module of an edition, or None where it isn't installed or can't be loaded."""
+    for name in _MODULES[edition]:
         try:
             module = importlib.import_module(name)
         except (ImportError, OSError, RuntimeError):  # a wheel without its libraries raises what it likes
@@ -32,20 +30,22 @@ def load_flavour(flavour: str) -> ModuleType | None:
     return None
 
 
-def installed_flavours() -> list[str]:
-    """Return the flavours that can be loaded here, TensorRT-RTX first."""
-    return [flavour for flavour in _MODULES if load_flavour(flavour) is not None]
+def installed_editions() -> list[str]:
+    """Return the editions that can be loaded here, TensorRT-RTX first."""
+    return [edition for edition in _MODULES if load_edition(edition) is not None]
 
 
-def require_flavour(flavour: str) -> ModuleType:
-    """Return the module of a flavour.
+def require_edition(edition: str) -> ModuleType:
+    """Return the module of an edition.
 
     Raises:
         UserError: it isn't installed; the message names the extra.
     """
-    module = load_flavour(flavour)
+    module = load_edition(edition)
     if module is None:
-        raise UserError(f"{TITLES[flavour]} is not installed here; {REMEDY}")
+        raise UserError(
+            f"{TITLES[edition]} is not installed here; install TensorRT-RTX with: {install_command('tensorrt')}"
+        )
     return module
 
 
@@ -65,16 +65,16 @@ def capability_of(device: Any = None) -> str:
     return "sm{}{}".format(*torch.cuda.get_device_capability(device))
 
 
-def buildable(flavour: str) -> tuple[str, ...]:
-    """Return the compute capabilities that a flavour builds plans for on this machine.
+def buildable(edition: str) -> tuple[str, ...]:
+    """Return the compute capabilities that an edition builds plans for on this machine.
 
     TensorRT-RTX builds ahead of time for any that it knows, with no GPU; full TensorRT for the GPU that is here.
 
     Raises:
-        UserError: the flavour isn't installed.
+        UserError: the edition isn't installed.
     """
-    trt = require_flavour(flavour)
-    if flavour == "tensorrt_rtx":
+    trt = require_edition(edition)
+    if edition == "tensorrt_rtx":
         names = [name.lower() for name in trt.ComputeCapability.__members__ if name.startswith("SM")]
         return tuple(sorted(names, key=lambda name: int(name[2:])))
     try:
@@ -84,7 +84,7 @@ def buildable(flavour: str) -> tuple[str, ...]:
 
 
 def make_log(trt: ModuleType) -> Any:
-    """Return a logger of a flavour that keeps what went wrong and shows nothing."""
+    """Return a logger of an edition that keeps what went wrong and shows nothing."""
 
     class Log(trt.ILogger):
         def __init__(self) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
@@ -13,30 +13,24 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from runtime.engines.backends.base import check_inputs, check_outputs, refuse_gradients
+from runtime.engines.backends.base import SpecEngine
+from runtime.engines.backends.graphs import Graph
 from runtime.engines.backends.streams import SideStream
+from runtime.engines.backends.table import Choice
+from runtime.engines.dtypes import DTYPES
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError
 
-_ELEMENT = {
-    "float32": np.float32,
-    "float16": np.float16,
-    "float64": np.float64,
-    "int64": np.int64,
-    "int32": np.int32,
-    "int8": np.int8,
-    "uint8": np.uint8,
-    "bool": np.bool_,
-    "bfloat16": 16,  # NumPy has none; the number of ONNX' TensorProto
-}
-
+# NumPy has no bfloat16: ONNX Runtime then takes the number of ONNX' TensorProto
+_ELEMENT = {name: dtype.onnx if name == "bfloat16" else np.dtype(name).type for name, dtype in DTYPES.items()}
+"""What a binding is told of each type."""
 
 LARGE = 1 << 28
 """Bytes of weights beyond which memory goes back to the system after each run: the U-Net of Stable Diffusion 1.5 held
 9.5 GB with ONNX Runtime's arena and 4.4 without, in the same time."""
 
 
-class OrtEngine:
+class OrtEngine(SpecEngine):
     """A network run by ONNX Runtime. Calls are safe from several threads."""
 
     def __init__(
@@ -47,7 +41,7 @@ class OrtEngine:
         device: str = "cpu",
         threads: int | None = None,
         shared: Mapping[str, bytes] | None = None,
-        lanes: int = 1,
+        shards: int = 1,
     ) -> None:
         """Make a session.
 
@@ -57,22 +51,23 @@ class OrtEngine:
             device: `cpu`, `cuda`, `cuda:N`, or `auto`: CUDA where PyTorch and ONNX Runtime both have it.
             threads: threads of one operator, at least 1; None means as many as PyTorch uses.
             shared: verified content of the files with weights that the model names as lying beside it.
-            lanes: parts of a batch that run side by side on a CPU, at least 1 and at most `threads`. The two rows of a
+            shards: parts of a batch that run side by side on a CPU, at least 1 and at most `threads`. The two rows of a
                 guided pair took 15.8 ms so and 20.2 ms as one batch, whose every operator waits for both threads.
 
         Raises:
             UserError: the device is not there, ONNX Runtime cannot read the model, or it does not fit its spec.
         """
-        self._spec = spec
-        self._device = _choose_device(device)
+        super().__init__(spec, _choose_device(device))
         self._side = SideStream(self._device) if self._device.type == "cuda" else None
         self._lock = threading.Lock()
         threads = threads or torch.get_num_threads()
-        self._lanes = min(lanes, threads) if self._device.type == "cpu" and _is_batched(spec) else 1
+        self._shards = min(shards, threads) if self._device.type == "cpu" and _is_batched(spec) else 1
         try:
             self._session = onnxruntime.InferenceSession(
                 model if isinstance(model, bytes) else str(model),
-                _options_with(shared or {}, threads - self._lanes + 1),  # each lane brings its own
+                _options_with(
+                    shared or {}, threads - self._shards + 1
+                ),  # every shard but the first brings a thread of its own
                 providers=_providers(self._device, self._side),
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base class
@@ -82,57 +77,25 @@ class OrtEngine:
             raise UserError(f"engine '{spec.name}': ONNX Runtime cannot load its model: {reason}") from None
         _check_session(spec, self._session)
 
-    @property
-    def spec(self) -> EngineSpec:
-        """The names, shapes and types of its tensors."""
-        return self._spec
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network runs."""
-        return self._device
-
-    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return fresh output tensors, on the device of the first input.
-
-        Args:
-            *inputs: tensors in the order of `spec.inputs`; contiguous ones are read in place.
-
-        Raises:
-            ValueError: an input requires a gradient, or does not fit the spec.
-        """
-        refuse_gradients(self._spec, inputs)
-        sizes = check_inputs(self._spec, inputs)
+    def _run(self, inputs: tuple[Tensor, ...], sizes: dict[str, int]) -> tuple[Tensor, ...]:
         inputs = tuple(tensor.detach().contiguous() for tensor in inputs)
-        outputs = tuple(
-            torch.empty(tensor.bound(sizes), dtype=getattr(torch, tensor.dtype), device=inputs[0].device)  # pyright: ignore
-            for tensor in self._spec.outputs
-        )
+        outputs = self.empty_outputs(sizes, inputs[0].device)
         self._runner(inputs, outputs)()
         return outputs
 
-    def bind(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Callable[[], None]:
-        """Return a function that runs the network on these very tensors: reads the inputs, fills the outputs.
-
-        Args:
-            inputs: contiguous tensors in the order of `spec.inputs`.
-            outputs: contiguous tensors in the order of `spec.outputs`.
-
-        Raises:
-            ValueError: a tensor does not fit the spec, is not contiguous, or lies on another device.
-        """
-        refuse_gradients(self._spec, inputs)
-        check_outputs(self._spec, outputs, check_inputs(self._spec, inputs))
+    def _bind(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Callable[[], None]:
         # one that lies elsewhere would be copied now and never again
         if not all(t.is_contiguous() and t.device.type == self._device.type for t in (*inputs, *outputs)):
             raise ValueError(f"engine '{self._spec.name}': expected contiguous tensors on {self._device} to bind")
-        return self._runner(tuple(inputs), tuple(outputs))
+        return self._runner(inputs, outputs)
 
     def _runner(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Callable[[], None]:
-        lanes = min(self._lanes, len(inputs[0])) if self._lanes > 1 else 1
-        if lanes == 1:
+        shards = min(self._shards, len(inputs[0])) if self._shards > 1 else 1
+        if shards == 1:
             return self._bound(inputs, outputs)
-        parts = (zip(*(tensor.tensor_split(lanes) for tensor in tensors), strict=True) for tensors in (inputs, outputs))
+        parts = (
+            zip(*(tensor.tensor_split(shards) for tensor in tensors), strict=True) for tensors in (inputs, outputs)
+        )
         first, *others = [self._bound(*part) for part in zip(*parts, strict=True)]
 
         def run() -> None:
@@ -175,8 +138,8 @@ def _unsynchronized() -> onnxruntime.RunOptions:
 
 @cache
 def _helpers() -> ThreadPoolExecutor:
-    """Return the threads of the lanes but the first, started as they are needed."""
-    return ThreadPoolExecutor(thread_name_prefix="lane")
+    """Return the threads of the shards but the first, started as they are needed."""
+    return ThreadPoolExecutor(thread_name_prefix="shard")
 
 
 os.register_at_fork(after_in_child=_helpers.cache_clear)
@@ -246,11 +209,15 @@ def _choose_device(device: str) -> torch.device:
         device = "cuda" if has_cuda() else "cpu"
     chosen = torch.device(device)
     if chosen.type == "cuda" and not has_cuda():
-        raise UserError(
-            f"device {device!r}: expected a CUDA device that PyTorch and ONNX Runtime both see, got none; "
-            "use --device cpu, or install CUDA builds of torch and onnxruntime-gpu"
-        )
+        raise _no_cuda(device)
     return chosen
+
+
+def _no_cuda(device: str) -> UserError:
+    return UserError(
+        f"device {device!r}: expected a CUDA device that PyTorch and ONNX Runtime both see, got none; "
+        "use --device cpu, or install CUDA builds of torch and onnxruntime-gpu"
+    )
 
 
 def _providers(device: torch.device, side: SideStream | None) -> list[Any]:
@@ -287,12 +254,24 @@ def _check_session(spec: EngineSpec, session: onnxruntime.InferenceSession) -> N
             not isinstance(got, int) or not isinstance(want, int) or got == want
             for want, got in zip(tensor.shape, shape, strict=True)
         )
-        if kind != _ort_type(tensor.dtype) or not fits:
+        if kind != f"tensor({DTYPES[tensor.dtype].ort})" or not fits:
             raise UserError(
                 f"engine '{spec.name}': model.onnx and spec.json disagree on '{tensor.name}': "
                 f"expected {tensor}, got {tuple(shape)} {kind}; export the bundle again"
             )
 
 
-def _ort_type(dtype: str) -> str:
-    return f"tensor({ {'float32': 'float', 'float64': 'double'}.get(dtype, dtype) })"
+def ready(graph: Graph, device: str) -> list[Choice]:
+    """Return the one way to run a graph: on the device, or on the CPU where ONNX Runtime lacks CUDA."""
+    return [Choice("ort", device if device == "cpu" or has_cuda() else "cpu")]
+
+
+def missing(graph: Graph, device: str) -> str:
+    """Raise a `UserError`: what is missing is CUDA."""
+    raise _no_cuda(device)
+
+
+def make(graph: Graph, choice: Choice, *, threads: int | None = None, compile: bool = False) -> OrtEngine:
+    """Return the engine of a graph; arguments and errors as of `table.Driver`."""
+    model, weights = graph.read(choice.device)
+    return OrtEngine(graph.spec, model, device=choice.device, threads=threads, shared=weights, shards=graph.shards)

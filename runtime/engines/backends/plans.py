@@ -16,30 +16,28 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from runtime.engines.precision import Compute
 from runtime.engines.spec import FORMAT, EngineSpec, FileSpec, check_format
 from runtime.engines.strict_json import GREATEST_JSON, check_fields, parse_object
 from runtime.engines.verified_files import read_limited
 from runtime.errors import UserError
 from runtime.files import replace_file
 
-FLAVOURS = ("tensorrt_rtx", "tensorrt")
+EDITIONS = ("tensorrt_rtx", "tensorrt")
 """Kinds of TensorRT; a plan of one is nothing to the other."""
-
-PRECISIONS = ("model", "tf32", "fp16", "bf16")
-"""What a plan computes in: as the model says; so, but with TF32 in float32 products; or cast by `graph.precision`."""
 
 _PATTERNS = {
     "network": re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}"),
     "source": re.compile(r"[0-9a-f]{64}"),
-    "flavour": re.compile("|".join(FLAVOURS)),
+    "edition": re.compile("|".join(EDITIONS)),
     "version": re.compile(r"[0-9][0-9A-Za-z.]{0,39}"),
     "capability": re.compile(r"sm[0-9]{2,3}"),
-    "precision": re.compile("|".join(PRECISIONS)),
+    "precision": re.compile("|".join(Compute)),
 }
 _WORDS = {
     "network": "network",
     "source": "model and weights",
-    "flavour": "TensorRT flavour",
+    "edition": "TensorRT edition",
     "version": "TensorRT version",
     "capability": "compute capability",
     "precision": "precision",
@@ -55,23 +53,23 @@ class PlanKey:
     """Name of the network, as its spec says."""
     source: str
     """Hash of the model, of the files with its weights, and of its spec: `hash_source`."""
-    flavour: str
-    """One of `FLAVOURS`."""
+    edition: str
+    """One of `EDITIONS`."""
     version: str
     """Version of TensorRT."""
     capability: str
     """Compute capability of the GPU, such as sm89."""
-    precision: str
-    """One of `PRECISIONS`."""
+    precision: Compute
+    """What the plan computes in."""
 
     @property
     def stem(self) -> str:
         """Name of the plan's files, without suffix."""
-        return "-".join((self.network, self.capability, self.precision, self.flavour, self.version, self.source[:16]))
+        return "-".join((self.network, self.capability, self.precision, self.edition, self.version, self.source[:16]))
 
     def __str__(self) -> str:
         """Return what a message calls the plan: `denoiser for sm89 in fp16 (tensorrt_rtx 1.7.1.116)`."""
-        return f"{self.network} for {self.capability} in {self.precision} ({self.flavour} {self.version})"
+        return f"{self.network} for {self.capability} in {self.precision} ({self.edition} {self.version})"
 
 
 @dataclass(frozen=True)
@@ -100,13 +98,16 @@ class PlanDocument:
         """
         document = parse_object(data, where)
         check_format(document, where)
+        if "edition" not in document and "flavour" in document:  # what earlier versions called it
+            document["edition"] = document.pop("flavour")
         kinds = dict.fromkeys(_PATTERNS, str) | {"format": int, "size": int, "sha256": str}
         check_fields(document, where, kinds)
         for name, pattern in _PATTERNS.items():
             if not pattern.fullmatch(document[name]):
                 raise UserError(f"{where}: field {name!r}: expected {pattern.pattern}, got {document[name]!r:.80}")
         file = FileSpec.from_json({name: document[name] for name in ("size", "sha256")}, where)
-        return cls(PlanKey(**{name: document[name] for name in _PATTERNS}), file)
+        key = {name: document[name] for name in _PATTERNS} | {"precision": Compute(document["precision"])}
+        return cls(PlanKey(**key), file)
 
 
 def hash_source(spec: EngineSpec, graph: str, shared: Mapping[str, FileSpec] | None = None) -> str:

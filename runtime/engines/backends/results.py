@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from runtime.engines.backends.table import BACKENDS
 from runtime.engines.hardware import machine_key
 from runtime.engines.spec import FORMAT, check_format
 from runtime.engines.strict_json import GREATEST_JSON, check_fields, parse_object
@@ -21,9 +22,6 @@ from runtime.files import replace_file
 
 PROVIDERS = ("value", "gradient", "scene")
 """What was compared: a network's outputs, its vector-Jacobian product, or the gradient of a whole vector scene."""
-
-BACKENDS = ("ort", "torch", "tensorrt")
-"""What ran the network."""
 
 DEVICES = ("cpu", "cuda")
 """Where it ran."""
@@ -139,13 +137,13 @@ def write_verdicts(bundle_digest: str, verdicts: Iterable[Verdict]) -> Path:
     return path
 
 
-def failed(bundle_digest: str, backends: Sequence[str] = BACKENDS) -> list[Verdict]:
+def failed(bundle_digest: str, backends: Sequence[str] | None = None) -> list[Verdict]:
     """Return the verdicts of these backends that did not pass on this machine; none where nothing was verified.
 
     Raises:
         UserError: as of `read_verdicts`.
     """
-    return [v for v in read_verdicts(bundle_digest) if not v.passed and v.backend in backends]
+    return [v for v in read_verdicts(bundle_digest) if not v.passed and v.backend in (backends or BACKENDS)]
 
 
 def _to_json(verdict: Verdict) -> dict[str, object]:

@@ -14,24 +14,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from runtime.engines.backends.base import check_inputs, check_outputs, refuse_gradients
-from runtime.engines.backends.editions import TITLES, make_log, require_flavour
-from runtime.engines.spec import EngineSpec, TensorSpec
+from runtime.engines.backends.base import SpecEngine
+from runtime.engines.backends.editions import TITLES, make_log, require_edition
+from runtime.engines.dtypes import DTYPES
+from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError
 
 ALIGNMENT = 256
 """Bytes that TensorRT wants the address of a tensor to be a multiple of; PyTorch's own allocations are."""
-
-_TYPES = {
-    "float32": "FLOAT",
-    "float16": "HALF",
-    "bfloat16": "BF16",
-    "int64": "INT64",
-    "int32": "INT32",
-    "int8": "INT8",
-    "uint8": "UINT8",
-    "bool": "BOOL",
-}
 
 
 class Streams(Protocol):
@@ -70,7 +60,7 @@ class CudaStreams:
         return graph.replay
 
 
-class TrtEngine:
+class TrtEngine(SpecEngine):
     """A network run by TensorRT. Calls are safe from several threads, one at a time."""
 
     def __init__(
@@ -78,7 +68,7 @@ class TrtEngine:
         spec: EngineSpec,
         plan: bytes,
         *,
-        flavour: str = "tensorrt_rtx",
+        edition: str = "tensorrt_rtx",
         device: str | torch.device = "cuda",
         streams: Streams | None = None,
     ) -> None:
@@ -87,7 +77,7 @@ class TrtEngine:
         Args:
             spec: what the network takes and gives; a plan that disagrees with it is refused.
             plan: the plan's verified content.
-            flavour: which TensorRT built it.
+            edition: which TensorRT built it.
             device: `cuda` or `cuda:N`, a GPU of the plan's compute capability.
             streams: where work is enqueued; None means a side stream of the device.
 
@@ -95,10 +85,10 @@ class TrtEngine:
             UserError: TensorRT isn't installed, there is no such GPU, the plan is for another GPU or version, or it
                 does not fit its spec.
         """
-        trt = require_flavour(flavour)
-        self._spec, self._device = spec, torch.device(device)
+        trt = require_edition(edition)
+        super().__init__(spec, torch.device(device))
         if streams is None and not torch.cuda.is_available():
-            raise UserError(f"engine '{spec.name}': {TITLES[flavour]} needs an NVIDIA GPU, got none; use --backend ort")
+            raise UserError(f"engine '{spec.name}': {TITLES[edition]} needs an NVIDIA GPU, got none; use --backend ort")
         self._streams: Streams = CudaStreams(self._device) if streams is None else streams
         self._trt, self._log = trt, make_log(trt)
         with _current(self._device):
@@ -106,37 +96,17 @@ class TrtEngine:
             self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise UserError(
-                f"engine '{spec.name}': {TITLES[flavour]} {trt.__version__} cannot load its plan: {self._log.last()}; "
+                f"engine '{spec.name}': {TITLES[edition]} {trt.__version__} cannot load its plan: {self._log.last()}; "
                 "build it for this GPU with: python -m export build"
             )
         _check_engine(spec, self._engine, trt)
         self._lock = threading.Lock()
         self._context: _Context | None = None
 
-    @property
-    def spec(self) -> EngineSpec:
-        """The names, shapes and types of its tensors."""
-        return self._spec
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network runs."""
-        return self._device
-
-    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return fresh output tensors, on the device of the first input.
-
-        Args:
-            *inputs: tensors in the order of `spec.inputs`; contiguous ones on the engine's device are read in place.
-
-        Raises:
-            ValueError: an input requires a gradient, or does not fit the spec.
-            RuntimeError: TensorRT could not run.
-        """
-        refuse_gradients(self._spec, inputs)
-        sizes = check_inputs(self._spec, inputs)
+    def _run(self, inputs: tuple[Tensor, ...], sizes: dict[str, int]) -> tuple[Tensor, ...]:
         held = tuple(_aligned(tensor.detach().to(self._device).contiguous()) for tensor in inputs)
-        outputs = tuple(self._empty(tensor, sizes) for tensor in self._spec.outputs)
+        outputs = self.empty_outputs(sizes, self._device)
+        # one context serves all calls, and its addresses are those of one call until that is enqueued
         with self._lock:
             if self._context is None:
                 self._context = self._new_context()
@@ -145,21 +115,15 @@ class TrtEngine:
         return tuple(tensor.to(inputs[0].device) for tensor in outputs)
 
     def bind(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Callable[[], None]:
-        """Return a function that runs the network on these very tensors: reads the inputs, fills the outputs.
+        """Return a function that runs the network on these very tensors; arguments and errors as of `SpecEngine.bind`.
 
-        Its second call captures a CUDA graph of the work, and later ones replay that. Inside the capture of another
-        graph it enqueues the work itself, to become part of that one.
-
-        Args:
-            inputs: contiguous tensors on the engine's device, in the order of `spec.inputs`.
-            outputs: likewise, in the order of `spec.outputs`.
-
-        Raises:
-            ValueError: a tensor does not fit the spec, is not contiguous, lies elsewhere, or starts in the midst of
-                `ALIGNMENT` bytes.
+        The address of each has to be a multiple of `ALIGNMENT`. The function's second call captures a CUDA graph of the
+        work, and later ones replay that. Inside the capture of another graph it enqueues the work itself, to become
+        part of that one.
         """
-        refuse_gradients(self._spec, inputs)
-        check_outputs(self._spec, outputs, check_inputs(self._spec, inputs))
+        return super().bind(inputs, outputs)
+
+    def _bind(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Callable[[], None]:
         for tensor in (*inputs, *outputs):
             if not tensor.is_contiguous() or tensor.device.type != self._device.type or tensor.data_ptr() % ALIGNMENT:
                 raise ValueError(
@@ -167,12 +131,8 @@ class TrtEngine:
                     f"multiple of {ALIGNMENT} to bind"
                 )
         context = self._new_context()
-        context.prepare(tuple(inputs), tuple(outputs))
+        context.prepare(inputs, outputs)
         return _Bound(context, self._streams)
-
-    def _empty(self, tensor: TensorSpec, sizes: dict[str, int]) -> Tensor:
-        shape: Any = tensor.bound(sizes)
-        return torch.empty(shape, dtype=getattr(torch, tensor.dtype), device=self._device)
 
     def _new_context(self) -> "_Context":
         with _current(self._device):
@@ -273,7 +233,7 @@ def _check_engine(spec: EngineSpec, engine: Any, trt: ModuleType) -> None:
         fits = len(shape) == len(tensor.shape) and all(
             got in (-1, want) or isinstance(want, str) for want, got in zip(tensor.shape, shape, strict=True)
         )
-        if not fits or kind != getattr(trt.DataType, _TYPES.get(tensor.dtype, ""), None):
+        if not fits or kind != getattr(trt.DataType, DTYPES[tensor.dtype].tensorrt, None):
             raise UserError(
                 f"engine '{spec.name}': its plan and spec.json disagree on '{tensor.name}': expected {tensor}, "
                 f"got {shape} {kind}; build it again with: python -m export build"

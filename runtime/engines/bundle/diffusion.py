@@ -3,7 +3,6 @@
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from runtime.engines.backends.choice import torch_engine
 from runtime.engines.backends.graphs import graph_of
 from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
 from runtime.engines.bundle.folder import Bundle
@@ -138,6 +137,8 @@ class DiffusionBundle(Bundle):
 
     def eager_engine(self, role: str) -> Engine:
         """Return the PyTorch engine of a role, through which gradients pass."""
+        from runtime.engines.backends.eager import torch_engine
+
         return torch_engine(graph_of(self, role), device=self.device, compile=self.compile)
 
     @cached_property

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from runtime.engines.backends.choice import Choice, choose, choose_device, make_engine
+from runtime.engines.backends.choice import choose, choose_device, make_engine
 from runtime.engines.backends.graphs import BACKWARD, FORWARD, Graph, graph_of, graphs_of
+from runtime.engines.backends.table import Choice
 from runtime.engines.bundle.installed import find_bundle, read_bundle_json, read_manifest
 from runtime.engines.bundle.manifest import Manifest
 from runtime.engines.protocols import BindableEngine
@@ -75,7 +76,7 @@ class Bundle:
             name_or_path: name of an installed bundle (`icons`), or a folder that holds a bundle.json.
             device: where the networks run: `cpu`, `cuda`, `cuda:N`, or `auto`.
             threads: threads of one operator, at least 1; None means as many as PyTorch uses.
-            backend: what runs the networks, one of `backends.choice.BACKENDS`; or what an earlier load chose
+            backend: what runs the networks, `auto` or one of `backends.table.BACKENDS`; or what an earlier load chose
                 for each graph, as `choices` tells it.
             compile: whether torch.compile makes the networks faster that PyTorch runs.
 
@@ -198,9 +199,16 @@ class Bundle:
 
     def shared_weights(self) -> dict[str, bytes]:
         """Return the verified weights beside bundle.json that several networks use, by file name; often none."""
-        if WEIGHTS not in self._manifest.files:
-            return {}
-        return {WEIGHTS: self._read(WEIGHTS)}
+        name = self._shared_name()
+        return {} if name is None else {WEIGHTS: self._read(name)}
+
+    def _shared_name(self) -> str | None:
+        """Return the name of the file of weights beside bundle.json, under which models know it as `WEIGHTS`.
+
+        A bundle that was exported again in its place has it under another name than before.
+        """
+        files = (name for name in self._manifest.files if "/" not in name and name.endswith(".safetensors"))
+        return next(files, None)
 
     def read_file(self, role: str, file: str) -> bytes:
         """Return the verified content of a file of a role's folder.
@@ -228,7 +236,8 @@ class Bundle:
 
     def shared_files(self) -> dict[str, FileSpec]:
         """Return size and hash of the weights beside bundle.json that several networks use; often none."""
-        return {name: file for name, file in self._manifest.files.items() if name == WEIGHTS}
+        name = self._shared_name()
+        return {} if name is None else {WEIGHTS: self._manifest.files[name]}
 
     def _read(self, name: str) -> bytes:
         return read_verified(self.folder / name, self._files[name], f"bundle {self.name!r}: {name}")

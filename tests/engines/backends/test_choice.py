@@ -5,14 +5,15 @@ from typing import Any
 import pytest
 import torch
 
-from runtime.command.placement import Machine, describe_choices
-from runtime.engines.backends import choice as backends
-from runtime.engines.backends.choice import BACKENDS, Choice, available, choose, choose_device, make_engine
+from runtime.command.placement import describe_choices
+from runtime.engines.backends import ort, trt_driver
+from runtime.engines.backends.choice import available, backend_names, choose, choose_device, make_engine
 from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.backends.graphs import graph_of
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.backends.plans import write_plan
 from runtime.engines.backends.results import Verdict, write_verdicts
+from runtime.engines.backends.table import Choice
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
 from tests.bundles import make_tiny_bundle
@@ -131,7 +132,7 @@ def test_choices_survive_their_text() -> None:
 
 
 def test_an_unknown_backend_is_refused(tiny: DiffusionBundle) -> None:
-    with pytest.raises(UserError, match=f"--backend: expected one of {', '.join(BACKENDS)}, got 'onnx'"):
+    with pytest.raises(UserError, match=f"--backend: expected one of {', '.join(backend_names())}, got 'onnx'"):
         chosen(tiny, "onnx")
 
 
@@ -154,10 +155,10 @@ def test_devices(tiny: DiffusionBundle) -> None:
 @pytest.fixture
 def on_ada(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let backends believe in an Ada GPU, a TensorRT 1.0, and an ONNX Runtime with CUDA."""
-    monkeypatch.setattr(backends, "capability_of", lambda device: "sm89")
-    monkeypatch.setattr(backends, "installed_flavours", lambda: ["tensorrt_rtx"])
-    monkeypatch.setattr(backends, "require_flavour", lambda name: type("Module", (), {"__version__": "1.0"}))
-    monkeypatch.setattr(backends, "_ort_has_cuda", lambda: True)
+    monkeypatch.setattr(trt_driver, "capability_of", lambda device: "sm89")
+    monkeypatch.setattr(trt_driver, "installed_editions", lambda: ["tensorrt_rtx"])
+    monkeypatch.setattr(trt_driver, "require_edition", lambda name: type("Module", (), {"__version__": "1.0"}))
+    monkeypatch.setattr(ort, "has_cuda", lambda: True)
 
 
 def test_plans_that_fit_the_gpu_are_found(on_ada: None, tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ def test_a_missing_plan_names_those_that_are_there_and_the_command(on_ada: None,
 def test_onnx_runtime_stays_on_the_processor_where_it_has_no_cuda(
     on_ada: None, tiny: DiffusionBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backends, "_ort_has_cuda", lambda: False)
+    monkeypatch.setattr(ort, "has_cuda", lambda: False)
     assert choose(tiny, graph_of(tiny, ROLE), "auto", "cuda").backend == "torch"
     assert choose(tiny, graph_of(tiny, "denoiser"), "auto", "cuda").device == "cpu"
     assert choose(tiny, graph_of(tiny, "denoiser"), "torch", "cuda").device == "cpu"
@@ -213,21 +214,6 @@ def test_a_compiled_network_computes_the_same_values_and_gradients(tiny_folder: 
         torch.testing.assert_close(*values, atol=ENGINE_FLOAT32, rtol=0)
         first, second = (torch.autograd.grad(value.square().sum(), images)[0] for value in values)
         torch.testing.assert_close(first, second, atol=ENGINE_FLOAT32 * float(first.abs().max()), rtol=0)
-
-
-def test_machine_options_survive_their_json_and_others_are_refused() -> None:
-    machine = Machine(device="cuda:1", backend="tensorrt", compile=True)
-    assert Machine.from_json(machine.to_json(), "here") == machine
-    for wrong in (
-        None,
-        [],
-        {},
-        machine.to_json() | {"backend": "x"},
-        machine.to_json() | {"device": 1},
-        {"device": "a"},
-    ):
-        with pytest.raises(UserError, match="here has no machine options of this version"):
-            Machine.from_json(wrong, "here")
 
 
 def test_choices_are_told_by_backend() -> None:

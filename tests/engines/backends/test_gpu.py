@@ -34,13 +34,13 @@ def load(folder: Path) -> Callable[[str], DiffusionBundle]:
                 pytest.skip("needs ONNX Runtime with CUDA")
         if backend == "tensorrt":
             from export.plans import build_plans, check_targets, select_graphs
-            from runtime.engines.backends.editions import buildable, capability_of, installed_flavours
+            from runtime.engines.backends.editions import buildable, capability_of, installed_editions
+            from runtime.engines.precision import Compute
 
-            if not any(capability_of() in buildable(name) for name in installed_flavours()):
+            if not any(capability_of() in buildable(name) for name in installed_editions()):
                 pytest.skip(f"the TensorRT that is installed builds nothing for {capability_of()}")
-            build_plans(
-                select_graphs(DiffusionBundle.load(folder)), check_targets(capability_of()), "model", lambda line: None
-            )
+            graphs, targets = select_graphs(DiffusionBundle.load(folder)), check_targets(capability_of())
+            build_plans(graphs, targets, Compute.MODEL, lambda line: None)
         return DiffusionBundle.load(folder, device="cuda", backend=backend)
 
     return load

@@ -29,7 +29,7 @@ from runtime.errors import UserError
 KEY = PlanKey(
     network="denoiser",
     source="ab" * 32,
-    flavour="tensorrt_rtx",
+    edition="tensorrt_rtx",
     version="1.7.1.116",
     capability="sm89",
     precision="fp16",
@@ -85,7 +85,7 @@ def test_a_damaged_plan_is_refused_by_name(tmp_path: Path, damage: Callable[[Pat
     ("changes", "words"),
     [
         ({"source": "cd" * 32}, "is of another model and weights: expected abab.*, got cdcd"),
-        ({"flavour": "tensorrt"}, "is of another TensorRT flavour: expected tensorrt_rtx, got tensorrt;"),
+        ({"edition": "tensorrt"}, "is of another TensorRT edition: expected tensorrt_rtx, got tensorrt;"),
         ({"version": "10.3"}, "is of another TensorRT version: expected 1.7.1.116, got 10.3"),
         ({"capability": "sm86"}, "is of another compute capability: expected sm89, got sm86; .* --target sm89"),
         ({"precision": "model"}, "is of another precision: expected fp16, got model; .* --precision fp16"),
@@ -110,12 +110,12 @@ def test_a_missing_plan_says_which_there_are(tmp_path: Path) -> None:
         read_plan(tmp_path / "nowhere", KEY)
 
 
-@pytest.mark.parametrize("field", ["network", "source", "flavour", "version", "capability", "precision"])
+@pytest.mark.parametrize("field", ["network", "source", "edition", "version", "capability", "precision"])
 def test_plans_that_differ_in_one_field_lie_side_by_side(field: str, tmp_path: Path) -> None:
     others = {
         "network": "unet",
         "source": "cd" * 32,
-        "flavour": "tensorrt",
+        "edition": "tensorrt",
         "version": "2",
         "capability": "sm80",
         "precision": "bf16",
@@ -138,7 +138,7 @@ def edited(**changes: Any) -> bytes:
         ({"capability": "../../x"}, "field 'capability': expected sm"),
         ({"version": "1/../../x"}, "field 'version'"),
         ({"version": "1" * 50}, "field 'version'"),
-        ({"flavour": "other"}, "field 'flavour': expected tensorrt_rtx|tensorrt, got 'other'"),
+        ({"edition": "other"}, "field 'edition': expected tensorrt_rtx|tensorrt, got 'other'"),
         ({"network": "a/b"}, "field 'network'"),
         ({"source": "0"}, "field 'source'"),
         ({"precision": "int4"}, "field 'precision'"),

@@ -58,7 +58,7 @@ _VERDICTS = st.builds(
     Verdict,
     role=st.from_regex(r"[a-z_]{1,20}", fullmatch=True),
     provider=st.sampled_from(PROVIDERS),
-    backend=st.sampled_from(BACKENDS),
+    backend=st.sampled_from([*BACKENDS]),
     device=st.sampled_from(DEVICES),
     precision=st.sampled_from(["float32", "int8"]),
     passed=st.booleans(),

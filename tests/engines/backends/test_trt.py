@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from runtime.engines.backends import editions as flavours
+from runtime.engines.backends import editions
 from runtime.engines.backends.trt import TrtEngine
 from runtime.engines.spec import EngineSpec, TensorSpec
 from runtime.errors import UserError
@@ -54,7 +54,7 @@ class Streams:
 @pytest.fixture(autouse=True)
 def tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the fake in the place of what is installed."""
-    monkeypatch.setattr("runtime.engines.backends.trt.require_flavour", lambda flavour: fake)
+    monkeypatch.setattr("runtime.engines.backends.trt.require_edition", lambda edition: fake)
     fake.Runtime.made.clear()
 
 
@@ -237,15 +237,15 @@ def test_without_a_gpu_the_error_names_another_backend() -> None:
         TrtEngine(SPEC, PLAN)
 
 
-def test_a_flavour_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edition_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("tensorrt", "tensorrt_bindings", "tensorrt_rtx", "tensorrt_rtx_bindings"):
         monkeypatch.setitem(sys.modules, name, None)
-    flavours.load_flavour.cache_clear()
+    editions.load_edition.cache_clear()
     try:
-        assert flavours.installed_flavours() == []
-        with pytest.raises(UserError, match=r"TensorRT-RTX is not installed here; .*pip install 'tgm\[tensorrt\]'"):
-            flavours.require_flavour("tensorrt_rtx")
+        assert editions.installed_editions() == []
+        with pytest.raises(UserError, match=r'TensorRT-RTX is not installed here; .*pip install -e ".*\[tensorrt\]"'):
+            editions.require_edition("tensorrt_rtx")
         monkeypatch.setitem(sys.modules, "tensorrt", ModuleType("tensorrt"))  # a stub without its libraries
-        assert flavours.installed_flavours() == []
+        assert editions.installed_editions() == []
     finally:
-        flavours.load_flavour.cache_clear()
+        editions.load_edition.cache_clear()

@@ -12,15 +12,16 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from export.__main__ import main
-from export.clip.cuts import cut_makers
 from export.clip.into import add_encoders
+from export.clip.networks import network_makers
 from export.clip.sources import load_encoder
 from export.commands.clip import Clip
 from export.pretrained.text import HIDDEN
 from export.pretrained.tokenizer import random_vocabulary
-from export.verify.references import reference_cuts
+from export.verify.references import reference_networks
 from export.write import streamed
 from runtime.engines.bundle import DiffusionBundle
+from runtime.engines.precision import Storage
 from runtime.engines.twins.vit import CLIP_MEAN, CLIP_STD
 from runtime.errors import UserError, run_main
 from tests.tolerance import ENGINE_FLOAT32
@@ -54,8 +55,8 @@ def save(state: dict, path: Path) -> Path:
 
 def test_encoders_compute_what_transformers_computes(reference: torch.nn.Module, tmp_path: Path) -> None:
     save(reference.state_dict(), vocabulary(tmp_path / "model") / "model.safetensors")
-    cuts = cut_makers(load_encoder("clip", "tiny-clip", str(tmp_path / "model")), 32, "float32")
-    image, text = cuts["image_embedder"](), cuts["text_embedder"]()
+    networks = network_makers(load_encoder("clip", "tiny-clip", str(tmp_path / "model")), 32, Storage.FLOAT32)
+    image, text = networks["image_embedder"](), networks["text_embedder"]()
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
     with torch.no_grad():
         wanted = reference(input_ids=text.samples[0], pixel_values=(image.samples[0] - mean) / std)
@@ -70,13 +71,13 @@ def test_encoders_compute_what_transformers_computes(reference: torch.nn.Module,
 @pytest.mark.parametrize("name", ["tiny-clip", "tiny-clip-convnext"])
 def test_a_file_of_open_clip_holds_the_same_weights(name: str, tmp_path: Path) -> None:
     source = load_encoder("clip", name, "random:5")
-    modules = {role: make().module.state_dict() for role, make in cut_makers(source, 32, "float32").items()}
+    modules = {role: make().module.state_dict() for role, make in network_makers(source, 32, Storage.FLOAT32).items()}
     state = {f"visual.{n}": value for n, value in modules["image_embedder"].items()}
     state |= {n.removeprefix("text."): value for n, value in modules["text_embedder"].items()}
     state |= {"logit_scale": torch.tensor(1.0)}
     path = save(state, tmp_path / "open_clip_model.safetensors")
     again = load_encoder("clip", name, str(path), tokenizer=vocabulary(tmp_path / "clip"))
-    for role, make in cut_makers(again, 32, "float32").items():
+    for role, make in network_makers(again, 32, Storage.FLOAT32).items():
         found = make().module.state_dict()
         assert all(torch.equal(found[n], value) for n, value in modules[role].items())
     assert again.tokenizer == source.tokenizer
@@ -84,7 +85,9 @@ def test_a_file_of_open_clip_holds_the_same_weights(name: str, tmp_path: Path) -
 
 
 def test_the_mask_hides_what_comes_later() -> None:
-    text = cut_makers(load_encoder("clip", "tiny-clip", "random:0"), 32, "float32")["text_embedder"]().module.text
+    text = network_makers(load_encoder("clip", "tiny-clip", "random:0"), 32, Storage.FLOAT32)[
+        "text_embedder"
+    ]().module.text
     ids = torch.randint(0, 49406, (1, 77), generator=torch.Generator().manual_seed(0))
     other = ids.clone()
     other[:, 40:] = 7
@@ -125,12 +128,12 @@ def test_the_same_encoders_are_kept_and_others_replace_them(sd_folder: Path, tmp
     folder = Path(shutil.copytree(sd_folder, tmp_path / "tiny"))
     before = {path.name for path in folder.iterdir()}
     monkeypatch.setattr(streamed, "write_network", lambda *a: pytest.fail("a network was exported again"))
-    said: list[str] = []
-    add_encoders(load_encoder("clip", "tiny-clip", "random:0"), folder, said.append)
+    lines: list[str] = []
+    add_encoders(load_encoder("clip", "tiny-clip", "random:0"), folder, lines.append)
     assert {path.name for path in folder.iterdir()} == before
-    assert [line for line in said if "written before, kept" in line] == said[:2]
+    assert [line for line in lines if "written before, kept" in line] == lines[:2]
     with pytest.raises(pytest.fail.Exception):
-        add_encoders(load_encoder("clip", "tiny-clip", "random:1"), folder, said.append)
+        add_encoders(load_encoder("clip", "tiny-clip", "random:1"), folder, lines.append)
     DiffusionBundle.load(folder)  # an export that ends early leaves the bundle whole
 
 
@@ -172,7 +175,7 @@ def test_a_missing_weight_is_named(tmp_path: Path) -> None:
     path = save({"visual.proj": torch.zeros(2, 2)}, tmp_path / "model.safetensors")
     source = load_encoder("clip", "tiny-clip", str(path), tokenizer=vocabulary(tmp_path / "clip"))
     with pytest.raises(UserError, match="the weight 'class_embedding' is missing"):
-        cut_makers(source, 32, "float32")["image_embedder"]()
+        network_makers(source, 32, Storage.FLOAT32)["image_embedder"]()
 
 
 @pytest.mark.parametrize(
@@ -217,6 +220,6 @@ def test_the_command_needs_a_bundle(tmp_path: Path, monkeypatch, capsys) -> None
 
 def test_references_of_the_bundle_need_its_weights(sd_folder: Path) -> None:
     with pytest.raises(UserError, match="was made of 'random:tiny-sd15' with other files or another seed"):
-        reference_cuts(sd_folder, "random:tiny-sd21")
+        reference_networks(sd_folder, "random:tiny-sd21")
     with pytest.raises(UserError, match="seed of 0 to"):
-        reference_cuts(sd_folder, "random:tiny-sd15,random:x")
+        reference_networks(sd_folder, "random:tiny-sd15,random:x")

@@ -4,29 +4,30 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from export.graph.compact import compact
-from export.graph.external import LooseModel, load_loose, run_loose
+from export.graph.external_data import ExternalDataModel, load_model, run_model
 from export.graph.fold import fold_bytes
-from tests.export.graph.test_compact import inputs, make_model, run
+from export.graph.quantize import quantize
+from runtime.engines.precision import Storage
+from tests.export.graph.test_quantize import inputs, make_model, run
 from tests.tolerance import ENGINE_FLOAT32
 from train.quantize import dequantize_groups, quantize_groups
 
 UNPACKING = {"BitShift", "BitwiseAnd", "BitwiseOr"}
 
 
-def folded(model: onnx.ModelProto) -> LooseModel:
-    return fold_bytes(load_loose(model.SerializeToString(), {}, "net"))
+def folded(model: onnx.ModelProto) -> ExternalDataModel:
+    return fold_bytes(load_model(model.SerializeToString(), {}, "net"))
 
 
-@pytest.mark.parametrize("scheme", ["float32", "float16", "int8"])
-def test_folding_changes_no_value_and_leaves_no_bytes(scheme: str) -> None:
-    stored = compact(make_model()[0], scheme, threshold=1)
-    loose = folded(stored)
+@pytest.mark.parametrize("storage", [Storage.FLOAT32, Storage.FLOAT16, Storage.INT8])
+def test_folding_changes_no_value_and_leaves_no_bytes(storage: Storage) -> None:
+    stored = quantize(make_model()[0], storage, threshold=1)
+    model = folded(stored)
     x, ids = inputs()
-    (found,) = run_loose(loose, {"x": x.numpy(), "ids": ids.numpy()}, ["y"])
+    (found,) = run_model(model, {"x": x.numpy(), "ids": ids.numpy()}, ["y"])
     expected = run(stored, x, ids).numpy()
     np.testing.assert_allclose(found, expected, atol=ENGINE_FLOAT32 * np.abs(expected).max())
-    kinds = {weight.data_type for weight in loose.model.graph.initializer}
+    kinds = {weight.data_type for weight in model.proto.graph.initializer}
     assert not kinds & {TensorProto.INT8, TensorProto.UINT8}
 
 
@@ -46,13 +47,13 @@ def test_a_table_whose_packed_rows_are_looked_up_is_unpacked_whole(bits: int, sh
         [numpy_helper.from_array(values.numpy(), "table")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    stored = compact(model, "float32", groups=[groups])
+    stored = quantize(model, Storage.FLOAT32, groups=[groups])
     assert UNPACKING & {node.op_type for node in stored.graph.node} or bits == 8
-    loose = folded(stored)
-    assert [node.op_type for node in loose.model.graph.node] == ["Gather", "Sin"]
+    model = folded(stored)
+    assert [node.op_type for node in model.proto.graph.node] == ["Gather", "Sin"]
     ids = torch.randint(0, 50, shape, generator=torch.Generator().manual_seed(0))
-    (found,) = run_loose(loose, {"ids": ids.numpy()}, ["y"])
-    np.testing.assert_array_equal(next(iter(loose.weights.values())), values.numpy())
+    (found,) = run_model(model, {"ids": ids.numpy()}, ["y"])
+    np.testing.assert_array_equal(next(iter(model.weights.values())), values.numpy())
     np.testing.assert_allclose(found, values[ids].sin().numpy(), atol=ENGINE_FLOAT32)
 
 
@@ -62,13 +63,13 @@ def test_a_matrix_in_groups_that_is_transposed_folds_to_its_values() -> None:
     model, _ = make_model()
     place = next(w for w in model.graph.initializer if w.name == "matrix")
     place.CopyFrom(numpy_helper.from_array(dequantize_groups(groups).numpy().T.copy(), "matrix"))
-    loose = folded(compact(model, "float32", groups=[groups]))
-    np.testing.assert_array_equal(loose.weights["matrix"], dequantize_groups(groups).numpy().T)
+    model = folded(quantize(model, Storage.FLOAT32, groups=[groups]))
+    np.testing.assert_array_equal(model.weights["matrix"], dequantize_groups(groups).numpy().T)
 
 
 def test_constants_without_bytes_stay_as_they_are() -> None:
-    model = compact(make_model()[0], "float16", threshold=1)
-    assert folded(model).model.graph.node == load_loose(model.SerializeToString(), {}, "net").model.graph.node
+    model = quantize(make_model()[0], Storage.FLOAT16, threshold=1)
+    assert folded(model).proto.graph.node == load_model(model.SerializeToString(), {}, "net").proto.graph.node
 
 
 def test_bytes_in_an_unknown_use_are_refused() -> None:

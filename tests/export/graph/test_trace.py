@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.cut import batched
 from export.graph.trace import export_onnx
+from export.network import batched
 from runtime.engines.backends.ort import OrtEngine
 from tests.tolerance import ENGINE_FLOAT32
 

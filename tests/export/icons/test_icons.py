@@ -4,20 +4,22 @@ import pytest
 import torch
 
 from export import icons
-from export.cut import export_cut
-from export.icons import CUTS, make_manifest
-from export.icons.weights import FILES, PROMPTS, Weights, load_weights, noised
-from export.verify.gates import verify_cuts
+from export.icons import NETWORKS, make_manifest
+from export.icons.weights import FILES, PROMPTS, Weights, load_weights
+from export.samples import noised
+from export.verify.gates import verify_exported
+from export.write.network import network_files
 from runtime.engines.backends.eager import load_module
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
+from runtime.guidance.schedule import Schedule
 from tests.bundles import SPECS
 from tests.tolerance import ENGINE_FLOAT32, VJP_FLOAT32
 from train.clip.dual import DualEncoder
 from train.latent_diffusion.autoencoder import IconAutoencoder
 from train.latent_diffusion.text import TextEncoder
-from train.latent_diffusion.unet import IconDenoiser
+from train.latent_diffusion.unet import SCHEDULE, IconDenoiser
 from train.quantize import quantize_groups
 
 
@@ -49,15 +51,15 @@ def weights() -> Weights:
     )
 
 
-def test_the_cuts_have_the_tensors_that_the_runtime_expects(weights: Weights) -> None:
-    assert set(CUTS) == set(SPECS)
-    for role, make in CUTS.items():
-        cut, wanted = make(weights), SPECS[role]
-        assert cut.spec.inputs == wanted.inputs
-        assert [t.name for t in cut.spec.outputs] == [t.name for t in wanted.outputs]
-        assert cut.spec.outputs[0].shape[1:] == wanted.outputs[0].shape[1:] or role.endswith("embedder")
-        output = cut.module(*cut.samples)
-        assert output.shape == (len(PROMPTS), *cut.spec.outputs[0].shape[1:])
+def test_the_networks_have_the_tensors_that_the_runtime_expects(weights: Weights) -> None:
+    assert set(NETWORKS) == set(SPECS)
+    for role, make in NETWORKS.items():
+        network, wanted = make(weights), SPECS[role]
+        assert network.spec.inputs == wanted.inputs
+        assert [t.name for t in network.spec.outputs] == [t.name for t in wanted.outputs]
+        assert network.spec.outputs[0].shape[1:] == wanted.outputs[0].shape[1:] or role.endswith("embedder")
+        output = network.module(*network.samples)
+        assert output.shape == (len(PROMPTS), *network.spec.outputs[0].shape[1:])
         assert output.abs().max() > 0
 
 
@@ -68,7 +70,7 @@ def test_the_manifest_carries_the_scale_and_the_schedule(weights: Weights) -> No
 
 
 def test_verification_times_span_the_schedule(weights: Weights) -> None:
-    z, t = noised(weights.latents, torch.Generator().manual_seed(0))
+    z, t = noised(weights.latents, Schedule.of(SCHEDULE), torch.Generator().manual_seed(0))
     assert t[0] == 0
     assert t[-1] == 999
     signal = torch.nn.functional.cosine_similarity(z.flatten(1), weights.latents.flatten(1))
@@ -78,27 +80,27 @@ def test_verification_times_span_the_schedule(weights: Weights) -> None:
 
 
 def test_the_latent_encoder_and_its_twin_hold_the_same_network(weights: Weights) -> None:
-    cut = CUTS["latent_encoder"](weights)
-    files = export_cut(cut).files
+    network = NETWORKS["latent_encoder"](weights)
+    files = network_files(network).files
     images = weights.images()[:3]
     shared = {"weights.safetensors": files["weights.safetensors"]}
-    model = OrtEngine(cut.spec, files["model.onnx"], threads=1, shared=shared)(images)[0]
+    model = OrtEngine(network.spec, files["model.onnx"], threads=1, shared=shared)(images)[0]
     twin = load_module(files["config.json"], files["weights.safetensors"], "here")
     torch.testing.assert_close(twin(images), model, atol=ENGINE_FLOAT32, rtol=ENGINE_FLOAT32)
     exact = load_module(files["config.json"], files["weights.safetensors"], "here")
-    exact.load_state_dict(dict(cut.twin.state))
-    torch.testing.assert_close(exact(images), cut.module(images), atol=ENGINE_FLOAT32, rtol=ENGINE_FLOAT32)
+    exact.load_state_dict(dict(network.torch_module.state))
+    torch.testing.assert_close(exact(images), network.module(images), atol=ENGINE_FLOAT32, rtol=ENGINE_FLOAT32)
     images.requires_grad_()
     (gradient,) = torch.autograd.grad(exact(images).square().sum(), images)
-    (expected,) = torch.autograd.grad(cut.module(images).square().sum(), images)
+    (expected,) = torch.autograd.grad(network.module(images).square().sum(), images)
     torch.testing.assert_close(gradient, expected, atol=VJP_FLOAT32 * float(expected.abs().max()), rtol=0)
 
 
 @pytest.mark.slow
 def test_the_whole_bundle_is_written_and_passes_its_gates(weights: Weights, tmp_path: Path) -> None:
-    cuts = icons.write_icons(weights, tmp_path / "icons", lambda line: None)
-    rows = verify_cuts(DiffusionBundle.load(tmp_path / "icons"), cuts)
-    assert len(rows) == len(CUTS) + 2
+    networks = icons.write_icons(weights, tmp_path / "icons", lambda line: None)
+    rows = verify_exported(DiffusionBundle.load(tmp_path / "icons"), networks)
+    assert len(rows) == len(NETWORKS) + 2
     assert [row.name for row in rows if not row.passed] == []
     for path in (tmp_path / "icons").rglob("*.onnx"):
         content = path.read_bytes()
@@ -108,7 +110,7 @@ def test_the_whole_bundle_is_written_and_passes_its_gates(weights: Weights, tmp_
 @pytest.mark.slow
 def test_exporting_again_gives_the_same_bytes(weights: Weights) -> None:
     for role in ("text_embedder", "latent_decoder"):
-        first, second = (export_cut(CUTS[role](weights)).files for _ in range(2))
+        first, second = (network_files(NETWORKS[role](weights)).files for _ in range(2))
         assert first == second
 
 

@@ -11,10 +11,13 @@ from safetensors.torch import load_file
 from export.clip.into import add_encoders
 from export.clip.sources import load_encoder
 from export.sd import DEFAULTS, write_sd
+from export.sd.load import load_source
 from export.verify.gates import GATES, compare
-from export.verify.references import load_source, reference_cuts
+from export.verify.inputs import precision_of
+from export.verify.references import reference_networks
 from export.write import streamed
 from runtime.engines.bundle import DiffusionBundle
+from runtime.engines.precision import Storage
 from runtime.errors import UserError
 from runtime.vectorfusion import main as draw
 from tests.export.conftest import make_bundle
@@ -29,24 +32,24 @@ def folder(sd_folder: Path) -> Path:
 def check_outputs(folder: Path) -> None:
     """Compare every network with the float32 one that it was made of, at the least, typical and greatest batch."""
     bundle = DiffusionBundle.load(folder, threads=1)
-    cuts = reference_cuts(folder)
-    assert set(cuts) <= set(bundle.specs)
-    for role, cut in cuts.items():
-        assert {p.dtype for p in cut.module.parameters()} == {torch.float32}
-        assert cut.spec == bundle.specs[role].__class__(**{**bundle.specs[role].__dict__, "files": {}})
-        for batch in cut.spec.ranges["B"]:
-            samples = tuple(torch.cat([s] * 4)[:batch] for s in cut.samples)
+    exports = reference_networks(folder)
+    assert set(exports) <= set(bundle.specs)
+    for role, exported in exports.items():
+        assert {p.dtype for p in exported.module.parameters()} == {torch.float32}
+        assert exported.spec == bundle.specs[role].__class__(**{**bundle.specs[role].__dict__, "files": {}})
+        for batch in exported.spec.ranges["B"]:
+            samples = tuple(torch.cat([s] * 4)[:batch] for s in exported.samples)
             with torch.no_grad():
-                wanted = cut.module(*samples)
+                wanted = exported.module(*samples)
             for reference, output in zip(
                 wanted if isinstance(wanted, tuple) else (wanted,), bundle.engine(role)(*samples), strict=True
             ):
-                row = compare(f"{role} of {batch}", reference, output, GATES[cut.scheme])
+                row = compare(f"{role} of {batch}", reference, output, GATES[precision_of(bundle, role)])
                 assert row.passed, row
 
 
 def test_every_network_computes_what_it_was_made_of(folder: Path) -> None:
-    assert set(reference_cuts(folder)) == set(DiffusionBundle.load(folder).specs)
+    assert set(reference_networks(folder)) == set(DiffusionBundle.load(folder).specs)
     check_outputs(folder)
 
 
@@ -67,10 +70,10 @@ def test_the_twins_and_the_graphs_read_one_file_of_weights(folder: Path) -> None
 
 def test_the_denoisers_twin_has_its_weights(folder: Path) -> None:
     bundle = DiffusionBundle.load(folder, threads=1)
-    cut = reference_cuts(folder)["denoiser"]
-    found = bundle.eager_engine("denoiser")(*cut.samples)[0]
+    exported = reference_networks(folder)["denoiser"]
+    found = bundle.eager_engine("denoiser")(*exported.samples)[0]
     with torch.no_grad():
-        wanted = cut.module(*cut.samples)
+        wanted = exported.module(*exported.samples)
     assert float((found - wanted).square().mean() / wanted.square().mean()) < 1e-5  # stored in float16
 
 
@@ -79,8 +82,8 @@ def test_the_loop_draws_with_it_from_scratch_and_from_samples(folder: Path, tmp_
     common = ["a red boat", "--bundle", str(folder), "--steps", "2", "--paths", "2"]
     assert draw([*common, "--route", "scratch", "--out", "a.svg"]) == 0
     assert draw([*common, "--samples", "3", "--preset", "pixel", "--paths", "4", "--out", "b.svg"]) == 0
-    said = json.loads(next(tmp_path.glob("runs/a/config.json")).read_text())["config"]
-    assert (said["omega"], said["sample_omega"], said["upper_t"]) == (100.0, 6.5, [950, 950])
+    config = json.loads(next(tmp_path.glob("runs/a/config.json")).read_text())["config"]
+    assert (config["omega"], config["sample_omega"], config["upper_t"]) == (100.0, 6.5, [950, 950])
 
 
 def test_a_prompt_that_is_too_long_is_told_before_anything_is_drawn(folder: Path, tmp_path: Path, monkeypatch) -> None:
@@ -106,19 +109,19 @@ def test_without_an_image_text_encoder_the_remedy_is_told(folder: Path, tmp_path
 def test_an_export_that_is_repeated_writes_nothing_anew(folder: Path, tmp_path: Path, monkeypatch) -> None:
     again = Path(shutil.copytree(folder, tmp_path / "sd"))
     monkeypatch.setattr(streamed, "write_network", lambda *a: pytest.fail("a network was exported again"))
-    said: list[str] = []
-    write_sd(load_source("random:tiny-sd15"), again, said.append)
-    assert [line for line in said if "written before, kept" in line] == said[:4]
+    lines: list[str] = []
+    write_sd(load_source("random:tiny-sd15"), again, lines.append)
+    assert [line for line in lines if "written before, kept" in line] == lines[:4]
     assert not list(tmp_path.glob(".*"))
     DiffusionBundle.load(again)
     with pytest.raises(pytest.fail.Exception):
-        write_sd(load_source("random:tiny-sd15", seed=1), again, said.append)
+        write_sd(load_source("random:tiny-sd15", seed=1), again, lines.append)
 
 
-def test_an_interrupted_export_goes_on(folder: Path, tmp_path: Path, monkeypatch) -> None:
+def test_an_interrupted_export_resumes(folder: Path, tmp_path: Path, monkeypatch) -> None:
     done: list[str] = []
 
-    def stop(cut, where):
+    def stop(network, where):
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(where.name)
@@ -133,20 +136,22 @@ def test_an_interrupted_export_goes_on(folder: Path, tmp_path: Path, monkeypatch
     (tmp_path / ".sd.partial" / done[1] / "weights.safetensors").write_bytes(b"cut")
     first, damaged = done
     done.clear()
-    monkeypatch.setattr(streamed, "write_network", lambda c, w: (done.append(w.name), stop_free(folder, w))[1])
+
+    def copy(network, where):
+        done.append(where.name)
+        shutil.copytree(folder / where.name, where, dirs_exist_ok=True)
+        return DiffusionBundle.load(folder).specs[where.name]
+
+    monkeypatch.setattr(streamed, "write_network", copy)
     write_sd(load_source("random:tiny-sd15"), out, lambda line: None)
     assert first not in done and damaged in done and len(done) == 3
     DiffusionBundle.load(out)
 
 
-def stop_free(folder: Path, where: Path):
-    shutil.copytree(folder / where.name, where, dirs_exist_ok=True)
-    return DiffusionBundle.load(folder).specs[where.name]
-
-
 def test_a_folder_with_other_files_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(UserError, match="holds other files than a bundle; choose another folder"):
+    words = r"expected a bundle, an empty folder or none, got other files \('thesis.txt'\); choose another folder"
+    with pytest.raises(UserError, match=words):
         write_sd(load_source("random:tiny-sd15"), tmp_path, lambda line: None)
 
 
@@ -170,7 +175,7 @@ def test_the_other_families_end_to_end(family: str, tmp_path: Path, monkeypatch)
 @pytest.mark.slow
 def test_timms_encoder_takes_the_place_of_both_clips(folder: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(folder, tmp_path / "sd"))
-    add_encoders(load_encoder("timm", "tiny-vit", "random:0"), copy, lambda line: None, precision="float32")
+    add_encoders(load_encoder("timm", "tiny-vit", "random:0"), copy, lambda line: None, precision=Storage.FLOAT32)
     bundle = DiffusionBundle.load(copy)
     assert "image_embedder" in bundle.specs and "text_embedder" not in bundle.specs
     assert len(list(copy.glob("*embedder*"))) == 1
@@ -181,6 +186,6 @@ def test_timms_encoder_takes_the_place_of_both_clips(folder: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float32"])
-def test_float32_is_exact(precision: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", [Storage.FLOAT32])
+def test_float32_is_exact(precision: Storage, tmp_path: Path) -> None:
     check_outputs(make_bundle(tmp_path / "sd", "tiny-sd15", precision=precision))

@@ -9,10 +9,11 @@ from export.pretrained.text import TextConfig, TextTransformer
 from export.pretrained.weights import StoredWeights, fill
 from export.sd.configurations import PIPELINES
 from export.sd.denoiser import GuidedUNet, time_ids
-from export.sd.networks import contexts, cut_makers, empty_module, latents, load_module, pictures
+from export.sd.load import load_source
+from export.sd.networks import contexts, empty_module, latents, load_module, network_makers, pictures
 from export.sd.source import Source
 from export.sd.text_encoder import LastContext, PenultimateContext
-from export.verify.references import load_source
+from runtime.engines.precision import Storage
 from tests.tolerance import ENGINE_FLOAT32, FLOAT32_ROUNDING
 
 FAMILIES = ("tiny-sd15", "tiny-sd21", "tiny-sdxl")
@@ -63,7 +64,7 @@ def test_text_encoders_compute_what_transformers_computes(family: str, pads: int
 def test_the_unet_computes_what_diffusers_computes(source: Source) -> None:
     from diffusers.models.attention_processor import AttnProcessor2_0
 
-    unet = load_module(source, "denoiser", "float32")
+    unet = load_module(source, "denoiser", Storage.FLOAT32)
     context, pooled = contexts(source)
     z, t = latents(source), torch.tensor([0, 10, 500, 999])
     added, inputs = {}, [z, t, context]
@@ -84,20 +85,20 @@ def test_the_autoencoder_computes_what_diffusers_computes(source: Source) -> Non
     vae = AutoencoderKL.from_config(dict(source.pipeline.vae)).eval()
     weights = StoredWeights({name: value.clone() for name, value in vae.state_dict().items()}, "here")
     encoder = fill(empty_module(source.pipeline, "latent_encoder"), weights, torch.float32)
-    cut = cut_makers(source, "float32")["latent_decoder"]()
-    fill(cut.module.vae, weights, torch.float32)
+    network = network_makers(source, Storage.FLOAT32)["latent_decoder"]()
+    fill(network.module.vae, weights, torch.float32)
     images, scale = pictures(source.pipeline), float(source.pipeline.vae["scaling_factor"])
     with torch.no_grad():
         mean = vae.encode(2.0 * images - 1.0).latent_dist.mean * scale
         torch.testing.assert_close(encoder(images), mean, atol=ENGINE_FLOAT32, rtol=0)
         decoded = vae.decode(mean / scale).sample / 2.0 + 0.5
-        torch.testing.assert_close(cut.module(mean), decoded, atol=ENGINE_FLOAT32, rtol=0)
+        torch.testing.assert_close(network.module(mean), decoded, atol=ENGINE_FLOAT32, rtol=0)
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 def test_half_precision_keeps_norms_in_float32_and_loses_little(precision: str) -> None:
     source = load_source("random:tiny-sd21")
-    exact, half = (cut_makers(source, name)["denoiser"]() for name in ("float32", precision))
+    exact, half = (network_makers(source, name)["denoiser"]() for name in ("float32", precision))
     wide = widen_norms(half.module)
     assert len(wide) > 20
     kinds = {name: parameter.dtype for name, parameter in half.module.named_parameters()}
@@ -115,12 +116,12 @@ def test_random_weights_depend_on_the_seed_alone_and_keep_activations_of_order_o
     again = load_source(f"random:{source.pipeline.family}")
     other = load_source(f"random:{source.pipeline.family}", seed=1)
     for role in source.roles:
-        first, same, different = (load_module(s, role, "float32").state_dict() for s in (source, again, other))
+        first, same, different = (load_module(s, role, Storage.FLOAT32).state_dict() for s in (source, again, other))
         assert all(torch.equal(first[name], same[name]) for name in first)
         assert not any(torch.equal(first[name], different[name]) for name in first)
-    cut = cut_makers(source, "float32")["denoiser"]()
+    network = network_makers(source, Storage.FLOAT32)["denoiser"]()
     with torch.no_grad():
-        spread = float(cut.module(*cut.samples).std())
+        spread = float(network.module(*network.samples).std())
     assert 0.1 < spread < 10.0
 
 

@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from export.pretrained.tokenizer import clip_tokenizer, random_vocabulary
+from export.sd.load import load_source
 from export.sd.networks import load_module
-from export.verify.references import load_source, source_of
+from export.verify.references import source_of
 from runtime.errors import UserError
 from tests.export.sd.test_sources import check_equal, cut_in_half, to_transformers
 

@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 from export.pretrained import hub, packages
 from export.pretrained.tokenizer import random_vocabulary
 from export.sd.configurations import PIPELINES
+from export.sd.load import load_source
 from export.sd.networks import load_module
 from export.sd.source import Source
-from export.verify.references import load_source, source_of
+from export.verify.references import source_of
 from runtime.errors import UserError
 
 OLD = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
@@ -340,7 +341,7 @@ def test_a_name_that_the_hub_does_not_give_is_refused(monkeypatch, tmp_path: Pat
 
 def test_a_missing_package_names_the_extra(monkeypatch) -> None:
     monkeypatch.setattr(packages, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r'the package .onnx. .*: pip install "tgm\[export\]"'):
+    with pytest.raises(UserError, match=r'the package .onnx. .*: pip install -e ".*\[export\]"'):
         packages.require("onnx")
 
 

@@ -10,16 +10,13 @@ from torch import Tensor, nn
 
 from export.__main__ import main
 from export.commands import verify as verify_command
-from export.cut import Cut
+from export.network import ExportedNetwork
 from export.verify import bundle as verify_bundle
 from export.verify.bundle import Expected, Row, format_rows, report_slowly, verify_role, worst
 from export.verify.gates import GATES, Comparison, Gate
 from export.verify.inputs import (
-    ROWS,
-    CutReferences,
-    InDouble,
     Reference,
-    StoredReferences,
+    TorchReferences,
     activation_bytes,
     batches_of,
     precision_of,
@@ -29,8 +26,10 @@ from export.verify.inputs import (
 )
 from export.verify.providers import Provider, gradient_of
 from export.verify.scene import Replaced, scene_gradients, scene_stage, verify_scene
+from export.verify.stored import ROWS, BundleReferences, InDouble
 from runtime.engines.backends.results import Verdict, failed, read_verdicts
 from runtime.engines.bundle import Bundle, DiffusionBundle
+from runtime.engines.precision import Storage
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError, run_main
 from tests.bundles import MANIFEST, SPECS, make_latent_encoder_module, make_tiny_bundle
@@ -48,8 +47,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> DiffusionBundle:
 
 
 @pytest.fixture(scope="module")
-def stored(bundle: DiffusionBundle) -> StoredReferences:
-    return StoredReferences(bundle)
+def stored(bundle: DiffusionBundle) -> BundleReferences:
+    return BundleReferences(bundle)
 
 
 @pytest.fixture
@@ -66,10 +65,13 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     return run
 
 
-def encoder_cut(seed: int) -> Cut:
+def encoder_network(seed: int) -> ExportedNetwork:
     images = torch.rand(3, 3, 128, 128, generator=torch.Generator().manual_seed(0))
-    return Cut(
-        spec=SPECS["latent_encoder"], module=make_latent_encoder_module(seed), samples=(images,), scheme="float32"
+    return ExportedNetwork(
+        spec=SPECS["latent_encoder"],
+        module=make_latent_encoder_module(seed),
+        samples=(images,),
+        storage=Storage.FLOAT32,
     )
 
 
@@ -102,18 +104,18 @@ def test_activations_are_counted_in_bytes() -> None:
 
 
 def test_memory_cuts_the_greatest_batch_and_the_table_says_so() -> None:
-    cut = encoder_cut(0)
-    one = activation_bytes(cut.module, (torch.zeros(1, 3, 128, 128),))
-    least = reference_of(cut, cut.spec, "float32", 10.5 * 3 * one / 2**30)
+    network = encoder_network(0)
+    one = activation_bytes(network.module, (torch.zeros(1, 3, 128, 128),))
+    least = reference_of(network, network.spec, Storage.FLOAT32, 10.5 * 3 * one / 2**30)
     assert sizes_of(least) == ((1, 2, 10), "10 rows of 256")
     assert sizes_of(replace(least, most=1)) == ((1, 2), "2 rows of 256")
     assert sizes_of(replace(least, most=1000)) == ((1, 2, 256), "")
-    assert sizes_of(replace(least, spec=replace(cut.spec, ranges={}))) == ((1,), "")
+    assert sizes_of(replace(least, spec=replace(network.spec, ranges={}))) == ((1,), "")
 
 
 def test_every_row_comes_at_every_size_or_once_where_a_row_is_much_work() -> None:
-    cut = encoder_cut(0)
-    small = replace(reference_of(cut, cut.spec, "float32", 1.0), most=4)
+    network = encoder_network(0)
+    small = replace(reference_of(network, network.spec, Storage.FLOAT32, 1.0), most=4)
     assert [rows.tolist() for rows in batches_of(small)] == [[0], [1], [2], [0, 1], [2, 0], [0, 1, 2, 0]]
     assert [rows.tolist() for rows in batches_of(replace(small, most=2))] == [[0], [1, 2]]
     five = replace(small, most=1, samples=(torch.rand(5, 3, 128, 128),))
@@ -123,20 +125,20 @@ def test_every_row_comes_at_every_size_or_once_where_a_row_is_much_work() -> Non
 
 
 def test_what_is_expected_is_computed_once_for_each_row_and_given_by_row() -> None:
-    cut, calls = encoder_cut(0), []
+    network, calls = encoder_network(0), []
 
     def value(images: Tensor) -> tuple[Tensor, ...]:
         calls.append(len(images))
-        return (cut.module(images),)
+        return (network.module(images),)
 
-    expected = Expected(replace(reference_of(cut, cut.spec, "float32", 1.0), value=value), iter)
+    expected = Expected(replace(reference_of(network, network.spec, Storage.FLOAT32, 1.0), value=value), iter)
     (got,) = expected.outputs("value", torch.tensor([2, 0]))
     assert calls == [2, 1]
-    torch.testing.assert_close(got, cut.module(cut.samples[0][[2, 0]]), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(got, network.module(network.samples[0][[2, 0]]), atol=1e-5, rtol=1e-5)
     expected.outputs("value", torch.tensor([1]))
     assert calls == [2, 1]
     rows = torch.tensor([1])
-    value_of, pulled = gradient_of(cut.module)(*expected.inputs(rows), expected.cotangent(rows))
+    value_of, pulled = gradient_of(network.module)(*expected.inputs(rows), expected.cotangent(rows))
     for want, have in zip((value_of, pulled), expected.outputs("gradient", rows), strict=True):
         torch.testing.assert_close(have, want, atol=1e-5, rtol=1e-4)
 
@@ -149,7 +151,7 @@ def test_long_work_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines == ["x: 2 of 4 batches, 30 s left"]
 
 
-def test_recorded_inputs_are_those_of_use(stored: StoredReferences) -> None:
+def test_recorded_inputs_are_those_of_use(stored: BundleReferences) -> None:
     assert set(stored) == set(SPECS)
     for role in stored:
         assert all(len(sample) == ROWS or role.endswith(("coder", "embedder")) for sample in stored.samples[role])
@@ -164,7 +166,7 @@ def test_recorded_inputs_are_those_of_use(stored: StoredReferences) -> None:
 
 def test_other_methods_need_their_weights(bundle: DiffusionBundle) -> None:
     with pytest.raises(UserError, match="--weights"):
-        StoredReferences(Bundle(bundle.folder))
+        BundleReferences(Bundle(bundle.folder))
 
 
 def test_precision_is_read_off_the_graph(bundle: DiffusionBundle) -> None:
@@ -207,34 +209,34 @@ def rows_with(
 def test_an_engine_that_is_off_at_one_batch_alone_fails(
     bundle: DiffusionBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut = encoder_cut(0)
-    reference = replace(reference_of(cut, cut.spec, "float32", 1.0), most=4)
+    network = encoder_network(0)
+    reference = replace(reference_of(network, network.spec, Storage.FLOAT32, 1.0), most=4)
 
     def engine(images: Tensor) -> tuple[Tensor, ...]:
-        return (cut.module(images) * (1.5 if len(images) == 4 else 1.0),)
+        return (network.module(images) * (1.5 if len(images) == 4 else 1.0),)
 
     (row,) = rows_with(monkeypatch, bundle, reference, engine)
     assert row.batches == (1, 2, 4)
     assert not row.verdict.passed
     assert row.comparison.snr_db == pytest.approx(20 * math.log10(2.0), abs=0.01)
-    (row,) = rows_with(monkeypatch, bundle, reference, lambda images: (cut.module(images),))
+    (row,) = rows_with(monkeypatch, bundle, reference, lambda images: (network.module(images),))
     assert row.verdict.passed
     assert row.verdict.milliseconds > 0
 
 
 def test_an_engine_that_raises_is_a_row_that_says_why(bundle: DiffusionBundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    cut = encoder_cut(0)
+    network = encoder_network(0)
 
     def engine(images: Tensor) -> tuple[Tensor, ...]:
         raise RuntimeError("out of\nmemory")
 
-    (row,) = rows_with(monkeypatch, bundle, reference_of(cut, cut.spec, "float32", 1.0), engine)
+    (row,) = rows_with(monkeypatch, bundle, reference_of(network, network.spec, Storage.FLOAT32, 1.0), engine)
     assert not row.verdict.passed
     assert row.remark == "failed at 1 rows: out of memory"
     assert "FAILED (failed at 1 rows: out of memory)" in format_rows([row])
 
 
-def test_every_provider_of_the_tiny_bundle_agrees_with_numpy(bundle: DiffusionBundle, stored: StoredReferences) -> None:
+def test_every_provider_of_the_tiny_bundle_agrees_with_numpy(bundle: DiffusionBundle, stored: BundleReferences) -> None:
     names = {"latent_encoder": ["ONNX Runtime CPU", "PyTorch CPU", "PyTorch CPU, gradient"]}
     for role in stored:
         rows = list(verify_role(bundle, role, stored[role], ["ort", "torch", "tensorrt"], "cpu", ignore))
@@ -257,7 +259,7 @@ class Noisy:
         return (output + self.share * output.std() * noise,)
 
 
-def test_the_scene_s_gradient_sees_a_denoiser_that_is_off(bundle: DiffusionBundle, stored: StoredReferences) -> None:
+def test_the_scene_s_gradient_sees_a_denoiser_that_is_off(bundle: DiffusionBundle, stored: BundleReferences) -> None:
     (row,) = verify_scene(bundle, stored, ignore)
     assert row.comparison.passed
     assert row.comparison.cosine > 0.99999
@@ -277,7 +279,7 @@ def test_the_scene_s_gradient_is_that_of_the_loop_s_loss_by_differences(bundle: 
     assert torch.equal(gradients["points"], scene_gradients(stage, draws=2)["points"])
 
 
-def test_without_a_reference_there_is_no_scene(bundle: DiffusionBundle, stored: StoredReferences) -> None:
+def test_without_a_reference_there_is_no_scene(bundle: DiffusionBundle, stored: BundleReferences) -> None:
     lines: list[str] = []
     assert verify_scene(bundle, {"denoiser": stored["denoiser"]}, lines.append) == []
     assert lines == ["scene: no reference for the denoiser and the latent encoder; left out"]
@@ -303,7 +305,7 @@ def test_a_network_that_misses_its_gate_marks_the_bundle(
     run, bundle: DiffusionBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "export.verify.references.reference_cuts", lambda folder, weights: {"latent_encoder": encoder_cut(1)}
+        "export.verify.references.reference_networks", lambda folder, weights: {"latent_encoder": encoder_network(1)}
     )
     code, out, _ = run(str(bundle.folder), "--weights", "other", "--backend", "ort", "--memory", "0.01")
     assert code == 1
@@ -335,17 +337,17 @@ def test_options_that_cannot_be_are_refused(
     assert named in error
 
 
-def test_references_of_cuts_are_made_when_they_are_asked_for(bundle: DiffusionBundle) -> None:
+def test_references_of_networks_are_made_when_they_are_asked_for(bundle: DiffusionBundle) -> None:
     class Once(dict):
         asked = 0
 
-        def __getitem__(self, role: str) -> Cut:
+        def __getitem__(self, role: str) -> ExportedNetwork:
             Once.asked += 1
             return super().__getitem__(role)
 
-    references = CutReferences(bundle, Once(latent_encoder=encoder_cut(0)), 0.1)
+    references = TorchReferences(bundle, Once(latent_encoder=encoder_network(0)), 0.1)
     assert (len(references), list(references), Once.asked) == (1, ["latent_encoder"], 0)
-    assert references["latent_encoder"].gate == GATES["float32"]
+    assert references["latent_encoder"].gate == GATES[Storage.FLOAT32]
     assert Once.asked == 1
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -13,15 +14,17 @@ from safetensors.torch import save
 from torch import nn
 from torch.nn import functional as F
 
-from export.cut import Cut, Twin, batched, gradient_files
-from export.graph.compact import compact_state
-from export.graph.shared import Stored
-from export.vjp.files import Recorded, vjp_files, vjp_spec
-from export.write.bundle import NetworkFiles, write_bundle
-from runtime.engines.autograd import differentiable_halves
+from export.graph.external_weights import WeightsFile
+from export.graph.quantize import quantize_state
+from export.graph.trace import export_onnx
+from export.network import ExportedNetwork, TorchModule, batched
+from export.vjp.files import vjp_files, vjp_model, vjp_spec
+from export.write.bundle import write_bundle
+from export.write.network import NetworkFiles, gradient_files
 from runtime.engines.backends.eager import expand_weights
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.bundle import DiffusionBundle
+from runtime.engines.precision import Storage
 from runtime.engines.spec import EngineSpec
 from runtime.engines.twins.convnext import ConvNext, ConvNextConfig
 from runtime.engines.twins.kl_encoder import KLEncoder, KLEncoderConfig
@@ -72,22 +75,22 @@ NETWORKS = {
 class Written:
     """A network's gradient files, and engines of them."""
 
-    def __init__(self, name: str, scheme: str = "float32") -> None:
+    def __init__(self, name: str, storage: Storage = Storage.FLOAT32) -> None:
         make, side, outputs = NETWORKS[name]
         torch.manual_seed(0)
         self.module = make()
         for parameter in self.module.parameters():
             around = 1.0 if parameter.ndim == 1 else 0.0
             parameter.data = around + torch.randn_like(parameter) / max(1, parameter[0].numel()) ** 0.5
-        self.content = save(compact_state(dict(self.module.state_dict()), scheme, threshold=1))
+        self.content = save(quantize_state(dict(self.module.state_dict()), storage, threshold=1))
         self.module.load_state_dict(expand_weights(self.content, "here"))
         self.module.eval().requires_grad_(False)
         self.spec = batched("net", {"images": (3, side, side)}, {"y": outputs})
-        self.files = vjp_files(self.module, self.spec, Stored.of(WEIGHTS, self.content))
+        self.files = vjp_files(self.module, self.spec, WeightsFile.of(WEIGHTS, self.content))
 
-    def engine(self, stem: str, spec: str = "") -> OrtEngine:
-        said = EngineSpec.from_json(self.files[f"{spec or stem}.json"], stem)
-        return OrtEngine(said, self.files[f"{stem}.onnx"], threads=1, shared={WEIGHTS: self.content})
+    def engine(self) -> OrtEngine:
+        spec = EngineSpec.from_json(self.files["vjp.json"], "vjp.json")
+        return OrtEngine(spec, self.files["vjp.onnx"], threads=1, shared={WEIGHTS: self.content})
 
     def reference(self, count: int) -> tuple[torch.Tensor, ...]:
         """Return images, cotangent, value and gradient."""
@@ -97,13 +100,18 @@ class Written:
         return x.detach(), cotangent, y.detach(), torch.autograd.grad(y, x, cotangent)[0]
 
 
-SCHEMES = {"encoder": "int8", "vit": "float16", "quick_vit": "float32", "convnext": "float16"}
+STORAGE = {
+    "encoder": Storage.INT8,
+    "vit": Storage.FLOAT16,
+    "quick_vit": Storage.FLOAT32,
+    "convnext": Storage.FLOAT16,
+}
 """How each network's weights are stored: graphs unpack them."""
 
 
 @cache
 def write(name: str) -> Written:
-    return Written(name, SCHEMES[name])
+    return Written(name, STORAGE[name])
 
 
 @pytest.fixture(params=list(NETWORKS))
@@ -125,24 +133,15 @@ def check(found: torch.Tensor, expected: torch.Tensor) -> None:
 @pytest.mark.parametrize("count", [1, 3])
 def test_value_and_gradient_are_those_of_autograd(written: Written, count: int) -> None:
     x, cotangent, y, gradient = written.reference(count)
-    for stem in ("vjp", "vjp.cpu"):
-        if f"{stem}.onnx" in written.files:
-            found = written.engine(stem, "vjp")(x, cotangent)
-            check(found[0], y)
-            check(found[1], gradient)
-    forward, backward = written.engine("forward.cpu"), written.engine("backward.cpu")
-    value, *saved = forward(x)
+    value, product = written.engine()(x, cotangent)
     check(value, y)
-    check(backward(cotangent, *saved)[0], gradient)
+    check(product, gradient)
 
 
-def test_convolutions_of_the_cpu_graph_are_products(encoder: Written) -> None:
-    kinds = {node.op_type for node in onnx.ModelProto.FromString(encoder.files["vjp.cpu.onnx"]).graph.node}
-    assert "ConvTranspose" not in kinds
-    assert {"FusedMatMul", "Gather"} <= kinds
-    plain = onnx.ModelProto.FromString(encoder.files["vjp.onnx"])
-    assert {node.domain for node in plain.graph.node} == {""}
-    assert "ConvTranspose" not in {node.op_type for node in plain.graph.node}
+def test_the_graph_runs_anywhere(encoder: Written) -> None:
+    graph = onnx.ModelProto.FromString(encoder.files["vjp.onnx"]).graph
+    assert {node.domain for node in graph.node} == {""}
+    assert "ConvTranspose" not in {node.op_type for node in graph.node}
 
 
 def test_no_byte_of_a_weight_is_in_a_graph(encoder: Written) -> None:
@@ -154,17 +153,19 @@ def test_no_byte_of_a_weight_is_in_a_graph(encoder: Written) -> None:
         assert len(outside) > 20
         assert all(len(weight.raw_data) <= 2048 for weight in weights)
         for weight in outside:
-            said = {entry.key: entry.value for entry in weight.external_data}
-            assert said["location"] == WEIGHTS
-            assert int(said["offset"]) + int(said["length"]) <= len(encoder.content)
+            place = {entry.key: entry.value for entry in weight.external_data}
+            assert place["location"] == WEIGHTS
+            assert int(place["offset"]) + int(place["length"]) <= len(encoder.content)
         assert len(content) < 70_000
 
 
 def test_graphs_are_the_same_bytes_every_time_and_need_no_values_of_the_module(encoder: Written) -> None:
-    twin = Twin(name="KLEncoder", arguments={**ENCODER.__dict__, "block_out_channels": [16, 32]}, state={})
-    cut = Cut(spec=encoder.spec, module=nn.Identity(), samples=(torch.rand(2, 3, 32, 32),), twin=twin)
-    assert gradient_files(cut, Stored.of(WEIGHTS, encoder.content)) == encoder.files
-    assert gradient_files(Cut(spec=encoder.spec, module=nn.Identity(), samples=()), Stored(WEIGHTS, {})) == {}
+    arguments = {**ENCODER.__dict__, "block_out_channels": [16, 32]}
+    module = TorchModule(name="KLEncoder", arguments=arguments, state={})
+    bare = ExportedNetwork(spec=encoder.spec, module=nn.Identity(), samples=())
+    network = replace(bare, torch_module=module)
+    assert gradient_files(network, WeightsFile.of(WEIGHTS, encoder.content)) == encoder.files
+    assert gradient_files(bare, WeightsFile(WEIGHTS, {})) == {}
 
 
 def test_a_spec_with_two_inputs_has_no_gradient_graph() -> None:
@@ -178,28 +179,13 @@ def test_an_operator_without_a_form_is_named() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.sort(-1).values
 
-    recorded = Recorded(Sorted(), batched("net", {"x": (8,)}, {"y": (8,)}), Stored(WEIGHTS, {}))
     with pytest.raises(ValueError, match=r"operator aten\.sort.*: expected one that has a form in ONNX"):
-        recorded.whole(rows=False)
+        vjp_model(Sorted(), batched("net", {"x": (8,)}, {"y": (8,)}), WeightsFile(WEIGHTS, {}))
 
 
 def test_a_parameter_that_the_file_lacks_is_named() -> None:
     with pytest.raises(ValueError, match=r"weights\.safetensors: expected the parameter 'weight', got none"):
-        Recorded(nn.Linear(4, 4), batched("net", {"x": (4,)}, {"y": (4,)}), Stored(WEIGHTS, {}))
-
-
-def test_halves_are_one_function_for_autograd(encoder: Written) -> None:
-    function = differentiable_halves(encoder.engine("forward.cpu"), encoder.engine("backward.cpu"))
-    x, cotangent, y, gradient = encoder.reference(2)
-    leaf = x.clone().requires_grad_()
-    value = function(leaf)
-    check(value.detach(), y)
-    (found,) = torch.autograd.grad(value, leaf, cotangent.expand_as(value))
-    check(found, gradient)
-    with torch.no_grad():
-        assert not function(leaf).requires_grad
-    with pytest.raises(ValueError, match="expected the second to take what the first saves"):
-        differentiable_halves(encoder.engine("forward.cpu"), encoder.engine("forward.cpu"))
+        vjp_model(nn.Linear(4, 4), batched("net", {"x": (4,)}, {"y": (4,)}), WeightsFile(WEIGHTS, {}))
 
 
 @pytest.fixture(scope="module")
@@ -210,9 +196,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         batched("latent_encoder", {"images": (3, 128, 128)}, {"latents": (4, 16, 16)}),
     )
     content = save(module.state_dict())
-    files = vjp_files(module, spec, Stored.of(WEIGHTS, content))
+    model = export_onnx(module, spec, (torch.rand(2, 3, 128, 128),))
+    files = vjp_files(module, spec, WeightsFile.of(WEIGHTS, content))
     config = json.dumps({"class": "KLEncoder", "arguments": KL_CONFIG}).encode()
-    files |= {WEIGHTS: content, "config.json": config, "model.onnx": files["vjp.onnx"]}
+    files |= {WEIGHTS: content, "config.json": config, "model.onnx": model.SerializeToString()}
     folder = tmp_path_factory.mktemp("bundles") / "gradients"
     write_bundle(folder, MANIFEST, {"latent_encoder": NetworkFiles(spec, files)})
     return folder
@@ -229,10 +216,9 @@ def test_a_bundle_gives_the_gradient_from_its_engines(folder: Path) -> None:
     whole = bundle.vjp_engine("latent_encoder")
     check(whole(images.detach(), cotangent)[1], expected)
     assert bundle.vjp_engine("latent_encoder") is whole
-    assert bundle.gradient_halves("latent_encoder") == bundle.gradient_halves("latent_encoder")
 
 
-@pytest.mark.parametrize("name", ["forward.cpu.onnx", "vjp.cpu.onnx", "vjp.json", WEIGHTS])
+@pytest.mark.parametrize("name", ["vjp.onnx", "vjp.json", WEIGHTS])
 def test_a_damaged_gradient_file_is_refused_by_name(folder: Path, name: str, tmp_path: Path) -> None:
     broken = shutil.copytree(folder, tmp_path / "broken")
     data = bytearray((broken / "latent_encoder" / name).read_bytes())

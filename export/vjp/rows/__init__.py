@@ -1,1 +1,0 @@
-"""Feature maps as rows of channels, for ONNX Runtime on a CPU."""

@@ -1,0 +1,16 @@
+"""The sizes of a bundle's files, for people."""
+
+from pathlib import Path
+
+
+def bundle_sizes(folder: Path) -> dict[str, int]:
+    """Return the bytes of every file of a bundle, by relative path."""
+    return {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def format_sizes(folder: Path) -> str:
+    """Return the bytes of a bundle's files and their sum as a Markdown table."""
+    sizes = bundle_sizes(folder)
+    lines = ["| file | bytes |", "|---|---|", *(f"| {name} | {size:,} |" for name, size in sizes.items())]
+    total = sum(sizes.values())
+    return "\n".join([*lines, f"| all | {total:,} ({total / 2**20:.2f} MiB) |"])

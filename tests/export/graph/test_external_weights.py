@@ -1,0 +1,49 @@
+"""Weights that two models share are stored once, and both find them."""
+
+import numpy as np
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.torch import load
+
+from export.graph.external_weights import externalize_weights
+from runtime.engines.backends.ort import OrtEngine
+from runtime.engines.spec import EngineSpec, TensorSpec
+
+SHARED = np.random.default_rng(0).normal(size=(32, 16)).astype(np.float32)
+OTHER = np.random.default_rng(1).normal(size=(32, 16)).astype(np.float16)
+
+
+def make_model(weights: dict[str, np.ndarray]):
+    nodes, last = [], "x"
+    for name in weights:
+        nodes.append(helper.make_node("Cast", [name], [f"{name}.float"], to=TensorProto.FLOAT))
+        nodes.append(helper.make_node("MatMul", [last, f"{name}.float"], [f"{name}.y"]))
+        nodes.append(helper.make_node("Concat", [f"{name}.y", f"{name}.y"], [f"{name}.z"], axis=1))
+        last = f"{name}.z"
+    nodes.append(helper.make_node("Identity", [last], ["y"]))
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B", 32]) for name in ("x", "y")]
+    constants = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "g", infos[:1], infos[1:], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+def test_equal_weights_are_stored_once_and_run(tmp_path) -> None:
+    models = {"a": make_model({"w": SHARED}), "b": make_model({"w": OTHER, "v": SHARED})}
+    shared, content = externalize_weights(models, "weights.safetensors")
+    stored = load(content)
+    assert {name: tuple(value.shape) for name, value in stored.items()} == {"w": (32, 16), "b.w": (32, 16)}
+    assert torch.equal(stored["w"], torch.from_numpy(SHARED))
+    x = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
+    for role, model in models.items():
+        small = shared[role].SerializeToString()
+        assert len(small) < len(model.SerializeToString()) - 900
+        spec = EngineSpec(role, (TensorSpec("x", ("B", 32), "float32"),), (TensorSpec("y", ("B", 32), "float32"),))
+        spec = EngineSpec(role, spec.inputs, spec.outputs, {"B": (1, 2, 9)})
+        (expected,) = OrtEngine(spec, model.SerializeToString())(x)
+        (found,) = OrtEngine(spec, small, shared={"weights.safetensors": content})(x)
+        assert torch.equal(found, expected)
+        (tmp_path / "weights.safetensors").write_bytes(content)
+        (tmp_path / f"{role}.onnx").write_bytes(small)
+        session = onnxruntime.InferenceSession(tmp_path / f"{role}.onnx", providers=["CPUExecutionProvider"])
+        assert np.array_equal(session.run(None, {"x": x.numpy()})[0], expected.numpy())

@@ -1,0 +1,120 @@
+"""Each module has a test file of its name, or a line here that says where it is tested."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TESTS = ROOT / "tests"
+
+ELSEWHERE = {
+    "runtime/__init__.py": "test_architecture.py",
+    "runtime/api.py": "lmconv/test_lmconv.py",
+    "runtime/files.py": "loop/test_folder.py",
+    "runtime/command/outputs.py": "vectorfusion/test_input.py",
+    "runtime/command/parse.py": "command/test_method.py",
+    "runtime/command/placement.py": "vectorfusion/test_placement.py",
+    "runtime/command/run.py": "command/test_method.py",
+    "runtime/engines/backends/base.py": "engines/backends/test_table.py",
+    "runtime/engines/backends/editions.py": "engines/backends/test_trt.py",
+    "runtime/engines/backends/graphs.py": "engines/backends/test_choice.py",
+    "runtime/engines/backends/streams.py": "engines/backends/test_gpu.py",
+    "runtime/engines/backends/trt_driver.py": "engines/backends/test_trt.py",
+    "runtime/engines/bundle/": "engines/bundle/test_folder.py",
+    "runtime/engines/hardware.py": "engines/backends/test_results.py",
+    "runtime/engines/precision.py": "export/graph/test_precision.py",
+    "runtime/engines/protocols.py": "engines/test_roles.py",
+    "runtime/engines/tokens.py": "engines/test_roles.py",
+    "runtime/engines/twins/": "engines/twins/test_families.py",
+    "runtime/engines/verified_files.py": "engines/bundle/test_folder.py",
+    "runtime/lmconv/": "lmconv/test_lmconv.py",
+    "runtime/loop/events.py": "loop/test_progress.py",
+    "runtime/loop/plot.py": "loop/test_optimize.py",
+    "runtime/loop/scene.py": "loop/test_optimize.py",
+    "runtime/pixels/neighbours.py": "pixels/test_walks.py",
+    "runtime/pixels/order_names.py": "lmconv/test_lmconv.py",
+    "runtime/pixels/regions.py": "pixels/test_orders.py",
+    "runtime/pixels/walk.py": "pixels/test_walks.py",
+    "runtime/vector/raster/__init__.py": "vector/raster/test_rasterize.py",
+    "runtime/vector/raster/kernels/arrays.py": "vector/raster/test_forward.py",
+    "runtime/vector/raster/kernels/jit.py": "vector/raster/test_compiled.py",
+    "runtime/vector/svg/arcs.py": "vector/svg/test_path_data.py",
+    "runtime/vector/svg/contours.py": "vector/svg/test_clips.py",
+    "runtime/vector/svg/css.py": "vector/svg/test_style.py",
+    "runtime/vector/svg/gradients.py": "vector/svg/test_style.py",
+    "runtime/vector/svg/painting.py": "vector/svg/test_style.py",
+    "runtime/vector/svg/values.py": "vector/svg/test_style.py",
+    "runtime/vector/trace/": "vector/trace/test_live.py",
+    "runtime/vectorfusion/config.py": "vectorfusion/test_input.py",
+    "runtime/vectorfusion/": "vectorfusion/test_vectorfusion.py",
+    "runtime/vectorize/": "vectorize/test_vectorize.py",
+    "train/clip/": "train/clip/test_dual.py",
+    "train/latent_diffusion/": "export/icons/test_icons.py",
+    "train/lmconv/__main__.py": "train/lmconv/test_training.py",
+    "train/lmconv/archives.py": "train/lmconv/test_data.py",
+    "train/lmconv/evaluate.py": "train/lmconv/test_training.py",
+    "train/lmconv/grouped.py": "train/lmconv/test_layer.py",
+    "train/lmconv/pointwise.py": "train/lmconv/test_network.py",
+    "train/lmconv/runs.py": "train/lmconv/test_training.py",
+    "export/clip/": "export/clip/test_clip.py",
+    "export/commands/build.py": "export/test_plans.py",
+    "export/commands/clip.py": "export/clip/test_clip.py",
+    "export/commands/lmconv.py": "lmconv/test_lmconv.py",
+    "export/commands/timm.py": "export/clip/test_clip.py",
+    "export/commands/verify.py": "export/verify/test_bundle.py",
+    "export/commands/": "export/test_main.py",
+    "export/graph/prune.py": "export/graph/test_fold.py",
+    "export/icons/": "export/icons/test_icons.py",
+    "export/lmconv/": "lmconv/test_lmconv.py",
+    "export/network.py": "export/write/test_bundle.py",
+    "export/pretrained/": "export/sd/test_networks.py",
+    "export/samples.py": "export/icons/test_icons.py",
+    "export/sd/": "export/sd/test_networks.py",
+    "export/verify/": "export/verify/test_bundle.py",
+    "export/vjp/": "export/vjp/test_files.py",
+    "export/write/": "export/sd/test_bundle.py",
+}
+"""What tests a module without a file of its own, below `tests/`; a folder stands for what is in it and has no line."""
+
+BESIDE = ("runtime/vector/raster/kernels", "runtime/vector/raster/reference")
+"""Folders whose modules are tested in pairs, a folder up: a kernel and its readable twin of the same name."""
+
+
+def modules() -> dict[str, str]:
+    """Return the test file, below `tests/`, that each module should have; by the module's path.
+
+    A package stands for its `__init__`. Files without a function or class of their own are left out.
+    """
+    expected = {}
+    for package in ("runtime", "train", "export"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name, below = path.relative_to(ROOT).as_posix(), path.relative_to(ROOT / package)
+            folder = below.parent.parent if name.rpartition("/")[0] in BESIDE else below.parent
+            stem = {"__init__": below.parent.name or package, "__main__": "main"}.get(below.stem, below.stem)
+            if not is_bare(path):
+                top = Path() if package == "runtime" else Path(package)
+                expected[name] = (top / folder / f"test_{stem}.py").as_posix()
+    return expected
+
+
+def is_bare(path: Path) -> bool:
+    """Return whether a file has no function and no class."""
+    lines = path.read_text("utf-8").splitlines()
+    return not any(line.lstrip().startswith(("def ", "class ", "async def ")) for line in lines)
+
+
+def file_that_tests(name: str, expected: str) -> str | None:
+    """Return the file that tests a module, or None."""
+    if (TESTS / expected).is_file():
+        return expected
+    return ELSEWHERE.get(name, ELSEWHERE.get(f"{name.rpartition('/')[0]}/"))
+
+
+def test_each_module_has_its_tests() -> None:
+    expected = modules()
+    assert len(expected) > 100
+    assert {name: file for name, file in expected.items() if file_that_tests(name, file) is None} == {}
+
+
+def test_the_table_is_true() -> None:
+    names = modules().keys() | {f"{name.rpartition('/')[0]}/" for name in modules()}
+    assert sorted(ELSEWHERE.keys() - names) == []
+    assert sorted({file for file in ELSEWHERE.values() if not (TESTS / file).is_file()}) == []
