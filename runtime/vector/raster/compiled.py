@@ -1,4 +1,4 @@
-"""The compiled rasterizer as a PyTorch function: arrays, threads, gradients. The kernels are in modules beside it."""
+"""The compiled rasterizer as a PyTorch function: arrays, threads, gradients. The kernels are in `kernels`."""
 
 import os
 from collections.abc import Callable
@@ -13,24 +13,27 @@ from torch import Tensor
 
 from runtime.errors import UserError
 from runtime.vector.paths import Drawing, Kind, Layout
-from runtime.vector.raster.kernels.build import build_fills, enter_bands, gather_gradients, trace_outline
-from runtime.vector.raster.kernels.cells import PART, VISIT, Cells
-from runtime.vector.raster.kernels.composite import Pulls, Strips, paint, pull
+from runtime.vector.raster.checks import NOT_FINITE, check_widths
+from runtime.vector.raster.kernels.backward import Grads, backward
+from runtime.vector.raster.kernels.build import DrawingGrads, build_fills, flatten_paths, gather_gradients
+from runtime.vector.raster.kernels.cells import CELL, PART, Bands
+from runtime.vector.raster.kernels.forward import Paths, Saved, forward
 from runtime.vector.raster.kernels.jit import wait_for
-from runtime.vector.raster.kernels.outline import PIECE, Structure, add_loops
-from runtime.vector.raster.kernels.spans import STRIP
-from runtime.vector.raster.reference import STROKE_TOLERANCE, TOLERANCE, count_corners, unit_pen
+from runtime.vector.raster.kernels.limits import STROKE_TOLERANCE, TOLERANCE
+from runtime.vector.raster.kernels.outline import EDGE, Outline, Structure, View
+from runtime.vector.raster.kernels.spans import SPAN
+from runtime.vector.raster.reference.stroke import count_corners, unit_pen
 
 TAPE = 1 << 19
 """Numbers that a forward pass leaves to the backward pass at most, beside edges: what fits a core's cache is faster
-read than painted again."""
+read than composited again."""
 
 POLLS = 2000
 """How often the calling thread looks whether the others are done before it sleeps: some 20 microseconds."""
 
 
 def _segments(kind: Kind, base: int, contours: tuple[int, ...]) -> list[np.ndarray]:
-    """For each contour of a path (S, 4, 2), see `Structure.corners`."""
+    """For each contour of a path (S, 4, 2), see `Structure.controls`."""
     if kind is Kind.RECTANGLE:
         sides = np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) + base
         return [np.repeat(sides[:, None], 4, axis=1)]
@@ -44,7 +47,7 @@ def _segments(kind: Kind, base: int, contours: tuple[int, ...]) -> list[np.ndarr
 
 
 class Plan(NamedTuple):
-    """What the kernels need to know of a layout."""
+    """What is derived from a layout."""
 
     structure: Structure
     evenodd: np.ndarray
@@ -53,8 +56,6 @@ class Plan(NamedTuple):
     """(P,) bool: which paths are strokes."""
     any_strokes: bool
     """Whether there are any."""
-    ends: np.ndarray
-    """(P + 1,) first segment of each path."""
 
 
 def make_plan(layout: Layout) -> Plan:
@@ -62,74 +63,56 @@ def make_plan(layout: Layout) -> Plan:
     if "raster" not in layout.memo:
         lists = [_segments(*path) for path in zip(layout.kinds, layout.offsets, layout.contours, strict=False)]
         arrays = [array for segments in lists for array in segments]
-        paths, contours = np.cumsum([0, *map(len, lists)]), np.cumsum([0, *map(len, arrays)])
-        corners = np.concatenate(arrays) if arrays else np.zeros((0, 4, 2))
         kinds = np.array([int(kind) for kind in layout.kinds], np.int64)
-        structure = Structure(kinds, *(np.ascontiguousarray(array, np.int64) for array in (paths, contours, corners)))
+        paths = np.cumsum([0, *map(len, lists)], dtype=np.int64)
+        contours = np.cumsum([0, *map(len, arrays)], dtype=np.int64)
+        controls = np.concatenate(arrays) if arrays else np.zeros((0, 4, 2))
+        controls = np.ascontiguousarray(controls, np.int64)
+        structure = Structure(kinds, paths, contours, controls, np.empty(0, EDGE))
         strokes = kinds == Kind.STROKE
-        rules = (kinds == Kind.EVENODD).astype(np.int64)
-        plan = Plan(structure, rules, strokes, bool(strokes.any()), contours[paths])
-        layout.memo["raster"] = plan
+        layout.memo["raster"] = Plan(structure, (kinds == Kind.EVENODD).astype(np.int64), strokes, bool(strokes.any()))
     return layout.memo["raster"]
 
 
-class Outline(NamedTuple):
-    """The edges of all paths of all scenes, and how they follow from the points."""
+NO_PENS = np.empty((0, 2))
 
-    firsts: np.ndarray
-    """(B * S + 1,) first vertex of each segment."""
-    vertices: int
-    """How many there are."""
-    pens: np.ndarray
-    """(U, 2) corners of all strokes' pens."""
-    pieces: np.ndarray
-    """(E,) PIECE."""
-    bands: tuple[np.ndarray, np.ndarray, np.ndarray]
-    """What `build.enter_bands` gives."""
+Entered = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""What `build.enter_bands` gives."""
 
 
-NO_PIECES, NO_PENS = np.empty(0, PIECE), np.empty((0, 2))
+def build_outline(plan: Plan, points: np.ndarray, widths: np.ndarray, view: View) -> tuple[Outline, Entered]:
+    """The edges of B scenes in a picture, and which band each touches.
 
+    Args:
+        plan: of the layout.
+        points: (B, N, 2) in canvas pixels.
+        widths: (B, P) in canvas pixels.
+        view: how the canvas becomes the picture.
 
-def build_outline(
-    plan: Plan, points: np.ndarray, widths: np.ndarray, scale: tuple[float, float], size: tuple[int, int]
-) -> Outline:
-    """The edges of B scenes in a picture `scale` times the canvas: points (B, N, 2), widths (B, P) in canvas pixels.
-
-    Errors: `UserError` for points or widths that are not finite.
+    Errors: `UserError` for points or widths that are not finite, and for strokes of a negative width.
     """
-    structure, given = plan.structure, (plan.structure, plan.ends, points, widths, TOLERANCE / max(scale), scale)
     if plan.any_strokes:
-        finite, firsts, vertices, ranges = trace_outline(*given)
-    else:
-        finite, firsts, vertices, ranges, pieces, bands = build_fills(*given, size, NO_PIECES)
+        return _build_strokes(plan, points, widths, view)
+    finite, firsts, edges, entered = build_fills(plan.structure, points, widths, view)
     if not finite:
-        raise UserError("drawing: points or widths are not finite numbers; check the loss and the learning rates")
-    if not plan.any_strokes:
-        return Outline(firsts, len(vertices), NO_PENS, pieces, bands)
-    pens, starts = _make_pens(np.where(plan.strokes, widths / 2, -1.0).reshape(-1), scale)
-    rooms, working = ranges[:, 1] - ranges[:, 0], np.empty((2, len(vertices) + 1), np.int64)
-    _measure(structure, firsts, vertices, starts, scale, *working, rooms)
-    ranges[:, 1] = np.cumsum(rooms)
-    ranges[:, 0] = ranges[:, 1] - rooms
-    pieces = np.empty(ranges[-1, 1], PIECE)
-    add_loops(structure, firsts, vertices, ranges, pieces)
-    radii = np.maximum(widths.reshape(-1) / 2, 0)
-    _add(structure, firsts, vertices, starts, pens, radii, scale, *working, ranges, pieces)
-    bands = enter_bands(pieces, ranges, len(points), size)
-    return Outline(firsts, len(vertices), pens, pieces, bands)
+        raise UserError(NOT_FINITE)
+    return Outline(firsts, NO_PENS, edges), entered
 
 
-def _measure(*args) -> None:
-    from runtime.vector.raster.kernels.stroke import measure_strokes
+def _build_strokes(plan: Plan, points: np.ndarray, widths: np.ndarray, view: View) -> tuple[Outline, Entered]:
+    # Imported here, so that a drawing of fills alone need not wait for these kernels.
+    from runtime.vector.raster.kernels.stroke import Pens, Polylines, build_strokes
 
-    measure_strokes(*args)
-
-
-def _add(*args) -> None:
-    from runtime.vector.raster.kernels.stroke import add_strokes
-
-    add_strokes(*args)
+    finite, firsts, vertices, ranges = flatten_paths(plan.structure, points, widths, view)
+    if not finite:
+        raise UserError(NOT_FINITE)
+    check_widths(widths, plan.strokes)
+    radii = np.where(plan.strokes, widths / 2, -1.0).reshape(-1)
+    corners, pen_firsts = _make_pens(radii, view.scale)
+    pens = Pens(pen_firsts, corners, radii)
+    polylines = Polylines(firsts, vertices, view.scale)
+    edges, entered = build_strokes(plan.structure, polylines, pens, ranges, len(points), view.size)
+    return Outline(firsts, corners, edges), entered
 
 
 def _make_pens(radii: np.ndarray, scale: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -139,16 +122,16 @@ def _make_pens(radii: np.ndarray, scale: tuple[float, float]) -> tuple[np.ndarra
     return np.concatenate(pens) * scale, np.cumsum([0, *counts])
 
 
-def _make_room(outline: Outline, rows: int, dtype: torch.dtype, *, taped: bool) -> tuple[Cells, Strips]:
-    """Empty cells and strips for `rows` pixel rows of all scenes, with tapes if a gradient is wanted."""
-    room, jobs = outline.bands[2][-1], len(outline.bands[2]) - 1
-    visits, keys, parts = np.empty(room, VISIT), np.empty(room, np.int64), np.empty(room, PART)
-    cells = Cells(*outline.bands, np.zeros(rows, np.int64), visits, keys, parts)
-    tapes = np.empty(
-        (jobs, TAPE // jobs if taped and jobs else 0), np.float32 if dtype == torch.float32 else np.float64
-    )
-    taken = np.empty((rows, 2), np.int64), np.empty(jobs, np.int64), tapes, np.empty(rows, np.int64)
-    return cells, Strips(np.empty(2 * room, STRIP), *taken)
+def _make_room(entered: Entered, rows: int, dtype: torch.dtype, *, taped: bool) -> tuple[Bands, Saved]:
+    """Room for `rows` pixel rows of all scenes, with tapes if a gradient is wanted."""
+    room = entered[2][-1]
+    jobs = len(entered[2]) - 1
+    keys = np.empty(room, np.int64)
+    bands = Bands(*entered, np.zeros(rows, np.int64), np.empty(room, CELL), keys, np.empty(room, PART))
+    length = TAPE // jobs if taped and jobs else 0
+    tapes = np.empty((jobs, length), np.float32 if dtype == torch.float32 else np.float64)
+    spans = np.empty(2 * room, SPAN)
+    return bands, Saved(spans, np.empty((rows, 2), np.int64), np.empty(jobs, np.int64), tapes, np.empty(rows, np.int64))
 
 
 @lru_cache(maxsize=1)
@@ -157,12 +140,13 @@ def _helpers() -> tuple[list[Thread], SimpleQueue]:
     return [], SimpleQueue()
 
 
+# A forked process has this module's memory, but not the threads: without new ones its first picture would wait forever.
 os.register_at_fork(after_in_child=_helpers.cache_clear)
 
 
-def _help(work: SimpleQueue) -> None:
+def _help(calls: SimpleQueue) -> None:
     while True:
-        kernel, args, done = work.get()
+        kernel, args, done = calls.get()
         try:
             kernel(*args)
             done.put(None)
@@ -171,19 +155,28 @@ def _help(work: SimpleQueue) -> None:
         del kernel, args, done  # else a picture's arrays would live until the next one
 
 
-def _share(kernel: Callable, jobs: int, *args) -> None:
-    """Call a kernel on as many threads as PyTorch uses, this one among them; each takes jobs while any is left."""
-    threads, turn = max(1, min(torch.get_num_threads(), jobs)), np.zeros(2, np.int64)
-    args = *args[:8], turn, *args[8:]
-    if threads > 1:
-        (helpers, work), done = _helpers(), SimpleQueue()
-        while len(helpers) < threads - 1:
-            helpers.append(Thread(target=_help, args=(work,), name="raster", daemon=True))
-            helpers[-1].start()
-        for _ in range(1, threads):
-            work.put((kernel, args, done))
-    kernel(*args)
-    if threads > 1 and not wait_for(turn, 1, jobs, POLLS):
+def share_jobs(kernel: Callable, jobs: int, *args) -> None:
+    """Call a kernel on as many threads as PyTorch uses, this one among them; each takes jobs while any is left.
+
+    The kernel's first argument is a new work counter, see `jit.take_job`; the others are `args`. It returns when all
+    jobs are done, which is not the same as when all calls have returned: a helper that wakes late finds no job left and
+    goes back to sleep, having read the counter alone. So nobody waits for it, unless a job is missing after `POLLS`
+    looks: then it sleeps until each helper has answered, and raises what a helper has raised.
+    """
+    threads = max(1, min(torch.get_num_threads(), jobs))
+    work = np.zeros(2, np.int64)
+    if threads == 1:
+        kernel(work, *args)
+        return
+    helpers, calls = _helpers()
+    done = SimpleQueue()  # one a call: an answer that comes late goes to a queue that nobody reads
+    while len(helpers) < threads - 1:
+        helpers.append(Thread(target=_help, args=(calls,), name="raster", daemon=True))
+        helpers[-1].start()
+    for _ in range(1, threads):
+        calls.put((kernel, (work, *args), done))
+    kernel(work, *args)
+    if not wait_for(work, jobs, POLLS):
         errors = [done.get() for _ in range(1, threads)]
         for error in filter(None, errors):
             raise error
@@ -200,32 +193,32 @@ class _Rasterize(torch.autograd.Function):
     def forward(ctx, points, colours, widths, background, layout, canvas, size):
         plan = make_plan(layout)
         scale = size[1] / canvas[1], size[0] / canvas[0]
-        outline = build_outline(plan, _double(points), _double(widths), scale, size)
-        taped = any(ctx.needs_input_grad)
-        cells, strips = _make_room(outline, len(points) * size[0], points.dtype, taped=taped)
+        view = View(scale, TOLERANCE / max(scale), size)
+        outline, entered = build_outline(plan, _double(points), _double(widths), view)
+        bands, saved = _make_room(entered, len(points) * size[0], points.dtype, taped=any(ctx.needs_input_grad))
+        paths = Paths(outline.edges, _double(colours), _double(background), plan.evenodd)
         image = torch.empty(len(points), 3, *size, dtype=points.dtype)
-        kept = outline.pieces, cells, strips, _double(colours), _double(background), plan.evenodd
-        _share(paint, len(strips.visits), *kept, image.view(-1).numpy(), size)
-        ctx.kept, ctx.outline, ctx.structure, ctx.scale, ctx.size = kept, outline, plan.structure, scale, size
+        share_jobs(forward, len(saved.cell_ends), paths, bands, saved, image.numpy())
+        ctx.saved = outline, paths, bands, saved
+        ctx.structure = plan.structure
+        ctx.scale = scale
         ctx.shapes = points.shape, colours.shape, widths.shape, background.shape
         return image
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, upstream):
-        outline, cells = ctx.outline, ctx.kept[1]
-        jobs, paths = len(cells.firsts) - 1, ctx.shapes[1][1]
+        outline, paths, bands, saved = ctx.saved
+        jobs = len(saved.cell_ends)
         geometry = ctx.needs_input_grad[0] or ctx.needs_input_grad[2]
-        moments = np.zeros((len(cells.entries) if geometry else 0, 2))
-        pulls = Pulls(np.zeros((jobs, paths, 4)), np.zeros((jobs, 3)), moments)
-        _share(pull, jobs, *ctx.kept, upstream.contiguous().view(-1).numpy(), ctx.size, pulls)
-        points, colours, widths, background = grads = [torch.empty(shape, dtype=upstream.dtype) for shape in ctx.shapes]
-        gather_gradients(
-            ctx.structure, outline.firsts, outline.vertices, outline.pieces, outline.pens, cells.entries, pulls,
-            ctx.scale, points.numpy(), widths.view(-1).numpy(), colours.flatten(1).numpy(), background.numpy(),
-        )  # fmt: skip
+        moments = np.zeros((len(bands.entries) if geometry else 0, 2))
+        grads = Grads(np.zeros((jobs, ctx.shapes[1][1], 4)), np.zeros((jobs, 3)), moments)
+        share_jobs(backward, jobs, paths, bands, saved, upstream.contiguous().numpy(), grads)
+        points, colours, widths, background = [torch.empty(shape, dtype=upstream.dtype) for shape in ctx.shapes]
+        out = DrawingGrads(points.numpy(), widths.view(-1).numpy(), colours.flatten(1).numpy(), background.numpy())
+        gather_gradients(ctx.structure, outline, bands.entries, grads, ctx.scale, out)
         widths *= 0.5
-        return *grads, None, None, None
+        return points, colours, widths, background, None, None, None
 
 
 def rasterize_numba(drawing: Drawing, size: tuple[int, int]) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from runtime.errors import UserError
 from runtime.vector.paths import Drawing, Kind
+from runtime.vector.raster.checks import check_drawing
 
 SAMPLES = 2
 """Places a pixel, along x and along y."""
@@ -39,7 +40,7 @@ def _to_diffvg(pydiffvg, layout, path: int, points: Float[Tensor, "N 2"], width:
 
 
 def _render_scene(pydiffvg, drawing: Drawing, scene: int, size: tuple[int, int]) -> Float[Tensor, "3 H W"]:
-    """(3, H, W) of one scene over its background."""
+    """One scene over its background."""
     height, width = size
     shapes, groups = [], []
     for path, kind in enumerate(drawing.layout.kinds):
@@ -55,17 +56,22 @@ def _render_scene(pydiffvg, drawing: Drawing, scene: int, size: tuple[int, int])
                 use_even_odd_rule=kind is Kind.EVENODD,
             )
         )
+    # Without a background image, a pixel's colour is the mean over its samples, of which those outside all paths count
+    # as black: it has the coverage in it already. Over an opaque background every sample has a colour, as in LIVE.
+    opaque = torch.cat((drawing.background[scene], drawing.background.new_ones(1)))
+    background = opaque.expand(height, width, 4).contiguous()
     arguments = pydiffvg.RenderFunction.serialize_scene(width, height, shapes, groups)
-    rgba = pydiffvg.RenderFunction.apply(width, height, SAMPLES, SAMPLES, 0, None, *arguments)
-    alpha = rgba[..., 3:]
-    return (rgba[..., :3] * alpha + drawing.background[scene] * (1 - alpha)).permute(2, 0, 1)
+    rgba = pydiffvg.RenderFunction.apply(width, height, SAMPLES, SAMPLES, 0, background, *arguments)
+    return rgba[..., :3].permute(2, 0, 1)
 
 
 def rasterize_diffvg(drawing: Drawing, size: tuple[int, int]) -> Float[Tensor, "B 3 H W"]:
-    """(B, 3, H, W) of the points' dtype; see `runtime.vector.raster.rasterize`.
+    """RGB of the points' dtype; see `runtime.vector.raster.rasterize`.
 
-    Errors: `UserError` where diffvg is not installed, or a path has several contours.
+    Errors: `UserError` where diffvg is not installed, a path has several contours, a number is not finite, or a
+    stroke's width is negative.
     """
+    check_drawing(drawing)
     pydiffvg = _import_diffvg()
     scaled = drawing.resized(size).to(torch.float32)
     scenes = [_render_scene(pydiffvg, scaled, scene, size) for scene in range(drawing.points.shape[0])]

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -10,8 +9,9 @@ import torch
 
 from runtime.errors import UserError
 from runtime.vector.paths import Drawing, Kind, Layout, random_circles, random_strokes
-from runtime.vector.raster import coverage, rasterize, warm_up
+from runtime.vector.raster import rasterize
 from tests.tolerance import FLOAT32_ROUNDING, RASTER_AREA, RASTER_PIXEL, RASTER_STROKE_PIXEL
+from tests.vector.raster.stages import coverage
 from tests.vector.shapes import (
     disc,
     disc_coverage,
@@ -214,29 +214,11 @@ def test_errors_name_what_was_wrong():
         rasterize(drawing, (0, 8))
     with pytest.raises(UserError, match="16384"):
         rasterize(drawing, (8, 20000))
-    with pytest.raises(UserError, match="expected one of numba, torch, diffvg, cuda, got 'opengl'"):
+    with pytest.raises(UserError, match="expected one of numba, torch, diffvg, got 'opengl'"):
         rasterize(drawing, backend="opengl")
-    with pytest.raises(UserError, match="cuda"):
-        rasterize(drawing, backend="cuda")
-    for bad in (math.nan, math.inf):
-        points = drawing.points.clone()
-        points[0, 3, 1] = bad
-        with pytest.raises(UserError, match="not finite"):
-            rasterize(dataclasses.replace(drawing, points=points))
-
-
-def test_missing_diffvg_is_named():
-    if find_spec("pydiffvg") is None:
-        with pytest.raises(UserError, match="diffvg is not installed"):
-            rasterize(drawing_of([(Kind.NONZERO, [disc(5, 5, 2)])], (8, 8)), backend="diffvg")
 
 
 def test_no_paths():
     layout = Layout((), ())
     empty = Drawing(layout, torch.zeros(2, 0, 2), torch.zeros(2, 0, 4), torch.zeros(2, 0), torch.rand(2, 3), (3, 4))
     assert torch.equal(rasterize(empty), empty.background[..., None, None].expand(2, 3, 3, 4))
-
-
-def test_warm_up():
-    warm_up()
-    warm_up(strokes=True)

@@ -1,116 +1,139 @@
 """Compiled: all that comes before the bands, and all that comes after them, as one call each.
 
 A picture of a small drawing takes a millisecond, of which each call from Python and each array made there takes some
-microseconds.
+microseconds. All of this runs on the thread that calls, before and after the shared passes.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
+from runtime.vector.raster.kernels.arrays import all_finite
 from runtime.vector.raster.kernels.cells import BAND, count_entries, fill_entries
 from runtime.vector.raster.kernels.jit import entry, inner
-from runtime.vector.raster.kernels.outline import add_loops, count_pieces, flatten, pull_corners, pull_vertices
+from runtime.vector.raster.kernels.outline import close_loops, count_edges, edges_backward, flatten, flatten_backward
 
 
-@inner
-def _all_finite(values):
-    """Whether a contiguous array has finite numbers alone."""
-    flat, total = values.reshape(values.size), 0.0
-    for i in range(len(flat)):
-        total += flat[i] - flat[i]  # 0, or not a number
-    return total == 0.0
+class DrawingGrads(NamedTuple):
+    """Gradients of a drawing's tensors, in its dtype."""
+
+    points: np.ndarray
+    """(B, N, 2)."""
+    radii: np.ndarray
+    """(B * P,) by half the widths."""
+    colours: np.ndarray
+    """(B, 4 P)."""
+    background: np.ndarray
+    """(B, 3)."""
 
 
 @entry
-def trace_outline(structure, ends, points, widths, tolerance, scale):
+def flatten_paths(structure, points, widths, view):
     """The vertices of all paths.
+
+    Twin: `reference.build.flatten_paths`.
 
     Args:
         structure: the layout.
-        ends: (P + 1,) first segment of each path.
         points: (B, N, 2) in canvas pixels.
         widths: (B, P) in canvas pixels.
-        tolerance: largest distance between curve and chord in canvas pixels.
-        scale: x and y, of the picture to the canvas.
+        view: how the canvas becomes a picture.
 
     Returns: whether all numbers are finite; (B * S + 1,) first vertex of each segment; (V, 2) vertices; (B * P, 2)
     first vertex of each path, and the one after its last. Without vertices where a number isn't finite.
     """
-    batch, segments, paths = len(points), len(structure.corners), len(structure.kinds)
-    firsts, ranges = np.zeros(batch * segments + 1, np.int64), np.zeros((batch * paths, 2), np.int64)
-    finite = _all_finite(points) and _all_finite(widths)
+    batch = len(points)
+    segments = len(structure.controls)
+    paths = len(structure.kinds)
+    firsts = np.zeros(batch * segments + 1, np.int64)
+    ranges = np.zeros((batch * paths, 2), np.int64)
+    finite = all_finite(points) and all_finite(widths)
     if finite:
-        count_pieces(structure.corners, points, tolerance, firsts)
+        count_edges(structure.controls, points, view.tolerance, firsts)
     vertices = np.empty((firsts[-1], 2))
     if finite:
-        flatten(structure.corners, points, firsts, scale, vertices)
+        flatten(structure.controls, points, firsts, view.scale, vertices)
     for path in range(batch * paths):
-        base, p = path // paths * segments, path % paths
-        ranges[path, 0], ranges[path, 1] = firsts[base + ends[p]], firsts[base + ends[p + 1]]
+        base = path // paths * segments
+        p = path % paths
+        ranges[path, 0] = firsts[base + structure.contours[structure.paths[p]]]
+        ranges[path, 1] = firsts[base + structure.contours[structure.paths[p + 1]]]
     return finite, firsts, vertices, ranges
 
 
-@entry
-def enter_bands(pieces, ranges, batch, size):
-    """Which edges touch which band: `entries`, `entry_firsts`, `firsts` of `cells.Cells`.
+@inner
+def enter_bands(edges, ranges, batch, size):
+    """Which edges touch which band: `entries`, `entry_firsts`, `firsts` of `cells.Bands`.
+
+    Twin: `reference.build.enter_bands`.
 
     Args:
-        pieces: all edges; each is told the bands that it touches.
-        ranges: (B * P, 2) first piece of each path, and the one after its last.
+        edges: all edges; the bands that each touches are written to it.
+        ranges: (B * P, 2) first edge of each path, and the one after its last.
         batch: B.
         size: height and width of the picture.
     """
-    bands = (size[0] + BAND - 1) // BAND
-    jobs, paths = batch * bands, len(ranges) // max(batch, 1)
-    entry_firsts, firsts = np.zeros(jobs + 1, np.int64), np.zeros(jobs + 1, np.int64)
-    count_entries(pieces, ranges, paths, size[0], size[1], entry_firsts, firsts)
+    per_scene = (size[0] + BAND - 1) // BAND
+    jobs = batch * per_scene
+    paths = len(ranges) // max(batch, 1)
+    entry_firsts = np.zeros(jobs + 1, np.int64)
+    firsts = np.zeros(jobs + 1, np.int64)
+    count_entries(edges, ranges, paths, size, entry_firsts, firsts)
     entries = np.empty(entry_firsts[-1], np.int32)
-    fill_entries(pieces, ranges, paths, bands, entry_firsts.copy(), entries)
+    fill_entries(edges, ranges, paths, per_scene, entry_firsts.copy(), entries)
     return entries, entry_firsts, firsts
 
 
 @entry
-def build_fills(structure, ends, points, widths, tolerance, scale, size, none):
-    """`trace_outline`, `outline.add_loops` and `enter_bands` of a layout without strokes; `none`: no pieces."""
-    finite, firsts, vertices, ranges = trace_outline(structure, ends, points, widths, tolerance, scale)
-    pieces = np.empty(len(vertices), none.dtype)
-    add_loops(structure, firsts, vertices, ranges, pieces)
-    return finite, firsts, vertices, ranges, pieces, enter_bands(pieces, ranges, len(points), size)
+def build_fills(structure, points, widths, view):
+    """`flatten_paths`, `outline.close_loops` and `enter_bands` of a layout without strokes.
+
+    Twin: `reference.build.build_fills`.
+
+    Returns: whether all numbers are finite; (B * S + 1,) first vertex of each segment; edges; what `enter_bands` gives.
+    """
+    finite, firsts, vertices, ranges = flatten_paths(structure, points, widths, view)
+    edges = np.empty(len(vertices), structure.no_edges.dtype)
+    close_loops(structure, firsts, vertices, ranges, edges)
+    return finite, firsts, edges, enter_bands(edges, ranges, len(points), view.size)
 
 
 @inner
-def _sum_bands(parts, bands, sums):
-    """Add up (B * bands, ...) parts of bands, in order, and write them to (B, ...) sums; both two-dimensional."""
+def sum_bands(parts, per_scene, sums):
+    """Add up (B * per_scene, K) parts of bands, in order, and write them to (B, K) sums.
+
+    Twin: `reference.build.sum_bands`.
+    """
     for scene in range(len(sums)):
         for k in range(sums.shape[1]):
             total = 0.0
-            for band in range(scene * bands, (scene + 1) * bands):
+            for band in range(scene * per_scene, (scene + 1) * per_scene):
                 total += parts[band, k]
             sums[scene, k] = total
 
 
 @entry
-def gather_gradients(structure, firsts, count, pieces, pens, entries, pulls, scale, points, radii, colours, background):
-    """Write what the bands pulled at as gradients of the drawing.
+def gather_gradients(structure, outline, entries, grads, scale, out):
+    """Write what the bands have gathered as gradients of the drawing.
+
+    Twin: `reference.build.gather_gradients`.
 
     Args:
         structure: the layout.
-        firsts: (B * S + 1,) first vertex of each segment.
-        count: V.
-        pieces: all edges.
-        pens: (U, 2) corners of all strokes' pens.
-        entries: the piece of each entry.
-        pulls: what the bands gathered; without moments, points and radii are 0.
+        outline: all edges.
+        entries: the edge of each entry.
+        grads: what the bands gathered; without moments, gradients of points and radii are 0.
         scale: x and y, of the picture to the canvas.
-        points: (B, N, 2), written.
-        radii: (B * P,), written.
-        colours: (B, 4 P), written.
-        background: (B, 3), written.
+        out: `DrawingGrads`, written.
     """
-    moved, grown, vertices = np.zeros(points.shape), np.zeros(len(radii)), np.zeros((count, 2))
-    if len(pulls.moments):
-        pull_vertices(pieces, pens, entries, pulls.moments, vertices, grown)
-        pull_corners(structure.corners, firsts, vertices, scale, moved)
-    points[:], radii[:] = moved, grown
-    bands = len(pulls.background) // max(len(background), 1)
-    _sum_bands(pulls.colours.reshape(len(pulls.colours), colours.shape[1]), bands, colours)
-    _sum_bands(pulls.background, bands, background)
+    points = np.zeros(out.points.shape)
+    radii = np.zeros(len(out.radii))
+    if len(grads.moments):
+        vertices = np.zeros((outline.firsts[-1], 2))
+        edges_backward(outline, entries, grads.moments, vertices, radii)
+        flatten_backward(structure.controls, outline.firsts, vertices, scale, points)
+    out.points[:] = points
+    out.radii[:] = radii
+    per_scene = len(grads.background) // max(len(out.background), 1)
+    sum_bands(grads.colours.reshape(len(grads.colours), out.colours.shape[1]), per_scene, out.colours)
+    sum_bands(grads.background, per_scene, out.background)

@@ -1,4 +1,4 @@
-"""How the rasterizer's kernels are compiled.
+"""How the rasterizer's kernels are compiled, and how threads share their work.
 
 `entry` kernels are called from Python and cached on disk; `inner` ones only from other kernels. Both leave arithmetic
 as written (no fast-math), so that a result has the same bits on every run.
@@ -13,21 +13,29 @@ from numba.extending import intrinsic
 
 _compile: Any = njit  # its annotations lack the options for wrappers
 _intrinsic: Any = intrinsic  # it has a signature of its own
-_COMMON = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+OPTIONS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+"""What all kernels are compiled with. Without the interpreter's lock, threads run them side by side."""
 
-entry = _compile(**_COMMON, cache=True)
+entry = _compile(**OPTIONS, cache=True)
 """Decorator of a kernel that Python calls. Numba looks for changes in the kernel's own file alone: see `STAMP`."""
 
-inner = _compile(**_COMMON, no_cpython_wrapper=True)
+inner = _compile(**OPTIONS, no_cpython_wrapper=True)
 """Decorator of a kernel that only kernels call."""
 
-summing = _compile(**_COMMON, no_cpython_wrapper=True, fastmath={"reassoc"})
+summing = _compile(**OPTIONS, no_cpython_wrapper=True, fastmath={"reassoc"})
 """Like `inner`, but sums may be split among the lanes of a vector, in an order fixed when compiled."""
+
+TAKEN, DONE = 0, 1
+"""Places in a work counter, (2,) int64 zeros: how many jobs threads have taken, and how many are done."""
 
 
 @_intrinsic
-def add_at_once(_typing, numbers, place, amount):
-    """The value of numbers[place] (int64), to which the amount is added in the same instant, whatever threads do."""
+def fetch_add(_typing, numbers, place, amount):
+    """The value of numbers[place] (int64), to which the amount is added in the same instant, whatever threads do.
+
+    It orders memory as well ("acq_rel"): what a thread wrote before adding to a counter is visible to a thread that
+    has read the sum from it.
+    """
 
     def build(context, builder, signature, args):
         array = context.make_array(signature.args[0])(context, builder, args[0])
@@ -36,11 +44,33 @@ def add_at_once(_typing, numbers, place, amount):
     return types.int64(numbers, types.int64, types.int64), build
 
 
+@inner
+def take_job(work):
+    """The next job that no thread has taken; the number of jobs or more when none is left.
+
+    Fetch and add are one step, so no two threads get the same job and none is skipped. Which thread gets which job
+    differs from run to run. It doesn't matter to results: a job reads what all share and writes to its own part of
+    each array alone.
+    """
+    return fetch_add(work, TAKEN, 1)
+
+
+@inner
+def finish_job(work):
+    """Count a job as done, after all that it wrote: `wait_for` relies on that order."""
+    fetch_add(work, DONE, 1)
+
+
 @entry
-def wait_for(numbers, place, value, polls):
-    """Whether numbers[place] reaches a value within so many polls: waking a thread takes longer than a short wait."""
+def wait_for(work, jobs, polls):
+    """Whether all jobs are done within so many polls: waking a thread takes longer than a short wait.
+
+    True means that every job's results are visible to the caller, see `fetch_add`. Helper threads may still be on
+    their way out of the kernel then, but none of them has a job, so none writes any more. The reading adds 0 because a
+    plain load could be moved out of the loop.
+    """
     for _ in range(polls):  # noqa: SIM110
-        if add_at_once(numbers, place, 0) >= value:
+        if fetch_add(work, DONE, 0) >= jobs:
             return True
     return False
 
@@ -52,6 +82,11 @@ def _hash_sources() -> str:
     return digest.hexdigest()[:12]
 
 
+# Numba serves an entry kernel from its cache while the kernel's own file is unchanged, even if a kernel that it calls
+# has changed in another file. The name of a field of a dtype is part of a signature, and the signature is part of the
+# cache's key: so a name that holds the hash of all these files is all that is needed. A directory of that name in
+# NUMBA_CACHE_DIR would do the same, but that variable belongs to the user: it holds for all code in the process that
+# uses Numba, has to be set before Numba is imported, and would move the cache away from where the user wants it.
 STAMP = f"stamp_{_hash_sources()}"
-"""Changes with any kernel's source. It names a field of `outline.PIECE`, and so takes part in the signature
-under which an entry kernel is cached: a changed helper in another file is never served from an old cache."""
+"""Changes with any kernel's source: the name of a field of `outline.EDGE`, an array of which is in the arguments of
+every entry kernel that calls into another file."""

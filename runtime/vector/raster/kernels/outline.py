@@ -1,8 +1,7 @@
-"""Compiled: from control points to straight edges ("pieces") in picture pixels, and gradients of edges back to them.
+"""Compiled: from control points to straight edges in picture pixels, and gradients of edges back to them.
 
-The formulas are those of `reference.py`: `count_pieces`, `piece_weights`. To the kernels every contour is a list of
-cubic segments whose corners may be any coordinates of any points: a rectangle's sides and a stroke's last point are
-segments with four equal corners, which have one piece.
+To the kernels every contour is a list of cubic segments whose controls may be any coordinates of any points: a
+rectangle's sides and a stroke's last point are segments with four equal controls, which have one edge.
 """
 
 import math
@@ -10,23 +9,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from runtime.vector.raster.kernels.jit import STAMP, entry, inner
-from runtime.vector.raster.reference import MAX_PIECES, STRAIGHT
+from runtime.vector.raster.kernels.jit import STAMP, inner
+from runtime.vector.raster.kernels.limits import MAX_EDGES, STRAIGHT
 
 STROKE = 2
 FIRST, LAST = 1, 2
-"""Marks of a piece that opens and of one that closes its contour."""
+"""Marks of an edge that opens and of one that closes its contour."""
 
-PIECE = np.dtype(
+EDGE = np.dtype(
     [
         *((name, np.float64) for name in ("x0", "y0", "x1", "y1", "s0", "s1")),
         *((name, np.int32) for name in ("v0", "v1", "k0", "k1", "mark", "path", "low", "high", STAMP)),
     ],
     align=True,
 )
-"""An edge: its ends in picture pixels; which span s0 to s1 of the whole edge it is; the vertex at the start and at the
-end of the whole edge, and the pen corner of each (-1: none); FIRST and LAST; its path, counted through all scenes; the
-first and last band that it touches; nothing."""
+"""An edge, which may be what a cut has left of a whole one: its ends in picture pixels; the interval s0 to s1 that it
+is of the whole edge; the vertex at the start and at the end of the whole edge, and the pen corner of each (-1: none);
+FIRST and LAST; its path, counted through all scenes; the first and last band that it touches; nothing (`jit.STAMP`)."""
 
 
 class Structure(NamedTuple):
@@ -38,34 +37,63 @@ class Structure(NamedTuple):
     """(P + 1,) first contour of each path."""
     contours: np.ndarray
     """(C + 1,) first segment of each contour."""
-    corners: np.ndarray
-    """(S, 4, 2) the points that give x and y of each segment's corners."""
+    controls: np.ndarray
+    """(S, 4, 2) the points that give x and y of each segment's control points."""
+    no_edges: np.ndarray
+    """(0,) EDGE: gives kernels the dtype to make edges of, and their signatures the stamp."""
 
 
-@entry
-def count_pieces(corners, points, tolerance, firsts):
+class View(NamedTuple):
+    """How a canvas becomes a picture."""
+
+    scale: tuple[float, float]
+    """x and y, of the picture to the canvas."""
+    tolerance: float
+    """Largest distance between curve and chord in canvas pixels."""
+    size: tuple[int, int]
+    """Height and width of the picture in pixels."""
+
+
+class Outline(NamedTuple):
+    """The edges of all paths of all scenes, and how they follow from the points."""
+
+    firsts: np.ndarray
+    """(B * S + 1,) int64: first vertex of each segment, and last of all V, the number of vertices."""
+    pens: np.ndarray
+    """(U, 2) corners of all strokes' pens, scaled to the picture, for a radius of 1."""
+    edges: np.ndarray
+    """(E,) EDGE."""
+
+
+@inner
+def count_edges(controls, points, tolerance, firsts):
     """Write the first vertex of each segment of each scene, and last of all the number of vertices.
 
+    Twin: `reference.outline.count_edges`, of one segment.
+
     Args:
-        corners: see `Structure`.
+        controls: see `Structure`.
         points: (B, N, 2) in canvas pixels.
         tolerance: largest distance between curve and chord in canvas pixels.
         firsts: (B * S + 1,) int64, written.
     """
-    at, total = 0, 0
+    at = 0
+    total = 0
     for b in range(len(points)):
-        for segment in range(len(corners)):
+        for segment in range(len(controls)):
             bend = 0.0
             for k in range(2):
                 square = 0.0
                 for axis in range(2):
-                    x = points[b, corners[segment, k, axis], axis]
-                    y = points[b, corners[segment, k + 1, axis], axis]
-                    z = points[b, corners[segment, k + 2, axis], axis]
+                    x = points[b, controls[segment, k, axis], axis]
+                    y = points[b, controls[segment, k + 1, axis], axis]
+                    z = points[b, controls[segment, k + 2, axis], axis]
                     square += (x - 2.0 * y + z) ** 2
                 bend = max(bend, square)
             off = 0.75 * math.sqrt(bend) / tolerance
-            count = max(int(np.ceil(math.sqrt(min(off, float(MAX_PIECES) ** 2)))), 2) if off >= STRAIGHT else 1
+            count = 1
+            if off >= STRAIGHT:
+                count = max(int(np.ceil(math.sqrt(min(off, float(MAX_EDGES) ** 2)))), 2)
             firsts[at] = total
             total += count
             at += 1
@@ -74,105 +102,141 @@ def count_pieces(corners, points, tolerance, firsts):
 
 @inner
 def _steps(count):
-    """Parameter of vertex 1 less that of vertex 0, and the other vertices' step, see `reference.piece_weights`."""
+    """Parameter of vertex 1 less that of vertex 0, and the other vertices' step, see `reference.vertex_weights`."""
     step = 1.0 / (count - 2 + math.sqrt(2.0))
     return step * math.sqrt(0.5), step
 
 
-@entry
-def flatten(corners, points, firsts, scale, vertices):
-    """Write the vertices (V, 2) of all segments, `scale` (x, y) times the canvas."""
+@inner
+def flatten(controls, points, firsts, scale, vertices):
+    """Write the vertices (V, 2) of all segments, `scale` (x, y) times the canvas.
+
+    Twin: `reference.outline.flatten`, of one contour.
+    """
     at = 0
     for b in range(len(points)):
-        for segment in range(len(corners)):
-            first, last = firsts[at], firsts[at + 1]
+        for segment in range(len(controls)):
+            first = firsts[at]
+            last = firsts[at + 1]
             at += 1
             start, step = _steps(last - first)
             for axis in range(2):
-                p0 = points[b, corners[segment, 0, axis], axis] * scale[axis]
-                p1 = points[b, corners[segment, 1, axis], axis] * scale[axis]
-                p2 = points[b, corners[segment, 2, axis], axis] * scale[axis]
-                p3 = points[b, corners[segment, 3, axis], axis] * scale[axis]
+                p0 = points[b, controls[segment, 0, axis], axis] * scale[axis]
+                p1 = points[b, controls[segment, 1, axis], axis] * scale[axis]
+                p2 = points[b, controls[segment, 2, axis], axis] * scale[axis]
+                p3 = points[b, controls[segment, 3, axis], axis] * scale[axis]
                 vertices[first, axis] = p0
                 # The curve as a polynomial, less step^2 / 12 of its second derivative.
-                c1, c2, c3 = 3.0 * (p1 - p0), 3.0 * (p0 - 2.0 * p1 + p2), p3 - p0 + 3.0 * (p1 - p2)
-                c0, c1 = p0 - step * step / 6.0 * c2, c1 - step * step / 2.0 * c3
+                c2 = 3.0 * (p0 - 2.0 * p1 + p2)
+                c3 = p3 - p0 + 3.0 * (p1 - p2)
+                c1 = 3.0 * (p1 - p0) - step * step / 2.0 * c3
+                c0 = p0 - step * step / 6.0 * c2
                 for v in range(first + 1, last):
                     t = start + (v - first - 1) * step
                     vertices[v, axis] = c0 + t * (c1 + t * (c2 + t * c3))
 
 
-@entry
-def pull_corners(corners, firsts, pulls, scale, grad):
-    """`flatten` transposed: add the vertices' gradients `pulls` (V, 2) to those of the points, `grad` (B, N, 2)."""
+@inner
+def flatten_backward(controls, firsts, grad_vertices, scale, grad_points):
+    """Add the vertices' gradients (V, 2) to those of the points (B, N, 2): `flatten` transposed.
+
+    Twin: `reference.outline.flatten_backward`, of one segment.
+    """
     at = 0
-    for b in range(len(grad)):
-        for segment in range(len(corners)):
-            first, last = firsts[at], firsts[at + 1]
+    for b in range(len(grad_points)):
+        for segment in range(len(controls)):
+            first = firsts[at]
+            last = firsts[at + 1]
             at += 1
             start, step = _steps(last - first)
             for axis in range(2):
-                g0 = g1 = g2 = g3 = 0.0
+                g0 = 0.0
+                g1 = 0.0
+                g2 = 0.0
+                g3 = 0.0
                 for v in range(first + 1, last):
-                    t, pull = start + (v - first - 1) * step, pulls[v, axis]
-                    g0, g1, g2, g3 = g0 + pull, g1 + t * pull, g2 + t * t * pull, g3 + t * t * t * pull
-                g2, g3 = g2 - step * step / 6.0 * g0, g3 - step * step / 2.0 * g1
-                p1, p2 = 3.0 * (g1 - 2.0 * g2 + g3), 3.0 * (g2 - g3)
-                p0 = pulls[first, axis] + g0 - 3.0 * g1 + 3.0 * g2 - g3
-                grad[b, corners[segment, 0, axis], axis] += p0 * scale[axis]
-                grad[b, corners[segment, 1, axis], axis] += p1 * scale[axis]
-                grad[b, corners[segment, 2, axis], axis] += p2 * scale[axis]
-                grad[b, corners[segment, 3, axis], axis] += g3 * scale[axis]
+                    t = start + (v - first - 1) * step
+                    grad = grad_vertices[v, axis]
+                    g0 += grad
+                    g1 += t * grad
+                    g2 += t * t * grad
+                    g3 += t * t * t * grad
+                g2 -= step * step / 6.0 * g0
+                g3 -= step * step / 2.0 * g1
+                p0 = grad_vertices[first, axis] + g0 - 3.0 * g1 + 3.0 * g2 - g3
+                p1 = 3.0 * (g1 - 2.0 * g2 + g3)
+                p2 = 3.0 * (g2 - g3)
+                # Segments share points, so the order of these sums counts: it is that of the scenes and segments.
+                grad_points[b, controls[segment, 0, axis], axis] += p0 * scale[axis]
+                grad_points[b, controls[segment, 1, axis], axis] += p1 * scale[axis]
+                grad_points[b, controls[segment, 2, axis], axis] += p2 * scale[axis]
+                grad_points[b, controls[segment, 3, axis], axis] += g3 * scale[axis]
 
 
-@entry
-def add_loops(structure, firsts, vertices, ranges, pieces):
-    """Write the pieces of all fills.
+@inner
+def close_loops(structure, firsts, vertices, ranges, edges):
+    """Write the edges of all fills: of each contour from vertex to vertex and back to the first.
+
+    Twin: `reference.outline.close_loops`, of one path.
 
     Args:
         structure: the layout.
-        firsts: see `count_pieces`.
+        firsts: see `Outline`.
         vertices: see `flatten`.
-        ranges: (B * P, 2) first piece of each path, and the one after its last.
-        pieces: (E,) PIECE, written.
+        ranges: (B * P, 2) first edge of each path, and the one after its last.
+        edges: (E,) EDGE, written.
     """
-    kinds, paths, contours, corners = structure
     for path in range(len(ranges)):
-        p, base = path % len(kinds), path // len(kinds) * len(corners)
-        if kinds[p] == STROKE:
+        p = path % len(structure.kinds)
+        base = path // len(structure.kinds) * len(structure.controls)
+        if structure.kinds[p] == STROKE:
             continue
         e = ranges[path, 0]
-        for contour in range(paths[p], paths[p + 1]):
-            begin, end = firsts[base + contours[contour]], firsts[base + contours[contour + 1]]
+        for contour in range(structure.paths[p], structure.paths[p + 1]):
+            begin = firsts[base + structure.contours[contour]]
+            end = firsts[base + structure.contours[contour + 1]]
             for i in range(begin, end):
                 j = i + 1 if i + 1 < end else begin
-                piece = pieces[e]
-                piece.x0, piece.y0, piece.x1, piece.y1 = vertices[i, 0], vertices[i, 1], vertices[j, 0], vertices[j, 1]
-                piece.s0, piece.s1, piece.path = 0.0, 1.0, path
-                piece.v0, piece.v1, piece.k0, piece.k1 = i, j, -1, -1
-                piece.mark = (FIRST if i == begin else 0) | (LAST if j == begin else 0)
+                edge = edges[e]
+                edge.x0 = vertices[i, 0]
+                edge.y0 = vertices[i, 1]
+                edge.x1 = vertices[j, 0]
+                edge.y1 = vertices[j, 1]
+                edge.s0 = 0.0
+                edge.s1 = 1.0
+                edge.path = path
+                edge.v0 = i
+                edge.v1 = j
+                edge.k0 = -1
+                edge.k1 = -1
+                edge.mark = (FIRST if i == begin else 0) | (LAST if j == begin else 0)
                 e += 1
 
 
-@entry
-def pull_vertices(pieces, pens, entries, moments, pulls, radii):
-    """Add each piece's pull to the ends of its whole edge, `pulls` (V, 2), and to its radius, `radii` (B * P,).
+@inner
+def edges_backward(outline, entries, moments, grad_vertices, grad_radii):
+    """Add each edge's gradient to the ends of its whole edge (V, 2), and to its radius (B * P,).
 
-    Moving a boundary point by d changes the area by d cross the edge's direction, so a piece's two moments (the
-    integrals of the upstream gradient, and of it times the place along the piece) are all that is needed. `moments`
-    (N, 2) belong to the pieces `entries` (N,).
+    Moving a boundary point by d changes the area by d cross the edge's direction, so an edge's two moments (the
+    integrals of the upstream gradient, and of it times the place along the edge) are all that is needed. `moments`
+    (N, 2) belong to the edges `entries` (N,). An edge in several bands has an entry in each; they are added in the
+    order of the bands, on one thread.
+
+    Twin: `reference.outline.edges_backward`.
     """
     for k in range(len(entries)):
         if moments[k, 0] == 0.0 and moments[k, 1] == 0.0:
             continue
-        piece = pieces[entries[k]]
-        dx, dy = piece.x1 - piece.x0, piece.y1 - piece.y0
-        end = piece.s0 * moments[k, 0] + (piece.s1 - piece.s0) * moments[k, 1]
+        edge = outline.edges[entries[k]]
+        dx = edge.x1 - edge.x0
+        dy = edge.y1 - edge.y0
+        end = edge.s0 * moments[k, 0] + (edge.s1 - edge.s0) * moments[k, 1]
         start = moments[k, 0] - end
-        pulls[piece.v0, 0] -= start * dy
-        pulls[piece.v0, 1] += start * dx
-        pulls[piece.v1, 0] -= end * dy
-        pulls[piece.v1, 1] += end * dx
-        if piece.k0 >= 0:
-            radii[piece.path] += start * (pens[piece.k0, 1] * dx - pens[piece.k0, 0] * dy)
-            radii[piece.path] += end * (pens[piece.k1, 1] * dx - pens[piece.k1, 0] * dy)
+        grad_vertices[edge.v0, 0] -= start * dy
+        grad_vertices[edge.v0, 1] += start * dx
+        grad_vertices[edge.v1, 0] -= end * dy
+        grad_vertices[edge.v1, 1] += end * dx
+        if edge.k0 >= 0:
+            pens = outline.pens
+            grad_radii[edge.path] += start * (pens[edge.k0, 1] * dx - pens[edge.k0, 0] * dy)
+            grad_radii[edge.path] += end * (pens[edge.k1, 1] * dx - pens[edge.k1, 0] * dy)

@@ -1,6 +1,6 @@
-"""Compiled: the fill rule applied exactly within one pixel that a path visits more than once.
+"""Compiled: the fill rule applied exactly within one pixel that a path crosses more than once.
 
-The pixel is cut into slabs at every end and crossing of the path's parts in it. Within a slab the parts keep their
+The pixel is cut into slabs at every end and intersection of the path's edges in it. Within a slab the edges keep their
 order from left to right, so that the filled region is a row of trapezoids.
 """
 
@@ -12,20 +12,23 @@ from runtime.vector.raster.kernels.jit import inner
 _THINNEST = 1e-13
 """Height in pixels below which a slab is skipped."""
 
-EDGE = np.dtype(
+PIXEL_EDGE = np.dtype(
     [
         *((name, np.float64) for name in ("x0", "y0", "x1", "y1", "s", "t", "zeroth", "first", "place")),
         *((name, np.int64) for name in ("borders", "entry", "order")),
     ]
 )
-"""A part in one pixel: its ends relative to the upper left corner; where on its piece it begins and ends; its moments
-(the integrals over the piece's parameter of weight and of weight times parameter, the weight being the area gained
-where the signed area to the part's right grows by one); place and order in the slab; borders crossed; entry."""
+"""An edge's part in one pixel: its ends relative to the upper left corner; where on the edge it begins and ends; its
+moments (the integrals over the edge's parameter of weight and of weight times parameter, the weight being the area
+gained where the signed area to the part's right grows by one); place and order in the slab; borders crossed; entry."""
 
 
 @inner
-def filled(winding, evenodd):
-    """1.0 where the winding number is inside, 0.0 where outside."""
+def inside(winding, evenodd):
+    """1.0 where the winding number is inside, 0.0 where outside.
+
+    Twin: `reference.pixel.inside`.
+    """
     if evenodd:
         return 1.0 if winding & 1 else 0.0
     return 1.0 if winding != 0 else 0.0
@@ -46,30 +49,35 @@ def _insert(breaks, count, value):
 
 @inner
 def _find_breaks(edges, breaks):
-    """Write the sorted heights of 0 and all ends and crossings, then 1; returns their number."""
-    breaks[0], found = 0.0, np.int64(1)
+    """Write the sorted heights of 0 and all ends and intersections, then 1; returns their number."""
+    breaks[0] = 0.0
+    count = np.int64(1)
     for i in range(len(edges)):
         a = edges[i]
-        found = _insert(breaks, found, a.y0)
-        found = _insert(breaks, found, a.y1)
-        ax, ay = a.x1 - a.x0, a.y1 - a.y0
+        count = _insert(breaks, count, a.y0)
+        count = _insert(breaks, count, a.y1)
+        ax = a.x1 - a.x0
+        ay = a.y1 - a.y0
         for j in range(i):
             b = edges[j]
-            bx, by = b.x1 - b.x0, b.y1 - b.y0
+            bx = b.x1 - b.x0
+            by = b.y1 - b.y0
             determinant = ax * by - ay * bx
             if determinant != 0.0:
-                ox, oy = b.x0 - a.x0, b.y0 - a.y0
-                s, t = (ox * by - oy * bx) / determinant, (ox * ay - oy * ax) / determinant
+                ox = b.x0 - a.x0
+                oy = b.y0 - a.y0
+                s = (ox * by - oy * bx) / determinant
+                t = (ox * ay - oy * ax) / determinant
                 if 0.0 < s < 1.0 and 0.0 < t < 1.0:
-                    found = _insert(breaks, found, a.y0 + s * ay)
-    breaks[found] = 1.0
-    return found + 1
+                    count = _insert(breaks, count, a.y0 + s * ay)
+    breaks[count] = 1.0
+    return count + 1
 
 
 @inner
 def _sort_slab(edges, middle, winding):
     """Order the edges that cross the slab from left to right; returns their number and the left's winding number."""
-    found = 0
+    count = 0
     for i in range(len(edges)):
         edge = edges[i]
         if edge.borders & ENTER_LEFT and edge.y0 < middle:
@@ -78,31 +86,38 @@ def _sort_slab(edges, middle, winding):
             winding += 1
         if (edge.y0 < middle) != (edge.y1 < middle):
             place = edge.x0 + (middle - edge.y0) / (edge.y1 - edge.y0) * (edge.x1 - edge.x0)
-            k = found
+            k = count
             while k > 0 and edges[k - 1].place > place:
-                edges[k].place, edges[k].order = edges[k - 1].place, edges[k - 1].order
+                edges[k].place = edges[k - 1].place
+                edges[k].order = edges[k - 1].order
                 k -= 1
-            edges[k].place, edges[k].order = place, i
-            found += 1
-    return found, winding
+            edges[k].place = place
+            edges[k].order = i
+            count += 1
+    return count, winding
 
 
 @inner
-def _walk_slab(edges, found, winding, evenodd, top, bottom, sign):
-    """Filled length at the middle of a slab; adds sign times its part of the steep edges' moments."""
-    length, left, before = 0.0, 0.0, filled(winding, evenodd)
-    for k in range(found):
+def _integrate_slab(edges, count, winding, evenodd, slab, sign):
+    """Filled length at the middle of a slab (top, bottom); adds sign times its part of the steep edges' moments."""
+    top, bottom = slab
+    length = 0.0
+    left = 0.0
+    before = inside(winding, evenodd)
+    for k in range(count):
         edge = edges[edges[k].order]
         height = edge.y1 - edge.y0
         winding += 1 if height > 0.0 else -1
-        after = filled(winding, evenodd)
+        after = inside(winding, evenodd)
         place = min(max(edges[k].place, 0.0), 1.0)
         length += before * (place - left)
         left = place
-        steep, wide = abs(height), abs(edge.x1 - edge.x0)
+        steep = abs(height)
+        wide = abs(edge.x1 - edge.x0)
         if after != before and (steep > wide or (steep == wide and sign > 0.0)):
             scale = (edge.t - edge.s) / height
-            s, t = edge.s + (top - edge.y0) * scale, edge.s + (bottom - edge.y0) * scale
+            s = edge.s + (top - edge.y0) * scale
+            t = edge.s + (bottom - edge.y0) * scale
             weight = sign * (after - before) * (t - s)
             edge.zeroth += weight
             edge.first += weight * 0.5 * (s + t)
@@ -111,33 +126,45 @@ def _walk_slab(edges, found, winding, evenodd, top, bottom, sign):
 
 
 @inner
-def _slab_area(edges, corner, evenodd, sign):
+def _integrate_slabs(edges, corner, evenodd, sign):
     """Filled area of a pixel; adds sign times the moments of its steep edges."""
     breaks = np.empty(3 + len(edges) * (len(edges) + 3) // 2)
     area = 0.0
-    for slab in range(_find_breaks(edges, breaks) - 1):
-        top, bottom = breaks[slab], breaks[slab + 1]
+    for k in range(_find_breaks(edges, breaks) - 1):
+        top = breaks[k]
+        bottom = breaks[k + 1]
         if bottom - top > _THINNEST:
-            found, winding = _sort_slab(edges, 0.5 * (top + bottom), np.int64(corner))
-            area += (bottom - top) * _walk_slab(edges, found, winding, evenodd, top, bottom, sign)
+            count, winding = _sort_slab(edges, 0.5 * (top + bottom), np.int64(corner))
+            area += (bottom - top) * _integrate_slab(edges, count, winding, evenodd, (top, bottom), sign)
     return area
 
 
 @inner
 def pixel_area(edges, corner, evenodd):
-    """Filled area of a pixel given a path's edges in it and the winding number at its upper left corner."""
-    return _slab_area(edges, corner, evenodd, 1.0)
+    """Filled area of a pixel given a path's edges in it and the winding number at its upper left corner.
+
+    Twin: `reference.pixel.pixel_area`.
+    """
+    return _integrate_slabs(edges, corner, evenodd, 1.0)
 
 
 @inner
-def find_moments(edges, corner, evenodd):
-    """Fill in the edges' moments: of steep ones by level slabs, of flat ones by upright slabs. Spoils the ends."""
-    _slab_area(edges, corner, evenodd, 1.0)
+def pixel_moments(edges, corner, evenodd):
+    """Fill in the edges' moments: of steep ones by level slabs, of flat ones by upright slabs. Spoils the ends.
+
+    Twin: `reference.pixel.pixel_moments`.
+    """
+    _integrate_slabs(edges, corner, evenodd, 1.0)
     for i in range(len(edges)):
         edge = edges[i]
-        edge.x0, edge.y0 = edge.y0, edge.x0
-        edge.x1, edge.y1 = edge.y1, edge.x1
-        enters, exits = edge.borders & ENTER_TOP, edge.borders & EXIT_TOP
+        x0 = edge.x0
+        x1 = edge.x1
+        edge.x0 = edge.y0
+        edge.y0 = x0
+        edge.x1 = edge.y1
+        edge.y1 = x1
+        enters = edge.borders & ENTER_TOP
+        exits = edge.borders & EXIT_TOP
         edge.borders = (ENTER_LEFT if enters else 0) | (EXIT_LEFT if exits else 0)
     # Exchanging x and y mirrors the plane: winding numbers and the sense of "right" change sign.
-    _slab_area(edges, -corner, evenodd, -1.0)
+    _integrate_slabs(edges, -corner, evenodd, -1.0)

@@ -1,140 +1,193 @@
-"""Compiled: what each path covers in each pixel row: strips, which are single edge pixels and runs of full pixels."""
+"""Compiled: what each path covers in each pixel row: spans, which are single edge pixels and runs of full pixels."""
 
 import numpy as np
 
-from runtime.vector.raster.kernels.cells import COLUMN_BITS, DOWN, LEFT, RIGHT, UP, VISIT_BITS, WRAPS
+from runtime.vector.raster.kernels.cells import CELL_BITS, COLUMN_BITS, DOWN, LEFT, RIGHT, UP, WRAPS, cell_of
 from runtime.vector.raster.kernels.jit import inner
-from runtime.vector.raster.kernels.pixel import EDGE, filled, pixel_area
+from runtime.vector.raster.kernels.pixel import PIXEL_EDGE, inside, pixel_area
 
 _ON_BORDER = 1e-11
 """How close to an integer the mean winding number counts as an edge that runs along the pixel's border."""
 
-_VISIT, _COLUMN = (1 << VISIT_BITS) - 1, (1 << COLUMN_BITS) - 1
+_COLUMN = (1 << COLUMN_BITS) - 1
 
 EXACT = 2
-"""Slope of a strip whose pixel the path visits more than once: each of its edges has a slope of its own."""
+"""Slope of a span whose pixel the path crosses more than once: each of its edges has a slope of its own."""
 
-STRIP = np.dtype(
+SPAN = np.dtype(
     [
-        ("cover", np.float64),
-        *((name, np.int32) for name in ("path", "first", "number", "corner")),
+        ("coverage", np.float64),
+        *((name, np.int32) for name in ("path", "first", "cells", "corner")),
         *((name, np.int16) for name in ("start", "stop", "slope")),
     ],
     align=True,
 )
 """Coverage of the columns start to stop by one path, and its slope in the signed area (0 for full pixels); of an edge
-pixel the number of visits, the winding number at its upper left corner, and the only visit or, where there are several
+pixel the number of cells, the winding number at its upper left corner, and the only cell or, where there are several
 or the slope is EXACT, the first one's place among the keys."""
 
 
 @inner
-def _simple_cover(mean, mask, evenodd):
-    """Coverage and slope of a pixel with one visit, across which the winding number changes by one."""
+def simple_coverage(mean, mask, evenodd):
+    """Coverage and slope of a pixel with one cell, across which the winding number changes by one.
+
+    Twin: `reference.spans.simple_coverage`.
+
+    Args:
+        mean: mean winding number in the pixel: the cover of all cells to its left, and its own area.
+        mask: of the cell.
+        evenodd: whether the path's rule is even-odd.
+    """
     near = np.rint(mean)
     if abs(mean - near) < _ON_BORDER:
         low = int(near) - 1 if mask & (DOWN | LEFT) else int(near)
     else:
         low = int(np.floor(mean))
-    below, above = filled(low, evenodd), filled(low + 1, evenodd)
+    below = inside(low, evenodd)
+    above = inside(low + 1, evenodd)
     return below + (above - below) * (mean - low), above - below
 
 
 @inner
 def _is_simple(mask, count):
-    """Whether a visit cannot cross itself: two parts, or all parts going one way along one axis."""
+    """Whether a cell cannot cross itself: two parts, or all parts going one way along one axis."""
     return count <= 2 or not (mask & DOWN and mask & UP) or not (mask & LEFT and mask & RIGHT)
 
 
 @inner
-def gather_edges(pieces, entries, visits, parts, keys, at, strip, row):
-    """All parts in the pixel of a strip as EDGE; `at` is the job's first visit."""
-    count, n = 0, 0
-    for v in range(strip.first, strip.first + strip.number):
-        count += visits[at + (keys[v] & _VISIT)].count
-    edges = np.empty(count, EDGE)
-    for v in range(strip.first, strip.first + strip.number):
-        visit = visits[at + (keys[v] & _VISIT)]
-        for k in range(visit.part, visit.part + visit.count):
-            part, edge = parts[k], edges[n]
-            piece = pieces[entries[part.entry]]
-            dx, dy = piece.x1 - piece.x0, piece.y1 - piece.y0
-            edge.x0, edge.y0 = piece.x0 + part.s * dx - strip.start, piece.y0 + part.s * dy - row
-            edge.x1, edge.y1 = piece.x0 + part.t * dx - strip.start, piece.y0 + part.t * dy - row
-            edge.s, edge.t, edge.borders, edge.entry = part.s, part.t, part.borders, part.entry
-            edge.zeroth, edge.first = 0.0, 0.0
+def gather_edges(edges, bands, band, span, row):
+    """All parts in the pixel of a span in a row, as PIXEL_EDGE.
+
+    Twin: `reference.spans.gather_edges`.
+    """
+    count = 0
+    for k in range(span.first, span.first + span.cells):
+        count += bands.cells[cell_of(bands, band, bands.keys[k])].count
+    gathered = np.empty(count, PIXEL_EDGE)
+    n = 0
+    for k in range(span.first, span.first + span.cells):
+        cell = bands.cells[cell_of(bands, band, bands.keys[k])]
+        for p in range(cell.part, cell.part + cell.count):
+            part = bands.parts[p]
+            target = gathered[n]
+            edge = edges[bands.entries[part.entry]]
+            dx = edge.x1 - edge.x0
+            dy = edge.y1 - edge.y0
+            target.x0 = edge.x0 + part.s * dx - span.start
+            target.y0 = edge.y0 + part.s * dy - row
+            target.x1 = edge.x0 + part.t * dx - span.start
+            target.y1 = edge.y0 + part.t * dy - row
+            target.s = part.s
+            target.t = part.t
+            target.borders = part.borders
+            target.entry = part.entry
+            target.zeroth = 0.0
+            target.first = 0.0
             n += 1
-    return edges
+    return gathered
 
 
 @inner
-def _full_strip(strip, start, stop, path):
-    strip.start, strip.stop, strip.path, strip.number, strip.cover, strip.slope = start, stop, path, 0, 1.0, 0
+def _add_run(spans, n, start, stop, path, cover, rule):
+    """Append the run from start to stop if it has pixels and they are inside; returns the number of spans."""
+    if stop <= start or inside(int(np.rint(cover)), rule) == 0.0:
+        return n
+    span = spans[n]
+    span.start = start
+    span.stop = stop
+    span.path = path
+    span.cells = 0
+    span.coverage = 1.0
+    span.slope = 0
+    return n + 1
 
 
 @inner
-def find_strips(visits, at, keys, first, last, evenodd, width, strips, n):
-    """Append one row's strips, lowest path first.
+def sweep_row(bands, band, first, last, evenodd, spans, n):  # noqa: PLR0915
+    """Append one row's spans, lowest path first: sweep over its sorted cells from left to right, path by path.
+
+    Twin: `reference.spans.sweep_row`.
 
     Args:
-        visits: all visits.
-        at: the job's first visit.
-        keys: sorted keys.
+        bands: with sorted keys.
+        band: the row's.
         first: the row's first key.
         last: the key after the row's last.
         evenodd: (P,) whether a path's rule is even-odd.
-        width: of the picture.
-        strips: filled in from index n on; those of slope EXACT still lack their coverage.
+        spans: filled in from index n on; those of slope EXACT have no coverage yet.
         n: see above.
 
-    Returns: the end of the row's strips, and the number of those that lack their coverage.
+    Returns: the end of the row's spans, and the number of those without coverage.
     """
-    path, column, rule, cover = np.int64(-1), np.int64(0), np.int64(0), 0.0
-    corner, lacking = 0, 0
+    path = np.int64(-1)
+    column = np.int64(0)
+    rule = np.int64(0)
+    cover = 0.0
+    corner = 0
+    pending = 0
     while first < last:
-        place = keys[first] >> VISIT_BITS
-        if place >> COLUMN_BITS != path:
-            if path >= 0 and column < width and filled(int(np.rint(cover)), rule) > 0.0:
-                _full_strip(strips[n], column, width, path)
-                n += 1
-            path = place >> COLUMN_BITS
-            column, cover, corner, rule = np.int64(0), 0.0, 0, evenodd[path]
-        here = (place & _COLUMN) - 1
-        begin, mask, count, wraps, area, height, top = first, 0, 0, 0, 0.0, 0.0, 0
-        while first < last and keys[first] >> VISIT_BITS == place:
-            visit = visits[at + (keys[first] & _VISIT)]
-            mask |= visit.mask
-            wraps += 1 if visit.mask & WRAPS else 0
-            count, height, area, top = count + visit.count, height + visit.cover, area + visit.area, top + visit.top
+        pixel = bands.keys[first] >> CELL_BITS
+        if pixel >> COLUMN_BITS != path:
+            if path >= 0:
+                n = _add_run(spans, n, column, band.width, path, cover, rule)
+            path = pixel >> COLUMN_BITS
+            column = np.int64(0)
+            cover = 0.0
+            corner = 0
+            rule = evenodd[path]
+        here = (pixel & _COLUMN) - 1
+        begin = first
+        mask = 0
+        count = 0
+        wraps = 0
+        area = 0.0
+        height = 0.0
+        top = 0
+        while first < last and bands.keys[first] >> CELL_BITS == pixel:
+            cell = bands.cells[cell_of(bands, band, bands.keys[first])]
+            mask |= cell.mask
+            wraps += 1 if cell.mask & WRAPS else 0
+            count += cell.count
+            height += cell.cover
+            area += cell.area
+            top += cell.top
             first += 1
         if here >= 0:
-            if here > column and filled(int(np.rint(cover)), rule) > 0.0:
-                _full_strip(strips[n], column, here, path)
-                n += 1
-            strip, number = strips[n], first - begin
-            strip.start, strip.stop, strip.path, strip.number = here, here + 1, path, number
-            strip.first, strip.corner = begin, corner
-            if (number == 1 or (number == 2 and wraps == 2)) and _is_simple(mask, count):
-                strip.cover, slope = _simple_cover(cover + area, mask, rule)
-                strip.slope = np.int16(slope)
-                if number == 1:
-                    strip.first = at + (keys[begin] & _VISIT)
+            n = _add_run(spans, n, column, here, path, cover, rule)
+            span = spans[n]
+            cells = first - begin
+            span.start = here
+            span.stop = here + 1
+            span.path = path
+            span.cells = cells
+            span.first = begin
+            span.corner = corner
+            if (cells == 1 or (cells == 2 and wraps == 2)) and _is_simple(mask, count):
+                coverage, slope = simple_coverage(cover + area, mask, rule)
+                span.coverage = coverage
+                span.slope = np.int16(slope)
+                if cells == 1:
+                    span.first = cell_of(bands, band, bands.keys[begin])
             else:
-                strip.cover, strip.slope = 0.0, EXACT
-                lacking += 1
+                span.coverage = 0.0
+                span.slope = EXACT
+                pending += 1
             n += 1
             column = here + 1
         cover += height
         corner += top
-    if path >= 0 and column < width and filled(int(np.rint(cover)), rule) > 0.0:
-        _full_strip(strips[n], column, width, path)
-        n += 1
-    return n, lacking
+    if path >= 0:
+        n = _add_run(spans, n, column, band.width, path, cover, rule)
+    return n, pending
 
 
 @inner
-def fill_lacking(pieces, entries, visits, parts, keys, at, evenodd, row, strips, begin, end):
-    """Find the coverage of strips that lack it."""
-    for k in range(begin, end):
-        if strips[k].slope == EXACT:
-            edges = gather_edges(pieces, entries, visits, parts, keys, at, strips[k], row)
-            strips[k].cover = pixel_area(edges, strips[k].corner, evenodd[strips[k].path])
+def cover_exactly(edges, bands, band, row, evenodd, spans, stretch):
+    """Find the coverage of those of a row's spans, `stretch` (first, last + 1), whose slope is EXACT.
+
+    Twin: `reference.spans.cover_exactly`.
+    """
+    for k in range(stretch[0], stretch[1]):
+        if spans[k].slope == EXACT:
+            gathered = gather_edges(edges, bands, band, spans[k], row)
+            spans[k].coverage = pixel_area(gathered, spans[k].corner, evenodd[spans[k].path])

@@ -1,176 +1,287 @@
-"""Compiled: the outlines of strokes with a round pen, `runtime.vector.raster.reference.stroke_outline`.
+"""Compiled: the outlines of strokes with a round pen, a regular polygon of `reference.stroke.count_corners` corners.
 
-One difference: on the inner side of a turn the two offset edges are cut where they meet, which drops a loop inside
-the stroke. Each cut edge remembers its span on the whole edge, whose ends depend linearly on one polyline vertex and
-one pen corner each, so that gradients are exact without differentiating the cut.
+Along a step of the polyline the outline keeps to the pen's corner farthest in the normal's direction; at a vertex it
+walks round the pen. On the inner side of a bend the two offset edges are cut where they meet, which drops a loop
+inside the stroke. Each cut edge remembers its interval on the whole edge, whose ends depend linearly on one polyline
+vertex and one pen corner each, so that gradients are exact without differentiating the cut.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
+from runtime.vector.raster.kernels.build import enter_bands
 from runtime.vector.raster.kernels.jit import entry, inner
-from runtime.vector.raster.kernels.outline import FIRST, LAST, STROKE
+from runtime.vector.raster.kernels.outline import FIRST, LAST, STROKE, close_loops
+
+
+class Polylines(NamedTuple):
+    """All contours flattened."""
+
+    firsts: np.ndarray
+    """(B * S + 1,) first vertex of each segment."""
+    vertices: np.ndarray
+    """(V, 2) in picture pixels."""
+    scale: tuple[float, float]
+    """x and y, of the picture to the canvas."""
+
+
+class Pens(NamedTuple):
+    """The pens of all paths of all scenes; a path that is no stroke has none."""
+
+    firsts: np.ndarray
+    """(B * P + 1,) first corner of each path's pen."""
+    corners: np.ndarray
+    """(U, 2) corners, scaled to the picture, for a radius of 1."""
+    radii: np.ndarray
+    """(B * P,) in canvas pixels."""
+
+
+class Walk(NamedTuple):
+    """Working space for one stroke at a time: the steps of its polyline that have a length."""
+
+    stops: np.ndarray
+    """(V + 1,) int64: the vertex before each step, and the one after the last."""
+    corners: np.ndarray
+    """(V + 1,) int64: pen corner that each step keeps to, unwrapped."""
+
+
+class _Stroke(NamedTuple):
+    """One stroke."""
+
+    path: int
+    """Counted through all scenes."""
+    pen: int
+    """First corner of its pen."""
+    corners: int
+    """Corners of its pen."""
+    steps: int
+    """Steps of its polyline; 0 for a dot."""
 
 
 @inner
-def _turn_pen(vertices, v, end, corners, scale, stops, turns):
-    """Polyline vertices that differ, and for each edge between them the pen corner it keeps to, unwrapped.
-
-    Returns the number of edges, and room for the pieces of the whole outline.
-    """
-    edges, angle, pieces = 0, 0.0, corners
+def _walk_polyline(polylines, v, end, corners, walk):
+    """Fill in the walk from vertex v to before `end`; returns the number of steps, and room for the outline's edges."""
+    vertices = polylines.vertices
+    scale = polylines.scale
+    stops = walk.stops
+    steps = 0
+    angle = 0.0
+    room = corners
     stops[0] = v
     for i in range(v + 1, end):
-        dx, dy = (vertices[i, 0] - vertices[i - 1, 0]) / scale[0], (vertices[i, 1] - vertices[i - 1, 1]) / scale[1]
+        dx = (vertices[i, 0] - vertices[i - 1, 0]) / scale[0]
+        dy = (vertices[i, 1] - vertices[i - 1, 1]) / scale[1]
         if dx * dx + dy * dy <= 1e-18:
             continue
         new = math.atan2(dy, dx)
-        if edges > 0:
-            turn = new - angle
-            new = angle + turn - 2.0 * math.pi * np.rint(turn / (2.0 * math.pi))
+        if steps > 0:
+            bend = new - angle
+            new = angle + bend - 2.0 * math.pi * np.rint(bend / (2.0 * math.pi))
         else:
             stops[0] = i - 1
         angle = new
-        turns[edges] = int(np.floor((angle - math.pi / 2) * corners / (2.0 * math.pi) + 0.5))
-        if edges > 0:
-            pieces += 2 * abs(turns[edges] - turns[edges - 1])
-        edges += 1
-        stops[edges] = i
-    # One more than needed: a cut tries the next edge before it is known to be kept.
-    return edges, pieces + 2 * edges + 1
+        walk.corners[steps] = int(np.floor((angle - math.pi / 2) * corners / (2.0 * math.pi) + 0.5))
+        if steps > 0:
+            room += 2 * abs(walk.corners[steps] - walk.corners[steps - 1])
+        steps += 1
+        stops[steps] = i
+    # One more than needed: a cut tries the next edge before it is known to stay.
+    return steps, room + 2 * steps + 1
 
 
-@entry
-def measure_strokes(structure, firsts, vertices, pens, scale, stops, turns, rooms):
-    """Write room for the pieces of each stroke.
+@inner
+def measure_strokes(structure, polylines, pens, walk, rooms):
+    """Write room for the edges of each stroke into (B * P,) `rooms`.
 
-    Args:
-        structure: the layout.
-        firsts: see `outline.count_pieces`.
-        vertices: see `outline.flatten`.
-        pens: (B * P + 1,) first pen corner of each path.
-        scale: x and y.
-        stops: (V + 1,) working space.
-        turns: (V + 1,) working space.
-        rooms: (B * P,) written.
+    Twin: `reference.stroke.measure_strokes`, of one stroke.
     """
-    kinds, paths, contours, corners = structure
+    paths = structure.paths
+    contours = structure.contours
     for path in range(len(rooms)):
-        p, base = path % len(kinds), path // len(kinds) * len(corners)
-        if kinds[p] == STROKE:
-            begin, end = firsts[base + contours[paths[p]]], firsts[base + contours[paths[p] + 1]]
-            rooms[path] = _turn_pen(vertices, begin, end, pens[path + 1] - pens[path], scale, stops, turns)[1]
+        p = path % len(structure.kinds)
+        base = path // len(structure.kinds) * len(structure.controls)
+        if structure.kinds[p] == STROKE:
+            begin = polylines.firsts[base + contours[paths[p]]]
+            end = polylines.firsts[base + contours[paths[p] + 1]]
+            rooms[path] = _walk_polyline(polylines, begin, end, pens.firsts[path + 1] - pens.firsts[path], walk)[1]
 
 
 @inner
-def _add_whole(piece, vertices, pens, v0, v1, k0, k1, radius, path):
-    """Make a piece the edge from pen corner k0 at vertex v0 to pen corner k1 at vertex v1."""
-    piece.x0, piece.y0 = vertices[v0, 0] + radius * pens[k0, 0], vertices[v0, 1] + radius * pens[k0, 1]
-    piece.x1, piece.y1 = vertices[v1, 0] + radius * pens[k1, 0], vertices[v1, 1] + radius * pens[k1, 1]
-    piece.s0, piece.s1, piece.mark, piece.path = 0.0, 1.0, 0, path
-    piece.v0, piece.v1, piece.k0, piece.k1 = v0, v1, k0, k1
+def _set_whole(edge, vertices, pens, stroke, start, end):
+    """Make an edge the whole one from a start to an end, a vertex and a pen corner each."""
+    radius = pens.radii[stroke.path]
+    v0, k0 = start
+    v1, k1 = end
+    edge.x0 = vertices[v0, 0] + radius * pens.corners[k0, 0]
+    edge.y0 = vertices[v0, 1] + radius * pens.corners[k0, 1]
+    edge.x1 = vertices[v1, 0] + radius * pens.corners[k1, 0]
+    edge.y1 = vertices[v1, 1] + radius * pens.corners[k1, 1]
+    edge.s0 = 0.0
+    edge.s1 = 1.0
+    edge.mark = 0
+    edge.path = stroke.path
+    edge.v0 = v0
+    edge.v1 = v1
+    edge.k0 = k0
+    edge.k1 = k1
 
 
 @inner
-def _meet(a, b, span):
-    """Where two whole edges cross: parameters on both, or -1 if not after `span` on the first."""
-    ax, ay, bx, by = a.x1 - a.x0, a.y1 - a.y0, b.x1 - b.x0, b.y1 - b.y0
+def _intersect(a, b, after):
+    """Where two whole edges cross: parameters on both, or -1 if not beyond parameter `after` of the first."""
+    ax = a.x1 - a.x0
+    ay = a.y1 - a.y0
+    bx = b.x1 - b.x0
+    by = b.y1 - b.y0
     determinant = ax * by - ay * bx
     if determinant == 0.0:
         return -1.0, -1.0
     s = ((b.x0 - a.x0) * by - (b.y0 - a.y0) * bx) / determinant
     t = ((b.x0 - a.x0) * ay - (b.y0 - a.y0) * ax) / determinant
-    if span < s < 1.0 and 0.0 < t < 1.0:
+    if after < s < 1.0 and 0.0 < t < 1.0:
         return s, t
     return -1.0, -1.0
 
 
 @inner
-def _turn_at(turns, i, edges, corners):
-    """Pen corner, unwrapped, of outline edge i: along the polyline, back on its other side, then as at the start."""
-    if i < edges:
-        return turns[i]
-    return turns[2 * edges - 1 - i] + corners // 2 if i < 2 * edges else turns[0] + corners
+def _corner_at(walk, i, stroke):
+    """Pen corner, unwrapped, of outline step i: along the polyline, back on its other side, then as at the start."""
+    steps = stroke.steps
+    if i < steps:
+        return walk.corners[i]
+    if i < 2 * steps:
+        return walk.corners[2 * steps - 1 - i] + stroke.corners // 2
+    return walk.corners[0] + stroke.corners
 
 
 @inner
-def _stop_at(stops, i, edges):
-    """Polyline vertex where outline edge i begins."""
-    return stops[i] if i <= edges else stops[2 * edges - i]
+def _stop_at(walk, i, stroke):
+    """Polyline vertex where outline step i begins."""
+    return walk.stops[i] if i <= stroke.steps else walk.stops[2 * stroke.steps - i]
 
 
 @inner
-def _add_stroke(pieces, e, vertices, pens, edges, stops, turns, pen, corners, radius, path):
-    """The pieces of one stroke; returns the next free piece."""
-    first, start, cut_x, cut_y = e, 0.0, 0.0, 0.0
-    for i in range(2 * edges):
-        turn, after = _turn_at(turns, i, edges, corners), _turn_at(turns, i + 1, edges, corners)
-        v0, v1, k = _stop_at(stops, i, edges), _stop_at(stops, i + 1, edges), pen + turn % corners
-        piece = pieces[e]
-        _add_whole(piece, vertices, pens, v0, v1, k, k, radius, path)
-        s = t = -1.0
-        if after < turn:
-            v2, n = _stop_at(stops, i + 2, edges), pen + after % corners
-            _add_whole(pieces[e + 1], vertices, pens, v1, v2, n, n, radius, path)
-            s, t = _meet(piece, pieces[e + 1], start)
-        next_x, next_y = piece.x0 + s * (piece.x1 - piece.x0), piece.y0 + s * (piece.y1 - piece.y0)
+def _add_stroke(edges, e, vertices, pens, walk, stroke):
+    """Write the edges of one stroke; returns the next free edge."""
+    first = e
+    start = 0.0
+    cut_x = 0.0
+    cut_y = 0.0
+    for i in range(2 * stroke.steps):
+        corner = _corner_at(walk, i, stroke)
+        after = _corner_at(walk, i + 1, stroke)
+        v0 = _stop_at(walk, i, stroke)
+        v1 = _stop_at(walk, i + 1, stroke)
+        k = stroke.pen + corner % stroke.corners
+        edge = edges[e]
+        _set_whole(edge, vertices, pens, stroke, (v0, k), (v1, k))
+        s = -1.0
+        t = -1.0
+        if after < corner:  # the inner side of a bend
+            v2 = _stop_at(walk, i + 2, stroke)
+            n = stroke.pen + after % stroke.corners
+            _set_whole(edges[e + 1], vertices, pens, stroke, (v1, n), (v2, n))
+            s, t = _intersect(edge, edges[e + 1], start)
+        next_x = edge.x0 + s * (edge.x1 - edge.x0)
+        next_y = edge.y0 + s * (edge.y1 - edge.y0)
         if start > 0.0:
-            piece.x0, piece.y0, piece.s0 = cut_x, cut_y, start
+            edge.x0 = cut_x
+            edge.y0 = cut_y
+            edge.s0 = start
         e += 1
         start = 0.0
         if s > 0.0:
-            piece.x1, piece.y1, piece.s1 = next_x, next_y, s
-            start, cut_x, cut_y = t, next_x, next_y
+            edge.x1 = next_x
+            edge.y1 = next_y
+            edge.s1 = s
+            start = t
+            cut_x = next_x
+            cut_y = next_y
             continue
-        step = 1 if after > turn else -1
-        while turn != after:
-            a, b = pen + turn % corners, pen + (turn + step) % corners
-            _add_whole(pieces[e], vertices, pens, v1, v1, a, b, radius, path)
-            turn += step
+        way = 1 if after > corner else -1
+        while corner != after:
+            a = stroke.pen + corner % stroke.corners
+            b = stroke.pen + (corner + way) % stroke.corners
+            _set_whole(edges[e], vertices, pens, stroke, (v1, a), (v1, b))
+            corner += way
             e += 1
-    pieces[first].mark |= FIRST
-    pieces[e - 1].mark |= LAST
+    edges[first].mark |= FIRST
+    edges[e - 1].mark |= LAST
     return e
 
 
 @inner
-def _add_dot(pieces, e, vertices, pens, v, pen, corners, radius, path):
-    """The pieces of a stroke of no length: its pen. Returns the next free piece."""
-    for k in range(corners):
-        _add_whole(pieces[e + k], vertices, pens, v, v, pen + k, pen + (k + 1) % corners, radius, path)
-    pieces[e].mark |= FIRST
-    pieces[e + corners - 1].mark |= LAST
-    return e + corners
+def _add_dot(edges, e, vertices, pens, v, stroke):
+    """Write the edges of a stroke of no length: its pen. Returns the next free edge."""
+    for k in range(stroke.corners):
+        corner = stroke.pen + k
+        after = stroke.pen + (k + 1) % stroke.corners
+        _set_whole(edges[e + k], vertices, pens, stroke, (v, corner), (v, after))
+    edges[e].mark |= FIRST
+    edges[e + stroke.corners - 1].mark |= LAST
+    return e + stroke.corners
 
 
-@entry
-def add_strokes(structure, firsts, vertices, pens, corners, radii, scale, stops, turns, ranges, pieces):
-    """Write the pieces of all strokes, and the end of each one's range.
+@inner
+def stroke_edges(structure, polylines, pens, walk, ranges, edges):
+    """Write the edges of all strokes, and the end of each one's range.
+
+    Twin: `reference.stroke.stroke_edges`, of one stroke.
 
     Args:
         structure: the layout.
-        firsts: see `outline.count_pieces`.
-        vertices: see `outline.flatten`.
-        pens: (B * P + 1,) first pen corner of each path.
-        corners: (U, 2) the pens' corners, scaled to the picture, for a radius of 1.
-        radii: (B * P,) in canvas pixels.
-        scale: x and y.
-        stops: (V + 1,) working space.
-        turns: (V + 1,) working space.
-        ranges: (B * P, 2) of pieces, see `outline.add_loops`.
-        pieces: (E,) PIECE, written.
+        polylines: of all paths.
+        pens: of all strokes.
+        walk: working space.
+        ranges: (B * P, 2) first edge of each path, and the one after its last.
+        edges: (E,) EDGE, written.
     """
-    kinds, paths, contours, segments = structure
+    paths = structure.paths
+    contours = structure.contours
     for path in range(len(ranges)):
-        p, base = path % len(kinds), path // len(kinds) * len(segments)
-        if kinds[p] != STROKE:
+        p = path % len(structure.kinds)
+        base = path // len(structure.kinds) * len(structure.controls)
+        if structure.kinds[p] != STROKE:
             continue
-        begin, end = firsts[base + contours[paths[p]]], firsts[base + contours[paths[p] + 1]]
-        pen, count, radius, e = pens[path], pens[path + 1] - pens[path], radii[path], ranges[path, 0]
-        edges = _turn_pen(vertices, begin, end, count, scale, stops, turns)[0]
-        if edges > 0:
-            e = _add_stroke(pieces, e, vertices, corners, edges, stops, turns, pen, count, radius, path)
+        begin = polylines.firsts[base + contours[paths[p]]]
+        end = polylines.firsts[base + contours[paths[p] + 1]]
+        pen = pens.firsts[path]
+        corners = pens.firsts[path + 1] - pen
+        steps = _walk_polyline(polylines, begin, end, corners, walk)[0]
+        stroke = _Stroke(path, pen, corners, steps)
+        if steps > 0:
+            ranges[path, 1] = _add_stroke(edges, ranges[path, 0], polylines.vertices, pens, walk, stroke)
         else:
-            e = _add_dot(pieces, e, vertices, corners, begin, pen, count, radius, path)
-        ranges[path, 1] = e
+            ranges[path, 1] = _add_dot(edges, ranges[path, 0], polylines.vertices, pens, begin, stroke)
+
+
+@entry
+def build_strokes(structure, polylines, pens, ranges, batch, size):
+    """The edges of a layout with strokes, and the bands that they touch, see `build.build_fills`.
+
+    Twin: `reference.stroke.build_strokes`.
+
+    Args:
+        structure: the layout.
+        polylines: of all paths.
+        pens: of all strokes.
+        ranges: (B * P, 2) first vertex of each path, and the one after its last; overwritten with ranges of edges.
+        batch: B.
+        size: height and width of the picture.
+
+    Returns: edges; what `build.enter_bands` gives.
+    """
+    walk = Walk(np.empty(len(polylines.vertices) + 1, np.int64), np.empty(len(polylines.vertices) + 1, np.int64))
+    rooms = ranges[:, 1] - ranges[:, 0]
+    measure_strokes(structure, polylines, pens, walk, rooms)
+    total = 0
+    for path in range(len(ranges)):
+        ranges[path, 0] = total
+        total += rooms[path]
+        ranges[path, 1] = total
+    edges = np.empty(total, structure.no_edges.dtype)
+    close_loops(structure, polylines.firsts, polylines.vertices, ranges, edges)
+    stroke_edges(structure, polylines, pens, walk, ranges, edges)
+    return edges, enter_bands(edges, ranges, batch, size)

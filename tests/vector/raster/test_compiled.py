@@ -1,4 +1,4 @@
-"""The analytic backward pass against finite differences, closed forms, and the PyTorch twin."""
+"""The compiled rasterizer: gradients against finite differences, closed forms and the twin; threads."""
 
 import dataclasses
 import math
@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from runtime.vector.paths import Drawing, Kind, pixel_grid, random_circles, random_colours, random_strokes
-from runtime.vector.raster import coverage, rasterize
+from runtime.vector.raster import rasterize
 from tests.tolerance import RASTER_DIFFERENCE, RASTER_TWIN, RASTER_TWIN_VJP
+from tests.vector.raster.stages import coverage
 from tests.vector.shapes import disc, drawing_of, figure_eight, pentagram, polyline, random_blob
 
 SIZE = (20, 24)
@@ -225,7 +226,7 @@ def test_backward_twice_gives_the_same():
 
 
 def test_errors_in_a_helper_thread_reach_the_caller():
-    from runtime.vector.raster.compiled import _share
+    from runtime.vector.raster.compiled import share_jobs
 
     def kernel(*_):
         if current_thread() is not main_thread():
@@ -235,6 +236,35 @@ def test_errors_in_a_helper_thread_reach_the_caller():
     try:
         torch.set_num_threads(2)
         with pytest.raises(ValueError, match="in the helper"):
-            _share(kernel, 2, *range(8))
+            share_jobs(kernel, 2)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_each_job_is_taken_once(threads: int) -> None:
+    """The work counter comes first, whatever follows it."""
+    from runtime.vector.raster.compiled import share_jobs
+    from runtime.vector.raster.kernels.jit import DONE, TAKEN, finish_job, take_job
+    from tests.vector.raster.stages import from_python
+
+    taken: list[int] = []
+    counters = set()
+
+    def kernel(work, extra):
+        assert extra == "extra"
+        counters.add(id(work))
+        while (job := from_python(take_job)(work)) < 50:
+            taken.append(job)
+            from_python(finish_job)(work)
+        assert work[TAKEN] >= 50
+        assert work[DONE] <= 50
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        share_jobs(kernel, 50, "extra")
+    finally:
+        torch.set_num_threads(before)
+    assert sorted(taken) == list(range(50))
+    assert len(counters) == 1

@@ -1,0 +1,49 @@
+"""Every kernel has a twin, says so, takes few arguments, and is written one assignment a line."""
+
+import ast
+import importlib
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+from runtime.vector.raster import kernels
+
+TOOLS = {"jit", "arrays", "limits"}
+"""Modules of tools: threads, compilation, memory. They have no stage of a picture, and so no twins."""
+
+STAGES = sorted({module.name for module in pkgutil.iter_modules(kernels.__path__)} - TOOLS)
+DECORATORS = {"entry", "inner", "summing"}
+
+
+def functions(module: str) -> list[ast.FunctionDef]:
+    """All compiled functions of a module."""
+    source = Path(kernels.__path__[0], f"{module}.py").read_text()
+    nodes = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    return [node for node in nodes if {ast.unparse(decorator) for decorator in node.decorator_list} & DECORATORS]
+
+
+@pytest.mark.parametrize("module", STAGES)
+def test_every_kernel_has_a_twin_of_its_name(module: str) -> None:
+    twins = importlib.import_module(f"runtime.vector.raster.reference.{module}")
+    tests = Path(__file__).with_name(f"test_{module}.py").read_text()
+    for node in functions(module):
+        if node.name.startswith("_"):
+            continue
+        twin = getattr(twins, node.name, None)
+        assert callable(twin), f"{module}.{node.name}: no twin"
+        assert twin.__module__ == twins.__name__
+        docstring = ast.get_docstring(node) or ""
+        assert f"Twin: `reference.{module}.{node.name}`" in docstring, f"{module}.{node.name}: names no twin"
+        assert node.name in tests, f"{module}.{node.name}: no test of its stage"
+
+
+@pytest.mark.parametrize("module", [*STAGES, "jit", "arrays"])
+def test_at_most_eight_arguments_and_one_assignment_a_line(module: str) -> None:
+    for node in functions(module):
+        assert len(node.args.args) <= 8, f"{module}.{node.name}"
+        for statement in ast.walk(node):
+            if isinstance(statement, ast.Assign):
+                pairs = isinstance(statement.targets[0], ast.Tuple) and isinstance(statement.value, ast.Tuple)
+                assert not pairs, f"{module}.{node.name}: {ast.unparse(statement)}"
+                assert len(statement.targets) == 1, f"{module}.{node.name}: {ast.unparse(statement)}"
