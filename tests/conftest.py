@@ -20,6 +20,7 @@ CHECKED = (
     "runtime.pixels",
     "runtime.vector.trace.live",
     "runtime.vector.paths",
+    "runtime.vector.raster.checks",
     "runtime.vector.raster.diffvg",
     "runtime.vector.raster.reference",
     "runtime.vector.scene",
