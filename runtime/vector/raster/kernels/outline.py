@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from runtime.vector.raster.kernels.jit import STAMP, inner
+from runtime.vector.raster.kernels.jit import STAMP, entry, inner
 from runtime.vector.raster.kernels.limits import MAX_EDGES, STRAIGHT
 
 STROKE = 2
@@ -102,7 +102,7 @@ def count_edges(controls, points, tolerance, firsts):
 
 @inner
 def _steps(count):
-    """Parameter of vertex 1 less that of vertex 0, and the other vertices' step, see `reference.vertex_weights`."""
+    """Parameter of vertex 1 less that of vertex 0, and the other vertices' step: `reference.outline.vertex_weights`."""
     step = 1.0 / (count - 2 + math.sqrt(2.0))
     return step * math.sqrt(0.5), step
 
@@ -173,7 +173,7 @@ def flatten_backward(controls, firsts, grad_vertices, scale, grad_points):
                 grad_points[b, controls[segment, 3, axis], axis] += g3 * scale[axis]
 
 
-@inner
+@entry
 def close_loops(structure, firsts, vertices, ranges, edges):
     """Write the edges of all fills: of each contour from vertex to vertex and back to the first.
 
