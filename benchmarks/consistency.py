@@ -6,7 +6,7 @@ For each caption of `captions.txt` it draws the best of K raster samples, an SVG
 pipeline, with the command's own defaults, and keeps them in `--out`, so that a run that was cut goes on. The judge is
 `benchmarks.evaluator`. The reference row is real icons of the set that the judge has never seen. A concept that this
 set lacks is left out of that row only. Another row has the same icons, encoded and decoded by the bundle and
-flattened, as samples are: what its autoencoder alone costs.
+smoothed, as samples are: what its autoencoder alone costs.
 """
 
 import json
@@ -164,14 +164,14 @@ def sentence_encoder(bundle_name: str):
 
 
 def through_autoencoder(images: Tensor, bundle_name: str) -> Tensor:
-    """Return pictures (N, 3, 128, 128) that a bundle has encoded and decoded, flattened, in [0, 1]."""
+    """Return pictures (N, 3, 128, 128) that a bundle has encoded and decoded, smoothed, in [0, 1]."""
     from runtime.engines.bundle import DiffusionBundle
-    from runtime.pictures import flatten
+    from runtime.vector.trace.smoothing import smooth
 
     bundle = DiffusionBundle.load(bundle_name)
     encode, decode = bundle.latent_encoder("none"), bundle.latent_decoder()
     with torch.no_grad():
-        return flatten(torch.cat([decode(encode(part)) for part in images.split(16)])).clamp(0.0, 1.0)
+        return smooth(torch.cat([decode(encode(part)) for part in images.split(16)])).clamp(0.0, 1.0)
 
 
 def judge(config: Config) -> list[dict]:
@@ -184,7 +184,7 @@ def judge(config: Config) -> list[dict]:
     icons, indices = real_icons(config.icons, captions)
     kinds = {
         "real icons": (icons, indices, float("nan")),
-        "real icons, encoded, decoded, flattened": (through_autoencoder(icons, config.bundle), indices, float("nan")),
+        "real icons, encoded, decoded, smoothed": (through_autoencoder(icons, config.bundle), indices, float("nan")),
     }
     everything = list(range(len(captions)))
     if "trace" in config.routes:

@@ -73,7 +73,7 @@ class _Given(torch.autograd.Function):
         return gradient * upstream[0], None
 
 
-def crossing_by_loops(paths: Sequence[Tensor]) -> Tensor:
+def self_intersection_by_loops(paths: Sequence[Tensor]) -> Tensor:
     """Return the self-intersection term of closed paths (N, 2), path by path and segment by segment; Thesis Eq. 6.6."""
     total = torch.zeros(())
     for points in paths:
@@ -150,7 +150,7 @@ class PeerStep:
         prompt = clock.around("text", Prompt.encode)(self.text, self.bundle.text_encoder())
         loss = self._distil(z, prompt, step, draws)
         if self.config.self_intersection > 0.0:
-            loss = loss + self.config.self_intersection * clock.around("regularize", crossing_by_loops)(
+            loss = loss + self.config.self_intersection * clock.around("regularize", self_intersection_by_loops)(
                 self.scene.points
             )
         for optimizer in self.optimizers:

@@ -19,6 +19,7 @@ CHECKED = (
     "runtime.pictures",
     "runtime.pixels",
     "runtime.vector.trace.live",
+    "runtime.vector.trace.smoothing",
     "runtime.vector.paths",
     "runtime.vector.raster.diffvg",
     "runtime.vector.raster.reference",

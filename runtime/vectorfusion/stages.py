@@ -20,13 +20,14 @@ from runtime.guidance.sds import distillation_loss, draw_time, saturation_penalt
 from runtime.loop.events import Report, Sampled
 from runtime.loop.optimize import Stage
 from runtime.loop.scene import Scene
-from runtime.pictures import flatten, read_png, write_png
+from runtime.pictures import read_png, write_png
 from runtime.vector.paths import Drawing, outline, pixel_grid, random_circles, random_strokes
 from runtime.vector.raster import rasterize
 from runtime.vector.reinit import CANVAS, due, replace_paths, unused_paths
 from runtime.vector.scene import VectorScene
 from runtime.vector.svg import read_svg
 from runtime.vector.trace.live import TraceConfig, self_intersection_loss, trace_stages
+from runtime.vector.trace.smoothing import smooth
 from runtime.vectorfusion.output import FAINT
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def sample_picture(
 ) -> tuple[Float[Tensor, "3 H W"], Float[Tensor, "3 H _"]]:
     """Return the raster sample that is traced, and all K of them side by side; Thesis 6.4.1.
 
-    It is the one most consistent with the prompt. Samples are flattened first, as drawings are flat, and compared with
+    It is the one most consistent with the prompt. Samples are smoothed first, as drawings are flat, and compared with
     the prompt that they were drawn for, its suffix included. The picture is rounded to 8 bits, so that `sample.png`,
     which a resumed run reads, is the very same.
 
@@ -116,7 +117,7 @@ def sample_picture(
         times=times,
         report=note,
     )
-    images = flatten(decode(latents))
+    images = smooth(decode(latents))
     best = images[rank(images, prompt.texts[0], bundle.scorer())[0] if config.samples > 1 else 0]
     return best.clamp(0.0, 1.0).mul(255.0).round() / 255.0, torch.cat(list(images), -1)
 

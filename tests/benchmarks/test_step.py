@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from benchmarks import step
 from benchmarks.floor import best_rate, inputs_of, operations
 from benchmarks.step import Config, Variant, error_of, format_rows, our_variant, summarize, take_turns, variants
-from benchmarks.step_baseline import PeerScene, PeerStep, PlainEngine, crossing_by_loops
+from benchmarks.step_baseline import PeerScene, PeerStep, PlainEngine, self_intersection_by_loops
 from benchmarks.step_networks import peer_networks
 from benchmarks.step_parts import PARTS, Clock
 from export.verify.scene import PROMPT, Replaced, scene_gradients, scene_stage
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
-from runtime.vector.trace.live import xing_loss
+from runtime.vector.trace.live import self_intersection_loss
 from runtime.vectorfusion.config import settings_of
 from tests.bundles import SPECS, make_latent_encoder_module, make_tiny_bundle
 from tests.tolerance import FLOAT32_ROUNDING
@@ -89,9 +89,9 @@ def test_a_renderer_s_backward_pass_is_its_own_part() -> None:
 def test_the_loops_compute_our_self_intersection_term(drawing) -> None:
     points = drawing.points + 30 * torch.randn(drawing.points.shape, generator=torch.Generator().manual_seed(0))
     scene = PeerScene.of(replace(drawing, points=points))
-    loss = crossing_by_loops(scene.points)
+    loss = self_intersection_by_loops(scene.points)
     points.requires_grad_()
-    expected = xing_loss(points, drawing.layout)
+    expected = self_intersection_loss(points, drawing.layout)
     assert expected > 0.01
     torch.testing.assert_close(loss, expected, atol=FLOAT32_ROUNDING, rtol=FLOAT32_ROUNDING)
     loss.backward()

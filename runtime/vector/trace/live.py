@@ -157,7 +157,7 @@ def _begin(
         drawn = VectorScene(drawing).render()[0]
     small, small_drawn = _searchable(target), _searchable(drawn)
     missing = total - drawing.layout.num_paths
-    patches = find_patches(small, small_drawn, missing, segments=config.segments, least=config.min_gain)
+    patches = find_patches(small, small_drawn, missing, segments=config.segments, min_gain=config.min_gain)
     if patches:
         added = _painted(patches, drawing.background, small.shape[:2])
         drawing = drawing.append(added.resized(drawing.size))

@@ -48,7 +48,7 @@ def border_colour(target: np.ndarray) -> np.ndarray:
     return np.median(border[keys == values[counts.argmax()]], axis=0)
 
 
-def find_patches(target: np.ndarray, drawn: np.ndarray, count: int, *, segments: int, least: float) -> list[Patch]:
+def find_patches(target: np.ndarray, drawn: np.ndarray, count: int, *, segments: int, min_gain: float) -> list[Patch]:
     """Return up to `count` paths to paint, in order, over what is drawn.
 
     Args:
@@ -56,13 +56,13 @@ def find_patches(target: np.ndarray, drawn: np.ndarray, count: int, *, segments:
         drawn: the same, of the drawing so far.
         count: most paths.
         segments: cubic segments a path.
-        least: gain, a pixel of the picture, below which no path is worth its place.
+        min_gain: gain, a pixel of the picture, below which no path is worth its place.
     """
     search = _Search(target, drawn, segments)
     patches: list[Patch] = []
     while len(patches) < count:
         found = search.best(most=count - len(patches))
-        if sum(patch.gain for patch in found) <= least * len(found) * target.shape[0] * target.shape[1]:
+        if sum(patch.gain for patch in found) <= min_gain * len(found) * target.shape[0] * target.shape[1]:
             break
         for patch in found:
             search.paint(patch)
@@ -242,8 +242,8 @@ def filled_mask(points: np.ndarray, shape: tuple[int, ...], per_segment: int = 1
     below = start[:, 1:] <= middles  # (edges, rows)
     edge, row = np.nonzero(below != (end[:, 1:] <= middles))
     slope = (end[edge, 0] - start[edge, 0]) / (end[edge, 1] - start[edge, 1])
-    crossing = start[edge, 0] + (middles[row] - start[edge, 1]) * slope
-    column = np.ceil(crossing - 0.5).clip(0, shape[1]).astype(np.int64)
+    across = start[edge, 0] + (middles[row] - start[edge, 1]) * slope
+    column = np.ceil(across - 0.5).clip(0, shape[1]).astype(np.int64)
     turns = np.where(below[edge, row], 1.0, -1.0)
     winding = np.bincount(row * (shape[1] + 1) + column, turns, minlength=shape[0] * (shape[1] + 1))
     return np.cumsum(winding.reshape(shape[0], -1), axis=1)[:, :-1] != 0

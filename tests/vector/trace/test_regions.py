@@ -49,7 +49,7 @@ def test_the_largest_error_comes_first_and_gains_are_what_painting_gains():
     target, white = canvas(), canvas()
     target[disc(64, 20, 20, 15)] = (1, 0, 0)
     target[disc(64, 48, 48, 8)] = (0, 0, 1)
-    patches = find_patches(target, white, 8, segments=4, least=1e-6)
+    patches = find_patches(target, white, 8, segments=4, min_gain=1e-6)
     assert patches[0].colour.tolist() == [1, 0, 0] and patches[1].colour.tolist() == [0, 0, 1]
     drawn = white
     for patch in patches:
@@ -64,13 +64,13 @@ def test_an_outline_is_drawn_as_a_disc_under_a_disc():
     target = canvas()
     target[disc(64, 32, 32, 24)] = (0.2, 0.2, 0.2)
     target[disc(64, 32, 32, 21)] = (1, 1, 1)
-    patches = find_patches(target, canvas(), 2, segments=4, least=1e-6)
+    patches = find_patches(target, canvas(), 2, segments=4, min_gain=1e-6)
     assert [round(float(patch.colour[0]), 2) for patch in patches] == [0.2, 1.0]
     assert patches[0].gain < 0 < patches[0].gain + patches[1].gain
 
 
 def test_a_picture_that_is_right_already_gets_no_path():
-    assert find_patches(canvas(), canvas(), 4, segments=4, least=0.0) == []
+    assert find_patches(canvas(), canvas(), 4, segments=4, min_gain=0.0) == []
 
 
 def test_a_mask_is_of_the_pixels_whose_middle_is_inside():
