@@ -19,6 +19,8 @@ CHECKED = (
     "runtime.pictures",
     "runtime.pixels",
     "runtime.vector.trace.live",
+    "runtime.vector.trace.outlines",
+    "runtime.vector.trace.regions",
     "runtime.vector.trace.smoothing",
     "runtime.vector.paths",
     "runtime.vector.raster.diffvg",

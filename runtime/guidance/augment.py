@@ -24,13 +24,13 @@ def random_view(
     probability: float = 0.7,
     distortion: float = 0.5,
 ) -> Float[Tensor, "B 3 {size} {size}"]:
-    """Return `random_crop` of `random_perspective`, (B, 3, size, size): what lies outside of the crop is not computed.
+    """Return `random_crop` of `random_perspective`; what lies outside of the crop is not computed.
 
     Args:
-        images: (B, 3, H, W), at least `size` a side, differentiable.
+        images: at least `size` a side, differentiable.
         size: in pixels.
         generator: of the draws.
-        fill: (B, 3) colour outside of the picture, differentiable.
+        fill: colour outside of the picture, differentiable.
         probability: in [0, 1]; Thesis 11.9.2 has 0.7.
         distortion: in [0, 1]; Thesis 11.9.2 has 0.5.
     """
@@ -47,15 +47,15 @@ def random_perspective(
     probability: float = 0.7,
     distortion: float = 0.5,
 ) -> Float[Tensor, "B 3 H W"]:
-    """Return the pictures, each with `probability` seen in a random perspective, (B, 3, H, W).
+    """Return the pictures, each with `probability` seen in a random perspective.
 
     Each corner moves inwards along both axes, independently and uniformly by at most `distortion` of half the side, as
     in Kornia's RandomPerspective. What the picture does not cover is `fill`.
 
     Args:
-        images: (B, 3, H, W), differentiable.
+        images: differentiable.
         generator: of the draws.
-        fill: (B, 3) colour outside of the picture, differentiable.
+        fill: colour outside of the picture, differentiable.
         probability: in [0, 1]; Thesis 11.9.2 has 0.7.
         distortion: in [0, 1]; Thesis 11.9.2 has 0.5.
     """
@@ -66,7 +66,7 @@ def random_perspective(
 def _random_maps(
     count: int, generator: torch.Generator, probability: float, distortion: float
 ) -> Float64[Tensor, "{count} 3 3"] | None:
-    """Return a projective map for each picture, (B, 3, 3), or None where all stay as they are."""
+    """Return a projective map for each picture, or None where all stay as they are."""
     chosen = torch.rand(count, generator=generator) < probability
     shift = distortion * torch.rand(count, 4, 2, generator=generator)
     if not chosen.any():
@@ -77,12 +77,13 @@ def _random_maps(
 
 
 def homography(source: Float[Tensor, "B 4 2"], target: Float[Tensor, "B 4 2"]) -> Float64[Tensor, "B 3 3"]:
-    """Return the projective maps that take four points to four others, (B, 3, 3), float64.
+    """Return the projective maps that take four points to four others.
 
     Args:
-        source: (B, 4, 2), no three on a line.
-        target: (B, 4, 2).
+        source: no three on a line.
+        target: where they go.
     """
+    # Two equations a point, linear in the map's eight unknown entries: u (g x + h y + 1) = a x + b y + c, and v alike.
     x, y = source.double().unbind(-1)
     u, v = target.double().unbind(-1)
     one, zero = torch.ones_like(x), torch.zeros_like(x)
@@ -99,12 +100,12 @@ def warp(
     *,
     window: Window | None = None,
 ) -> Float[Tensor, "B 3 _ _"]:
-    """Return pictures whose pixel at p shows the picture at maps(p), bilinear, (B, 3, H, W) or a window of that.
+    """Return pictures whose pixel at p shows the picture at maps(p), bilinear, or a window of them.
 
     Args:
-        images: (B, 3, H, W), differentiable.
-        maps: (B, 3, 3), from places in the result to places in the picture.
-        fill: (B, 3), what is outside of the picture, differentiable.
+        images: differentiable.
+        maps: from places in the result to places in the picture.
+        fill: what is outside of the picture, differentiable.
         window: the part of the result to compute; None means all.
     """
     height, width = images.shape[-2:]
@@ -114,17 +115,18 @@ def warp(
     places = torch.stack([*torch.meshgrid(x, y, indexing="xy"), torch.ones(rows, columns, dtype=torch.float64)], -1)
     seen = torch.einsum("bij,hwj->bhwi", maps, places)
     grid = (seen[..., :2] / seen[..., 2:]).to(images)
-    colour = fill[:, :, None, None]  # zeros outside of the difference are `fill` outside of the sum
+    # `grid_sample` pads with zeros only: zeros outside of the difference are `fill` outside of the sum.
+    colour = fill[:, :, None, None]
     return grid_sample(images - colour, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + colour
 
 
 def random_crop(
     images: Float[Tensor, "B 3 H W"], size: int, generator: torch.Generator
 ) -> Float[Tensor, "B 3 {size} {size}"]:
-    """Return a random square of `size` pixels of the pictures, the same for all, (B, 3, size, size).
+    """Return a random square of `size` pixels of the pictures, the same for all.
 
     Args:
-        images: (B, 3, H, W), at least `size` a side.
+        images: at least `size` a side.
         size: in pixels.
         generator: of the draws.
     """

@@ -26,8 +26,8 @@ class Schedule:
     """alpha_t and sigma_t of a diffusion model.
 
     Attributes:
-        alphas: (T,) float32, what is left of the clean picture; falls.
-        sigmas: (T,) float32, the noise's standard deviation; rises.
+        alphas: what is left of the clean picture; falls.
+        sigmas: the noise's standard deviation; rises.
         prediction: what the network predicts, one of `PREDICTIONS`.
     """
 
@@ -48,11 +48,12 @@ class Schedule:
             ValueError: where an argument is out of its range.
         """
         if not 0.0 < beta_start <= beta_end < 1.0 or num_timesteps < 2:
-            came = f"beta_start {beta_start}, beta_end {beta_end}, num_timesteps {num_timesteps}"
-            raise ValueError(f"schedule: expected 0 < beta_start <= beta_end < 1 and at least 2 steps, got {came}")
+            given = f"beta_start {beta_start}, beta_end {beta_end}, num_timesteps {num_timesteps}"
+            raise ValueError(f"schedule: expected 0 < beta_start <= beta_end < 1 and at least 2 steps, got {given}")
         betas = torch.linspace(beta_start**0.5, beta_end**0.5, num_timesteps, dtype=torch.float64) ** 2
-        kept = torch.cumprod(1.0 - betas, 0)
-        return cls(kept.sqrt().float(), (1.0 - kept).sqrt().float())
+        # In float64: 1 - alpha^2 of the first steps would lose most of its digits in float32.
+        squared_alphas = torch.cumprod(1.0 - betas, 0)
+        return cls(squared_alphas.sqrt().float(), (1.0 - squared_alphas).sqrt().float())
 
     @classmethod
     def of(cls, description: Mapping[str, Any]) -> "Schedule":
@@ -75,14 +76,14 @@ class Schedule:
         return len(self.alphas)
 
     def at(self, t: Int64[Tensor, " B"]) -> tuple[Float[Tensor, "B 1 1 1"], Float[Tensor, "B 1 1 1"]]:
-        """Return alpha_t and sigma_t, each (B, 1, 1, 1), for t (B,) int64."""
+        """Return alpha_t and sigma_t, shaped to be multiplied with latents."""
         alpha, sigma = self.alphas.to(t.device)[t], self.sigmas.to(t.device)[t]
         return alpha.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)
 
     def diffuse(
         self, x: Float[Tensor, "B C h w"], noise: Float[Tensor, "B C h w"], t: Int64[Tensor, " B"]
     ) -> Float[Tensor, "B C h w"]:
-        """Return z_t = alpha_t x + sigma_t noise, (B, C, h, w), for t (B,)."""
+        """Return z_t = alpha_t x + sigma_t noise."""
         alpha, sigma = self.at(t)
         return alpha * x + sigma * noise
 
@@ -99,9 +100,9 @@ class Schedule:
         """Return the noise eps that a network's prediction stands for: the one place where predictions are told apart.
 
         Args:
-            prediction: of the network, (B, C, h, w); guidance may have been applied, for eps is linear in it.
-            z: (B, C, h, w), what the network was given.
-            t: (B,) int64.
+            prediction: of the network; guidance may have been applied, for eps is linear in it.
+            z: what the network was given.
+            t: times in [0, T).
         """
         if self.prediction == "epsilon":
             return prediction

@@ -1,7 +1,7 @@
 """Draw a pixel from its distribution: two logits, or a mixture of discretized logistics (see `runtime.pixels.heads`).
 
-All randomness is made before the loop, as noise: the draw itself is a dozen or two of small operations with fixed
-shapes, which is what a loop of short steps and a captured graph need.
+All randomness is drawn before the loop, as noise. What is left in the loop is a dozen or two of small operations with
+fixed shapes: fast where steps are short, and fit for a captured graph.
 """
 
 import torch
@@ -14,7 +14,7 @@ from runtime.pixels.heads import MIN_LOG_SCALE, Pixels, is_binary
 def make_noise(
     shape: tuple[int, ...], pixels: Pixels, generator: torch.Generator | None, temperature: float = 1.0
 ) -> Float32[Tensor, "... n"]:
-    """Return the noise (*shape, n), float32, of as many draws as `shape` has places.
+    """Return the noise of as many draws as `shape` has places.
 
     Args:
         shape: of the draws, such as positions and pictures.
@@ -28,6 +28,7 @@ def make_noise(
     count = 1 if is_binary(pixels) else pixels.mixtures + pixels.channels
     if generator is None:
         return torch.zeros(*shape, count)
+    # In float64, and away from 0 and 1, for the logarithms to be finite and the tails to be fine.
     uniform = torch.rand(*shape, count, generator=generator, dtype=torch.float64).clamp_(1e-12, 1.0 - 1e-12)
     noise = torch.logit(uniform)
     if not is_binary(pixels):
@@ -37,11 +38,11 @@ def make_noise(
 
 
 def draw_pixel(parameters: Float[Tensor, "B K"], noise: Float[Tensor, "B n"], pixels: Pixels) -> Int64[Tensor, "B C"]:
-    """Return levels (B, channels), int64, drawn from the distributions of B pixels.
+    """Return levels drawn from the distributions of B pixels.
 
     Args:
-        parameters: (B, K) of the network's head.
-        noise: (B, n) of `make_noise`.
+        parameters: of the network's head.
+        noise: of `make_noise`.
         pixels: channels, levels and mixtures.
 
     A logistic's draw, rounded to the nearest level and clamped to the ends, has the mass that the discretized logistic

@@ -20,7 +20,7 @@ MIN_LOG_SCALE = -7.0
 
 @runtime_checkable
 class Pixels(Protocol):
-    """What a head needs to know of an architecture."""
+    """The part of an architecture that a head depends on."""
 
     @property
     def channels(self) -> int:
@@ -61,10 +61,10 @@ def head_channels(pixels: Pixels) -> int:
 
 
 def quantize(images: Tensor, pixels: Pixels) -> Int64[Tensor, "B C H W"]:
-    """Return levels (B, channels, H, W), int64 in [0, L), nearest to intensities in [0, 1].
+    """Return the levels, in [0, L), nearest to intensities in [0, 1].
 
     Args:
-        images: (B, channels, H, W), floating, in [0, 1].
+        images: floating, in [0, 1].
         pixels: the architecture's channels and levels.
 
     Raises:
@@ -82,18 +82,18 @@ def quantize(images: Tensor, pixels: Pixels) -> Int64[Tensor, "B C H W"]:
 
 
 def to_unit(levels: Integer[Tensor, "*shape"], pixels: Pixels) -> Float32[Tensor, "*shape"]:
-    """Return levels in [0, L) as float32 in [-1, 1]."""
+    """Return levels in [0, L) scaled to [-1, 1]."""
     return levels.float() * (2.0 / (pixels.levels - 1)) - 1.0
 
 
 def log_mass(
     parameters: Float[Tensor, "*shape K"], levels: Integer[Tensor, "*shape C"], pixels: Pixels
 ) -> Float[Tensor, "*shape"]:
-    """Return the log-probability in nats (...) of pixels.
+    """Return the log-probability of pixels, in nats.
 
     Args:
-        parameters: (..., head channels), float32 or float64.
-        levels: (..., channels) whole numbers in [0, L).
+        parameters: of the head, float32 or float64.
+        levels: whole numbers in [0, L).
         pixels: the architecture's channels, levels and mixtures.
     """
     if is_binary(pixels):
@@ -106,7 +106,7 @@ def split_mixture(
 ) -> tuple[
     Float[Tensor, "*shape M"], Float[Tensor, "*shape C M"], Float[Tensor, "*shape C M"], Float[Tensor, "*shape _ M"]
 ]:
-    """Return a mixture's logits (..., M), means and log-scales (..., C, M), and couplings (..., C (C - 1) / 2, M)."""
+    """Return a mixture's logits, means, log-scales, and couplings (C (C - 1) / 2 of each component)."""
     m, c = pixels.mixtures, pixels.channels
     logits, means, log_scales, couplings = parameters.split((m, c * m, c * m, c * (c - 1) // 2 * m), -1)
     shape = (c, m)
@@ -117,7 +117,7 @@ def split_mixture(
 def couple(
     means: Float[Tensor, "*shape C M"], couplings: Float[Tensor, "*shape _ M"], x: Float[Tensor, "*shape C"]
 ) -> Float[Tensor, "*shape C M"]:
-    """Return means (..., C, M) shifted by the channels before, x (..., C) in [-1, 1]."""
+    """Return means shifted by the channels before, of which x, in [-1, 1], are the values."""
     if means.shape[-2] == 1:
         return means
     red, green = x[..., 0:1], x[..., 1:2]
@@ -132,7 +132,7 @@ def couple(
 def _log_mixture(
     parameters: Float[Tensor, "*shape K"], levels: Integer[Tensor, "*shape C"], pixels: Pixels
 ) -> Float[Tensor, "*shape"]:
-    """Return the log-probability (...) of levels (..., C) under a mixture of discretized logistics."""
+    """Return the log-probability of levels under a mixture of discretized logistics."""
     logits, means, log_scales, couplings = split_mixture(parameters, pixels)
     half = 1.0 / (pixels.levels - 1)
     x = levels.to(parameters.dtype) * (2.0 * half) - 1.0

@@ -67,10 +67,10 @@ def mask_matrix(order: Order, size: Size, kernel: Kernel, dilation: int = 1, *, 
 
 
 def check_mask(mask: Mask, size: Size, kernel: Kernel) -> Mask:
-    """Return the mask matrix, once its shape is known to be that of a kernel over a picture.
+    """Return the mask matrix, checked.
 
     Raises:
-        UserError: where it is not.
+        UserError: where its shape is not that of a kernel over the picture.
     """
     expected = (kernel[0] * kernel[1], size[0] * size[1])
     if tuple(mask.shape) != expected:
@@ -87,73 +87,43 @@ class Group:
 
     Attributes:
         taps: (k1 k2,) booleans; a tap that reads padding at every one of the positions is false.
-        positions: (n,) flat indices, ascending.
-        lattice: row and column of the first position and the steps to the next ones, where the positions are all
-            pixels (row + i row_step, column + j column_step) of the picture; else None.
+        positions: (n,) flat indices, ascending: all pixels (row + i row_step, column + j column_step) of the picture.
+        lattice: row and column of the first position, and the steps to the next ones.
     """
 
     taps: Mask
     positions: Order
-    lattice: tuple[int, int, int, int] | None = None
-
-
-def group_positions(mask: Mask, size: Size, kernel: Kernel, dilation: int = 1) -> list[Group]:
-    """Return few groups of positions with one mask each, which cover all positions.
-
-    A tap that reads padding reads zero: its mask is free there. So raster scans have one group at any size and
-    dilation, S-curves two, alternate rows or columns. Such lattices, of steps 1 or 2, are looked for first; other
-    orders are grouped greedily, the most restricted positions first.
-
-    Raises:
-        UserError: where the mask matrix has another shape.
-    """
-    check_mask(mask, size, kernel)
-    known = tap_sources(size, kernel, dilation) >= 0
-    return lattice_groups(mask, size, kernel, dilation) or _greedy_groups(mask & known, known)
+    lattice: tuple[int, int, int, int]
 
 
 def lattice_groups(mask: Mask, size: Size, kernel: Kernel, dilation: int = 1) -> list[Group]:
-    """Return the groups of `group_positions` where they are lattices, else an empty list.
+    """Return few groups of positions with one mask each, which cover all positions; empty where that takes too many.
+
+    A tap that reads padding reads zero: its mask is free there. So raster scans have one group at any size and
+    dilation, S-curves two, alternate rows or columns. Lattices of steps 1 or 2 are tried.
 
     Raises:
         UserError: where the mask matrix has another shape.
     """
     check_mask(mask, size, kernel)
-    known = tap_sources(size, kernel, dilation) >= 0
+    inside = tap_sources(size, kernel, dilation) >= 0
     for steps in ((1, 1), (2, 1), (1, 2), (2, 2)):
-        if groups := _groups_of_steps(mask & known, known, size, steps):
+        if groups := _groups_of_steps(mask & inside, inside, size, steps):
             return groups
     return []
 
 
-def _groups_of_steps(mask: Mask, known: Mask, size: Size, steps: Size) -> list[Group]:
+def _groups_of_steps(mask: Mask, inside: Mask, size: Size, steps: Size) -> list[Group]:
     """Return one group for each phase of a lattice, or none where a phase needs two masks."""
     grid = np.arange(size[0] * size[1], dtype=np.int64).reshape(size)
     groups = []
     for row in range(min(steps[0], size[0])):
         for column in range(min(steps[1], size[1])):
             positions = grid[row :: steps[0], column :: steps[1]].reshape(-1)
-            live = np.logical_or.reduce(mask[:, positions], axis=1)
-            dead = np.logical_or.reduce((~mask & known)[:, positions], axis=1)
-            if (live & dead).any():
+            read = np.logical_or.reduce(mask[:, positions], axis=1)
+            hidden = np.logical_or.reduce((~mask & inside)[:, positions], axis=1)
+            # One position reads through a tap that another one must not: no mask serves both.
+            if (read & hidden).any():
                 return []
-            groups.append(Group(live, positions, (row, column, *steps)))
+            groups.append(Group(read, positions, (row, column, *steps)))
     return groups
-
-
-def _greedy_groups(mask: Mask, known: Mask) -> list[Group]:
-    """Return groups made by putting each kind of position into the first group that it does not contradict."""
-    kinds, member = np.unique(np.concatenate((mask, known)).T, axis=0, return_inverse=True)
-    member = member.reshape(-1)
-    live, bound = np.split(kinds, 2, axis=1)
-    groups: list[tuple[Mask, Mask, list[int]]] = []
-    for kind in np.argsort(-bound.sum(1), kind="stable"):
-        for taps, settled, kinds_in in groups:
-            if not ((taps ^ live[kind]) & settled & bound[kind]).any():
-                np.logical_or(taps, live[kind], out=taps)
-                np.logical_or(settled, bound[kind], out=settled)
-                kinds_in.append(kind)
-                break
-        else:
-            groups.append((live[kind].copy(), bound[kind].copy(), [kind]))
-    return [Group(taps, np.flatnonzero(np.isin(member, kinds_in))) for taps, _, kinds_in in groups]

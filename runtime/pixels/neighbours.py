@@ -23,7 +23,7 @@ def neighbour_rows(order: Order, size: Size, kernel: int, dilation: int) -> Rows
         dilation: distance of neighbouring taps.
 
     Raises:
-        UserError: where the order is no permutation, the kernel even or the dilation below 1.
+        UserError: where the order is no permutation, the kernel's side is even or the dilation below 1.
 
     Source: Thesis Algorithm 2.
     """

@@ -85,7 +85,7 @@ def curve_order(curve: str, size: Size, variant: int = 0) -> Order:
         variant: in [0, 8).
 
     Raises:
-        UserError: where the curve, the size or the variant is none.
+        UserError: where there is no such curve, size or variant.
     """
     height, width = size
     if height < 1 or width < 1:
@@ -109,7 +109,7 @@ def parse_orders(text: str, size: Size) -> list[Order]:
         size: height and width of the picture.
 
     Raises:
-        UserError: where a name is none.
+        UserError: where a name is not that of an order.
     """
     orders: list[Order] = []
     for name in text.split(","):
@@ -125,10 +125,10 @@ def parse_orders(text: str, size: Size) -> list[Order]:
 
 
 def check_order(order: ArrayLike, size: Size) -> Order:
-    """Return an order as an int64 array (H W,) of its own, once it is known to be a permutation.
+    """Return a copy of an order as an int64 array (H W,), checked to be a permutation.
 
     Raises:
-        UserError: where an index is missing, out of range or there twice.
+        UserError: where an index is missing, out of range or repeated.
     """
     height, width = size
     array = np.asarray(order)

@@ -28,7 +28,7 @@ def hidden_region(region: str | NDArray, size: tuple[int, int]) -> Region:
         size: height and width of the picture.
 
     Raises:
-        UserError: where the name is none, or the array has another size or type, or hides everything or nothing.
+        UserError: where there is no such name, or the array has another size or type, or hides everything or nothing.
     """
     if isinstance(region, str):
         if region not in _NAMED:

@@ -3,7 +3,7 @@
 What is observed before the first hidden position goes through the prefill network, all positions in parallel; from
 there on the step network computes one position after the other (`runtime.pixels.walk`). The order is arbitrary: under a
 maximum-context order the prefill takes all that is observed; under another one, observed pixels between hidden ones
-are walked like them, but kept.
+are walked like them, but not drawn.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,10 @@ class Sampler:
 
     def __init__(self, prefill: BindableEngine, step: BindableEngine, pixels: Pixels) -> None:
         """Check that the parts fit."""
-        self.prefill, self.step, self.pixels, self.layout = prefill, step, pixels, Layout.of(step.spec)
+        self.prefill = prefill
+        self.step = step
+        self.pixels = pixels
+        self.layout = Layout.of(step.spec)
         if self.layout.widths[0] != pixels.channels + 1 or self.layout.parameters != head_channels(pixels):
             raise UserError(
                 f"engine '{step.spec.name}': expected one for {pixels.channels} channels of {pixels.levels} levels, "
@@ -87,12 +90,12 @@ class Sampler:
         temperature: float = 1.0,
         report: Report | None = None,
     ) -> Int64[Tensor, "_ C H W"]:
-        """Return pictures (B samples, channels, H, W) int64 whose hidden pixels are drawn; samples of one together.
+        """Return pictures whose hidden pixels are drawn; the samples of one picture follow each other.
 
         Args:
             pictures: (B, channels, H, W) whole numbers in [0, levels); what is hidden may be anything there.
-            hidden: (H, W) booleans.
-            order: a permutation (H W,); see `maximum_context_order` for one that draws from all that is observed.
+            hidden: true where a pixel is to be drawn.
+            order: a permutation of the pixels; `maximum_context_order` makes one that draws from all that is observed.
             generator: of all draws, on the CPU: the same seed and batch give the same pictures.
             samples: of each picture; what is observed is computed once for all of them.
             temperature: in `TEMPERATURES`; 1 draws from the model, less nearer to its mode.
@@ -142,11 +145,11 @@ class Sampler:
         return Walks.from_state(state, self.step, self.pixels)
 
     def parameters(self, pictures: Tensor, order: Order, observed: int = 0) -> Float[Tensor, "B H W K"]:
-        """Return the parameters (B, H, W, K) of every pixel of known pictures, as a walk computes them.
+        """Return the parameters of every pixel of observed pictures, as a walk computes them.
 
         Args:
             pictures: (B, channels, H, W) whole numbers in [0, levels).
-            order: a permutation (H W,).
+            order: a permutation of the pixels.
             observed: positions at the beginning of the order that the prefill network takes.
         """
         size = (pictures.shape[2], pictures.shape[3])
@@ -172,6 +175,7 @@ class Sampler:
             return torch.zeros(len(levels), 0, self.layout.parameters)
         device = self.step.device
         index = torch.from_numpy(chosen).to(device)
+        # The prefill network sees the chosen pixels only, so its tables count these alone.
         taps = [torch.from_numpy(compact_rows(table, chosen)).to(device) for table in self.layout.tables(order, size)]
         parts = []
         for unit in to_unit(levels[:, index], self.pixels).split(max(1, PREFILL // len(chosen))):
@@ -183,7 +187,7 @@ class Sampler:
 
 
 def _as_rows(pictures: Tensor, pixels: Pixels, device: torch.device) -> Int64[Tensor, "B N C"]:
-    """Return (B, channels, H, W) levels as (B, H W, channels), once they are known to be what a network models."""
+    """Return pictures as one row a pixel, checked to be what the network models."""
     if pictures.ndim != 4 or pictures.shape[1] != pixels.channels or pictures.dtype != torch.int64:
         raise UserError(
             f"pictures: expected (B, {pixels.channels}, H, W) int64, got {tuple(pictures.shape)} {pictures.dtype}"

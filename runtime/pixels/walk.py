@@ -32,7 +32,7 @@ _TAPS = re.compile(r"taps_([1-9][0-9]{0,3})")
 
 @dataclass(frozen=True)
 class Layout:
-    """What the spec of a step network says of its stages."""
+    """The stages of a step network, as its spec describes them."""
 
     kernel: int
     """Side of the kernels."""
@@ -55,7 +55,7 @@ class Layout:
         widths = tuple(t.shape[-1] if t.shape else "" for t in caches)
         count = taps[0].shape[0] if taps and taps[0].shape else 0
         kernel = math.isqrt(count + 1) if isinstance(count, int) else 0
-        right = (
+        fits = (
             kernel % 2 == 1
             and all(isinstance(width, int) for width in (*widths, *spec.outputs[0].shape[-1:]))
             and len(caches) > 1
@@ -63,7 +63,7 @@ class Layout:
             and all(t.shape == ("B", "R", width) for t, width in zip(caches, widths, strict=True))
             and [t.shape for t in spec.outputs[1:]] == [("B", width) for width in widths[1:]]
         )
-        if not right:
+        if not fits:
             raise UserError(f"engine '{spec.name}' is no step network of an LMConv bundle; export the bundle again")
         dilations = tuple(int(t.name.removeprefix("taps_")) for t in taps)
         return cls(kernel, dilations, tuple(int(w) for w in widths), int(spec.outputs[0].shape[-1]))
@@ -74,22 +74,24 @@ class Layout:
 
 
 class Rows:
-    """Features of each stage in few contiguous tensors: those of stages of one width lie in one.
+    """Features of each stage in few contiguous tensors, one for all stages of the same width.
+
+    One copy then writes the rows of many stages, which matters where a step takes a millisecond.
 
     Attributes:
         of: for each stage its own (B, ...) part, contiguous.
     """
 
     def __init__(self, widths: Sequence[int], shape: tuple[int, ...], device: torch.device) -> None:
-        """Make zeros of `shape`, (B, ...), behind which each stage has its width."""
+        """Make zeros of `shape`, (B, ...), with each stage's width as the last dimension."""
         self.groups: dict[int, Tensor] = {}
         for width in sorted(set(widths)):
             self.groups[width] = torch.zeros(widths.count(width), *shape, width, device=device)
-        taken = dict.fromkeys(self.groups, 0)
+        counts = dict.fromkeys(self.groups, 0)
         self.of: list[Tensor] = []
         for width in widths:
-            self.of.append(self.groups[width][taken[width]])
-            taken[width] += 1
+            self.of.append(self.groups[width][counts[width]])
+            counts[width] += 1
 
 
 class Walk:
@@ -121,17 +123,20 @@ class Walk:
             levels: whole numbers in [0, levels); what is not observed may be anything in range.
             observed: pixels that are taken from `levels` instead of drawn.
         """
-        self.layout, self.pixels, self.levels = Layout.of(step.spec), pixels, levels.clone()
-        self.device, batch, count = levels.device, len(levels), len(order)
+        self.layout = Layout.of(step.spec)
+        self.pixels = pixels
+        self.levels = levels.clone()
+        self.device = levels.device
+        batch, count = len(levels), len(order)
         self.caches = Rows(self.layout.widths, (batch, count + 1), self.device)
-        self._made = Rows(self.layout.widths[1:], (batch,), self.device)
+        self._computed = Rows(self.layout.widths[1:], (batch,), self.device)
         self.parameters = torch.zeros(batch, self.layout.parameters, device=self.device)
         self._order = torch.from_numpy(order).to(self.device)
         self._observed = observed.to(self.device)[self._order]
         self._tables = [torch.from_numpy(t[order]).to(self.device) for t in self.layout.tables(order, size)]
         self._taps = [torch.zeros_like(table[0]) for table in self._tables]
         self._capturable = self.device.type == "cuda" and isinstance(step, EagerEngine)  # others wait for the GPU
-        self._run = step.bind((*self._taps, *self.caches.of), (self.parameters, *self._made.of))
+        self._run = step.bind((*self._taps, *self.caches.of), (self.parameters, *self._computed.of))
         self._place = torch.zeros(1, dtype=torch.int64, device=self.device)
         self.noise = make_noise((count, batch), pixels, None).to(self.device)
         self._replay: Callable[[], None] | None = None
@@ -164,17 +169,19 @@ class Walk:
         self._run()
         drawn = draw_pixel(self.parameters, self.noise[self._place][0], self.pixels)
         given = self.levels.index_select(1, pixel)
+        # Observed pixels between hidden ones are walked too: both values are computed, for the shapes to be fixed.
         value = torch.where(self._observed[self._place], given, drawn[:, None])
         self.levels.index_copy_(1, pixel, value)
         self._enter(pixel + 1, to_unit(value, self.pixels))
         self._place += 1
 
     def _enter(self, row: Int64[Tensor, " 1"], unit: Float[Tensor, "B 1 C"]) -> None:
-        """Write a row of every cache: the first stage's is the pixel (B, 1, channels) itself, and one."""
+        """Write a row of every cache: the first stage's is the pixel itself, and one."""
         self.caches.of[0].index_copy_(1, row, torch.cat((unit, torch.ones_like(unit[..., :1])), -1))
-        for width, made in self._made.groups.items():
+        for width, computed in self._computed.groups.items():
+            # The first of its width has no output where it is the picture itself: outputs belong to the last ones.
             stages = self.caches.groups[width]
-            stages[len(stages) - len(made) :].index_copy_(2, row, made[:, :, None])
+            stages[len(stages) - len(computed) :].index_copy_(2, row, computed[:, :, None])
 
     def pending_rows(self, place: int, end: int) -> Int64[Tensor, " R"]:
         """Return the rows of the caches that the positions from `place` to `end` read, ascending, on the CPU."""

@@ -7,7 +7,7 @@ pixel (i, j) covers [j, j+1) x [i, i+1).
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -59,7 +59,7 @@ class Layout:
 
     @cached_property
     def memo(self) -> dict:
-        """What others derive from the layout and want to keep with it."""
+        """A cache for what others derive from the layout: plans live as long as the layout that they are for."""
         return {}
 
     @property
@@ -73,15 +73,15 @@ class Layout:
         return self.offsets[-1]
 
     def path_slice(self, path: int) -> slice:
-        """Where the points of one path lie among all points."""
+        """Return where the points of one path lie among all points."""
         return slice(self.offsets[path], self.offsets[path + 1])
 
     def select(self, paths: Sequence[int]) -> "Layout":
-        """The layout of some of the paths, in the order given."""
+        """Return the layout of some of the paths, in the order given."""
         return Layout(tuple(self.kinds[p] for p in paths), tuple(self.contours[p] for p in paths))
 
     def __add__(self, other: "Layout") -> "Layout":
-        """The layout with another's paths on top."""
+        """Return the layout with another's paths on top."""
         return Layout(self.kinds + other.kinds, self.contours + other.contours)
 
 
@@ -102,7 +102,11 @@ def _count_points(kind: Kind, contours: tuple[int, ...]) -> int:
 
 @dataclass(frozen=True)
 class Drawing:
-    """B scenes of one layout. Errors: `UserError` if a tensor's shape does not fit the layout."""
+    """B scenes of one layout. Shapes are not annotated but checked here, in words that a user understands.
+
+    Raises:
+        UserError: where a tensor's shape does not fit the layout, or the size is none.
+    """
 
     layout: Layout
     points: Tensor
@@ -140,24 +144,24 @@ class Drawing:
         """The four tensors by name."""
         return {name: getattr(self, name) for name in ("points", "colours", "widths", "background")}
 
-    def map(self, function) -> "Drawing":
-        """The drawing with a function applied to each of its four tensors."""
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Drawing":
+        """Return the drawing with a function applied to each of its four tensors."""
         return dataclasses.replace(self, **{name: function(tensor) for name, tensor in self.tensors.items()})
 
     def detach(self) -> "Drawing":
-        """The same numbers, without gradients."""
+        """Return the same numbers, without gradients."""
         return self.map(Tensor.detach)
 
     def clone(self) -> "Drawing":
-        """A copy of all numbers, without gradients."""
+        """Return a copy of all numbers, without gradients."""
         return self.map(lambda tensor: tensor.detach().clone())
 
     def to(self, *args, **kwargs) -> "Drawing":
-        """The drawing with `Tensor.to` applied to each tensor."""
+        """Return the drawing with `Tensor.to` applied to each tensor."""
         return self.map(lambda tensor: tensor.to(*args, **kwargs))
 
     def select(self, paths: Sequence[int]) -> "Drawing":
-        """The drawing of some of the paths, in the order given, over the same background."""
+        """Return the drawing of some of the paths, in the order given, over the same background."""
         paths = list(paths)
         rows = [row for path in paths for row in range(*self.layout.path_slice(path).indices(self.layout.num_points))]
         return dataclasses.replace(
@@ -169,32 +173,43 @@ class Drawing:
         )
 
     def append(self, other: "Drawing") -> "Drawing":
-        """The drawing with another's paths on top; this drawing's background and size stay."""
+        """Return the drawing with another's paths on top; this drawing's background and size stay.
+
+        Raises:
+            UserError: where the canvases differ in size.
+        """
         if other.size != self.size:
             raise UserError(f"append: expected a drawing of canvas {self.size}, got {other.size}; use resized() first")
         joined = {n: torch.cat((getattr(self, n), getattr(other, n)), 1) for n in ("points", "colours", "widths")}
         return dataclasses.replace(self, layout=self.layout + other.layout, **joined)
 
     def resized(self, size: tuple[int, int]) -> "Drawing":
-        """The drawing scaled to another canvas; widths scale by the square root of the two factors' product."""
+        """Return the drawing scaled to another canvas; widths scale by the square root of the two factors' product.
+
+        Args:
+            size: height and width in pixels.
+        """
         factors = self.points.new_tensor((size[1] / self.size[1], size[0] / self.size[0]))
         scale = math.sqrt(size[0] * size[1] / (self.size[0] * self.size[1]))
         return dataclasses.replace(self, points=self.points * factors, widths=self.widths * scale, size=size)
 
     def scene(self, index: int) -> "Drawing":
-        """One scene of the batch as a batch of one."""
+        """Return one scene of the batch as a batch of one."""
         return self.map(lambda tensor: tensor[index : index + 1])
 
 
 def circle_points(
     centres: Float[Tensor, "*shape 2"], radii: Float[Tensor, "*shape"] | float, segments: int = 4
 ) -> Float[Tensor, "*shape 3*{segments} 2"]:
-    """(..., 3 segments, 2) control points of closed circles, clockwise on the screen from the rightmost point.
+    """Return control points of closed circles, clockwise on the screen from the rightmost point.
 
     Args:
-        centres: (..., 2) in pixels.
-        radii: (...) or one number, in pixels.
+        centres: in pixels.
+        radii: one for each circle, or one for all, in pixels.
         segments: cubic segments a circle, at least 2. With 4 the radius is off by at most 0.03 per cent.
+
+    Raises:
+        UserError: where there are fewer than two segments.
     """
     if segments < 2:
         raise UserError(f"segments of a circle: expected at least 2, got {segments}")
@@ -217,7 +232,7 @@ def random_circles(
     generator: torch.Generator,
     batch: int = 1,
 ) -> Drawing:
-    """Closed circles at uniform places, uniform RGB, opacity U(0.7, 1), on white.
+    """Return closed circles at uniform places, uniform RGB, opacity U(0.7, 1), on white.
 
     Args:
         count: number of paths.
@@ -238,7 +253,7 @@ def random_circles(
 
 
 def random_colours(batch: int, count: int, generator: torch.Generator) -> Float[Tensor, "{batch} {count} 4"]:
-    """(B, P, 4) uniform RGB with opacity U(0.7, 1). Source: thesis 11.9.1."""
+    """Return uniform RGB with opacity U(0.7, 1). Source: thesis 11.9.1."""
     rgb = torch.rand(batch, count, 3, generator=generator)
     return torch.cat((rgb, 0.7 + 0.3 * torch.rand(batch, count, 1, generator=generator)), -1)
 
@@ -253,7 +268,7 @@ def random_strokes(
     batch: int = 1,
     reach: float = 0.1,
 ) -> Drawing:
-    """Open black strokes on white: each point lies up to `reach` of the canvas from the one before.
+    """Return open black strokes on white: each point lies up to `reach` of the canvas from the one before.
 
     Args:
         count: number of strokes.
@@ -276,18 +291,22 @@ def random_strokes(
 
 
 def stroke_width(size: tuple[int, int]) -> float:
-    """Width of a sketch's strokes in pixels: 6 of a canvas of 224. Source: thesis 11.9.1."""
+    """Return the width of a sketch's strokes in pixels: 6 of a canvas of 224. Source: thesis 11.9.1."""
     return 6 / 224 * min(size)
 
 
 def outline(drawing: Drawing, *, width: float | None = None) -> Drawing:
-    """The outlines of closed paths as open black strokes on white, one a contour; their first segment is halved.
+    """Return the outlines of closed paths as open black strokes on white, one a contour.
 
-    A stroke runs once round its contour and ends where it began, so it has one segment more than the contour.
+    A stroke runs once round its contour and ends where it began. Its first segment is halved, for a sketch's strokes to
+    have five segments where a traced contour has four (thesis 11.9.1).
 
     Args:
         drawing: of fills only.
         width: in canvas pixels; by default 6 pixels of a 224 pixel canvas.
+
+    Raises:
+        UserError: where a path is no fill.
     """
     width = stroke_width(drawing.size) if width is None else width
     strokes, segments = [], []
@@ -311,7 +330,7 @@ def outline(drawing: Drawing, *, width: float | None = None) -> Drawing:
 
 
 def _halved(points: Float[Tensor, "B 4 2"]) -> tuple[Float[Tensor, "B 3 2"], Float[Tensor, "B 4 2"]]:
-    """A cubic segment (B, 4, 2) as two, by de Casteljau: the first 3 points of the one, all 4 of the other."""
+    """Return a cubic segment as two, by de Casteljau: the first 3 points of the one, all 4 of the other."""
     once = (points[:, 1:] + points[:, :-1]) / 2
     twice = (once[:, 1:] + once[:, :-1]) / 2
     middle = (twice[:, 1:] + twice[:, :-1]) / 2
@@ -320,7 +339,7 @@ def _halved(points: Float[Tensor, "B 4 2"]) -> tuple[Float[Tensor, "B 3 2"], Flo
 
 
 def pixel_grid(cells: int = 32, *, size: tuple[int, int], generator: torch.Generator, batch: int = 1) -> Drawing:
-    """A grid of cells x cells squares over the whole canvas, row by row: uniform RGB, opacity U(0.7, 1), on white.
+    """Return cells x cells squares over the whole canvas, row by row: uniform RGB, opacity U(0.7, 1), on white.
 
     Source: thesis 11.9.1.
     """
@@ -334,7 +353,7 @@ def pixel_grid(cells: int = 32, *, size: tuple[int, int], generator: torch.Gener
 
 
 def path_areas(drawing: Drawing) -> Float[Tensor, "B P"]:
-    """(B, P) area of each path in square canvas pixels, differentiable where it is not zero.
+    """Return the area of each path in square canvas pixels, differentiable where it is not zero.
 
     A fill's is the absolute winding-weighted area of its contours (exact for paths that do not cross themselves), a
     rectangle's its own, a stroke's its width times the length of its control polygon.
@@ -353,8 +372,9 @@ def path_areas(drawing: Drawing) -> Float[Tensor, "B P"]:
 
 
 def _signed_area(points: Float[Tensor, "B N 2"]) -> Float[Tensor, " B"]:
-    """(B,) signed area of one closed contour (B, 3 S, 2): half the integral of x dy - y dx over its cubic segments."""
+    """Return the signed area of one closed contour: half the integral of x dy - y dx over its cubic segments."""
     corners = points[:, 0::3], points[:, 1::3], points[:, 2::3], points[:, 0::3].roll(-1, 1)
+    # The integral of one cubic is a bilinear form in its four points; these are its coefficients, times 20.
     weights = {(0, 1): 6, (0, 2): 3, (0, 3): 1, (1, 2): 3, (1, 3): 3, (2, 3): 6}
     total = points.new_zeros(points.shape[0])
     for (first, second), weight in weights.items():

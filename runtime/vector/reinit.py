@@ -24,7 +24,7 @@ def due(step: int, steps: int, *, every: int = 50, quiet: int = 200) -> bool:
 
 
 def unused_paths(drawing: Drawing, *, opacity: float, area: float) -> Bool[Tensor, "B P"]:
-    """Return which paths show next to nothing, (B, P) bool: closed ones of one contour that are faint or small.
+    """Return which paths show next to nothing: closed ones of one contour that are faint or small.
 
     Args:
         drawing: B scenes.
@@ -51,7 +51,7 @@ def replace_paths(
     Args:
         scene: one drawing (B = 1).
         optimizer: whose moments follow the paths.
-        dead: (1, P) bool, the paths to replace.
+        dead: the paths to replace.
         generator: of the draws.
 
     Raises:
@@ -59,33 +59,33 @@ def replace_paths(
     """
     if len(dead) != 1:
         raise ValueError(f"replace_paths: expected one drawing, got a batch of {len(dead)}")
-    gone = dead[0].nonzero()[:, 0].tolist()
-    if not gone:
+    replaced = dead[0].nonzero()[:, 0].tolist()
+    if not replaced:
         return
-    stay = [path for path in range(dead.shape[1]) if path not in set(gone)]
-    _reorder(scene, optimizer, stay + gone, len(stay))
-    kinds = scene.layout.kinds[: len(stay)] + (Kind.NONZERO,) * len(gone)
+    stay = [path for path, is_dead in enumerate(dead[0].tolist()) if not is_dead]
+    _reorder(scene, optimizer, stay + replaced, len(stay))
+    kinds = scene.layout.kinds[: len(stay)] + (Kind.NONZERO,) * len(replaced)
     scene.layout = Layout(kinds, scene.layout.contours)
     height, width = scene.size
-    centres = torch.rand(len(gone), 2, generator=generator) * torch.tensor([float(width), float(height)])
+    centres = torch.rand(len(replaced), 2, generator=generator) * torch.tensor([float(width), float(height)])
     drawing = scene.drawing()
     for path, centre in enumerate(centres, len(stay)):
         (segments,) = scene.layout.contours[path]
         where = scene.layout.path_slice(path)
         drawing.points[:, where] = circle_points(centre, 20 / CANVAS * min(height, width), segments)
-    drawing.colours[:, len(stay) :] = random_colours(1, len(gone), generator)
+    drawing.colours[:, len(stay) :] = random_colours(1, len(replaced), generator)
 
 
-def _reorder(scene: VectorScene, optimizer: torch.optim.Optimizer, order: list[int], kept: int) -> None:
-    """Bring the paths and the optimizer's moments of them into an order; moments after the first `kept` become 0."""
+def _reorder(scene: VectorScene, optimizer: torch.optim.Optimizer, order: list[int], staying: int) -> None:
+    """Bring the paths and the optimizer's moments of them into an order; moments after the first `staying` become 0."""
     points, drawing = range(scene.layout.num_points), scene.drawing()
     rows = [row for path in order for row in points[scene.layout.path_slice(path)]]
     scene.layout = scene.layout.select(order)
-    kept_points = scene.layout.offsets[kept]
+    staying_points = scene.layout.offsets[staying]
     for parameter, index, first_new in (
-        (drawing.points, rows, kept_points),
-        (drawing.colours, order, kept),
-        (drawing.widths, order, kept),
+        (drawing.points, rows, staying_points),
+        (drawing.colours, order, staying),
+        (drawing.widths, order, staying),
     ):
         parameter.copy_(parameter[:, index].clone())
         for moment in optimizer.state.get(parameter, {}).values():

@@ -15,15 +15,19 @@ MIN_WIDTH = 0.1
 """Smallest stroke width after `clamp_`, in canvas pixels: thinner strokes vanish and stop learning."""
 
 _NAMES = ("points", "colours", "widths", "background")
+_STRUCTURE = ("kinds", "contour_counts", "contour_segments", "size", "train")
 
 
 class VectorScene(Scene):
-    """A drawing whose named tensors are parameters.
+    """A drawing whose tensors are parameters.
 
     Args:
         drawing: the start; its tensors are copied.
         train: which of points, colours, widths, background require gradients; the others stay as they are.
         backend: the rasterizer's backend, see `runtime.vector.raster.rasterize`.
+
+    Raises:
+        UserError: where `train` names something else.
     """
 
     points: nn.Parameter
@@ -50,11 +54,15 @@ class VectorScene(Scene):
             self.register_parameter(name, parameter)
 
     def drawing(self) -> Drawing:
-        """The drawing, its tensors the parameters themselves: gradients flow through it."""
+        """Return the drawing, its tensors the parameters themselves: gradients flow through it."""
         return Drawing(self.layout, *(getattr(self, name) for name in _NAMES), size=self.size)
 
     def render(self, size: tuple[int, int] | None = None) -> Float[Tensor, "B 3 H W"]:
-        """(B, 3, H, W) RGB in [0, 1] of all scenes, at the canvas size or the size given; differentiable."""
+        """Return pictures of all scenes, RGB in [0, 1], differentiably.
+
+        Args:
+            size: height and width in pixels; by default the canvas'.
+        """
         return rasterize(self.drawing(), size, backend=self.backend)
 
     @torch.no_grad()
@@ -65,7 +73,7 @@ class VectorScene(Scene):
         self.widths.clamp_(min=MIN_WIDTH)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything needed to build the scene again, as tensors."""
+        """Return everything needed to build the scene again, as tensors by name."""
         contours = self.layout.contours
         state = {name: getattr(self, name).detach() for name in _NAMES}
         state["kinds"] = torch.tensor([int(kind) for kind in self.layout.kinds], dtype=torch.int64)
@@ -77,17 +85,32 @@ class VectorScene(Scene):
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], *, backend: str = "numba") -> "VectorScene":
-        """The scene that `state` came from, bit for bit.
+        """Return the scene whose `state` this is, bit for bit.
 
-        Errors: `UserError` naming a tensor that is missing.
+        Raises:
+            UserError: where a tensor is missing, or has a shape, type or value that no scene has.
         """
-        missing = {*_NAMES, "kinds", "contour_counts", "contour_segments", "size", "train"} - set(state)
+        missing = {*_NAMES, *_STRUCTURE} - set(state)
         if missing:
             raise UserError(f"scene state: missing {', '.join(sorted(missing))}; not written by VectorScene.state")
-        segments = iter(state["contour_segments"].tolist())
-        contours = tuple(tuple(next(segments) for _ in range(count)) for count in state["contour_counts"].tolist())
-        layout = Layout(tuple(Kind(kind) for kind in state["kinds"].tolist()), contours)
-        height, width = state["size"].tolist()
-        drawing = Drawing(layout, *(state[name] for name in _NAMES), size=(height, width))
-        train = [name for name, flag in zip(_NAMES, state["train"].tolist(), strict=True) if flag]
-        return cls(drawing, train=train, backend=backend)
+        kinds, counts, segments, size, train = (_whole_numbers(state, name) for name in _STRUCTURE)
+        if len(size) != 2 or len(train) != len(_NAMES):
+            raise UserError(
+                f"scene state: expected a size of 2 numbers and {len(_NAMES)} flags, got {size} and {train}"
+            )
+        if min(counts, default=0) < 0 or sum(counts) != len(segments):
+            raise UserError(f"scene state: expected {sum(counts)} contours, got {len(segments)}")
+        if not set(kinds) <= set(Kind):
+            raise UserError(f"scene state: expected kinds in 0 to {max(Kind)}, got {sorted(set(kinds) - set(Kind))}")
+        remaining = iter(segments)
+        contours = tuple(tuple(next(remaining) for _ in range(count)) for count in counts)
+        layout = Layout(tuple(Kind(kind) for kind in kinds), contours)
+        drawing = Drawing(layout, *(state[name] for name in _NAMES), size=(size[0], size[1]))
+        return cls(drawing, train=[name for name, flag in zip(_NAMES, train, strict=True) if flag], backend=backend)
+
+
+def _whole_numbers(state: Mapping[str, Tensor], name: str) -> list[int]:
+    value = state[name]
+    if value.ndim != 1 or value.dtype != torch.int64:
+        raise UserError(f"scene state: expected int64 numbers in a row as {name}, got {value.dtype} {value.shape}")
+    return value.tolist()

@@ -64,3 +64,24 @@ def test_state_names_what_is_missing():
     del state["kinds"], state["size"]
     with pytest.raises(UserError, match="missing kinds, size"):
         VectorScene.from_state(state)
+
+
+DAMAGE = {
+    "a size of one number": {"size": torch.tensor([24])},
+    "no size": {"size": torch.tensor([0, 0])},
+    "a fractional size": {"size": torch.tensor([24.0, 32.0])},
+    "one flag": {"train": torch.tensor([1])},
+    "an unknown kind": {"kinds": torch.tensor([0, 0, 9])},
+    "kinds in a table": {"kinds": torch.tensor([[0, 0, 2]])},
+    "too few contours": {"contour_segments": torch.tensor([4, 4])},
+    "too many contours": {"contour_segments": torch.tensor([4, 4, 5, 5])},
+    "less than no contours": {"contour_counts": torch.tensor([1, 1, -1])},
+    "other points": {"points": torch.zeros(2, 5, 2)},
+    "whole colours": {"colours": torch.zeros(2, 3, 4, dtype=torch.int64)},
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_state_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="expected"):
+        VectorScene.from_state(make_scene().state() | DAMAGE[name])

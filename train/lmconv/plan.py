@@ -155,7 +155,7 @@ class Plan:
     def of(cls, mask: Mask, size: Size, kernel: Kernel, dilation: int, device: torch.device) -> "Plan":
         """Return the plan of a mask matrix (k1 k2, H W)."""
         if groups := lattice_groups(mask, size, kernel, dilation):
-            if turned := groups[0].lattice is not None and groups[0].lattice[2:] == (1, 2):
+            if turned := groups[0].lattice[2:] == (1, 2):
                 groups = [_turn(g, size, kernel) for g in groups]
                 size, kernel = (size[1], size[0]), (kernel[1], kernel[0])
             apart = tuple(_lattice(group, size, kernel, dilation, device) for group in groups)
@@ -207,7 +207,6 @@ def _cost(taps: Mask, kernel: Kernel) -> int:
 
 def _turn(group: Group, size: Size, kernel: Kernel) -> Group:
     """Return a group of positions with rows and columns of the picture and the kernel exchanged."""
-    assert group.lattice is not None
     row, column, row_step, column_step = group.lattice
     positions = np.sort(group.positions % size[1] * size[0] + group.positions // size[1])
     return Group(group.taps.reshape(kernel).T.reshape(-1), positions, (column, row, column_step, row_step))
@@ -217,7 +216,6 @@ def _lattice(
     group: Group, size: Size, kernel: Kernel, dilation: int, device: torch.device, *, trim: bool = False
 ) -> Lattice:
     """Return a group's convolution; a mask that leaves no tap becomes the centre with a weight of zero."""
-    assert group.lattice is not None
     row, column, row_step, column_step = group.lattice
     live = np.argwhere(group.taps.reshape(kernel)) if group.taps.any() else np.array([[kernel[0] // 2, kernel[1] // 2]])
     rows = Axis.of(live[:, 0].tolist(), size[0], kernel[0], dilation, row, row_step, trim=trim)

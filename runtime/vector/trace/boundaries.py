@@ -5,6 +5,7 @@ import functools
 import numba
 import numpy as np
 import torch
+from jaxtyping import Float, Float64, Int64
 from scipy import ndimage
 from torch import Tensor
 
@@ -12,8 +13,8 @@ from runtime.vector.paths import Drawing, Kind, Layout
 
 
 @functools.lru_cache(maxsize=64)
-def segment_corners(layout: Layout) -> tuple[Tensor, Tensor]:
-    """Return (S, 4) indices of every cubic segment's points, and (S,) weights for a mean over paths of means."""
+def segment_corners(layout: Layout) -> tuple[Int64[Tensor, "S 4"], Float64[Tensor, " S"]]:
+    """Return the indices of every cubic segment's points, and weights for a mean over paths of means over segments."""
     corners, weights = [], []
     bent = sum(kind != Kind.RECTANGLE for kind in layout.kinds)
     for path, kind in enumerate(layout.kinds):
@@ -27,12 +28,12 @@ def segment_corners(layout: Layout) -> tuple[Tensor, Tensor]:
             weights.append(np.full(count, 1 / (bent * sum(layout.contours[path]))))
             first += 3 * count
     if not corners:
-        return torch.zeros(0, 4, dtype=torch.int64), torch.zeros(0)
+        return torch.zeros(0, 4, dtype=torch.int64), torch.zeros(0, dtype=torch.float64)
     return torch.from_numpy(np.concatenate(corners)), torch.from_numpy(np.concatenate(weights))
 
 
-def boundary_distance(drawing: Drawing, *, cell: int = 1) -> Tensor:
-    """Return the (B, H / cell, W / cell) distance of each cell's middle to the nearest path boundary, in canvas pixels.
+def boundary_distance(drawing: Drawing, *, cell: int = 1) -> Float[Tensor, "B h w"]:
+    """Return the distance of each cell's middle to the nearest path boundary, in canvas pixels.
 
     The boundary is taken at points on the canvas, less than half a cell apart. The nearest cell that holds one is
     found, and from there the nearest of its neighbours along the path: off by less than half a cell where one curve is
@@ -49,8 +50,8 @@ def boundary_distance(drawing: Drawing, *, cell: int = 1) -> Tensor:
     return torch.from_numpy(grids * cell).to(drawing.points)
 
 
-def _boundary_points(drawing: Drawing, spacing: float) -> Tensor:
-    """Return (B, M, 2) points along all paths, less than `spacing` apart along cubics."""
+def _boundary_points(drawing: Drawing, spacing: float) -> Float[Tensor, "B M 2"]:
+    """Return points along all paths, less than `spacing` apart along cubics."""
     corners, weights = segment_corners(drawing.layout)
     if not len(weights):
         return drawing.points[:, :0]
@@ -64,14 +65,15 @@ def _boundary_points(drawing: Drawing, spacing: float) -> Tensor:
     return torch.einsum("mk,bmkd->bmd", basis, cubics[:, segment])
 
 
-def _nearest_distance(points: np.ndarray, shape: list[int]) -> np.ndarray:
-    """Return the (h, w) distance of each cell's middle to the nearest of (M, 2) points along curves, in cells."""
+def _nearest_distance(points: Float64[np.ndarray, "M 2"], shape: list[int]) -> Float64[np.ndarray, "h w"]:
+    """Return the distance of each cell's middle to the nearest of points along curves, in cells."""
     columns, rows = np.floor(points).astype(np.int64).T
-    seen = np.flatnonzero((rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1]))
-    if not len(seen):
+    visible = np.flatnonzero((rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1]))
+    if not len(visible):
         return np.full(shape, np.inf)
+    # One point a cell is enough: the others in it are its neighbours along the curve, which `_refined` looks at.
     holder = np.full(shape[0] * shape[1], -1)
-    holder[rows[seen] * shape[1] + columns[seen]] = seen
+    holder[rows[visible] * shape[1] + columns[visible]] = visible
     empty = holder.reshape(shape) < 0
     row, column = np.asarray(ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True))
     return _refined(points, holder[row * shape[1] + column])

@@ -50,7 +50,7 @@ class TraceConfig:
 
 
 def distance_weights(distance: Float[Tensor, "B H W"], reach: float, floor: float = 0.0) -> Float[Tensor, "B H W"]:
-    """Return the weights d' of Eq. 6.5, which sum to 1 over a picture: (B, H, W) of (B, H, W).
+    """Return the weights d' of Eq. 6.5, which sum to 1 over a picture.
 
     As in the authors' program the weight is largest on a boundary, falls linearly with the distance, and is least from
     `reach` on; the thesis calls d' itself a distance. A picture without boundary is weighted evenly.
@@ -74,9 +74,9 @@ def udf_loss(
     """Return the mean over scenes of 1/3 sum_i d'_i sum_c (I - J)^2. Thesis Eq. 6.5.
 
     Args:
-        images: J, (B, 3, H, W).
-        target: I, (3, H, W) or (B, 3, H, W).
-        weights: d', (B, H, W).
+        images: J.
+        target: I.
+        weights: d'.
     """
     return (weights * (images - target).square().sum(dim=1)).sum(dim=(-2, -1)).mean() / 3
 
@@ -89,8 +89,8 @@ def self_intersection_loss(points: Float[Tensor, "B N 2"], layout: Layout) -> Fl
     of no length has sine 0. Rectangles have no segments; a drawing without segments has 0.
 
     Args:
-        points: (B, N, 2).
-        layout: the structure of the points.
+        points: control points of B scenes.
+        layout: their structure.
     """
     corners, weights = segment_corners(layout)
     if not len(weights):
@@ -108,11 +108,12 @@ def trace_stages(target: Float[Tensor, "3 H W"], config: TraceConfig) -> list[St
     simple picture gets fewer paths than asked for. The stages draw no random numbers.
 
     Args:
-        target: (3, H, W) float32 RGB in [0, 1].
-        config: paths, stages, steps, rates.
+        target: RGB in [0, 1].
+        config: paths, stages, steps, learning rate.
     """
     counts = stage_counts(config.paths, config.stages)
-    unit = max(target.shape[1:]) / 240  # the length that rates and distances are given for
+    # Learning rates and distances are given for a canvas of 240, the authors' size.
+    unit = max(target.shape[1:]) / 240
     return [
         Stage(
             name=f"trace-{index + 1}",
@@ -135,7 +136,7 @@ def trace(
     seed: int = 0,
     report: Report | None = None,
 ) -> Drawing:
-    """Return a drawing, of one scene, that shows the (3, H, W) target; `report` is told of every step."""
+    """Return a drawing, of one scene, that shows the target; `report` is called after every step."""
     scene = optimize(trace_stages(target, config), seed=seed, report=report)
     return cast(VectorScene, scene).drawing().clone()
 
@@ -165,7 +166,7 @@ def _begin(
 
 
 def _searchable(image: Float[Tensor, "3 H W"]) -> Float64[np.ndarray, "h w 3"]:
-    """Return a (3, H, W) picture as (h, w, 3) float64, its longer side at most `SEARCH_SIDE`."""
+    """Return a picture with channels last, its longer side at most `SEARCH_SIDE`."""
     scale = SEARCH_SIDE / max(image.shape[1:])
     if scale < 1:
         shape = [max(round(side * scale), 1) for side in image.shape[1:]]
@@ -207,7 +208,7 @@ def _optimizer(scene: VectorScene, *, lr: float) -> torch.optim.Optimizer:
 
 
 def _lr_factor(step: int, *, steps: int) -> float:
-    """Return the factor on the rates: a cosine from 1 to 0.1."""
+    """Return the factor on the learning rates: a cosine from 1 to 0.1."""
     return 0.1 + 0.45 * (1 + np.cos(np.pi * step / steps))
 
 
@@ -223,7 +224,7 @@ def _loss(
 
 
 def _weights(drawing: Drawing, reach: float, floor: float) -> Float[Tensor, "B H W"]:
-    """Return (B, H, W) weights; the distances are found on cells that are small against `reach`, and interpolated."""
+    """Return weights of pixels, from distances on cells that are small against `reach`, interpolated."""
     cell = max(round(reach / 2.5), 1)
     height, width = drawing.size
     distance = boundary_distance(drawing, cell=cell).clamp(max=reach)
@@ -238,7 +239,8 @@ def _clamp(scene: VectorScene, *_: object) -> None:
 
 
 def _sine(u: Float[Tensor, "*shape 2"], v: Float[Tensor, "*shape 2"]) -> Float[Tensor, "*shape"]:
-    """Return the sine of the angle from u to v, 0 where either is zero; (..., 2)."""
+    """Return the sine of the angle from u to v, 0 where either is zero."""
     cross = u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
+    # One root of the product, and of 1 where that is 0: the gradient there is 0 instead of NaN.
     product = u.square().sum(dim=-1) * v.square().sum(dim=-1)
     return cross * torch.where(product > 0, product, torch.ones_like(product)).rsqrt()

@@ -1,20 +1,24 @@
 """From a region of pixels to a closed path: its outline, and the cubic segments that follow it."""
 
 import numpy as np
+from jaxtyping import Bool, Float64
+
+Points = Float64[np.ndarray, "_ 2"]
+"""x and y in pixels."""
 
 _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 """(x, y) of a step right, down, left, up: a quarter turn to the right is the next one."""
 
 
-def trace_outline(mask: np.ndarray) -> np.ndarray:
+def trace_outline(mask: Bool[np.ndarray, "H W"]) -> Points:
     """Return the outer outline of the first region of a mask, in order, with the region on its right (+y down).
 
     Args:
-        mask: (H, W) bool with at least one pixel; the region that holds the first one in reading order is followed,
+        mask: at least one pixel; the region that holds the first one in reading order is followed,
             pixels that touch at a corner only being apart.
 
     Returns:
-        (N, 2) float64 (x, y): the middles of the pixel edges between inside and outside.
+        The middles of the pixel edges between inside and outside.
     """
     inside = np.pad(mask, 1)
     row, column = np.unravel_index(int(mask.argmax()), mask.shape)
@@ -24,7 +28,7 @@ def trace_outline(mask: np.ndarray) -> np.ndarray:
         step_x, step_y = _STEPS[direction]
         middles.append((x + 0.5 * step_x, y + 0.5 * step_y))
         x, y = x + step_x, y + step_y
-        # the pixels ahead, on the right and the left; turning right first keeps to this pixel at a shared corner
+        # Turning right first keeps to this pixel where two touch at a corner: regions are 4-connected.
         if not _ahead(inside, x, y, direction, right=True):
             direction = (direction + 1) % 4
         elif _ahead(inside, x, y, direction, right=False):
@@ -41,14 +45,14 @@ def _ahead(inside: np.ndarray, x: int, y: int, direction: int, *, right: bool) -
     return bool(inside[row + 1, column + 1])
 
 
-def fit_closed(outline: np.ndarray, segments: int) -> np.ndarray:
-    """Return the (3 * segments, 2) control points of a closed path that follows an outline.
+def fit_closed(outline: Points, segments: int) -> Points:
+    """Return the 3 * `segments` control points of a closed path that follows an outline.
 
     The ends of the segments are where the outline is farthest from the chords between them: corners, where there are
     any, and the ends of the axes of an ellipse. Between them the two controls minimize the squared distance.
 
     Args:
-        outline: (N, 2) points in order around, N at least 3.
+        outline: points in order around, at least 3.
         segments: at least 2.
     """
     points = _resampled(outline, count=max(16 * segments, min(len(outline), 64 * segments)))
@@ -60,23 +64,23 @@ def fit_closed(outline: np.ndarray, segments: int) -> np.ndarray:
     return np.concatenate(controls)
 
 
-def sample_closed(points: np.ndarray, per_segment: int) -> np.ndarray:
-    """Return (S * per_segment, 2) points along a closed path of (3S, 2) control points."""
+def sample_closed(points: Points, per_segment: int) -> Points:
+    """Return `per_segment` points along each segment of a closed path, given its control points."""
     corners = np.concatenate([points, points[:1]])
     starts = np.arange(0, len(points), 3)
     cubics = np.stack([corners[starts + k] for k in range(4)], axis=1)  # (S, 4, 2)
     return np.einsum("tk,skd->std", _bernstein(np.arange(per_segment) / per_segment), cubics).reshape(-1, 2)
 
 
-def _resampled(outline: np.ndarray, count: int) -> np.ndarray:
+def _resampled(outline: Points, count: int) -> Points:
     """Return `count` points at equal distances along a closed polygon."""
     closed = np.concatenate([outline, outline[:1]])
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
-    wanted = np.arange(count) * along[-1] / count
-    return np.stack([np.interp(wanted, along, closed[:, axis]) for axis in (0, 1)], axis=1)
+    distances = np.arange(count) * along[-1] / count
+    return np.stack([np.interp(distances, along, closed[:, axis]) for axis in (0, 1)], axis=1)
 
 
-def _segment_ends(points: np.ndarray, segments: int) -> list[int]:
+def _segment_ends(points: Points, segments: int) -> list[int]:
     """Return the indices of the segments' ends, ascending."""
     first = int(np.linalg.norm(points - points.mean(axis=0), axis=1).argmax())
     second = int(np.linalg.norm(points - points[first], axis=1).argmax())
@@ -90,7 +94,7 @@ def _segment_ends(points: np.ndarray, segments: int) -> list[int]:
     return ends
 
 
-def _farthest(points: np.ndarray, first: int, last: int) -> tuple[float, int]:
+def _farthest(points: Points, first: int, last: int) -> tuple[float, int]:
     """Return the largest distance from the chord of a run and its index; near enough to straight, the middle."""
     run = points[np.arange(first, last + 1) % len(points)]
     chord = run[-1] - run[0]
@@ -101,8 +105,8 @@ def _farthest(points: np.ndarray, first: int, last: int) -> tuple[float, int]:
     return float(distance[index]) + 1e-3 * len(run), first + index
 
 
-def _fit_cubic(run: np.ndarray, rounds: int = 3) -> np.ndarray:
-    """Return the (2, 2) inner controls of the cubic from a run's first to its last point that lies nearest to it."""
+def _fit_cubic(run: Points, rounds: int = 3) -> Float64[np.ndarray, "2 2"]:
+    """Return the inner controls of the cubic from a run's first to its last point that lies nearest to it."""
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(run, axis=0), axis=1))])
     position = along / max(along[-1], 1e-9)
     thirds = run[0] + (run[-1] - run[0]) * np.array([[1.0], [2.0]]) / 3
@@ -110,17 +114,19 @@ def _fit_cubic(run: np.ndarray, rounds: int = 3) -> np.ndarray:
         basis = _bernstein(position)
         rest = run - basis[:, [0, 3]] @ run[[0, -1]]
         inner = basis[:, 1:3]
+        # Without it, runs of two or three points leave the controls undetermined.
         ridge = 1e-3 * np.eye(2)
         controls = np.linalg.solve(inner.T @ inner + ridge, inner.T @ rest + ridge @ thirds)
         curve = _EVENLY @ np.stack([run[0], *controls, run[-1]])
         nearest = ((curve**2).sum(axis=1) - 2 * run @ curve.T).argmin(axis=1) / 64
         position = np.maximum.accumulate(nearest)
+    # A short run can throw its controls far off; the optimizer would take hundreds of steps to bring them back.
     reach = np.ptp(run, axis=0).max()
     return controls.clip(run.min(axis=0) - reach, run.max(axis=0) + reach)
 
 
-def _bernstein(position: np.ndarray) -> np.ndarray:
-    """Return (N, 4) cubic Bernstein polynomials."""
+def _bernstein(position: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, "N 4"]:
+    """Return the cubic Bernstein polynomials at positions in [0, 1]."""
     t, u = position[:, None], 1 - position[:, None]
     return np.concatenate([u**3, 3 * u**2 * t, 3 * u * t**2, t**3], axis=1)
 

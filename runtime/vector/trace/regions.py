@@ -9,22 +9,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float, Float64, Integer
 from PIL import Image
 from scipy import ndimage
 
-from runtime.vector.trace.outlines import fit_closed, sample_closed, trace_outline
+from runtime.vector.trace.outlines import Points, fit_closed, sample_closed, trace_outline
+
+Picture = Float64[np.ndarray, "H W 3"]
+Mask = Bool[np.ndarray, "H W"]
+Labels = Integer[np.ndarray, "H W"]
 
 PALETTES = (3, 6, 12, 24)
 """Colours to which the target is reduced, from silhouettes to details."""
 ERROR_COLOURS = 8
 """Colours to which the error is reduced."""
-SMALLEST = 3
+MIN_PIXELS = 3
 """Fewest pixels of a region."""
-TRIED = 6
-"""Helpful paths that are compared for each that is taken."""
-LISTED = 48
-"""Most regions that are looked at for each path that is taken."""
-RING = 0.5
+MAX_HELPFUL = 6
+"""Helpful paths that are compared for each that is chosen."""
+MAX_REGIONS = 48
+"""Most regions that are examined for each path that is chosen."""
+MIN_HOLE = 0.5
 """Size of a hole, as a part of the region around it, from which both are drawn as one path over the other."""
 
 
@@ -32,27 +37,28 @@ RING = 0.5
 class Patch:
     """A closed path that is about to be added."""
 
-    points: np.ndarray
-    """(3S, 2) control points in pixels."""
-    colour: np.ndarray
-    """(3,) RGB in [0, 1]."""
+    points: Points
+    """Control points."""
+    colour: Float64[np.ndarray, "3"]
+    """RGB in [0, 1]."""
     gain: float
     """By how much painting it lowers the squared error, summed over pixels and channels."""
 
 
-def border_colour(target: np.ndarray) -> np.ndarray:
-    """Return the (3,) RGB that is most frequent along the border of a (H, W, 3) picture, exactly if it is flat."""
+def border_colour(target: Picture) -> Float64[np.ndarray, "3"]:
+    """Return the RGB that is most frequent along the border of a picture, exactly if the border is flat."""
     border = np.concatenate([target[0], target[-1], target[:, 0], target[:, -1]])
+    # Colours of a border vary by noise and antialiasing: those that agree to 4 bits a channel are counted together.
     keys = (border * 15 + 0.5).astype(np.int64) @ np.array([256, 16, 1])
     values, counts = np.unique(keys, return_counts=True)
     return np.median(border[keys == values[counts.argmax()]], axis=0)
 
 
-def find_patches(target: np.ndarray, drawn: np.ndarray, count: int, *, segments: int, min_gain: float) -> list[Patch]:
+def find_patches(target: Picture, drawn: Picture, count: int, *, segments: int, min_gain: float) -> list[Patch]:
     """Return up to `count` paths to paint, in order, over what is drawn.
 
     Args:
-        target: (H, W, 3) RGB in [0, 1].
+        target: RGB in [0, 1].
         drawn: the same, of the drawing so far.
         count: most paths.
         segments: cubic segments a path.
@@ -61,20 +67,22 @@ def find_patches(target: np.ndarray, drawn: np.ndarray, count: int, *, segments:
     search = _Search(target, drawn, segments)
     patches: list[Patch] = []
     while len(patches) < count:
-        found = search.best(most=count - len(patches))
-        if sum(patch.gain for patch in found) <= min_gain * len(found) * target.shape[0] * target.shape[1]:
+        best = search.best(most=count - len(patches))
+        if sum(patch.gain for patch in best) <= min_gain * len(best) * target.shape[0] * target.shape[1]:
             break
-        for patch in found:
+        for patch in best:
             search.paint(patch)
-        patches += found
+        patches += best
     return patches
 
 
 class _Search:
-    """The regions of a target, and the picture as it would be with the paths taken so far."""
+    """The regions of a target, and the error as it would be with the paths chosen so far."""
 
-    def __init__(self, target: np.ndarray, drawn: np.ndarray, segments: int) -> None:
-        self.target, self.flat, self.segments = target, target.reshape(-1, 3), segments
+    def __init__(self, target: Picture, drawn: Picture, segments: int) -> None:
+        self.target = target
+        self.flat = target.reshape(-1, 3)
+        self.segments = segments
         self.error = ((target - drawn) ** 2).sum(axis=-1).ravel()
         maps = [components(quantized(target, colours)) for colours in PALETTES]
         maps.append(components(opened(quantized(target, PALETTES[1]))))
@@ -87,15 +95,15 @@ class _Search:
         """Return the best path, or two where a ring and what it encloses are better; empty where none helps."""
         best: list[Patch] = []
         helpful = 0
-        for region in self.regions.promising(self.error, LISTED, self.useless):
-            found = self.candidates(*region, most)
-            gains = [_mean_gain(patches) for patches in found]
+        for region in self.regions.promising(self.error, MAX_REGIONS, self.useless):
+            candidates = self.candidates(*region, most)
+            gains = [_mean_gain(patches) for patches in candidates]
             if max(gains) > max(_mean_gain(best), 0.0):
-                best = found[int(np.argmax(gains))]
+                best = candidates[int(np.argmax(gains))]
             helpful += max(gains) > 0
             if max(gains) <= 0:
                 self.useless.add(region)
-            if helpful >= TRIED:
+            if helpful >= MAX_HELPFUL:
                 break
         return best
 
@@ -115,21 +123,22 @@ class _Search:
                 error[shape.inside] = shape.left
         return patches
 
-    def fit(self, region: np.ndarray) -> list[list["_Shape"]]:
+    def fit(self, region: Mask) -> list[list["_Shape"]]:
         """Return the ways to draw a region: whole; where it is a ring, also with its largest hole over it."""
         whole = self.shape_of(region)
         hole = largest_hole(region)
         if hole is None:
             return [[whole]]
         inner = self.shape_of(hole)
-        # the rim of the hole alone, as wide as the ring is at most places: what else hangs on the ring comes later
+        # The third way draws the rim of the hole alone, as wide as the ring is at most places. What else belongs to the
+        # region, such as a stem or a handle, is chosen later, as regions of its own.
         inside = np.asarray(ndimage.distance_transform_edt(region | hole))
         rim = np.asarray(ndimage.binary_dilation(hole)) & region
         width = float(np.median(inside[rim]))
         disc = np.asarray(ndimage.distance_transform_edt(~hole)) < width + 0.5
         return [[whole], [whole, inner], [self.shape_of(disc, colour=whole.colour), inner]]
 
-    def shape_of(self, region: np.ndarray, colour: np.ndarray | None = None) -> "_Shape":
+    def shape_of(self, region: Mask, colour: Float[np.ndarray, "3"] | None = None) -> "_Shape":
         """Return the closed path around a region, filled with its median colour unless one is given."""
         points = fit_closed(trace_outline(region), self.segments)
         colour = np.median(self.target[region], axis=0) if colour is None else colour
@@ -137,7 +146,7 @@ class _Search:
         return _Shape(points, colour, inside, ((self.flat[inside] - colour) ** 2).sum(axis=-1))
 
     def paint(self, patch: Patch) -> None:
-        """Bring the error up to date, and look again at what the path touches."""
+        """Bring the error up to date, and make the regions that the path touches candidates again."""
         mask = filled_mask(patch.points, self.target.shape[:2]).ravel()
         self.error[mask] = ((self.flat[mask] - patch.colour) ** 2).sum(axis=-1)
         self.useless = {region for region in self.useless if not mask[self.shapes[region][0][0].inside].any()}
@@ -158,11 +167,11 @@ def _mean_gain(patches: list[Patch]) -> float:
 
 
 class _Regions:
-    """Connected components of several label maps, with the colour of each and what painting it leaves."""
+    """Connected components of several label maps, and the squared error that painting each leaves."""
 
-    def __init__(self, maps: Sequence[np.ndarray], target: np.ndarray) -> None:
-        self.maps, self.target = [labels.ravel() for labels in maps], target
-        self.boxes = [ndimage.find_objects(labels) for labels in maps]
+    def __init__(self, maps: Sequence[Labels], target: Picture) -> None:
+        self.maps = [labels.ravel() for labels in maps]
+        self.target = target
         flat = target.reshape(-1, 3)
         self.sizes = [np.bincount(labels) for labels in self.maps]
         self.left = [self._spread(labels, flat) for labels in self.maps]
@@ -177,39 +186,39 @@ class _Regions:
 
     def promising(self, error: np.ndarray, count: int, skip: set[tuple[int, int]]) -> list[tuple[int, int]]:
         """Return the components (map, label), but some, that lower the error most if exactly they are painted."""
-        found = []
+        regions = []
         for which, labels in enumerate(self.maps):
             gain = np.bincount(labels, error) - self.left[which]
-            gain[self.sizes[which] < SMALLEST] = 0
+            gain[self.sizes[which] < MIN_PIXELS] = 0
             gain[0] = 0
             gain[[label for other, label in skip if other == which]] = 0
-            found += [(float(gain[label]), which, int(label)) for label in np.argsort(-gain)[:count]]
-        found = sorted((region for region in found if region[0] > 0), reverse=True)
-        return [(which, label) for _, which, label in found[:count]]
+            regions += [(float(gain[label]), which, int(label)) for label in np.argsort(-gain)[:count]]
+        regions = sorted((region for region in regions if region[0] > 0), reverse=True)
+        return [(which, label) for _, which, label in regions[:count]]
 
-    def mask(self, which: int, label: int) -> np.ndarray:
-        """Return a component as a (H, W) mask."""
+    def mask(self, which: int, label: int) -> Mask:
+        """Return the pixels of a component."""
         return (self.maps[which] == label).reshape(self.target.shape[:2])
 
 
-def largest_hole(region: np.ndarray) -> np.ndarray | None:
-    """Return the mask of a region's largest hole; None where it is smaller than `RING` of the region."""
+def largest_hole(region: Mask) -> Mask | None:
+    """Return the mask of a region's largest hole; None where it is smaller than `MIN_HOLE` of the region."""
     labels = labelled(np.asarray(ndimage.binary_fill_holes(region)) & ~region)
     if not labels.any():
         return None
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    return labels == sizes.argmax() if sizes.max() >= RING * region.sum() else None
+    return labels == sizes.argmax() if sizes.max() >= MIN_HOLE * region.sum() else None
 
 
-def quantized(picture: np.ndarray, colours: int) -> np.ndarray:
-    """Return the (H, W) index of each pixel's colour among the best few; (H, W, 3) in [0, 1]."""
+def quantized(picture: Picture, colours: int) -> Labels:
+    """Return the index of each pixel's colour in a palette of the `colours` that fit a picture best, RGB in [0, 1]."""
     image = Image.fromarray((picture * 255 + 0.5).astype(np.uint8))
     return np.asarray(image.quantize(colors=colours, method=Image.Quantize.MEDIANCUT, kmeans=1))
 
 
-def opened(values: np.ndarray) -> np.ndarray:
-    """Return the (H, W) values with the thin parts of each region, up to 4 pixels wide, set to -1: they join others."""
+def opened(values: Labels) -> Labels:
+    """Return the values with the thin parts of each region, up to 4 pixels wide, set to -1: they join others."""
     disc = np.hypot(*np.mgrid[-2:3, -2:3]) < 2.5
     result = np.full(values.shape, -1)
     for value in np.unique(values):
@@ -217,8 +226,8 @@ def opened(values: np.ndarray) -> np.ndarray:
     return result
 
 
-def components(values: np.ndarray) -> np.ndarray:
-    """Return (H, W) int labels, from 1, of the 4-connected regions of equal value; 0 where that is negative."""
+def components(values: Labels) -> Labels:
+    """Return labels, from 1, of the 4-connected regions of equal value; 0 where that is negative."""
     labels, count = np.zeros(values.shape, dtype=np.int64), 0
     for value in np.unique(values[values >= 0]):
         own = labelled(values == value)
@@ -227,23 +236,25 @@ def components(values: np.ndarray) -> np.ndarray:
     return labels
 
 
-def labelled(mask: np.ndarray) -> np.ndarray:
-    """Return (H, W) int labels, from 1, of the 4-connected regions of a mask."""
+def labelled(mask: Mask) -> Labels:
+    """Return labels, from 1, of the 4-connected regions of a mask."""
     labels = np.zeros(mask.shape, dtype=np.int64)
     ndimage.label(mask, output=labels)
     return labels
 
 
-def filled_mask(points: np.ndarray, shape: tuple[int, ...], per_segment: int = 12) -> np.ndarray:
-    """Return the (H, W) mask of the pixels whose middle a closed path of (3S, 2) points winds round."""
+def filled_mask(points: Points, shape: tuple[int, ...], per_segment: int = 12) -> Mask:
+    """Return the pixels, of a picture of a shape (H, W, ...), whose middle a closed path winds round."""
+    # Each edge adds its direction to the first pixel right of it in every row that it crosses; the running sum along a
+    # row is then the winding number.
     start = sample_closed(points, per_segment)
     end = np.roll(start, -1, axis=0)
     middles = np.arange(shape[0]) + 0.5
-    below = start[:, 1:] <= middles  # (edges, rows)
+    below = start[:, 1:] <= middles
     edge, row = np.nonzero(below != (end[:, 1:] <= middles))
     slope = (end[edge, 0] - start[edge, 0]) / (end[edge, 1] - start[edge, 1])
     across = start[edge, 0] + (middles[row] - start[edge, 1]) * slope
     column = np.ceil(across - 0.5).clip(0, shape[1]).astype(np.int64)
-    turns = np.where(below[edge, row], 1.0, -1.0)
-    winding = np.bincount(row * (shape[1] + 1) + column, turns, minlength=shape[0] * (shape[1] + 1))
+    directions = np.where(below[edge, row], 1.0, -1.0)
+    winding = np.bincount(row * (shape[1] + 1) + column, directions, minlength=shape[0] * (shape[1] + 1))
     return np.cumsum(winding.reshape(shape[0], -1), axis=1)[:, :-1] != 0
