@@ -89,3 +89,26 @@ def _control_points(shape: Paint) -> np.ndarray:
     if shape.kind == Kind.STROKE:
         return shape.contours[0].points
     return np.concatenate([contour.points[:-1] for contour in shape.contours])
+
+
+def has_corners(contour: Contour) -> bool:
+    """Return whether a stroke along a contour has a join that shows: where its direction changes."""
+    points = contour.points
+    segments = np.stack([points[first : first + 4] for first in range(0, len(points) - 1, 3)])
+    leaving = _direction(segments)
+    arriving = -_direction(segments[:, ::-1])
+    if contour.closed:
+        arriving = np.roll(arriving, 1, axis=0)
+    else:
+        leaving, arriving = leaving[1:], arriving[:-1]
+    return bool(((leaving * arriving).sum(axis=1) < 0.999).any())
+
+
+def _direction(segments: np.ndarray) -> np.ndarray:
+    """Return the unit vectors along which cubic segments, (S, 4, 2), leave their first points."""
+    steps = segments[:, 1:] - segments[:, :1]
+    lengths = np.linalg.norm(steps, axis=2)
+    # A control on its end says nothing about the direction: the next point that differs does.
+    first = (lengths > 1e-9 * (1 + lengths.max(axis=1, keepdims=True))).argmax(axis=1)
+    rows = np.arange(len(segments))
+    return steps[rows, first] / np.maximum(lengths[rows, first], 1e-300)[:, None]

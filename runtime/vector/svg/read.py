@@ -1,39 +1,46 @@
 """Read an SVG as a drawing: the shapes that it paints, in order, in pixels of the canvas.
 
-What would change the picture and cannot be read (texts, images, gradients, clips, filters, ...) is collected and named
-in one `UserError`; what changes it little is passed to `report` and read as near as may be.
+What would change the picture and cannot be read (texts, images, masks, filters, ...) is collected and named in one
+`UserError`. What is read only nearly, or left out as browsers do, is passed to `report`. Nothing else differs.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import svgelements
 
 from runtime.errors import UserError
 from runtime.vector.paths import Drawing, Kind
-from runtime.vector.svg.contours import Contour, Paint, assemble, filled, rectangle_of, stroked
-from runtime.vector.svg.shapes import LARGEST, SHAPES, parse_transform, shape_contours
-from runtime.vector.svg.style import Rule, Style, parse_colour, parse_length, parse_opacity, parse_rules, style_of
-from runtime.vector.svg.xml import MAX_BYTES, MAX_ELEMENTS, Element, parse_xml
+from runtime.vector.svg.canvas import canvas_of, view_box
+from runtime.vector.svg.clips import cut, holds, inscribed, quadrilateral
+from runtime.vector.svg.contours import Contour, Paint, assemble, rectangle_of
+from runtime.vector.svg.css import StyleSheet
+from runtime.vector.svg.gradients import href_of
+from runtime.vector.svg.painting import Painter
+from runtime.vector.svg.shapes import LARGEST, SHAPES, shape_contours
+from runtime.vector.svg.style import Style, split_paint, style_of
+from runtime.vector.svg.transforms import Box, Matrix, about, fit, parse_transform, translation
+from runtime.vector.svg.values import parse_length, parse_opacity
+from runtime.vector.svg.xml import MAX_BYTES, MAX_DEPTH, MAX_ELEMENTS, Element, parse_xml
 
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
-MAX_SIDE = 8192
-"""Longest side of a canvas, in pixels."""
 MAX_PATHS = 10_000
 """Most paths in a drawing."""
 MAX_POINTS = 1_000_000
 """Most control points in a drawing, painted or not."""
 MAX_USES = 16
 """Deepest nesting of `<use>`."""
+LANGUAGE = "en"
+"""Language of whoever looks, for `systemLanguage`."""
 
-_GROUPS = ("g", "a")
+_GROUPS = ("g", "a", "svg", "switch", "use")
+_UNREAD = ("text", "image", "foreignObject", "video", "audio", "canvas", "iframe")
 _NOT_DRAWN = (
     *("defs", "symbol", "title", "desc", "metadata", "style", "view", "cursor"),
     *("linearGradient", "radialGradient", "pattern", "clipPath", "mask", "marker", "filter", "font", "color-profile"),
 )
-_REFERENCES = {"clip-path": "clip path", "mask": "mask", "filter": "filter", "mix-blend-mode": "blend mode"}
-_HREFS = ("href", "{http://www.w3.org/1999/xlink}href")
+_EFFECTS = {"mask": "mask", "filter": "filter", "mix-blend-mode": "blend mode"}
 _REMEDY = "turn texts, clones and effects into paths with flat fills (Inkscape: Path > Object to Path) and save again"
 
 
@@ -43,9 +50,9 @@ def read_svg(
     """Return the drawing in an SVG file, as one scene.
 
     Args:
-        path: the file.
+        path: the file; it may be compressed by gzip (svgz).
         size: (H, W) of the canvas to fit it into, as `preserveAspectRatio` says; by default the file's own size.
-        report: told, one sentence at a time, what was read only nearly (joins, group opacity, ...).
+        report: called, a sentence at a time, with what is read only nearly (joins, group opacity, ...) or left out.
 
     Raises:
         UserError: where the file is missing, is no SVG, draws nothing, or holds what is not read, which it names.
@@ -70,21 +77,36 @@ def parse_svg(
     return _Reader(root, name, size).drawing(report)
 
 
+@dataclass(frozen=True)
+class _Context:
+    """What an element is drawn in."""
+
+    style: Style
+    matrix: Matrix
+    opacity: float
+    view: tuple[float, float]
+    """Width and height of the nearest viewport in user units, which percentages are of."""
+    uses: tuple[str, ...] = ()
+    """What is being instantiated, to find a `<use>` that contains itself."""
+    depth: int = 0
+
+
 class _Reader:
-    """Walks the tree once and keeps the shapes, what is not read and what is read nearly."""
+    """Walks the tree once and collects the shapes, what is not read and what is read nearly."""
 
     def __init__(self, root: Element, name: str, size: tuple[int, int] | None) -> None:
-        self.root, self.name = root, name
+        self.root = root
+        self.name = name
         self.shapes: list[Paint] = []
         self.unread: dict[str, int] = {}
         self.notes: dict[str, int] = {}
-        self.rules: list[Rule] = []
         self.by_id: dict[str, Element] = {}
+        self.sheet = StyleSheet()
+        self.outlines: dict[int, list[Contour]] = {}
         self.drawn = self.points = 0
-        self.box, self.size, self.matrix = self.at(root, lambda: _canvas_of(root, size))
-        self.view = self.box[2:]
+        self.canvas = self.at(root, lambda: canvas_of(root, size))
         self.collect(root)
-        self.rules.sort(key=lambda rule: rule[0])
+        self.painter = Painter(self.by_id, self.sheet, self.note, self.leave_unread, self.canvas.scale)
 
     def at(self, element: Element, read: Callable):
         """Return `read()`, with its error placed in the file."""
@@ -97,138 +119,245 @@ class _Reader:
                 f"'{self.name}' line {element.line}: <{element.tag}>: cannot read {error}; mend it or save it anew"
             ) from None
 
+    def note(self, element: Element, text: str) -> None:
+        """Remember what is read nearly or left out; each sentence once."""
+        self.notes.setdefault(text, element.line)
+
+    def leave_unread(self, element: Element, text: str) -> None:
+        """Remember what is not read."""
+        self.unread.setdefault(text, element.line)
+
     def collect(self, element: Element) -> None:
         """Gather identifiers and style rules before anything is drawn."""
         self.by_id.setdefault(element.attributes.get("id", ""), element)
         if element.tag == "style":
-            try:
-                self.rules += parse_rules(element.text)
-            except ValueError as error:
-                self.unread.setdefault(str(error), element.line)
+            self.sheet.add(element.text, lambda text: self.note(element, text))
         for child in element.children:
             self.collect(child)
 
     def drawing(self, report: Callable[[str], None] | None) -> Drawing:
         """Return the whole file's drawing, or raise for what is not read."""
-        self.draw(self.root, {}, self.matrix, 1.0, ())
+        self.draw(self.root, _Context({}, self.canvas.matrix, 1.0, self.canvas.view))
         if self.unread:
             raise UserError(f"'{self.name}' holds what is not read: {_listed(self.unread)}; {_REMEDY}")
-        background, shapes = self.split_background()
         if not self.shapes:
-            raise UserError(f"'{self.name}' draws nothing: expected paths or basic shapes with a fill or a stroke")
+            why = f"; {_listed(self.notes)}" if self.notes else ""
+            raise UserError(f"'{self.name}' draws nothing: expected paths or basic shapes with a fill or a stroke{why}")
         if report:
             for note, line in self.notes.items():
                 report(f"'{self.name}' line {line}: {note}")
-        return assemble(shapes, background, self.size)
+        background, shapes = _split_background(self.shapes, self.canvas.size)
+        return assemble(shapes, background, self.canvas.size)
 
-    def draw(self, element: Element, parent: Style, matrix: np.ndarray, opacity: float, uses: tuple[str, ...]) -> None:
-        """Draw an element and what is inside, below which lie `uses`, the identifiers being instantiated."""
-        if element.namespace not in (SVG_NAMESPACE, "") or element.tag in _NOT_DRAWN:
+    def draw(self, element: Element, context: _Context, viewport: Element | None = None) -> None:
+        """Draw an element and what is inside.
+
+        Args:
+            element: what to draw; a `<symbol>` only where a `<use>` names it.
+            context: what it is drawn in.
+            viewport: the `<use>` that gives the size of an element with a viewport.
+        """
+        if element.namespace not in (SVG_NAMESPACE, "") or (element.tag in _NOT_DRAWN and viewport is None):
             return
         self.drawn += 1
         if self.drawn > MAX_ELEMENTS:
             raise UserError(f"'{self.name}' draws more than {MAX_ELEMENTS} elements; simplify the drawing")
-        style = self.at(element, lambda: style_of(element, parent, self.rules))
-        if style["display"] == "none":
+        if context.depth > MAX_DEPTH:
+            raise UserError(f"'{self.name}' nests elements deeper than {MAX_DEPTH}; ungroup the drawing")
+        style = self.at(
+            element, lambda: style_of(element, context.style, self.sheet, lambda text: self.note(element, text))
+        )
+        if style["display"] == "none" or not _is_shown(element):
             return
-        if element.tag not in (*SHAPES, *_GROUPS, "use") and element is not self.root:
-            self.pass_over(element)
+        if element.tag not in (*SHAPES, *_GROUPS, "symbol"):
+            self.pass_over(element, style)
             return
-        for prop, words in _REFERENCES.items():
-            if style[prop] not in ("none", "normal"):
-                self.unread.setdefault(f"{words} '{style[prop][:40]}'", element.line)
-        matrix = matrix @ self.at(element, lambda: parse_transform(style["transform"]))
-        opacity *= self.at(element, lambda: parse_opacity(style["opacity"]))
-        before = len(self.shapes)
+        opacity = parse_opacity(style["opacity"])
+        inner = replace(
+            context,
+            style=style,
+            matrix=self.at(element, lambda: self.matrix_of(element, style, context)),
+            opacity=context.opacity * opacity,
+            depth=context.depth + 1,
+        )
+        before = len(self.shapes), len(self.unread)
         if element.tag in SHAPES:
-            self.draw_shape(element, style, matrix, opacity)
+            self.draw_shape(element, inner)
         elif element.tag == "use":
-            self.draw_use(element, style, matrix, opacity, uses)
+            self.draw_use(element, inner)
+        elif element.tag in ("svg", "symbol") and element is not self.root:
+            self.draw_viewport(element, inner, viewport)
         else:
-            for child in element.children:
-                self.draw(child, style, matrix, opacity, uses)
-        if len(self.shapes) > before + 1 and parse_opacity(style["opacity"]) < 1:
-            self.notes.setdefault("the opacity of several shapes together is read as that of each", element.line)
+            self.draw_children(element, inner)
+        self.apply_effects(element, inner, before)
+        if len(self.shapes) > before[0] + 1 and opacity < 1:
+            self.note(element, "the opacity of several shapes together is read as that of each")
 
-    def pass_over(self, element: Element) -> None:
-        """Remember an element that is not read."""
-        if element.tag in ("script", "animate", "animateTransform", "animateMotion", "set"):
-            self.notes.setdefault(f"<{element.tag}> is left out", element.line)
+    def draw_children(self, element: Element, context: _Context) -> None:
+        """Draw what is inside a group; of a `<switch>`, the first child that is meant for whoever looks."""
+        children = element.children
+        if element.tag == "switch":
+            drawable = [c for c in children if c.namespace in (SVG_NAMESPACE, "") and c.tag not in _NOT_DRAWN]
+            children = [child for child in drawable if _is_shown(child)][:1]
+        for child in children:
+            self.draw(child, context)
+
+    def matrix_of(self, element: Element, style: Style, context: _Context) -> Matrix:
+        """Return the matrix from an element's user units to pixels."""
+        if style["transform"] == "none":
+            return context.matrix
+        box: Box = (0.0, 0.0, *context.view)
+        if style["transform-box"] not in ("view-box", "border-box") and style["transform-origin"] != "0 0":
+            self.leave_unread(element, f"transform-box '{style['transform-box'][:40]}'")
+        return context.matrix @ about(parse_transform(style["transform"], box), style["transform-origin"], box)
+
+    def apply_effects(self, element: Element, context: _Context, before: tuple[int, int]) -> None:
+        """Cut the shapes that an element has drawn by its clip path, and name effects that would change them."""
+        if len(self.shapes) == before[0] and len(self.unread) == before[1]:
+            return
+        for prop, words in _EFFECTS.items():
+            if context.style[prop] not in ("none", "normal"):
+                self.leave_unread(element, f"{words} '{context.style[prop][:40]}'")
+        text = context.style["clip-path"]
+        if text == "none":
+            return
+        clip = self.by_id.get(split_paint(text)[0] or "none")
+        if clip is None and text.startswith("url("):
+            self.note(element, f"clip path '{text[:40]}' does not exist and is left out")
+        elif clip is None or clip.tag != "clipPath":
+            self.leave_unread(element, f"clip path '{text[:40]}'")
         else:
-            nested = "nested " if element.tag == "svg" else ""
-            self.unread.setdefault(f"{nested}<{element.tag}>", element.line)
+            self.clip(element, clip, context, before[0])
 
-    def draw_use(
-        self, element: Element, style: Style, matrix: np.ndarray, opacity: float, uses: tuple[str, ...]
-    ) -> None:
-        """Draw what a `<use>` refers to, where that is a shape or a group of this file."""
-        href = next((element.attributes[name] for name in _HREFS if name in element.attributes), "")
+    def clip(self, element: Element, clip: Element, context: _Context, before: int) -> None:
+        """Cut the shapes from one on by a clip path, if that is a rectangle or cuts nothing."""
+        words = f"clip path '{context.style['clip-path'][:40]}'"
+        units = clip.attributes.get("clipPathUnits", "userSpaceOnUse")
+        outlines: list[Contour] = []
+        for child in clip.children:
+            style = style_of(child, {}, self.sheet, lambda _: None)
+            if child.namespace not in (SVG_NAMESPACE, "") or child.tag in _NOT_DRAWN or style["display"] == "none":
+                continue
+            if child.tag not in SHAPES or style["clip-path"] != "none":
+                self.leave_unread(element, words)
+                return
+            matrix = self.at(child, lambda child=child, style=style: self.matrix_of(child, style, context))
+            outlines += [outline.mapped(matrix) for outline in self.outlines_of(child, context)]
+        if "transform" in clip.attributes or "clip-path" in clip.attributes or units != "userSpaceOnUse":
+            self.leave_unread(element, words)
+        elif not outlines:
+            del self.shapes[before:]
+        elif len(outlines) == 1 and (corners := quadrilateral(outlines[0])) is not None:
+            self.cut(element, corners, before, words)
+        elif not self.encloses(outlines, before):
+            self.leave_unread(element, words)
+
+    def encloses(self, outlines: list[Contour], before: int) -> bool:
+        """Return whether one convex outline holds all shapes from one on."""
+        shapes = self.shapes[before:]
+        margin = max((shape.width / 2 for shape in shapes if shape.kind == Kind.STROKE), default=0.0)
+        points = np.concatenate([contour.points for shape in shapes for contour in shape.contours])
+        low, high = points.min(axis=0) - margin, points.max(axis=0) + margin
+        box = np.array([low, [low[0], high[1]], high, [high[0], low[1]]])
+        polygon = inscribed(outlines[0]) if len(outlines) == 1 else None
+        return polygon is not None and holds(polygon, box)
+
+    def cut(self, element: Element, corners: np.ndarray, before: int, words: str) -> None:
+        """Cut the shapes from one on by a quadrilateral."""
+        parts = []
+        for shape in self.shapes[before:]:
+            try:
+                part = cut(shape, corners)
+            except ValueError:
+                self.leave_unread(element, f"{words} across a stroke")
+                part = shape
+            parts += [part] if part else []
+        self.shapes[before:] = parts
+
+    def pass_over(self, element: Element, style: Style) -> None:
+        """Remember an element that is not read, unless it cannot be seen."""
+        if element.tag in _UNREAD:
+            unpainted = element.tag == "text" and style["fill"] == style["stroke"] == "none"
+            if style["visibility"] == "visible" and parse_opacity(style["opacity"]) > 0 and not unpainted:
+                self.leave_unread(element, f"<{element.tag}>")
+        else:
+            self.note(element, f"<{element.tag}> is left out")
+
+    def draw_use(self, element: Element, context: _Context) -> None:
+        """Draw what a `<use>` refers to, where that is in this file."""
+        href = href_of(element)
         target = self.by_id.get(href[1:]) if href.startswith("#") and len(href) > 1 else None
-        if target is None or target.tag in ("symbol", "svg"):
-            self.unread.setdefault(f"<use> of {'<' + target.tag + '> ' if target else ''}'{href[:40]}'", element.line)
-        elif href in uses or len(uses) >= MAX_USES:
+        if target is None and href.startswith("#"):
+            self.note(element, f"<use> of '{href[:40]}', which does not exist, is left out")
+        elif target is None or (target.tag in _NOT_DRAWN and target.tag != "symbol"):
+            self.leave_unread(element, f"<use> of '{href[:40]}'")
+        elif href in context.uses or len(context.uses) >= MAX_USES or target in element.ancestors():
             raise UserError(f"'{self.name}' line {element.line}: <use> of '{href}' contains itself; remove it")
         else:
-            x, y = (
-                self.at(element, lambda n=n, w=w: parse_length(element.attributes.get(n, "0"), w))
-                for n, w in zip("xy", self.view, strict=True)
-            )
-            moved = matrix @ np.array([[1, 0, x], [0, 1, y], [0, 0, 1]])
-            self.draw(target, style, moved, opacity, (*uses, href))
+            x, y = self.length(element, "x", context), self.length(element, "y", context)
+            moved = replace(context, matrix=context.matrix @ translation(x, y), uses=(*context.uses, href))
+            self.draw(target, moved, element if target.tag in ("svg", "symbol") else None)
 
-    def draw_shape(self, element: Element, style: Style, matrix: np.ndarray, opacity: float) -> None:
+    def draw_viewport(self, element: Element, context: _Context, use: Element | None) -> None:
+        """Draw what is inside a nested `<svg>` or a `<symbol>`, fitted into its viewport and cut by that."""
+        sized = {
+            **element.attributes,
+            **({k: v for k, v in use.attributes.items() if k in ("width", "height")} if use else {}),
+        }
+        width, height = (
+            self.at(element, lambda name=name, whole=whole: parse_length(sized.get(name, "100%"), whole))
+            for name, whole in zip(("width", "height"), context.view, strict=True)
+        )
+        if width <= 0 or height <= 0:
+            return
+        corner = (
+            (0.0, 0.0)
+            if element.tag == "symbol"
+            else (self.length(element, "x", context), self.length(element, "y", context))
+        )
+        viewport = (*corner, width, height)
+        box = self.at(element, lambda: view_box(element))
+        inner = fit(box, viewport, sized.get("preserveAspectRatio")) if box else translation(*corner)
+        view = box[2:] if box else (width, height)
+        before = len(self.shapes)
+        self.draw_children(element, replace(context, matrix=context.matrix @ inner, view=view))
+        if context.style["overflow"] not in ("visible", "auto"):
+            corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) + corner
+            mapped = corners @ context.matrix[:2, :2].T + context.matrix[:2, 2]
+            self.cut(element, mapped, before, f"the border of <{element.tag}>")
+
+    def length(self, element: Element, name: str, context: _Context) -> float:
+        """Return an element's x or y."""
+        return self.at(element, lambda: parse_length(element.attributes.get(name, "0"), context.view[name == "y"]))
+
+    def outlines_of(self, element: Element, context: _Context) -> list[Contour]:
+        """Return a shape's contours in user units; they are parsed once, however often the shape is used."""
+        if id(element) not in self.outlines:
+            em = float(context.style["font-size"])
+            self.outlines[id(element)] = self.at(
+                element, lambda: shape_contours(element, context.view, em, lambda text: self.note(element, text))
+            )
+        return self.outlines[id(element)]
+
+    def draw_shape(self, element: Element, context: _Context) -> None:
         """Append a path for the fill and one for each contour of the stroke."""
-        if style["visibility"] != "visible":
+        if context.style["visibility"] != "visible":
             return
         for child in element.children:
             if child.namespace in (SVG_NAMESPACE, "") and child.tag not in _NOT_DRAWN:
-                self.pass_over(child)
-        contours = [contour.mapped(matrix) for contour in self.at(element, lambda: shape_contours(element, self.view))]
+                self.pass_over(child, context.style)
+        contours = [contour.mapped(context.matrix) for contour in self.outlines_of(element, context)]
         self.count_points(sum(len(contour.points) for contour in contours))
         if any(not (np.abs(contour.points) <= LARGEST).all() for contour in contours):
             raise UserError(
                 f"'{self.name}' line {element.line}: <{element.tag}>: a coordinate is not a number up to {LARGEST:g}"
             )
-        fill = self.paint(element, style, "fill", opacity)
-        stroke = self.paint(element, style, "stroke", opacity)
-        areas = [area for contour in contours if (area := filled(contour)) is not None]
-        if fill and areas and element.tag != "line":
-            self.shapes.append(Paint(_kind_of(element, style, areas), areas, fill))
-        if stroke and contours:
-            width = self.stroke_width(element, style, matrix)
-            for contour in contours if width > 0 else []:
-                self.shapes.append(Paint(Kind.STROKE, [stroked(contour)], stroke, width))
-
-    def paint(self, element: Element, style: Style, name: str, opacity: float):
-        """Return the straight RGBA of a fill or stroke; None where nothing is painted."""
-        text = style[name]
-        if text == "none":
-            return None
-        if text.startswith("url("):
-            target = self.by_id.get(text[4:].split(")")[0].strip(" '\"").removeprefix("#"))
-            self.unread.setdefault(f"{name} by <{target.tag if target else 'url'}> '{text[:40]}'", element.line)
-            return None
-        red, green, blue, alpha = self.at(element, lambda: parse_colour(text))
-        alpha *= opacity * self.at(element, lambda: parse_opacity(style[f"{name}-opacity"]))
-        return (red, green, blue, alpha) if alpha > 0 else None
-
-    def stroke_width(self, element: Element, style: Style, matrix: np.ndarray) -> float:
-        """Return the stroke's width in pixels; notes and names what a round plain stroke cannot show."""
-        if style["stroke-dasharray"] not in ("none", "0"):
-            self.unread.setdefault(f"dashes '{style['stroke-dasharray'][:40]}'", element.line)
-        for end in ("marker-start", "marker-mid", "marker-end"):
-            if style[end] != "none":
-                self.unread.setdefault(f"marker '{style[end][:40]}'", element.line)
-        if (style["stroke-linecap"], style["stroke-linejoin"]) != ("round", "round"):
-            self.notes.setdefault("caps and joins of strokes are read as round ones", element.line)
-        if style["vector-effect"] == "non-scaling-stroke":
-            matrix = self.matrix
-        lengths = np.linalg.svd(matrix[:2, :2], compute_uv=False)
-        if lengths[0] > 1.01 * lengths[1]:
-            self.notes.setdefault("a stroke that is stretched is read with its mean width", element.line)
-        diagonal = float(np.hypot(*self.view) / np.sqrt(2))
-        width = self.at(element, lambda: parse_length(style["stroke-width"], diagonal))
-        return width * float(np.sqrt(lengths[0] * lengths[1]))
+        self.shapes += self.at(
+            element,
+            lambda: self.painter.paints(
+                element, contours, context.style, context.matrix, context.opacity, context.view
+            ),
+        )
 
     def count_points(self, more: int) -> None:
         """Hold the drawing to its limits."""
@@ -238,63 +367,27 @@ class _Reader:
                 f"'{self.name}' has more than {MAX_PATHS} paths or {MAX_POINTS} points; simplify the drawing"
             )
 
-    def split_background(self) -> tuple[tuple[float, float, float], list[Paint]]:
-        """Return the background's colour and the other shapes: an opaque first rectangle over all is the background."""
-        if self.shapes:
-            first = self.shapes[0]
-            box = rectangle_of(first.contours)
-            if box is not None and first.colour[3] > 0.999 and first.kind != Kind.STROKE:
-                left, top, width, height = self.box
-                corners = np.array([[left, top, 1], [left + width, top + height, 1]]) @ self.matrix[:2].T
-                seen = np.clip(corners, 0, self.size[::-1])
-                if (box[0] <= seen[0] + 0.5).all() and (box[1] >= seen[1] - 0.5).all():
-                    return first.colour[:3], self.shapes[1:]
-        return (1.0, 1.0, 1.0), self.shapes
+
+def _is_shown(element: Element) -> bool:
+    """Return whether an element's conditions hold: its language is ours, and it needs no extensions."""
+    languages = element.attributes.get("systemLanguage")
+    if languages is not None:
+        names = [language.strip().lower() for language in languages.split(",")]
+        if not any(name == LANGUAGE or name.startswith(LANGUAGE + "-") for name in names):
+            return False
+    return not element.attributes.get("requiredExtensions", "").strip()
 
 
-Box = tuple[float, float, float, float]
-
-
-def _canvas_of(root: Element, size: tuple[int, int] | None) -> tuple[Box, tuple[int, int], np.ndarray]:
-    """Return the view box in user units, the canvas' (H, W), and the matrix from the one to the other."""
-    box = _view_box(root.attributes.get("viewBox"))
-    width, height = (root.attributes.get(name, "100%") for name in ("width", "height"))
-    if box is None:
-        if size is None and "%" in width + height:
-            raise ValueError("its size: it has neither width and height nor a viewBox")
-        box = (0.0, 0.0, parse_length(width, 300.0), parse_length(height, 150.0))
-    size = size or _nominal_size(width, height, box)
-    if not (min(size) > 0 and max(size) <= MAX_SIDE and min(box[2:]) > 0):
-        raise ValueError(f"its size, {size[1]} x {size[0]} pixels: expected 1 to {MAX_SIDE} a side")
-    aspect = root.attributes.get("preserveAspectRatio")
-    fit = svgelements.Viewbox.viewbox_transform(0, 0, size[1], size[0], *box, aspect)
-    return box, size, parse_transform(fit)
-
-
-def _nominal_size(width: str, height: str, box: Box) -> tuple[int, int]:
-    """Return (H, W) in pixels; a side that is not said follows from the other and the box."""
-    across, down = parse_length(width, box[2]), parse_length(height, box[3])
-    if "%" in width and "%" not in height:
-        across = down * box[2] / box[3]
-    if "%" in height and "%" not in width:
-        down = across * box[3] / box[2]
-    return round(down), round(across)
-
-
-def _view_box(text: str | None) -> Box | None:
-    if text is None or not text.strip():
-        return None
-    numbers = [parse_length(part, 1.0) for part in text.replace(",", " ").split()]
-    if len(numbers) != 4 or min(numbers[2:]) <= 0:
-        raise ValueError(f"viewBox '{text[:60]}'")
-    return (numbers[0], numbers[1], numbers[2], numbers[3])
-
-
-def _kind_of(element: Element, style: Style, contours: list[Contour]) -> Kind:
-    """Return a fill's kind: our own squares are marked as such, everything else stays free to bend."""
-    if element.attributes.get("data-kind") == "rectangle" and rectangle_of(contours) is not None:
-        return Kind.RECTANGLE
-    return Kind.EVENODD if style["fill-rule"] == "evenodd" else Kind.NONZERO
+def _split_background(shapes: list[Paint], size: tuple[int, int]) -> tuple[tuple[float, float, float], list[Paint]]:
+    """Return the background's colour and the other shapes: an opaque first rectangle over all is the background."""
+    first = shapes[0]
+    box = rectangle_of(first.contours)
+    if box is not None and first.colour[3] > 0.999 and first.kind != Kind.STROKE:
+        height, width = size
+        # The whole canvas, and not the view box alone: what is beside that is white.
+        if (box[0] <= 0.05).all() and (box[1] >= np.array([width, height]) - 0.05).all():
+            return first.colour[:3], shapes[1:]
+    return (1.0, 1.0, 1.0), shapes
 
 
 def _listed(found: dict[str, int], most: int = 8) -> str:

@@ -1,19 +1,14 @@
-"""SVG's shapes as contours of cubic Bezier segments.
+"""SVG's shapes as contours of cubic Bezier segments."""
 
-svgelements reads path data and transforms and splits arcs; what it would pass over in silence (a malformed tail, an
-unknown transform, a number that is not finite) is refused here.
-"""
-
-import itertools
 import math
-import re
 from collections.abc import Callable
 
 import numpy as np
-import svgelements
 
+from runtime.vector.svg.arcs import Point, line_points, turn_points
 from runtime.vector.svg.contours import Contour
-from runtime.vector.svg.style import parse_length
+from runtime.vector.svg.path_data import parse_path_data
+from runtime.vector.svg.values import FONT_SIZE, NUMBER, parse_length
 from runtime.vector.svg.xml import Element
 
 SHAPES = ("path", "rect", "circle", "ellipse", "line", "polyline", "polygon")
@@ -22,169 +17,134 @@ SHAPES = ("path", "rect", "circle", "ellipse", "line", "polyline", "polygon")
 LARGEST = 1e7
 """Largest coordinate, in user units and in pixels."""
 
-_PATH_DATA = re.compile(r"[MmZzLlHhVvCcSsQqTtAa0-9eE+\-.,\s]*")
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_TRANSFORM = re.compile(r"[\s,]*(\w+)\s*\(([^()]*)\)[\s,]*")
-_ARGUMENTS = {"matrix": (6,), "translate": (1, 2), "scale": (1, 2), "rotate": (1, 3), "skewX": (1,), "skewY": (1,)}
 
-
-def shape_contours(element: Element, view: tuple[float, float]) -> list[Contour]:
+def shape_contours(
+    element: Element, view: tuple[float, float], em: float = FONT_SIZE, note: Callable[[str], None] | None = None
+) -> list[Contour]:
     """Return the contours of a shape in its own user units; empty where the shape draws nothing.
 
     Args:
         element: one of `SHAPES`.
         view: width and height of the user's view, which percentages are of.
+        em: size of the font, in user units.
+        note: called with what is wrong with a path or polygon, which is drawn up to there.
 
     Raises:
         ValueError: where its geometry cannot be read, or is larger than `LARGEST`.
     """
-    try:
-        with np.errstate(all="ignore"):  # what is not finite is refused below
-            path = _svgelements_path(element, view)
-            contours = _contours_of(path) if path else []
-    except ArithmeticError as error:
-        raise ValueError(f"its geometry ({error})") from None
+    match element.tag:
+        case "path":
+            contours = _path(element.attributes.get("d", ""), note)
+        case "polyline" | "polygon":
+            contours = _polygon(element, note)
+        case _:
+            contours = _measured_shape(element.tag, _lengths_of(element, view, em))
     for contour in contours:
         if not (np.abs(contour.points) <= LARGEST).all():
             raise ValueError(f"a coordinate is not a number up to {LARGEST:g}")
     return contours
 
 
-def parse_transform(text: str) -> np.ndarray:
-    """Return the (3, 3) matrix of a `transform` attribute.
-
-    Raises:
-        ValueError: where it is not a list of SVG's transforms with finite numbers.
-    """
-    matrix = np.eye(3)
-    if text not in ("", "none"):
-        for name, arguments in _TRANSFORM.findall(text):
-            if len(re.split(r"[\s,]+", arguments.strip())) not in _ARGUMENTS.get(name, ()):
-                raise ValueError(f"transform '{text[:60]}'")
-        if re.sub(r"[\s,]+|deg|px", "", _NUMBER.sub("", _TRANSFORM.sub(r" \2", text))):
-            raise ValueError(f"transform '{text[:60]}'")
-        read = svgelements.Matrix(text)
-        matrix[:2] = [[read.a, read.c, read.e], [read.b, read.d, read.f]]
-    if not (np.abs(matrix) <= LARGEST).all():
-        raise ValueError(f"transform '{text[:60]}' is not of numbers up to {LARGEST:g}")
-    return matrix
+def _path(text: str, note: Callable[[str], None] | None) -> list[Contour]:
+    if text.strip() == "none":
+        return []
+    contours, rest = parse_path_data(text)
+    if rest and note:
+        note(f"path data is drawn up to its error at '{rest[:40]}'")
+    return contours
 
 
-def _svgelements_path(element: Element, view: tuple[float, float]) -> svgelements.Path | None:
-    """Return the element as a path of svgelements, or None where it draws nothing."""
-    match element.tag:
-        case "path":
-            return _parse_path_data(element.attributes.get("d", ""))
-        case "polyline" | "polygon":
-            return _polygon(element)
-        case _:
-            return _measured_shape(element.tag, _lengths_of(element, view))
+def _polygon(element: Element, note: Callable[[str], None] | None) -> list[Contour]:
+    text = element.attributes.get("points", "")
+    numbers, position = [], 0
+    # As path data: drawn up to the first error, and an odd coordinate at the end is one.
+    while position < len(text):
+        if text[position] in " \t\r\n\f,":
+            position += 1
+            continue
+        match = NUMBER.match(text, position)
+        if match is None:
+            break
+        numbers.append(float(match[0]))
+        position = match.end()
+    if note and (position < len(text) or len(numbers) % 2):
+        note(f"points are drawn up to their error at '{text[position:][:40] or 'its end'}'")
+    corners = list(zip(numbers[0::2], numbers[1::2], strict=False))
+    if len(corners) < 2:
+        return []
+    return [_through(corners, closed=element.tag == "polygon")]
 
 
-def _measured_shape(tag: str, length: Callable[..., float]) -> svgelements.Path | None:
+def _through(corners: list[Point], *, closed: bool) -> Contour:
+    """Return the straight lines through corners."""
+    points = [corners[0]]
+    ends = [*corners[1:], corners[0]] if closed and corners[-1] != corners[0] else corners[1:]
+    for end in ends:
+        points += line_points(points[-1], end)
+    return Contour(np.array(points, dtype=np.float64), closed)
+
+
+def _measured_shape(tag: str, length: Callable[..., float | None]) -> list[Contour]:
     """Return a line, rectangle, circle or ellipse of which `length` reads the lengths."""
     if tag == "line":
-        start, end = (length("x1"), length("y1")), (length("x2"), length("y2"))
-        return svgelements.Path(svgelements.Move(start), svgelements.Line(start, end))
+        start, end = (length("x1") or 0.0, length("y1") or 0.0), (length("x2") or 0.0, length("y2") or 0.0)
+        return [Contour(np.array([start, *line_points(start, end)]), False)]
     if tag == "rect":
-        width, height = length("width"), length("height")
-        rx, ry = min(length("rx", "ry"), width / 2), min(length("ry", "rx"), height / 2)
-        shape = svgelements.Rect(length("x"), length("y"), width, height, rx, ry)
-    else:
-        width, height = (length("r"), length("r")) if tag == "circle" else (length("rx", "ry"), length("ry", "rx"))
-        shape = svgelements.Ellipse(length("cx"), length("cy"), width, height)
-    return svgelements.Path(shape) if width > 0 and height > 0 else None
+        width, height = length("width") or 0.0, length("height") or 0.0
+        rx, ry = _either(length("rx"), length("ry"))
+        corner = (length("x") or 0.0, length("y") or 0.0)
+        if width <= 0 or height <= 0:
+            return []
+        return [_rectangle(corner, (width, height), (min(rx, width / 2), min(ry, height / 2)))]
+    radii = (length("r") or 0.0,) * 2 if tag == "circle" else _either(length("rx"), length("ry"))
+    centre = (length("cx") or 0.0, length("cy") or 0.0)
+    if min(radii) <= 0:
+        return []
+    start = (centre[0] + radii[0], centre[1])
+    points = turn_points(centre, (radii[0], 0.0), (0.0, radii[1]), 0.0, math.tau)
+    return [Contour(np.array([start, *points[:-1], start]), True)]
 
 
-def _lengths_of(element: Element, view: tuple[float, float]) -> Callable[..., float]:
-    """Return a function that reads one of the element's lengths, or else another's, or else 0."""
+def _either(rx: float | None, ry: float | None) -> tuple[float, float]:
+    """Return both radii; one that is missing or negative, and so invalid, is as the other."""
+    rx = None if rx is None or rx < 0 else rx
+    ry = None if ry is None or ry < 0 else ry
+    return (rx if rx is not None else ry or 0.0), (ry if ry is not None else rx or 0.0)
+
+
+def _rectangle(corner: Point, size: tuple[float, float], radii: tuple[float, float]) -> Contour:
+    """Return a rectangle, clockwise from the left end of its upper side, with round corners where radii are not 0."""
+    (left, top), (rx, ry) = corner, radii
+    right, bottom = left + size[0], top + size[1]
+    if rx <= 0 or ry <= 0:
+        return _through([(left, top), (right, top), (right, bottom), (left, bottom)], closed=True)
+    points: list[Point] = [(left + rx, top)]
+    quarters = [
+        ((right - rx, top), (right - rx, top + ry)),
+        ((right, bottom - ry), (right - rx, bottom - ry)),
+        ((left + rx, bottom), (left + rx, bottom - ry)),
+        ((left, top + ry), (left + rx, top + ry)),
+    ]
+    for number, (side_end, centre) in enumerate(quarters):
+        if side_end != points[-1]:  # no side is left where the corners meet
+            points += line_points(points[-1], side_end)
+        points += turn_points(centre, (rx, 0.0), (0.0, ry), (number - 1) * math.tau / 4, math.tau / 4)
+    points[-1] = points[0]
+    return Contour(np.array(points), True)
+
+
+def _lengths_of(element: Element, view: tuple[float, float], em: float) -> Callable[[str], float | None]:
+    """Return a function that reads one of the element's lengths; None where it is not given or automatic."""
     diagonal = math.hypot(*view) / math.sqrt(2)
 
-    def number(name: str, otherwise: str | None = None) -> float:
+    def number(name: str) -> float | None:
         text = element.attributes.get(name, "auto")
-        if text == "auto":
-            return number(otherwise) if otherwise else 0.0
-        whole = diagonal if name == "r" else view[name.lstrip("cr")[0] in "yh"]
+        if text.strip() == "auto":
+            return None
+        whole = diagonal if name == "r" else view[name in ("y", "y1", "y2", "cy", "ry", "height")]
         try:
-            return parse_length(text, whole)
+            return parse_length(text, whole, em)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
 
     return number
-
-
-def _polygon(element: Element) -> svgelements.Path | None:
-    text = element.attributes.get("points", "")
-    numbers = [float(number) for number in _NUMBER.findall(text)]
-    if _NUMBER.sub("", text).strip(" ,\t\r\n") or len(numbers) % 2:
-        raise ValueError(f"points '{text[:60]}'")
-    corners = list(zip(numbers[::2], numbers[1::2], strict=True))
-    if len(corners) < 2:
-        return None
-    path = svgelements.Path(svgelements.Move(corners[0]))
-    path.extend(svgelements.Line(start, end) for start, end in itertools.pairwise(corners))
-    if element.tag == "polygon":
-        path.append(svgelements.Close(corners[-1], corners[0]))
-    return path
-
-
-def _parse_path_data(text: str) -> svgelements.Path | None:
-    if not text.strip() or text.strip() == "none":
-        return None
-    if not _PATH_DATA.fullmatch(text) or text.lstrip(" ,\t\r\n")[:1] not in ("M", "m"):
-        raise ValueError(f"path data '{text[:60]}'")
-    try:
-        return svgelements.Path(text)
-    except Exception as error:  # svgelements raises ValueError, TypeError, AttributeError, ... on what it cannot read
-        raise ValueError(f"path data '{text[:60]}' ({type(error).__name__})") from None
-
-
-def _contours_of(path: svgelements.Path) -> list[Contour]:
-    """Return the sub-paths that have at least one segment."""
-    contours, points, closed = [], [], False
-    for segment in path:
-        if isinstance(segment, svgelements.Move) or closed:
-            contours.append((points, closed))
-            points, closed = [], False
-        if isinstance(segment, svgelements.Move):
-            points = [tuple(segment.end)]
-            continue
-        if not points:  # drawing goes on after a close, from where the sub-path began
-            points = [tuple(segment.start)]
-        closed = isinstance(segment, svgelements.Close)
-        if not (closed and segment.start == segment.end):
-            points.extend(_cubic_points(segment))
-    contours.append((points, closed))
-    return [Contour(np.array(points, dtype=np.float64), closed) for points, closed in contours if len(points) > 1]
-
-
-def _cubic_points(segment: svgelements.PathSegment) -> list[tuple[float, float]]:
-    """Return the points that follow the start: two controls and an end for each cubic."""
-    if isinstance(segment, svgelements.Arc) and segment.rx > 0 and segment.ry > 0 and segment.sweep:
-        return _arc_points(segment)
-    start, end = np.array(segment.start), np.array(segment.end)
-    if isinstance(segment, svgelements.CubicBezier):
-        first, second = segment.control1, segment.control2
-    elif isinstance(segment, svgelements.QuadraticBezier):
-        control = np.array(segment.control)
-        first, second = start + (control - start) * 2 / 3, end + (control - end) * 2 / 3
-    else:
-        first, second = start + (end - start) / 3, start + (end - start) * 2 / 3
-    return [tuple(first), tuple(second), tuple(end)]
-
-
-def _arc_points(arc: svgelements.Arc) -> list[tuple[float, float]]:
-    """Return the points of an elliptic arc in pieces of at most a quarter turn: off by 2.8e-4 of the radius at most."""
-    centre, across, down = (np.array(point) for point in (arc.center, arc.prx, arc.pry))
-    across, down = across - centre, down - centre
-    sweep, first = float(arc.sweep or 0.0), float(arc.get_start_t())
-    pieces = max(math.ceil(abs(sweep) / (math.tau / 4) - 1e-4), 1)
-    step = sweep / pieces
-    handle = 4 / 3 * math.tan(step / 4)
-    points = []
-    for piece in range(pieces):
-        angles = first + step * (piece + np.array([[0.0], [1.0]]))
-        ends = centre + np.cos(angles) * across + np.sin(angles) * down
-        tangents = handle * (np.cos(angles) * down - np.sin(angles) * across)
-        points += [tuple(ends[0] + tangents[0]), tuple(ends[1] - tangents[1]), tuple(ends[1])]
-    return [*points[:-1], tuple(arc.end)]

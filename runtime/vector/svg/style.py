@@ -1,21 +1,21 @@
-"""What an SVG element looks like: attributes, style sheets and inheritance, colours and lengths.
+"""What an SVG element looks like: its properties, by attributes, style sheets and inheritance.
 
-The cascade is that of SVG 1.1 as editors write it: presentation attributes, then `<style>` rules with simple selectors
-(`*`, `tag`, `.class`, `#id`, `tag.class`), then the `style` attribute.
+The cascade is that of CSS: presentation attributes, then `<style>` rules by specificity, then the `style` attribute,
+then what is marked as important. A value that is not understood is skipped, with a note, and the next weaker one holds.
 """
 
-import colorsys
-import math
 import re
+from collections.abc import Callable
 
-from PIL import ImageColor
-
+from runtime.vector.svg.css import StyleSheet, parse_declarations
+from runtime.vector.svg.values import FONT_SIZE, parse_colour, parse_length, parse_opacity
 from runtime.vector.svg.xml import Element
 
 INHERITED = {
     "fill": "black",
     "fill-opacity": "1",
     "fill-rule": "nonzero",
+    "clip-rule": "nonzero",
     "stroke": "none",
     "stroke-opacity": "1",
     "stroke-width": "1",
@@ -28,158 +28,123 @@ INHERITED = {
     "paint-order": "normal",
     "visibility": "visible",
     "color": "black",
+    "font-size": f"{FONT_SIZE:g}",
 }
 """Properties that an element takes from its parent, with their initial values."""
 
 OWN = {
     "opacity": "1",
     "display": "inline",
+    "overflow": "",
     "clip-path": "none",
     "mask": "none",
     "filter": "none",
     "mix-blend-mode": "normal",
     "vector-effect": "none",
     "transform": "none",
+    "transform-origin": "0 0",
+    "transform-box": "view-box",
+    "stop-color": "black",
+    "stop-opacity": "1",
 }
 """Properties that hold for the element itself, with their initial values."""
 
 Style = dict[str, str]
-Rule = tuple[int, str, Style]
-"""Specificity, selector, declarations."""
+Note = Callable[[str], None]
 
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_LENGTH = re.compile(rf"\s*({_NUMBER})\s*([a-zA-Z%]*)\s*")
-_UNITS = {"": 1.0, "px": 1.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6, "pt": 4 / 3, "pc": 16.0}
-_SELECTOR = re.compile(r"\*|[a-zA-Z][\w-]*(?:\.[\w-]+)?|\.[\w-]+|#[\w-]+")
-_FUNCTION = re.compile(r"(rgba?|hsla?)\(\s*(.*?)\s*\)", re.IGNORECASE)
+_INITIAL = INHERITED | OWN
+_PAINTS = ("fill", "stroke")
+_COLOURS = ("color", "stop-color")
+_OPACITIES = ("opacity", "fill-opacity", "stroke-opacity", "stop-opacity")
+_KEYWORDS = {
+    "display": re.compile(r"[a-z -]+"),
+    "visibility": re.compile(r"visible|hidden|collapse"),
+    "fill-rule": re.compile(r"nonzero|evenodd"),
+    "clip-rule": re.compile(r"nonzero|evenodd"),
+    "stroke-linecap": re.compile(r"butt|round|square"),
+    "stroke-linejoin": re.compile(r"miter|miter-clip|arcs|round|bevel"),
+}
+_FONT_SIZES = {"xx-small": 9, "x-small": 10, "small": 13, "medium": 16, "large": 18, "x-large": 24, "xx-large": 32}
 
 
-def style_of(element: Element, parent: Style, rules: list[Rule]) -> Style:
+def style_of(element: Element, parent: Style, sheet: StyleSheet, note: Note) -> Style:
     """Return every property of an element, with what it inherits from its parent's style.
 
+    Args:
+        element: the element.
+        parent: the style of the element around it; {} of the root.
+        sheet: the rules of the file.
+        note: called with each value that is skipped.
+
     Raises:
-        ValueError: where the `style` attribute cannot be read.
+        ValueError: where the style sheet asks for too much.
     """
-    style = INHERITED | parent | OWN
-    declared = {name: value for name, value in element.attributes.items() if name in style}
-    for _, selector, declarations in rules:
-        if _matches(selector, element):
-            declared |= declarations
-    declared |= parse_declarations(element.attributes.get("style", ""))
-    for name, value in declared.items():
-        if name in style and value.strip() != "inherit":
-            style[name] = value.strip()
-    for name in ("fill", "stroke"):
-        if style[name].lower() == "currentcolor":
-            style[name] = style["color"]
+    inherited = {name: parent.get(name, value) for name, value in INHERITED.items()}
+    style = inherited | OWN
+    declarations = [(name, value, False) for name, value in element.attributes.items()]
+    declarations += sheet.declarations_of(element)
+    declarations += parse_declarations(element.attributes.get("style", ""))
+    for name, value, _ in sorted(declarations, key=lambda declaration: declaration[2]):
+        if name == "marker":
+            for end in ("marker-start", "marker-mid", "marker-end"):
+                style[end] = _cascaded(end, value.strip(), parent)
+        elif name in style:
+            cascaded = _cascaded(name, value.strip(), parent)
+            if _is_valid(name, cascaded):
+                style[name] = cascaded
+            else:
+                note(f"{name} '{value.strip()[:40]}' is not understood and left out")
+    style["font-size"] = _font_size(style["font-size"], inherited["font-size"])
     return style
 
 
-def parse_declarations(text: str) -> Style:
-    """Return the properties of `name: value; ...`.
-
-    Raises:
-        ValueError: where a declaration has no colon.
-    """
-    declarations = {}
-    for declaration in re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL).split(";"):
-        name, colon, value = declaration.partition(":")
-        if colon:
-            declarations[name.strip().lower()] = value.replace("!important", "").strip()
-        elif name.strip():
-            raise ValueError(f"style '{name.strip()[:40]}' has no colon")
-    return declarations
+def split_paint(text: str) -> tuple[str, str]:
+    """Return the identifier that a fill, stroke, clip path or marker refers to ("" where to none), and the rest."""
+    if not text.startswith("url("):
+        return "", text
+    reference, _, rest = text[4:].partition(")")
+    return reference.strip(" '\"").removeprefix("#"), rest.strip()
 
 
-def parse_rules(sheet: str) -> list[Rule]:
-    """Return the rules of a style sheet in the order in which they apply: by specificity, then as written.
-
-    Raises:
-        ValueError: naming the first selector or at-rule that is not a simple one.
-    """
-    sheet = re.sub(r"/\*.*?\*/|<!--|-->", "", sheet, flags=re.DOTALL)
-    rules = []
-    for block in filter(str.strip, sheet.split("}")):
-        selectors, brace, body = block.partition("{")
-        if not brace:
-            raise ValueError(f"style rule '{block.strip()[:40]}' has no body")
-        for selector in (part.strip() for part in selectors.split(",")):
-            if not _SELECTOR.fullmatch(selector):
-                raise ValueError(f"style selector '{selector[:40]}'")
-            rules.append((_specificity(selector), selector, parse_declarations(body)))
-    return sorted(rules, key=lambda rule: rule[0])
-
-
-def _specificity(selector: str) -> int:
-    return 100 * selector.count("#") + 10 * selector.count(".") + (selector[0].isalpha())
-
-
-def _matches(selector: str, element: Element) -> bool:
-    if selector.startswith("#"):
-        return element.attributes.get("id") == selector[1:]
-    tag, _, name = selector.partition(".")
-    classes = element.attributes.get("class", "").split()
-    return tag in ("", "*", element.tag) and (not name or name in classes)
-
-
-def parse_length(text: str, whole: float) -> float:
-    """Return a length in user units (96 to the inch); a percentage is of `whole`.
-
-    Raises:
-        ValueError: where it is not a number with a known unit, or not finite.
-    """
-    match = _LENGTH.fullmatch(text)
-    unit = match[2].lower() if match else None
-    if match is None or (unit != "%" and unit not in _UNITS):
-        raise ValueError(f"length '{text[:40]}'")
-    value = float(match[1]) * (whole / 100 if unit == "%" else _UNITS[unit])
-    if not math.isfinite(value):
-        raise ValueError(f"length '{text[:40]}'")
+def _cascaded(name: str, value: str, parent: Style) -> str:
+    """Return a value with CSS's own keywords replaced by what they stand for."""
+    keyword = value.lower()
+    if name == "color" and keyword == "currentcolor":
+        keyword = "inherit"
+    if keyword == "inherit" or (keyword in ("unset", "revert") and name in INHERITED):
+        return parent.get(name, _INITIAL[name])
+    if keyword in ("initial", "unset", "revert"):
+        return _INITIAL[name]
     return value
 
 
-def parse_opacity(text: str) -> float:
-    """Return an opacity in [0, 1], of a number or a percentage.
-
-    Raises:
-        ValueError: where it is neither.
-    """
-    return min(max(parse_length(text, 1.0), 0.0), 1.0)
-
-
-def parse_colour(text: str) -> tuple[float, float, float, float]:
-    """Return straight RGBA in [0, 1] of a CSS colour: a name, `#rgb[a]`, `#rrggbb[aa]`, `rgb()`, `rgba()` or `hsl()`.
-
-    Raises:
-        ValueError: where it is none of these.
-    """
-    text = text.strip().lower()
-    if text == "transparent":
-        return (0.0, 0.0, 0.0, 0.0)
-    if text in ImageColor.colormap:
-        red, green, blue = ImageColor.getrgb(text)[:3]
-        return (red / 255, green / 255, blue / 255, 1.0)
-    if re.fullmatch(r"#(?:[0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})", text):
-        return _hex_colour(text[1:])
-    if match := _FUNCTION.fullmatch(text):
-        return _function_colour(match[1], re.split(r"[\s,/]+", match[2]))
-    raise ValueError(f"colour '{text[:40]}'")
+def _is_valid(name: str, value: str) -> bool:
+    """Return whether a property may have a value, as far as browsers and this reader skip it otherwise."""
+    try:
+        if name in _PAINTS:
+            value = split_paint(value)[1] if value.startswith("url(") else value
+            if value.lower() not in ("none", "currentcolor", ""):
+                parse_colour(value)
+        elif name in _COLOURS:
+            if value.lower() != "currentcolor":
+                parse_colour(value)
+        elif name in _OPACITIES:
+            parse_opacity(value)
+        elif name == "stroke-width":
+            return not value.startswith("-")
+        elif name in _KEYWORDS:
+            return _KEYWORDS[name].fullmatch(value) is not None
+    except ValueError:
+        return False
+    return bool(value) or name in _PAINTS
 
 
-def _hex_colour(digits: str) -> tuple[float, float, float, float]:
-    if len(digits) < 6:
-        digits = "".join(2 * digit for digit in digits)
-    red, green, blue, alpha = bytes.fromhex(digits.ljust(8, "f"))
-    return (red / 255, green / 255, blue / 255, alpha / 255)
-
-
-def _function_colour(name: str, parts: list[str]) -> tuple[float, float, float, float]:
-    if len(parts) not in (3, 4):
-        raise ValueError(f"colour '{name}({' '.join(parts)[:40]})'")
-    alpha = parse_opacity(parts[3]) if len(parts) == 4 else 1.0
-    if name.startswith("hsl"):
-        hue, saturation, lightness = parse_length(parts[0].removesuffix("deg"), 360), *map(parse_opacity, parts[1:3])
-        red, green, blue = colorsys.hls_to_rgb(hue / 360 % 1.0, lightness, saturation)
-    else:
-        red, green, blue = (min(max(parse_length(part, 255.0) / 255, 0.0), 1.0) for part in parts[:3])
-    return (red, green, blue, alpha)
+def _font_size(text: str, around: str) -> str:
+    """Return a font size in user units; what is not understood is that of the element around."""
+    size = float(around)
+    if text in _FONT_SIZES:
+        return f"{_FONT_SIZES[text]:g}"
+    try:
+        return repr(parse_length(text, size, size))
+    except ValueError:
+        return around

@@ -1,6 +1,6 @@
 """Drawings as SVG files: plain paths that Inkscape, Illustrator and browsers edit and show.
 
-`format_svg` and `write_svg` write; `read_svg` (in `svg_read`, and here for those who import it) reads back.
+Read them back with `runtime.vector.svg.read`.
 """
 
 import math
@@ -12,9 +12,7 @@ from xml.sax.saxutils import escape, quoteattr
 from runtime.errors import UserError
 from runtime.files import replace_file
 from runtime.vector.paths import Drawing, Kind
-from runtime.vector.svg.read import SVG_NAMESPACE, parse_svg, read_svg
-
-__all__ = ["DECIMALS", "format_svg", "parse_svg", "read_svg", "write_svg"]
+from runtime.vector.svg.read import SVG_NAMESPACE
 
 DECIMALS = 3
 """Decimals of a written number: coordinates are off by at most 0.0005 pixels."""
@@ -35,13 +33,16 @@ def format_svg(drawing: Drawing, *, metadata: Mapping[str, str] | None = None) -
         metadata: entries to keep in the file, such as prompt, seed and version; "prompt" becomes the title.
 
     Raises:
-        ValueError: where the drawing holds several scenes or a number that is not finite.
+        ValueError: where the drawing holds several scenes, a number that is not finite, or a stroke of negative width.
     """
     if len(drawing.points) != 1:
         raise ValueError(f"an SVG holds one scene: expected a drawing with B = 1, got {len(drawing.points)}")
     for name in ("points", "colours", "widths", "background"):
         if not getattr(drawing, name).isfinite().all():
             raise ValueError(f"an SVG holds finite numbers: the drawing's {name} are not")
+    strokes = [kind == Kind.STROKE for kind in drawing.layout.kinds]
+    if (drawing.widths[0, strokes] < 0).any():
+        raise ValueError("an SVG holds strokes of widths from 0 on: some of the drawing's widths are negative")
     height, width = drawing.size
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',

@@ -1,23 +1,27 @@
 """A tree of XML elements from a file that nobody vouches for.
 
-The standard library's expat does the parsing. What an attacker needs is refused before it is read: entity declarations
-(expansion bombs, external files), files, trees and nestings beyond any drawing's.
+The standard library's expat does the parsing. What an attacker needs is refused before it is read: entities that
+multiply or name other files, and files, trees and nestings beyond any drawing's.
 """
 
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
 from runtime.errors import UserError
 
 MAX_BYTES = 16 * 2**20
-"""Largest file that is parsed."""
+"""Largest file that is parsed, and largest sum of what entities may expand to."""
 MAX_ELEMENTS = 50_000
 """Most elements in one file."""
-MAX_DEPTH = 128
+MAX_DEPTH = 256
 """Deepest nesting of elements."""
 
+_GZIP = b"\x1f\x8b"
 
-@dataclass
+
+@dataclass(eq=False)
 class Element:
     """One XML element."""
 
@@ -29,48 +33,81 @@ class Element:
     """Values by name; a name in a namespace is written `{uri}name`."""
     line: int
     """Line of the start tag, from 1."""
-    children: list["Element"] = field(default_factory=list)
+    parent: "Element | None" = field(default=None, repr=False)
+    """The element around it; None of the root."""
+    children: list["Element"] = field(default_factory=list, repr=False)
+    index: int = 0
+    """Its place among its parent's children."""
     text: str = ""
     """Character data directly inside, joined."""
+
+    def ancestors(self) -> Iterator["Element"]:
+        """Yield the elements around it, the nearest first."""
+        element = self.parent
+        while element is not None:
+            yield element
+            element = element.parent
 
 
 def parse_xml(data: bytes, name: str) -> Element:
     """Return the root element of an XML document.
 
     Args:
-        data: the file's bytes; at most `MAX_BYTES`.
+        data: the file's bytes, perhaps compressed by gzip; at most `MAX_BYTES` in either form.
         name: what messages call the file.
 
     Raises:
-        UserError: where the document is too large, is not well-formed XML, or declares entities.
+        UserError: where the document is too large, is not well-formed XML, or declares entities that are not plain
+            text.
     """
+    if data.startswith(_GZIP):
+        data = _decompressed(data, name)
     if len(data) > MAX_BYTES:
         raise UserError(
             f"'{name}' has {len(data)} bytes: expected at most {MAX_BYTES}; simplify the drawing or split it"
         )
-    builder = _Builder(name)
+    builder = _Builder(name, references=data.count(b"&"))
     try:
         builder.parser.Parse(data, True)
+    except UserError:  # raised by a handler: it says what is wrong
+        raise
     except expat.ExpatError as error:
         raise UserError(f"'{name}' is not an SVG: {error}; expected well-formed XML") from None
-    except (ValueError, LookupError) as error:  # an encoding that is not known, a null byte
+    except (ValueError, LookupError) as error:  # an unknown encoding, a null byte
         raise UserError(f"'{name}' is not an SVG: {error}; save it as UTF-8") from None
     return builder.root
 
 
+def _decompressed(data: bytes, name: str) -> bytes:
+    """Return what gzip compressed; a bomb is not unpacked beyond the limit."""
+    unpacking = zlib.decompressobj(wbits=31)
+    try:
+        result = unpacking.decompress(data, MAX_BYTES + 1)
+    except zlib.error as error:
+        raise UserError(f"'{name}' cannot be decompressed: {error}; save it anew") from None
+    if len(result) <= MAX_BYTES and not unpacking.eof:
+        raise UserError(f"'{name}' cannot be decompressed: its end is missing; save it anew")
+    return result
+
+
 class _Builder:
-    """Receives expat's events and keeps the tree."""
+    """Receives expat's events and builds the tree."""
 
     root: Element
 
-    def __init__(self, name: str) -> None:
-        self.name, self.open, self.count = name, [], 0
+    def __init__(self, name: str, references: int) -> None:
+        self.name = name
+        self.references = references
+        self.open: list[Element] = []
+        self.texts: list[list[str]] = []
+        self.count = 0
+        self.expansion = 0
         self.parser = expat.ParserCreate(namespace_separator="\x1f")
         self.parser.buffer_text = True
         self.parser.StartElementHandler = self.start
         self.parser.EndElementHandler = self.end
         self.parser.CharacterDataHandler = self.text
-        self.parser.EntityDeclHandler = self.refuse_entity
+        self.parser.EntityDeclHandler = self.declare_entity
         self.parser.ExternalEntityRefHandler = self.refuse_entity
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
@@ -83,21 +120,45 @@ class _Builder:
         named = {_braced(key): value for key, value in attributes.items()}
         element = Element(namespace, tag, named, self.parser.CurrentLineNumber)
         if self.open:
-            self.open[-1].children.append(element)
+            element.parent = self.open[-1]
+            element.index = len(element.parent.children)
+            element.parent.children.append(element)
         else:
             self.root = element
         self.open.append(element)
+        self.texts.append([])
 
     def end(self, name: str) -> None:
-        self.open.pop()
+        self.open.pop().text = "".join(self.texts.pop())
 
     def text(self, data: str) -> None:
-        self.open[-1].text += data
+        self.texts[-1].append(data)
+
+    def declare_entity(
+        self,
+        name: str,
+        is_parameter: bool,
+        value: str | None,
+        base: str | None,
+        system: str | None,
+        public: str | None,
+        notation: str | None,
+    ) -> None:
+        """Take an entity of plain text, as Illustrator declares for namespaces, and refuse any other.
+
+        Without references inside, an entity cannot multiply others; and all references together, each counted as the
+        longest entity, must not expand beyond the largest file.
+        """
+        if is_parameter or value is None or system or public or notation or set("&<%") & set(value):
+            self.refuse_entity()
+        self.expansion = max(self.expansion, len(value or ""))
+        if self.expansion * self.references > MAX_BYTES:
+            self.refuse_entity()
 
     def refuse_entity(self, *_: object) -> int:
         raise UserError(
-            f"'{self.name}' declares XML entities (line {self.parser.CurrentLineNumber}), which are not read: "
-            "save it as plain SVG"
+            f"'{self.name}' declares XML entities (line {self.parser.CurrentLineNumber}) that are more than short "
+            "texts, which are not read: save it as plain SVG"
         )
 
 

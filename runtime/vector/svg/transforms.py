@@ -1,0 +1,134 @@
+"""Transforms, their origins, and the fit of a view box into a viewport, as (3, 3) matrices of user units."""
+
+import math
+import re
+
+import numpy as np
+from jaxtyping import Float64
+
+from runtime.vector.svg.values import parse_angle, parse_length
+
+LARGEST = 1e7
+"""Largest entry of a matrix."""
+
+Matrix = Float64[np.ndarray, "3 3"]
+Box = tuple[float, float, float, float]
+"""Left, top, width and height."""
+
+_FUNCTION = re.compile(r"[\s,]*([A-Za-z0-9]+)\s*\(([^()]*)\)[\s,]*")
+_ARGUMENTS = {
+    **{"matrix": (6,), "rotate": (1, 3), "translate": (1, 2), "translatex": (1,), "translatey": (1,)},
+    **{"scale": (1, 2), "scalex": (1,), "scaley": (1,), "skew": (1, 2), "skewx": (1,), "skewy": (1,)},
+}
+_SIDES = {"left": 0.0, "top": 0.0, "center": 50.0, "right": 100.0, "bottom": 100.0}
+
+
+def parse_transform(text: str, box: Box = (0.0, 0.0, 0.0, 0.0)) -> Matrix:
+    """Return the matrix of a `transform`, of SVG's attribute or of CSS in two dimensions.
+
+    Args:
+        text: functions, of which the last one is applied first.
+        box: the reference box, which percentages are of.
+
+    Raises:
+        ValueError: where it is not a list of such functions with finite numbers.
+    """
+    matrix, position = np.eye(3), 0
+    text = text.strip()
+    while position < len(text) and text != "none":
+        match = _FUNCTION.match(text, position)
+        arguments = match[2].replace(",", " ").split() if match else []
+        if match is None or len(arguments) not in _ARGUMENTS.get(match[1].lower(), ()):
+            raise ValueError(f"transform '{text[:60]}'")
+        try:
+            matrix = matrix @ _matrix_of(match[1].lower(), arguments, box)
+        except ValueError:
+            raise ValueError(f"transform '{text[:60]}'") from None
+        position = match.end()
+        if not (np.abs(matrix) <= LARGEST).all():
+            raise ValueError(f"transform '{text[:60]}' is not of numbers up to {LARGEST:g}")
+    return matrix
+
+
+def about(matrix: Matrix, origin: str, box: Box) -> Matrix:
+    """Return a transform about its `transform-origin`.
+
+    Args:
+        matrix: the transform.
+        origin: one to three lengths, percentages or sides.
+        box: the reference box, whose top left corner the origin is measured from.
+
+    Raises:
+        ValueError: where the origin cannot be read.
+    """
+    parts = origin.split()[:2]
+    if not parts:
+        raise ValueError(f"transform-origin '{origin[:40]}'")
+    if parts[0] in ("top", "bottom") or parts[-1] in ("left", "right"):
+        parts.reverse()
+    if len(parts) == 1:
+        parts = ["center", *parts] if parts[0] in ("top", "bottom") else [*parts, "center"]
+    try:
+        x, y = (
+            parse_length(f"{_SIDES[part]}%" if part in _SIDES else part, whole)
+            for part, whole in zip(parts, box[2:], strict=True)
+        )
+    except ValueError:
+        raise ValueError(f"transform-origin '{origin[:40]}'") from None
+    x, y = x + box[0], y + box[1]
+    return translation(x, y) @ matrix @ translation(-x, -y)
+
+
+def translation(x: float, y: float) -> Matrix:
+    """Return the matrix that moves by (x, y)."""
+    return np.array([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]])
+
+
+def fit(box: Box, viewport: Box, aspect: str | None) -> Matrix:
+    """Return the matrix from a view box into a viewport.
+
+    Args:
+        box: the view box, in its own units; width and height above 0.
+        viewport: where it goes.
+        aspect: `preserveAspectRatio`: as `xMidYMid meet`, which is the default, or `none`.
+    """
+    words = (aspect or "").split()
+    words = words[1:] if words[:1] == ["defer"] else words
+    align = words[0] if words else "xMidYMid"
+    scale_x, scale_y = viewport[2] / box[2], viewport[3] / box[3]
+    if align != "none":
+        scale_x = scale_y = max(scale_x, scale_y) if words[1:] == ["slice"] else min(scale_x, scale_y)
+    shares = {"Min": 0.0, "Mid": 0.5, "Max": 1.0}
+    share_x, share_y = shares.get(align[1:4], 0.5), shares.get(align[5:8], 0.5)
+    x = viewport[0] + share_x * (viewport[2] - scale_x * box[2]) - scale_x * box[0]
+    y = viewport[1] + share_y * (viewport[3] - scale_y * box[3]) - scale_y * box[1]
+    return np.array([[scale_x, 0.0, x], [0.0, scale_y, y], [0.0, 0.0, 1.0]])
+
+
+def _matrix_of(name: str, arguments: list[str], box: Box) -> Matrix:
+    """Return the matrix of one function."""
+    match name:
+        case "matrix":
+            a, b, c, d, e, f = (parse_length(argument, math.nan) for argument in arguments)
+            return np.array([[a, c, e], [b, d, f], [0.0, 0.0, 1.0]])
+        case "rotate":
+            x, y = (parse_length(argument, math.nan) for argument in arguments[1:] or ("0", "0"))
+            angle = math.radians(parse_angle(arguments[0]))
+            cos, sin = math.cos(angle), math.sin(angle)
+            turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+            return translation(x, y) @ turn @ translation(-x, -y)
+        case "translate" | "translatex" | "translatey":
+            offsets = [parse_length(argument, whole) for argument, whole in zip(arguments, box[2:], strict=False)]
+            if name == "translatey":
+                return translation(0.0, parse_length(arguments[0], box[3]))
+            return translation(offsets[0], offsets[1] if len(offsets) > 1 else 0.0)
+        case "scale" | "scalex" | "scaley":
+            factors = [parse_length(argument, 1.0) for argument in arguments]
+            x = 1.0 if name == "scaley" else factors[0]
+            y = 1.0 if name == "scalex" else factors[-1]
+            return np.diag([x, y, 1.0])
+        case _:
+            slopes = [math.tan(math.radians(parse_angle(argument))) for argument in arguments]
+            x = 0.0 if name == "skewy" else slopes[0]
+            y = slopes[0] if name == "skewy" else slopes[1] if len(slopes) > 1 else 0.0
+            return np.array([[1.0, x, 0.0], [y, 1.0, 0.0], [0.0, 0.0, 1.0]])
