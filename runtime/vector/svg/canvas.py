@@ -42,6 +42,8 @@ def canvas_of(root: Element, size: tuple[int, int] | None) -> Canvas:
     size = size or (round(own[0]), round(own[1]))
     if not (min(size) > 0 and max(size) <= MAX_SIDE and min(box[2:]) > 0):
         raise ValueError(f"its size, {size[1]} x {size[0]} pixels: expected 1 to {MAX_SIDE} a side")
+    if min(own) <= 0:
+        raise ValueError(f"its size, {own[1]:g} x {own[0]:g} user units: expected more than 0")
     matrix = fit(box, (0.0, 0.0, float(size[1]), float(size[0])), root.attributes.get("preserveAspectRatio"))
     scale = float(np.sqrt(size[0] * size[1] / max(own[0] * own[1], 1e-12)))
     return Canvas((box[2], box[3]), size, matrix, scale)

@@ -17,6 +17,9 @@ from runtime.vector.svg.xml import Element
 
 Remark = Callable[[Element, str], None]
 
+_SERVERS = ("pattern", "hatch", "meshgradient", "mesh", "solidColor", "solidcolor")
+"""Elements that a fill may refer to and that are not read."""
+
 
 @dataclass(frozen=True)
 class Painter:
@@ -142,11 +145,11 @@ class Painter:
                 self.note(element, "a gradient is read as its mean colour")
             red, green, blue, alpha = mean[0]
             return (red, green, blue, alpha * opacity) if alpha > 0 else None
-        if target is not None:
+        if target is not None and target.tag in _SERVERS:
             self.leave_unread(element, f"{name} by <{target.tag}> '{style[name][:40]}'")
             return None
         if reference and not text:
-            self.note(element, f"{name} '{style[name][:40]}' does not exist and is left out")
+            self.note(element, f"{name} '{style[name][:40]}' is no colour or gradient of this file and is left out")
         if text.lower() in ("none", ""):
             return None
         red, green, blue, alpha = parse_colour(style["color"] if text.lower() == "currentcolor" else text)
