@@ -11,7 +11,7 @@ from runtime.vector.svg.contours import Contour, Paint, filled, has_corners, rec
 from runtime.vector.svg.css import StyleSheet
 from runtime.vector.svg.gradients import GRADIENTS, mean_colour
 from runtime.vector.svg.style import Style, split_paint
-from runtime.vector.svg.transforms import Matrix
+from runtime.vector.svg.transforms import LARGEST, Matrix
 from runtime.vector.svg.values import Colour, parse_colour, parse_length, parse_opacity
 from runtime.vector.svg.xml import Element
 
@@ -97,6 +97,8 @@ class Painter:
         width = parse_length(style["stroke-width"], diagonal, float(style["font-size"])) if colour else 0.0
         if colour is None or width <= 0:
             return []
+        if width > LARGEST:
+            raise ValueError(f"stroke-width '{style['stroke-width'][:40]}', more than {LARGEST:g}")
         if style["stroke-dasharray"] not in ("none", "0"):
             self.leave_unread(element, f"dashes '{style['stroke-dasharray'][:40]}'")
         linear = matrix[:2, :2]

@@ -141,6 +141,7 @@ def test_editors_leftovers_are_passed_over_in_silence():
         '<rect width="5furlong" height="5"/>',
         '<rect width="1e999" height="5"/>',
         '<circle r="5" stroke="red" stroke-width="wide"/>',
+        '<circle r="5" stroke="red" stroke-width="1e308"/>',
         '<g transform="scale(a)"><circle r="5"/></g>',
         '<g transform="rotate(1,2)"><circle r="5"/></g>',
         '<g transform="scale(2"><circle r="5"/></g>',
@@ -168,6 +169,9 @@ def test_values_that_cannot_be_read_are_named_with_their_line(body):
         (f"{HEAD} width='0' height='5'/>".encode(), "size"),
         (f"{HEAD} width='99999' height='5'/>".encode(), "size"),
         (f"{HEAD} width='5' height='5' viewBox='0 0 0 1'/>".encode(), "viewBox"),
+        (f"{HEAD} height='64' viewBox='0 0 1e308 64'/>".encode(), "its size"),
+        (f"{HEAD} width='5' height='5' viewBox='1e300 0 5 5'/>".encode(), "its size"),
+        (f"{HEAD} width='-5' height='5' viewBox='0 0 5 5'/>".encode(), "its size"),
         (f"{HEAD} width='5' height='5' viewBox='0 0 nan 1'/>".encode(), "length 'nan'"),
     ],
 )
