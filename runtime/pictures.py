@@ -19,7 +19,7 @@ MAX_PIXELS = 64_000_000
 def read_picture(
     path: Path | str, *, background: float = 1.0, formats: tuple[str, ...] = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 ) -> Float32[Tensor, "3 H W"]:
-    """Return the picture in a file as (3, H, W) float32 RGB in [0, 1], upright.
+    """Return the picture in a file as RGB in [0, 1], upright.
 
     Args:
         path: the file.
@@ -79,11 +79,14 @@ def write_png(path: Path | str, image: Tensor) -> None:
 
 
 def _rgba(image: Image.Image) -> Float32[np.ndarray, "H W 4"]:
-    """Return (H, W, 4) float32 in [0, 1]; 16-bit grey keeps its range."""
+    """Return RGBA in [0, 1]; 16-bit grey keeps its range and its transparent level."""
     from PIL import ImageOps
 
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
-        grey = np.asarray(image, dtype=np.float32) / 65535
-        return np.stack([grey, grey, grey, np.ones_like(grey)], axis=-1).clip(0, 1)
+        levels = np.asarray(image)
+        grey = levels.astype(np.float32) / 65535
+        # Pillow's conversion of 16 bits would clip to 255 and forget the level that a PNG marks as transparent.
+        alpha = (levels != image.info.get("transparency", -1)).astype(np.float32)
+        return np.stack([grey, grey, grey, alpha], axis=-1).clip(0, 1)
     return np.asarray(image.convert("RGBA"), dtype=np.float32) / 255

@@ -44,6 +44,17 @@ def test_grey_pictures_become_rgb(tmp_path, mode, value, expected):
     assert read_png(tmp_path / "a.png").flatten().tolist() == pytest.approx([expected] * 18)
 
 
+@pytest.mark.parametrize(("mode", "dtype", "key"), [("L", np.uint8, 40), ("I;16", np.uint16, 4000)])
+def test_the_transparent_level_of_grey_pictures_shows_the_background(tmp_path, mode, dtype, key):
+    levels = np.array([[key, key + 1, 0]], dtype)
+    Image.fromarray(levels).save(tmp_path / "a.png", transparency=key)
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.mode == mode
+    most = np.iinfo(dtype).max
+    assert read_png(tmp_path / "a.png")[0, 0].tolist() == pytest.approx([1, (key + 1) / most, 0])
+    assert read_png(tmp_path / "a.png", background=0.5)[2, 0, 0] == 0.5
+
+
 def test_cameras_pictures_are_turned_upright(tmp_path):
     image = Image.new("RGB", (8, 4))
     exif = image.getexif()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.vector.svg.transforms import Box, Matrix, fit
+from runtime.vector.svg.transforms import LARGEST, Box, Matrix, fit
 from runtime.vector.svg.values import parse_length
 from runtime.vector.svg.xml import Element
 
@@ -39,9 +39,13 @@ def canvas_of(root: Element, size: tuple[int, int] | None) -> Canvas:
             raise ValueError("its size: it has neither width and height nor a viewBox")
         box = (0.0, 0.0, parse_length(width, 300.0), parse_length(height, 150.0))
     own = _nominal_size(width, height, box)
+    if not 0 < max(own) < LARGEST or not max(abs(number) for number in box) < LARGEST:
+        raise ValueError(f"its size, {own[1]:g} x {own[0]:g}: expected numbers up to {LARGEST:g}")
     size = size or (round(own[0]), round(own[1]))
     if not (min(size) > 0 and max(size) <= MAX_SIDE and min(box[2:]) > 0):
         raise ValueError(f"its size, {size[1]} x {size[0]} pixels: expected 1 to {MAX_SIDE} a side")
+    if min(own) <= 0:
+        raise ValueError(f"its size, {own[1]:g} x {own[0]:g} user units: expected more than 0")
     matrix = fit(box, (0.0, 0.0, float(size[1]), float(size[0])), root.attributes.get("preserveAspectRatio"))
     scale = float(np.sqrt(size[0] * size[1] / max(own[0] * own[1], 1e-12)))
     return Canvas((box[2], box[3]), size, matrix, scale)

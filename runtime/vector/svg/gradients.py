@@ -27,9 +27,6 @@ def mean_colour(gradient: Element, by_id: Mapping[str, Element], sheet: StyleShe
         gradient: a linear or radial gradient.
         by_id: the file's elements, for the stops of another one that it refers to.
         sheet: the rules of the file.
-
-    Raises:
-        ValueError: where an offset cannot be read.
     """
     stops: list[Element] = []
     for _ in range(_MAX_LINKS):
@@ -42,7 +39,10 @@ def mean_colour(gradient: Element, by_id: Mapping[str, Element], sheet: StyleShe
         return None
     offsets, colours = [], []
     for stop in stops:
-        offset = parse_opacity(stop.attributes.get("offset", "0"))
+        try:
+            offset = parse_opacity(stop.attributes.get("offset", "0"))
+        except ValueError:  # as browsers take it
+            offset = 0.0
         offsets.append(max(offset, offsets[-1] if offsets else 0.0))
         colours.append(_stop_colour(stop, sheet))
     table = np.array(colours)

@@ -11,11 +11,14 @@ from runtime.vector.svg.contours import Contour, Paint, filled, has_corners, rec
 from runtime.vector.svg.css import StyleSheet
 from runtime.vector.svg.gradients import GRADIENTS, mean_colour
 from runtime.vector.svg.style import Style, split_paint
-from runtime.vector.svg.transforms import Matrix
+from runtime.vector.svg.transforms import LARGEST, Matrix
 from runtime.vector.svg.values import Colour, parse_colour, parse_length, parse_opacity
 from runtime.vector.svg.xml import Element
 
 Remark = Callable[[Element, str], None]
+
+_SERVERS = ("pattern", "hatch", "meshgradient", "mesh", "solidColor", "solidcolor")
+"""Elements that a fill may refer to and that are not read."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ class Painter:
         width = parse_length(style["stroke-width"], diagonal, float(style["font-size"])) if colour else 0.0
         if colour is None or width <= 0:
             return []
+        if width > LARGEST:
+            raise ValueError(f"stroke-width '{style['stroke-width'][:40]}', more than {LARGEST:g}")
         if style["stroke-dasharray"] not in ("none", "0"):
             self.leave_unread(element, f"dashes '{style['stroke-dasharray'][:40]}'")
         linear = matrix[:2, :2]
@@ -142,11 +147,11 @@ class Painter:
                 self.note(element, "a gradient is read as its mean colour")
             red, green, blue, alpha = mean[0]
             return (red, green, blue, alpha * opacity) if alpha > 0 else None
-        if target is not None:
+        if target is not None and target.tag in _SERVERS:
             self.leave_unread(element, f"{name} by <{target.tag}> '{style[name][:40]}'")
             return None
         if reference and not text:
-            self.note(element, f"{name} '{style[name][:40]}' does not exist and is left out")
+            self.note(element, f"{name} '{style[name][:40]}' is no colour or gradient of this file and is left out")
         if text.lower() in ("none", ""):
             return None
         red, green, blue, alpha = parse_colour(style["color"] if text.lower() == "currentcolor" else text)

@@ -23,6 +23,8 @@ from runtime.vector.trace.regions import Patch, border_colour, find_patches
 
 SEARCH_SIDE = 256
 """Longer side, in pixels, at which the places of new paths are sought."""
+MIN_SEARCH_SIDE = 16
+"""Longer side, in pixels, to which smaller pictures are enlarged for that: their parts would have too few pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,11 +168,14 @@ def _begin(
 
 
 def _searchable(image: Float[Tensor, "3 H W"]) -> Float64[np.ndarray, "h w 3"]:
-    """Return a picture with channels last, its longer side at most `SEARCH_SIDE`."""
+    """Return a picture with channels last, at the size at which places are sought."""
     scale = SEARCH_SIDE / max(image.shape[1:])
     if scale < 1:
         shape = [max(round(side * scale), 1) for side in image.shape[1:]]
         image = functional.interpolate(image[None], size=shape, mode="area")[0]
+    elif max(image.shape[1:]) < MIN_SEARCH_SIDE:
+        factor = MIN_SEARCH_SIDE // max(image.shape[1:])
+        image = image.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
     return np.ascontiguousarray(image.permute(1, 2, 0).double().cpu().numpy()).clip(0, 1)
 
 

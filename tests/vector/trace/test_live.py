@@ -224,3 +224,12 @@ def test_a_large_picture_takes_well_under_a_minute():
     start = time.process_time()
     trace(target, TraceConfig(paths=64))
     assert time.process_time() - start < 60
+
+
+@pytest.mark.parametrize("size", [(2, 2), (1, 4), (3, 5)])
+def test_the_smallest_pictures_keep_their_parts(size: tuple[int, int]) -> None:
+    height, width = size
+    target = torch.zeros(3, height, width)
+    target[:, :, width // 2 :] = 1.0
+    drawn = rasterize(trace(target, TraceConfig(paths=4)))[0]
+    assert (drawn - target).abs().max() < 0.15
