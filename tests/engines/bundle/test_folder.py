@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from export.write.bundle import write_bundle
+from export.write.network import NetworkFiles
 from runtime.engines.bundle import DiffusionBundle, installed_bundles
 from runtime.engines.bundle import installed as module
 from runtime.errors import UserError
-from tests.bundles import make_tiny_bundle
+from tests.bundles import MANIFEST, SPECS, make_denoiser, make_tiny_bundle
 
 
 @pytest.fixture
@@ -151,3 +153,13 @@ def test_installed_bundles_are_listed_with_size_and_licence(tmp_path: Path, monk
 
 def test_no_installed_bundles_is_an_empty_list(tmp_path: Path) -> None:
     assert installed_bundles(tmp_path / "nowhere") == []
+
+
+def test_files_that_only_earlier_versions_read_are_verified_and_left_alone(tmp_path: Path) -> None:
+    files = {"model.onnx": make_denoiser(0), "forward.cpu.onnx": b"a graph", "forward.cpu.json": b"{}"}
+    folder = tmp_path / "earlier"
+    write_bundle(folder, MANIFEST, {"denoiser": NetworkFiles(SPECS["denoiser"], files)})
+    assert set(DiffusionBundle.load(folder).choices()) == {"denoiser"}
+    flip(folder / "denoiser" / "forward.cpu.onnx")
+    with pytest.raises(UserError, match=r"denoiser/forward\.cpu\.onnx was edited"):
+        DiffusionBundle.load(folder)
