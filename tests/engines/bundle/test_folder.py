@@ -33,11 +33,13 @@ def test_the_same_seed_makes_the_same_bundle(tmp_path: Path, tiny: DiffusionBund
     assert DiffusionBundle.load(make_tiny_bundle(tmp_path / "other", seed=1)).digest != tiny.digest
 
 
-def test_writing_replaces_a_bundle_and_leaves_nothing_else(tmp_path: Path) -> None:
+def test_writing_replaces_a_bundle_and_leaves_nothing_of_the_old_one(tmp_path: Path) -> None:
     folder = make_tiny_bundle(tmp_path / "b")
-    (folder / "stray").write_text("x")
-    make_tiny_bundle(folder, seed=1)
-    assert not (folder / "stray").exists()
+    (folder / "stray").write_text("x")  # no part of the bundle, so not the writer's to remove
+    bundle = DiffusionBundle.load(make_tiny_bundle(folder, seed=1))
+    networks = {f"{bundle.folder_of(role).name}/{name}" for role, spec in bundle.specs.items() for name in spec.files}
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert present == {"bundle.json", "stray", *bundle.manifest.files, *networks}
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
