@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 from torch import Tensor
+
+from runtime.command.options import parse_options
+from runtime.errors import run_main
 
 STROKES = {
     "2": "M 8.6 9.4 C 9.5 5.2 18.6 4.4 19 9.6 C 19.3 14 11 17.6 8.2 22 C 12 21.4 16 22.4 20 21.4",
@@ -70,7 +72,7 @@ def main() -> None:
     from runtime.pixels.regions import hidden_region
     from runtime.pixels.sampler import Sampler
 
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "benchmarks.completions", description=__doc__)
     bundle = LMConvBundle.load(config.bundle)
     said, sampler = bundle.manifest, Sampler.of(bundle)
     generator, cells = torch.Generator().manual_seed(config.seed), []
@@ -90,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -19,11 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
 from torch import Tensor
 
 from benchmarks.evaluator import HELD_OUT, features_of, find_lite0, load_backbone, train_evaluator
 from benchmarks.machine import describe_machine
+from runtime.command.options import parse_options
+from runtime.errors import run_main
 
 CAPTIONS = tuple(Path(__file__).with_name("captions.txt").read_text("utf-8").split("\n")[:64])
 """The 64 captions."""
@@ -213,7 +214,7 @@ def judge(config: Config) -> list[dict]:
 
 def main() -> None:
     """Judge and print."""
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "benchmarks.consistency", description=__doc__)
     rows = judge(config)
     if not config.json:
         print(describe_machine())
@@ -224,4 +225,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

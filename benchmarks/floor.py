@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.machine import describe_machine
 from benchmarks.step_networks import peer_networks
+from runtime.command.options import parse_options
 from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.spec import EngineSpec
 from runtime.errors import run_main
@@ -124,7 +125,7 @@ def format_floor(found: dict) -> str:
 
 def main() -> None:
     """Measure and print."""
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "benchmarks.floor", description=__doc__)
     if config.threads:
         torch.set_num_threads(config.threads)
     bundle = DiffusionBundle.load(config.bundle)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 
 from benchmarks import consistency
+from runtime.command.options import parse_options
+from runtime.errors import run_main
 
 _CELL, _GAP = 128, 6
 
@@ -38,7 +39,7 @@ def main() -> None:
     """Draw the sheet."""
     from runtime.pictures import write_png
 
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "benchmarks.sheet", description=__doc__)
     drawing = consistency.Config(icons=Path(), out=config.pictures, bundle=config.bundle, limit=config.count)
     consistency.run_commands(drawing, config.route)
     folder = config.pictures / config.route
@@ -59,4 +60,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
-import tyro
 
 from benchmarks.machine import describe_machine
 from benchmarks.step_baseline import PeerStep, PlainEngine
@@ -26,6 +25,7 @@ from export.verify.gates import GATES, Check, compare
 from export.verify.inputs import as_engine, precision_of
 from export.verify.scene import PROMPT, Replaced, scene_gradients, scene_stage
 from export.verify.stored import BundleReferences
+from runtime.command.options import parse_options
 from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.backends.table import BACKENDS
 from runtime.engines.bundle import DiffusionBundle
@@ -258,7 +258,7 @@ def format_rows(rows: Sequence[dict]) -> str:
 
 def main() -> None:
     """Time all variants and print them."""
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "benchmarks.step", description=__doc__)
     if config.threads:
         torch.set_num_threads(config.threads)
     notes: list[str] = []

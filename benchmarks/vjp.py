@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import tyro
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.machine import describe_machine
+from runtime.command.options import parse_options
 from runtime.engines.backends.eager import EagerEngine, empty_module, load_module
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.spec import WEIGHTS, EngineSpec
@@ -223,7 +223,7 @@ def format_row(row: dict) -> str:
 
 def main() -> None:
     """Measure all cases and print them."""
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "benchmarks.vjp", description=__doc__)
     if config.threads:
         torch.set_num_threads(config.threads)
     if not config.json:

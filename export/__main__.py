@@ -14,8 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import tyro
-
 from export.commands.build import Build, run_build
 from export.commands.check import Check, run_check
 from export.commands.clip import Clip, run_clip
@@ -24,6 +22,9 @@ from export.commands.lmconv import Lmconv, run_lmconv
 from export.commands.sd import Sd, run_sd
 from export.commands.timm import Timm, run_timm
 from export.commands.verify import Verify, run_verify
+from runtime.command.listing import subcommand_listing
+from runtime.command.options import parse_options
+from runtime.command.program import program_name
 from runtime.errors import UserError, run_main
 
 
@@ -50,31 +51,17 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
 """What `python -m export` does, by the word that a user types."""
 
 
-def format_subcommands() -> str:
-    """Return a line for each subcommand, as typed."""
-    lines = ["usage: one of these, each with --help", ""]
-    for name, command in SUBCOMMANDS.items():
-        typed = f"python -m export {name}"
-        lines.append(f"  {typed:25}{first_line(command.options)}")
-    return "\n".join(lines)
-
-
-def first_line(options: type[Any]) -> str:
-    """Return what a subcommand does: the first line of its options' docstring, without the full stop."""
-    return (options.__doc__ or "").partition("\n")[0].rstrip(".")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run one subcommand; without one list them."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     if not given or given[0] in ("-h", "--help"):
-        print(format_subcommands())
+        print(subcommand_listing("export", {name: command.options for name, command in SUBCOMMANDS.items()}))
         return 0
     name = given[0]
     if name not in SUBCOMMANDS:
-        raise UserError(f"python -m export: expected one of {', '.join(SUBCOMMANDS)}; got {name!r:.80}")
+        raise UserError(f"{program_name('export')}: expected one of {', '.join(SUBCOMMANDS)}; got {name!r:.80}")
     command = SUBCOMMANDS[name]
-    return command.run(tyro.cli(command.options, prog=f"python -m export {name}", args=given[1:]))
+    return command.run(parse_options(command.options, f"export {name}", arguments=given[1:]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Inputs of the distribution that networks see in use, where no data set is at hand: pictures, latents, times."""
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from runtime.guidance.schedule import Schedule
@@ -9,8 +10,8 @@ PROMPTS = ("", "a red apple", "a panda rowing a boat in a pond", "the Eiffel Tow
 """Texts that the networks are verified with."""
 
 
-def dead_leaves(count: int, size: int, generator: torch.Generator, *, leaves: int = 120) -> Tensor:
-    """Return pictures with the statistics of natural ones, (count, 3, size, size) in [0, 1].
+def dead_leaves(count: int, size: int, generator: torch.Generator, *, leaves: int = 120) -> Float[Tensor, "V 3 H W"]:
+    """Return pictures in [0, 1] with the statistics of natural ones.
 
     Opaque disks cover each other, their radii by a power law of exponent 3: edges, occlusion, and a spectrum that falls
     as photographs' does (Lee, Mumford and Huang, 2001). A little noise stands for texture.
@@ -33,7 +34,9 @@ def dead_leaves(count: int, size: int, generator: torch.Generator, *, leaves: in
     return (pictures + 0.02 * torch.randn(pictures.shape, generator=generator)).clamp_(0.0, 1.0)
 
 
-def noised(latents: Tensor, schedule: Schedule, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return latents noised to times spread over the whole schedule, and those times (V,) int64."""
+def noised(
+    latents: Float[Tensor, "V C h w"], schedule: Schedule, generator: torch.Generator
+) -> tuple[Float[Tensor, "V C h w"], Int[Tensor, " V"]]:
+    """Return latents noised to times spread over the whole schedule, and those times."""
     t = torch.linspace(0, len(schedule) - 1, len(latents)).long()
     return schedule.diffuse(latents, torch.randn(latents.shape, generator=generator), t), t

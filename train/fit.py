@@ -1,7 +1,8 @@
 """The one training loop: resumable, with an exponential moving average of the weights, on a CPU or a GPU.
 
 A network is trained by a function of the network, a generator and a step that returns the loss. Every draw of a step
-comes from a generator seeded with (seed, step), so a run that is cut and goes on ends where an uninterrupted one does.
+comes from a generator seeded with (seed, step), so a run that is interrupted and resumed ends where an uninterrupted
+one does.
 
 Under `accelerate launch --num-processes N -m train...`, or torchrun, N processes draw a batch each and average their
 gradients at every step, or, with `exchange` above 1, train apart and average their weights now and then (local SGD,
@@ -38,12 +39,12 @@ class FitConfig:
     """Run folder: checkpoint.safetensors, checkpoint.json, ema.safetensors, log.jsonl."""
     steps: int
     """Optimizer steps, at least 1."""
-    rate: float = 1e-3
+    lr: float = 1e-3
     """Peak learning rate of AdamW."""
     warmup: int = 500
     """Steps of linear warm-up; a cosine to 2% of the peak follows."""
     decay: float = 0.0
-    """Fall of the rate a step after the warm-up, as 5e-6, in place of the cosine; 0 is the cosine."""
+    """Fall of the learning rate a step after the warm-up, as 5e-6, in place of the cosine; 0 is the cosine."""
     weight_decay: float = 0.01
     """Decoupled weight decay of AdamW."""
     ema: float = 0.999
@@ -64,14 +65,14 @@ class FitConfig:
     """Run the network under bfloat16 autocast; weights and optimizer stay float32."""
 
 
-def rate_at(step: int, config: FitConfig) -> float:
+def lr_at(step: int, config: FitConfig) -> float:
     """Return the learning rate of a step: linear warm-up, then a cosine to 2% of the peak, or an exponential."""
     if step < config.warmup:
-        return config.rate * (step + 1) / config.warmup
+        return config.lr * (step + 1) / config.warmup
     if config.decay > 0.0:
-        return config.rate * (1.0 - config.decay) ** (step - config.warmup)
+        return config.lr * (1.0 - config.decay) ** (step - config.warmup)
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.rate * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress))))
+    return config.lr * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress))))
 
 
 def average_decay(step: int, config: FitConfig) -> float:
@@ -129,7 +130,7 @@ class _Run:
         self.weights = [p for p in network.parameters() if p.requires_grad]
         self.average = [p.detach().clone() for p in self.weights]
         self.optimizer = torch.optim.AdamW(
-            self.weights, lr=config.rate, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
+            self.weights, lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
         )
 
     def save(self) -> None:
@@ -171,7 +172,7 @@ class _Run:
     def advance(self, loss_of_step: LossOfStep) -> float:
         config = self.config
         for group in self.optimizer.param_groups:
-            group["lr"] = rate_at(self.step, config)
+            group["lr"] = lr_at(self.step, config)
         with torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.bf16):
             loss = loss_of_step(self.network, generator_of_step(config, self.step, self.rank))
         self.optimizer.zero_grad(set_to_none=True)
@@ -189,7 +190,7 @@ class _Run:
     def exchange(self, due: bool) -> bool:
         """Average the weights where it is time to; return whether a checkpoint, due by the first clock, is to be saved.
 
-        The processes then average what a checkpoint holds, so that all go on from what it would resume.
+        The processes then average what a checkpoint holds, so that all continue from what it would resume.
         """
         if self.size == 1 or self.config.exchange == 1:
             return due
@@ -217,7 +218,7 @@ def fit(
         loss_of_step: returns the scalar loss of one step, drawing from the generator that it is given.
         config: how long and how fast; an existing checkpoint in `config.out` is resumed.
         report: called with a line of progress about every ten seconds.
-        describe: tells the mean loss in that line.
+        describe: writes the mean loss in that line.
 
     Raises:
         FloatingPointError: where the loss is not finite; the last checkpoint stays.
@@ -227,7 +228,7 @@ def fit(
     run = _Run(network, config)
     if run.load():
         report(f"resumed at step {run.step}")
-    saved = told = time.monotonic()
+    saved = reported = time.monotonic()
     recent: list[float] = []
     started, first = time.monotonic(), run.step
     while run.step < config.steps:
@@ -235,14 +236,14 @@ def fit(
         if not math.isfinite(recent[-1]):
             raise FloatingPointError(f"loss is {recent[-1]} at step {run.step}; the last checkpoint is in {config.out}")
         now = time.monotonic()
-        if run.rank == 0 and (now - told > 10.0 or run.step == config.steps):
-            rate = (run.step - first) / (now - started)
-            left = (config.steps - run.step) / rate / 60.0
+        if run.rank == 0 and (now - reported > 10.0 or run.step == config.steps):
+            speed = (run.step - first) / (now - started)
+            left = (config.steps - run.step) / speed / 60.0
             mean = sum(recent) / len(recent)
-            report(f"step {run.step}/{config.steps}  {describe(mean)}  {rate:.2f} steps/s  {left:.0f} min left")
+            report(f"step {run.step}/{config.steps}  {describe(mean)}  {speed:.2f} steps/s  {left:.0f} min left")
             with (config.out / "log.jsonl").open("a") as log:
                 log.write(json.dumps({"step": run.step, "loss": mean}) + "\n")
-            told, recent = now, []
+            reported, recent = now, []
         if run.exchange(due=now - saved > 60.0 * config.minutes):
             run.save()
             saved = now

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from export.network import ExportedNetwork, TorchModule
@@ -23,7 +24,7 @@ def make_encoder(config: VisionConfig | ConvNextConfig) -> Encoder:
 
 
 def make_network(
-    config: VisionConfig | ConvNextConfig, weights: Weights, dtype: torch.dtype, images: Tensor
+    config: VisionConfig | ConvNextConfig, weights: Weights, dtype: torch.dtype, images: Float[Tensor, "V 3 S S"]
 ) -> ExportedNetwork:
     """Return an image encoder, which PyTorch runs too: one file of weights serves both.
 
@@ -31,7 +32,7 @@ def make_network(
         config: its sizes; the pictures' size is taken from `images`.
         weights: where its parameters come from.
         dtype: of its products.
-        images: (V, 3, S, S) RGB in [0, 1], to verify it with.
+        images: RGB in [0, 1], to verify it with.
     """
     config = replace(config, input_size=images.shape[-1])
     module = fill(make_encoder(config), weights, dtype)

@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """Put the image and text encoders of an open_clip model into a bundle, for choosing among samples."""
+    """Put image and text encoders of open_clip into a bundle, for choosing among samples."""
 
     model: str = "ViT-B-16"
     """open_clip's name: ViT-B-32, ViT-B-16, ViT-L-14, ViT-H-14, convnext_base_w; with -quickgelu for OpenAI's weights;

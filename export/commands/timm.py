@@ -9,7 +9,7 @@ from export.commands.clip import add
 
 @dataclass(frozen=True, kw_only=True)
 class Timm:
-    """Put an image encoder of timm into a bundle, such as one trained on ImageNet; it has no text encoder."""
+    """Put an image encoder of timm into a bundle; it has no text encoder."""
 
     model: str = "vit_base_patch16_224"
     """timm's name of a ViT, or tiny-vit, a small twin."""

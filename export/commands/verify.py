@@ -21,7 +21,9 @@ STORED = "the bundle's own stored weights in NumPy; what storing them in few bit
 
 @dataclass(frozen=True, kw_only=True)
 class Verify:
-    """Compare every network of a bundle, on everything that can run it here, with PyTorch float32; keep the results.
+    """Compare every network of a bundle, on all that can run it here, with PyTorch float32.
+
+    The results stay in a cache of this machine.
 
     Ends with 1 where a network misses its gate: the bundle is then not used by default on this machine.
     """

@@ -34,7 +34,7 @@ class ExternalDataModel:
     def put(self, name: str, value: np.ndarray) -> None:
         """Add a weight, or give one other values."""
         value = np.asarray(value)
-        value = value if value.flags.c_contiguous else value.copy()
+        value = value if value.flags.c_contiguous else value.copy()  # it is read by address
         present = next((weight for weight in self.proto.graph.initializer if weight.name == name), None)
         tensor = self.proto.graph.initializer.add() if present is None else present
         self.weights.pop(name, None)
@@ -113,6 +113,7 @@ def _values(weight: TensorProto, files: Files, where: str) -> np.ndarray:
         offset, length = (int(text) for text in texts)
     except ValueError:
         raise UserError(f"{place}: expected numbers, got {texts[0]!r:.40} and {texts[1]!r:.40}") from None
+    # Hashes say that a bundle is whole, not that it is meant well: a place outside of the file is refused.
     if offset < 0 or length != count * dtype.itemsize or offset + length > len(files[name]):
         raise UserError(
             f"{place}: expected {count * dtype.itemsize} bytes within the {len(files[name])} of {name!r:.100}, "
@@ -128,6 +129,7 @@ def run_model(model: ExternalDataModel, inputs: Mapping[str, np.ndarray], output
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
+    # What is computed here replaces the nodes themselves, so no fused kernel may round differently.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     names = list(model.weights)
     if names:

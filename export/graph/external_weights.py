@@ -80,6 +80,7 @@ def externalize_weights(models: Mapping[str, onnx.ModelProto], file: str) -> tup
             value = numpy_helper.to_array(weight)
             if value.nbytes < THRESHOLD:
                 continue
+            # By content, not by name: two exports of one matrix have names of their own.
             key = hashlib.sha256(f"{value.dtype} {value.shape}".encode() + value.tobytes()).hexdigest()
             if key not in names:
                 names[key] = weight.name if weight.name not in tensors else f"{role}.{weight.name}"
@@ -113,6 +114,7 @@ def refer_to_file(model: onnx.ModelProto, stored: WeightsFile, content: bytes) -
     places = {hashlib.sha256(content[p.offset : p.offset + p.length]).digest(): p for p in stored.places.values()}
     for weight in model.graph.initializer:
         value = numpy_helper.to_array(weight)
+        # Single numbers stay inside: equal ones are equal by chance, and parsers want shapes and axes at hand.
         place = places.get(hashlib.sha256(value.tobytes()).digest()) if value.size > 1 else None
         if place is not None and _TYPES.get(place.dtype) == weight.data_type:
             _move_out(weight, stored.name, place)

@@ -82,6 +82,7 @@ class _Caster:
         """Put a node into the type that it runs in, with the casts that its inputs need before it."""
         if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute):
             raise ValueError(f"node {node.name!r} ({node.op_type}): expected a graph without branches and loops")
+        # Only float32 inputs are looked at: shapes, indices and masks stay as they are.
         fixed = _ALWAYS_FLOAT.get(node.op_type, ())
         places = [i for i, name in enumerate(node.input) if name in self.floats and i not in fixed]
         half = bool(places) and self._runs_in_half(node, [node.input[i] for i in places])
@@ -134,6 +135,7 @@ class _Caster:
         """Give an output of the graph its type back."""
         if output not in self.half:
             return
+        # The computed value is renamed, also where inner nodes read it, and cast under the output's own name.
         inner = self._new_name(f"{output}.inner")
         for node in self.nodes:
             for names in (node.input, node.output):
@@ -147,6 +149,7 @@ def _float_names(model: onnx.ModelProto) -> set[str]:
     """Return the names of all float32 tensors of a graph."""
     _constants_to_weights(model.graph)
     inferred = onnx.shape_inference.infer_shapes(model).graph
+    # Weights may be typed twice, as value and as initializer; the initializer is what is stored, so it comes last.
     values = [*inferred.input, *inferred.output, *inferred.value_info]
     typed = {value.name: value.type.tensor_type.elem_type for value in values}
     typed |= {weight.name: weight.data_type for weight in inferred.initializer}

@@ -120,6 +120,7 @@ def quantize_state(state: dict[str, Tensor], storage: Storage, *, threshold: int
 
 def _use_of(graph: onnx.GraphProto, name: str) -> _Use | None:
     """Return the use of a weight, or None where it is no matrix or kernel, or its uses disagree on the axis."""
+    # One step for each output channel: a weight that two nodes read along different axes has no such thing.
     uses = [_Use(node, _axis(node, name)) for node in graph.node if name in node.input]
     axes = {use.axis for use in uses}
     return uses[0] if len(axes) == 1 and -1 not in axes else None
@@ -169,6 +170,7 @@ def _store_groups(rewriter: _Rewriter, stored: Groups, weights: dict[str, np.nda
     names += [
         rewriter.constant(f"{name}.{k}", getattr(stored, k).numpy().reshape(rows, -1, 1)) for k in ("step", "low")
     ]
+    # A table that is only looked up stays packed: unpacking the rows of a prompt is cheaper than holding all of them.
     lookups = [node for node in rewriter.graph.node if name in node.input]
     if not transposed and all(n.op_type == "Gather" and rewriter.ranks.get(n.input[1]) for n in lookups):
         for node in lookups:
@@ -194,6 +196,7 @@ def _find(values: np.ndarray, weights: dict[str, np.ndarray]) -> tuple[str, bool
 
 def _planes(bits: int) -> list[tuple[int, int]]:
     """Return (bits, shift) of the planes that a code is cut into, each of 8, 4, 2 or 1 bits, low ones first."""
+    # A byte holds a whole number of codes of these widths; codes of 3, 5 or 6 bits would straddle bytes.
     planes, shift = [], 0
     for size in (8, 4, 2, 1):
         if bits - shift >= size:
@@ -204,6 +207,7 @@ def _planes(bits: int) -> list[tuple[int, int]]:
 
 def _pack(codes: np.ndarray, bits: int) -> np.ndarray:
     """Return (R, C bits / 8) uint8: byte j of a row holds the codes j, j + n, j + 2 n, ... of it, n bytes a row."""
+    # Strided, not neighbours: unpacked parts are then concatenated as they are, without interleaving.
     parts = np.split(codes, 8 // bits, axis=1)
     return np.bitwise_or.reduce([part << (i * bits) for i, part in enumerate(parts)]).astype(np.uint8)
 
@@ -228,6 +232,7 @@ def _unpack(
     size: int,
 ) -> None:
     """Emit value = code * step + low for packed rows; `lead` are the sizes in front of the columns (0 copies one)."""
+    # The planes are joined as integers: only their sum is a code, and float32 comes last.
     codes = ""
     for i, (bits, shift) in enumerate(planes):
         plane = _unpack_plane(rewriter, parts[i], bits, f"{result}.plane{i}")

@@ -2,14 +2,18 @@
 
 import torch
 
-from export.icons.weights import Weights, noised
+from export.icons.weights import Weights
 from export.network import ExportedNetwork, batched
+from export.samples import noised
+from runtime.guidance.schedule import Schedule
 from train.latent_diffusion.text import LENGTH, WIDTH
+from train.latent_diffusion.unet import SCHEDULE
 
 
 def make_network(weights: Weights) -> ExportedNetwork:
     """Return the U-Net; it is verified on latents of icons, noised to times over the whole schedule."""
-    sample, timestep = noised(weights.latents, torch.Generator().manual_seed(0))
+    schedule = Schedule.of(SCHEDULE)
+    sample, timestep = noised(weights.latents, schedule, torch.Generator().manual_seed(0))
     return ExportedNetwork(
         spec=batched(
             "denoiser",

@@ -1,5 +1,6 @@
 """The latent decoder: scaled latents to pictures, not clamped."""
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from export.icons.weights import Weights
@@ -15,8 +16,8 @@ class ScaledDecoder(nn.Module):
         super().__init__()
         self.autoencoder, self.scale = autoencoder, scale
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """Return (B, 3, 128, 128) RGB, nominally in [0, 1], of (B, 4, 16, 16) scaled latents."""
+    def forward(self, latents: Float[Tensor, "B 4 16 16"]) -> Float[Tensor, "B 3 128 128"]:
+        """Return RGB, nominally in [0, 1], of scaled latents."""
         return self.autoencoder.decode(latents / self.scale)
 
 

@@ -1,5 +1,6 @@
-"""The latent encoder: pictures to scaled mean latents. Never a random draw in the graph; a twin gives gradients."""
+"""The latent encoder: pictures to scaled mean latents. Never a random draw in the graph; PyTorch gives gradients."""
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from export.icons.weights import Weights
@@ -24,13 +25,13 @@ class ScaledMean(nn.Module):
         super().__init__()
         self.autoencoder, self.scale = autoencoder, scale
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return (B, 4, 16, 16) scaled mean latents of (B, 3, 128, 128) RGB in [0, 1]."""
+    def forward(self, images: Float[Tensor, "B 3 128 128"]) -> Float[Tensor, "B 4 16 16"]:
+        """Return scaled mean latents of RGB in [0, 1]."""
         return self.scale * self.autoencoder.moments(images)[0]
 
 
 def make_network(weights: Weights) -> ExportedNetwork:
-    """Return the encoder with its twin, both from the same stored weights."""
+    """Return the encoder with its PyTorch module, both from the same stored weights."""
     arguments = {name: AUTOENCODER[name] for name in _COPIED}
     state = weights.autoencoder.vae.state_dict()
     return ExportedNetwork(

@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from jaxtyping import Float, Int
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from runtime.engines.tokens import PromptTokenizer
 from runtime.errors import UserError
-from runtime.guidance.schedule import Schedule
 from train.clip.dual import DualEncoder
 from train.latent_diffusion.autoencoder import IconAutoencoder
 from train.latent_diffusion.text import LENGTH, TextEncoder, bits_of, load_text_encoder
-from train.latent_diffusion.unet import SCHEDULE, IconDenoiser
+from train.latent_diffusion.unet import IconDenoiser
 from train.quantize import Groups, quantize_groups
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -63,20 +63,20 @@ class Weights:
     """Content of tokenizer.json."""
     latent_scale: float
     """Factor on the autoencoder's latents."""
-    latents: Tensor
-    """(V, 4, 16, 16) scaled latents of training pictures."""
-    input_ids: Tensor
-    """(V, 16) int64 tokens of `PROMPTS`."""
-    attention_mask: Tensor
-    """(V, 16) int64."""
+    latents: Float[Tensor, "V 4 16 16"]
+    """Scaled latents of training pictures."""
+    input_ids: Int[Tensor, "V 16"]
+    """Tokens of `PROMPTS`."""
+    attention_mask: Int[Tensor, "V 16"]
+    """1 where a token is, 0 where it fills up."""
 
-    def context(self) -> Tensor:
-        """Return the contexts of `PROMPTS`, (V, 17, 384)."""
+    def context(self) -> Float[Tensor, "V 17 384"]:
+        """Return the contexts of `PROMPTS`."""
         with torch.no_grad():
             return self.text_encoder(self.input_ids, self.attention_mask)
 
-    def images(self) -> Tensor:
-        """Return (V, 3, 128, 128) pictures in [0, 1]: the verification latents, decoded."""
+    def images(self) -> Float[Tensor, "V 3 128 128"]:
+        """Return pictures in [0, 1]: the verification latents, decoded."""
         with torch.no_grad():
             return self.autoencoder.decode(self.latents / self.latent_scale).clamp(0.0, 1.0)
 
@@ -124,16 +124,9 @@ def load_text(folder: Path) -> tuple[TextEncoder, tuple[Groups, ...]]:
     return network, tuple(groups)
 
 
-def tokenize(tokenizer: bytes) -> tuple[Tensor, Tensor]:
-    """Return the tokens of `PROMPTS` and their mask, each (V, 16) int64."""
+def tokenize(tokenizer: bytes) -> tuple[Int[Tensor, "V 16"], Int[Tensor, "V 16"]]:
+    """Return the tokens of `PROMPTS` and their mask."""
     return PromptTokenizer(tokenizer, LENGTH, "tokenizer.json")(PROMPTS)
-
-
-def noised(latents: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return latents noised to times spread over the whole schedule, and those times (V,) int64."""
-    schedule = Schedule.of(SCHEDULE)
-    t = torch.linspace(0, len(schedule) - 1, len(latents)).long()
-    return schedule.diffuse(latents, torch.randn(latents.shape, generator=generator), t), t
 
 
 def _load(make: Callable[[], Module], path: Path) -> Module:

@@ -5,8 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from runtime.errors import UserError
-
-EXTRA = 'pip install "tgm[export]"'
+from runtime.installing import install_command
 
 SPARE = 1.05
 """Share of an export's own estimate that has to be free: graphs, tokenizers and block sizes come on top of weights."""
@@ -16,7 +15,10 @@ def require(*modules: str) -> None:
     """Raise a `UserError` that names the extra to install where a package is missing."""
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
-        raise UserError(f"expected the package {missing[0]!r} for this export, found none; install it with: {EXTRA}")
+        raise UserError(
+            f"expected the package {missing[0]!r} for this export, found none; install it with: "
+            f"{install_command('export')}"
+        )
 
 
 def check_space(folder: Path, size: int) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from runtime.engines.twins.vit import Transformer, unit
@@ -66,16 +67,16 @@ class TextTransformer(nn.Module):
         later = torch.full((config.length, config.length), HIDDEN, device="cpu").triu(1)
         self.register_buffer("mask", later, persistent=False)
 
-    def features(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the tokens' features before the last block and behind it, each (B, N, D), not normalized."""
+    def features(self, input_ids: Int[Tensor, "B N"]) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "B N D"]]:
+        """Return the tokens' features before the last block and behind it, not normalized."""
         x = self.token_embedding(input_ids) + self.positional_embedding
         blocks = list(self.transformer.resblocks)
         for block in blocks[:-1]:
             x = block(x, self.mask)
         return x, blocks[-1](x, self.mask)
 
-    def pool(self, input_ids: Tensor, last: Tensor) -> Tensor:
-        """Return the text's features, (B, E): those of the first end mark, whose number is the greatest, projected."""
+    def pool(self, input_ids: Int[Tensor, "B N"], last: Float[Tensor, "B N D"]) -> Float[Tensor, "B E"]:
+        """Return the text's features: those of the first end mark, whose number is the greatest, projected."""
         end = input_ids.argmax(-1)
         chosen = torch.gather(last, 1, end[:, None, None].expand(-1, 1, last.shape[2]))[:, 0]
         pooled = self.ln_final(chosen)
@@ -90,6 +91,6 @@ class TextEmbedder(nn.Module):
         super().__init__()
         self.text = text
 
-    def forward(self, input_ids: Tensor) -> Tensor:
-        """Return (B, E) float32 of unit norm, of (B, N) int64."""
+    def forward(self, input_ids: Int[Tensor, "B N"]) -> Float[Tensor, "B E"]:
+        """Return embeddings in float32."""
         return unit(self.text.pool(input_ids, self.text.features(input_ids)[1]))

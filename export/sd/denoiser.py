@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from export.network import ExportedNetwork, TorchModule
@@ -23,16 +24,21 @@ class GuidedUNet(nn.Module):
         self.unet = unet
 
     def forward(
-        self, sample: Tensor, timestep: Tensor, context: Tensor, pooled: Tensor | None = None, time_ids=None
-    ) -> Tensor:
-        """Return the prediction, (B, 4, h, w), of noised latents of that shape, times (B,) and contexts (B, N, D).
+        self,
+        sample: Float[Tensor, "B C h w"],
+        timestep: Int[Tensor, " B"],
+        context: Float[Tensor, "B N D"],
+        pooled: Float[Tensor, "B E"] | None = None,
+        time_ids: Float[Tensor, "B 6"] | None = None,
+    ) -> Float[Tensor, "B C h w"]:
+        """Return the prediction in float32.
 
         Args:
             sample: noised latents.
-            timestep: int64.
+            timestep: in [0, T).
             context: of the text encoders.
-            pooled: (B, E) of the second text encoder (XL only).
-            time_ids: (B, 6): height and width before cropping, the crop's top and left, height and width (XL only).
+            pooled: of the second text encoder (XL only).
+            time_ids: height and width before cropping, the crop's top and left, height and width (XL only).
         """
         dtype: Any = self.unet.conv_in.weight.dtype  # pyright: ignore
         added = None if pooled is None else {"text_embeds": pooled, "time_ids": time_ids}
@@ -57,16 +63,20 @@ def time_ids(pipeline: Pipeline) -> list[float]:
 
 
 def make_network(
-    pipeline: Pipeline, unet: nn.Module, latents: Tensor, context: Tensor, pooled: Tensor | None
+    pipeline: Pipeline,
+    unet: nn.Module,
+    latents: Float[Tensor, "V C h w"],
+    context: Float[Tensor, "V N D"],
+    pooled: Float[Tensor, "V E"] | None,
 ) -> ExportedNetwork:
     """Return the U-Net; it is verified on latents that are noised to times over the whole schedule.
 
     Args:
         pipeline: what the U-Net belongs to.
         unet: with its weights.
-        latents: (V, 4, h, w) of pictures, deviation about 1.
-        context: (V, N, D) of texts.
-        pooled: (V, E) of the same texts (XL only).
+        latents: of pictures, deviation about 1.
+        context: of texts.
+        pooled: of the same texts (XL only).
     """
     sample, timestep = noised(latents, Schedule.of(pipeline.schedule), torch.Generator().manual_seed(0))
     inputs: dict[str, tuple] = {"sample": latents.shape[1:], "timestep": ("int64",), "context": context.shape[1:]}

@@ -1,6 +1,7 @@
 """The latent decoder: scaled latents to pictures, not clamped, in float32 (XL's overflows in float16)."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from export.network import ExportedNetwork
@@ -17,8 +18,8 @@ class ScaledDecoder(nn.Module):
         super().__init__()
         self.vae, self.scale = vae, scale
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """Return (B, 3, H, W) RGB, nominally in [0, 1], of (B, 4, h, w) scaled latents."""
+    def forward(self, latents: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
+        """Return RGB, nominally in [0, 1], of scaled latents."""
         hidden = self.vae.post_quant_conv(latents / self.scale)  # pyright: ignore
         return self.vae.decoder(hidden) * 0.5 + 0.5  # pyright: ignore
 
@@ -33,13 +34,13 @@ def make_decoder(pipeline: Pipeline) -> nn.Module:
     return vae  # pyright: ignore
 
 
-def make_network(pipeline: Pipeline, vae: nn.Module, latents: Tensor) -> ExportedNetwork:
+def make_network(pipeline: Pipeline, vae: nn.Module, latents: Float[Tensor, "V C h w"]) -> ExportedNetwork:
     """Return the decoder.
 
     Args:
         pipeline: what it belongs to.
         vae: autoencoder whose decoder has its weights.
-        latents: (V, 4, h, w) scaled latents, to verify it with.
+        latents: scaled ones, to verify it with.
     """
     side = pipeline.image_size
     return ExportedNetwork(

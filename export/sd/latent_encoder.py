@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from export.network import ExportedNetwork, TorchModule
@@ -15,7 +16,7 @@ _COPIED = ("in_channels", "block_out_channels", "layers_per_block", "latent_chan
 
 
 def torch_arguments(pipeline: Pipeline) -> dict[str, Any]:
-    """Return the arguments of the PyTorch twin."""
+    """Return the arguments of the PyTorch module."""
     return {
         **{name: pipeline.vae[name] for name in _COPIED},
         "mid_block_add_attention": pipeline.vae.get("mid_block_add_attention", True),
@@ -31,13 +32,13 @@ def make_encoder(pipeline: Pipeline) -> KLEncoder:
         return KLEncoder(KLEncoderConfig(**arguments))
 
 
-def make_network(pipeline: Pipeline, encoder: KLEncoder, images: Tensor) -> ExportedNetwork:
-    """Return the encoder, which is its own twin: one file of weights serves both.
+def make_network(pipeline: Pipeline, encoder: KLEncoder, images: Float[Tensor, "V 3 H W"]) -> ExportedNetwork:
+    """Return the encoder, which PyTorch runs too: one file of weights serves both.
 
     Args:
         pipeline: what the encoder belongs to.
         encoder: with its weights.
-        images: (V, 3, H, W) RGB in [0, 1], to verify it with.
+        images: RGB in [0, 1], to verify it with.
     """
     side = pipeline.image_size // pipeline.latent_factor
     latents = (int(pipeline.vae["latent_channels"]), side, side)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from export.network import ExportedNetwork
@@ -46,8 +47,8 @@ def load_module(source: Source, role: str, precision: Storage) -> nn.Module:
     return fill(empty_module(source.pipeline, role), source.weights[_PART.get(role, role)], dtype)
 
 
-def tokens(source: Source, index: int) -> Tensor:
-    """Return the tokens of `PROMPTS`, (V, N) int64, by one of the tokenizers."""
+def tokens(source: Source, index: int) -> Int[Tensor, "V N"]:
+    """Return the tokens of `PROMPTS` by one of the tokenizers."""
     length = int(source.pipeline.text_encoders[index]["max_position_embeddings"])
     return PromptTokenizer(source.tokenizers[index], length, "tokenizer.json")(PROMPTS)[0]
 
@@ -97,16 +98,16 @@ def _latent_decoder(source: Source) -> ExportedNetwork:
     return latent_decoder.make_network(source.pipeline, vae, latents(source))
 
 
-def pictures(pipeline: Pipeline) -> Tensor:
-    """Return pictures to verify the networks with, (V, 3, H, W) in [0, 1]."""
+def pictures(pipeline: Pipeline) -> Float[Tensor, "V 3 H W"]:
+    """Return pictures in [0, 1] to verify the networks with."""
     return dead_leaves(len(PROMPTS), pipeline.image_size, torch.Generator().manual_seed(0))
 
 
 @torch.no_grad()
-def latents(source: Source) -> Tensor:
-    """Return latents of those pictures, (V, 4, h, w), of deviation 1, which random weights would not give them.
+def latents(source: Source) -> Float[Tensor, "V C h w"]:
+    """Return latents of those pictures, of deviation 1, which random weights would not give them.
 
-    Large pictures are encoded two only, and mirrored.
+    Of large pictures two are encoded, and mirrored.
     """
     encoder = load_module(source, "latent_encoder", Storage.FLOAT32)
     images = pictures(source.pipeline)
@@ -119,8 +120,8 @@ def latents(source: Source) -> Tensor:
 
 
 @torch.no_grad()
-def contexts(source: Source) -> tuple[Tensor, Tensor | None]:
-    """Return the contexts of `PROMPTS`, (V, N, D) float32, and their pooled texts, (V, E), for XL."""
+def contexts(source: Source) -> tuple[Float[Tensor, "V N D"], Float[Tensor, "V E"] | None]:
+    """Return the contexts of `PROMPTS` in float32, and their pooled texts for XL."""
     texts = []
     for index in range(len(source.pipeline.text_encoders)):
         network = _text_encoder(source, "text_encoder_2" if index else "text_encoder", index, Storage.FLOAT32)
@@ -130,5 +131,7 @@ def contexts(source: Source) -> tuple[Tensor, Tensor | None]:
         return texts[0][0], None
     context = torch.cat([outputs[0] for outputs in texts], -1)
     pooled = texts[1][1]
-    context[0], pooled[0] = 0.0, 0.0  # the empty prompt
+    # The empty prompt, which XL was trained with as zeros (force_zeros_for_empty_prompt).
+    context[0] = 0.0
+    pooled[0] = 0.0
     return context, pooled

@@ -1,5 +1,6 @@
 """The text encoders: token numbers to contexts, by the layer that each family was trained with."""
 
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from export.network import ExportedNetwork
@@ -15,8 +16,8 @@ class LastContext(nn.Module):
         super().__init__()
         self.text = text
 
-    def forward(self, input_ids: Tensor) -> Tensor:
-        """Return the context, (B, N, D) float32, of (B, N) int64."""
+    def forward(self, input_ids: Int[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
+        """Return the context in float32."""
         return self.text.ln_final(self.text.features(input_ids)[1]).float()
 
 
@@ -28,8 +29,10 @@ class PenultimateContext(nn.Module):
         super().__init__()
         self.text = text
 
-    def forward(self, input_ids: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Return the context, (B, N, D) float32, of (B, N) int64, and the pooled text, (B, E) float32, if there is."""
+    def forward(
+        self, input_ids: Int[Tensor, "B N"]
+    ) -> Float[Tensor, "B N D"] | tuple[Float[Tensor, "B N D"], Float[Tensor, "B E"]]:
+        """Return the context, and the pooled text where there is one, in float32."""
         before, last = self.text.features(input_ids)
         if self.text.text_projection is None:
             return before.float()
@@ -37,14 +40,14 @@ class PenultimateContext(nn.Module):
 
 
 def make_network(
-    role: str, text: TextTransformer, input_ids: Tensor, tokenizer: bytes, *, penultimate: bool
+    role: str, text: TextTransformer, input_ids: Int[Tensor, "V N"], tokenizer: bytes, *, penultimate: bool
 ) -> ExportedNetwork:
     """Return a text encoder with its tokenizer.
 
     Args:
         role: `text_encoder` or `text_encoder_2`.
         text: with its weights.
-        input_ids: (V, N) int64 of texts, to verify it with.
+        input_ids: of texts, to verify it with.
         tokenizer: content of tokenizer.json.
         penultimate: whether the context is taken before the last layer.
     """

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from runtime.engines.backends.choice import available, make_engine
@@ -14,7 +15,9 @@ from runtime.engines.precision import Compute
 from runtime.engines.protocols import Engine
 from runtime.errors import UserError
 
-Gradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Gradient = Callable[
+    [Float[Tensor, "B ..."], Float[Tensor, "B ..."]], tuple[Float[Tensor, "B ..."], Float[Tensor, "B ..."]]
+]
 """x, dL/dy -> y, dL/dx."""
 
 DIFFERENTIATED = ("latent_encoder", "image_embedder")

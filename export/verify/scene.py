@@ -111,6 +111,7 @@ def verify_scene(
     choice = bundle.choices()["denoiser"]
     draws = FEW_DRAWS if any(is_large(reference) for reference in both.values()) else DRAWS
     report(f"verifying the scene's gradient with {choice} on {bundle.device}")
+    # Only these two carry the loss; text encoder and rasterizer are the same on both sides.
     exact = Replaced(bundle, {role: as_engine(reference) for role, reference in both.items()})
     expected = scene_gradients(scene_stage(exact, "torch")[1], draws)
     rows = []

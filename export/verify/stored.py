@@ -52,6 +52,7 @@ class BundleReferences(Mapping[str, Reference]):
         """Return a network's reference."""
         files = self.bundle.specs[role].files
         eager = self.bundle.eager_engine(role) if {"config.json", WEIGHTS} <= set(files) else None
+        # float64: the gradient in float32 would carry rounding of the size of what is looked for.
         module = InDouble(eager.module) if isinstance(eager, EagerEngine) else None
         precision = precision_of(self.bundle, role)
         gate = Check.SAME_WEIGHTS if isinstance(precision, Storage) else precision
@@ -156,7 +157,7 @@ def samples_of(bundle: DiffusionBundle) -> dict[str, tuple[Tensor, ...]]:
         shape = (1, *listened.latent_shape)
         latents.append(sample_latents(denoise, schedule, prompt, shape, generator, omega=3.0, steps=STEPS))
         contexts.append(prompt.context)
-    listened.listeners["denoiser"].calls.clear()
+    listened.listeners["denoiser"].calls.clear()  # sampling's own latents lack most times of the schedule
     times = torch.linspace(0, len(schedule) - 1, ROWS).long()
     for row, t in enumerate(times):
         z = latents[row % len(latents)]

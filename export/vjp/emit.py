@@ -46,6 +46,7 @@ class Emitter:
 
     def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Write a node with one output, or find the equal one that is there; return its output's name."""
+        # Forward and backward compute much twice, such as sigmoids and centred values: equal nodes are one.
         key = (kind, inputs, domain, repr(sorted(attributes.items())))
         if key not in self._values:
             name = self._values[key] = self.new()
@@ -60,6 +61,7 @@ class Emitter:
             x = self._nodes_by_output[x].input[0]
         if self.shapes.get(x) == _sizes_of(shape):
             return x
+        # ONNX infers one size, -1; a reshape with two free sizes would need their values at run time.
         sizes = [size if isinstance(size, int) else -1 for size in shape]
         if sizes.count(-1) > 1:
             raise ValueError(f"expected one size that depends on the batch, got {tuple(shape)}")
@@ -134,6 +136,7 @@ def emit(module: fx.GraphModule, inputs: Sequence[str], outputs: Sequence[str], 
             values[node] = _call(emitter, node, values)
         elif node.op == "output":
             results = [values[result] for result in node.args[0]]
+    # A result may be an input itself, or the same value twice: an Identity each gives it the output's own name.
     for result, given in zip(results, outputs, strict=True):
         emitter.nodes.append(helper.make_node("Identity", [result], [given]))
     sides = (zip(placeholders, inputs, strict=True), zip(list(module.graph.nodes)[-1].args[0], outputs, strict=True))
@@ -190,9 +193,10 @@ def _transpose(e: Emitter, node: fx.Node, x: str, a: int, b: int) -> str:
 
 def _expand(e: Emitter, node: fx.Node, x: str, *_: Any, **__: Any) -> str:
     had, has = list(_source(node).shape), list(node.meta["val"].shape)
-    had = [1] * (len(has) - len(had)) + had
+    had = [1] * (len(has) - len(had)) + had  # ATen lines shapes up at the right
     if had == has:
         return _reshape(e, node, x)
+    # Expand broadcasts both ways, so 1 stands for a size that stays, whatever it is.
     sizes = [1 if a == b or not isinstance(b, int) else b for a, b in zip(had, has, strict=True)]
     free = [axis for axis, (a, b) in enumerate(zip(had, has, strict=True)) if a == 1 and not isinstance(b, int)]
     if not free:
@@ -243,12 +247,14 @@ def _select(e: Emitter, node: fx.Node, x: str, axis: int, index: int) -> str:
 
 
 def _flip(e: Emitter, node: fx.Node, x: str, axes: Sequence[int]) -> str:
+    # From the last place down past the first one: an end of -1 would mean the last place itself.
     ends = ([-1] * len(axes), [-_END] * len(axes), axes, [-1] * len(axes))
     return e.op("Slice", x, *map(e.integers, ends))
 
 
 def _zero_pad(e: Emitter, node: fx.Node, x: str, pads: Sequence[int]) -> str:
     ends = [[0] * _source(node).ndim, [0] * _source(node).ndim]
+    # PyTorch lists pairs from the last axis on; ONNX all befores, then all behinds, from the first axis on.
     for axis, (before, behind) in enumerate(zip(pads[::2], pads[1::2], strict=True), 1):
         ends[0][-axis], ends[1][-axis] = before, behind
     return e.op("Pad", x, e.integers([*ends[0], *ends[1]]))

@@ -6,10 +6,11 @@ the output, G groups, kh kw sizes of a kernel.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,9 +20,16 @@ Rule = Callable[..., Any]
 
 
 def group_norm(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, _n: Any, _c: Any, _hw: Any, groups: int, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the normalized x, and means and reciprocal deviations, each (B, G)."""
+    x: Float[Tensor, "B C ..."],
+    weight: Float[Tensor, " C"] | None,
+    bias: Float[Tensor, " C"] | None,
+    _n: Any,
+    _c: Any,
+    _hw: Any,
+    groups: int,
+    eps: float,
+) -> tuple[Float[Tensor, "B C ..."], Float[Tensor, "B G"], Float[Tensor, "B G"]]:
+    """Return the normalized x, and means and reciprocal deviations of each group."""
     cells = x.reshape(x.shape[0], groups, -1)
     mean = cells.mean(2, keepdim=True)
     centred = cells - mean
@@ -34,17 +42,17 @@ def group_norm(
 
 
 def group_norm_backward(
-    gradient: Tensor,
-    x: Tensor,
-    mean: Tensor,
-    rstd: Tensor,
-    weight: Tensor | None,
+    gradient: Float[Tensor, "B C ..."],
+    x: Float[Tensor, "B C ..."],
+    mean: Float[Tensor, "B G"],
+    rstd: Float[Tensor, "B G"],
+    weight: Float[Tensor, " C"] | None,
     _n: Any,
     _c: Any,
     _hw: Any,
     groups: int,
     _mask: Any,
-) -> tuple[Tensor, None, None]:
+) -> tuple[Float[Tensor, "B C ..."], None, None]:
     """Return rstd (g w - mean(g w) - x' mean(g w x')), where x' is x normalized and means are those of a group."""
     scaled = gradient if weight is None else gradient * weight.reshape(-1, *[1] * (x.ndim - 2))
     scaled = scaled.reshape(x.shape[0], groups, -1)
@@ -54,8 +62,12 @@ def group_norm_backward(
 
 
 def layer_norm(
-    x: Tensor, shape: list[int], weight: Tensor | None, bias: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
+    x: Float[Tensor, "..."],
+    shape: list[int],
+    weight: Float[Tensor, "..."] | None,
+    bias: Float[Tensor, "..."] | None,
+    eps: float,
+) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."], Float[Tensor, "..."]]:
     """Return the normalized x, and means and reciprocal deviations over the last axes."""
     axes = tuple(range(-len(shape), 0))
     mean = x.mean(axes, keepdim=True)
@@ -67,8 +79,14 @@ def layer_norm(
 
 
 def layer_norm_backward(
-    gradient: Tensor, x: Tensor, shape: list[int], mean: Tensor, rstd: Tensor, weight: Tensor | None, *_rest: Any
-) -> tuple[Tensor, None, None]:
+    gradient: Float[Tensor, "*shape"],
+    x: Float[Tensor, "*shape"],
+    shape: list[int],
+    mean: Float[Tensor, "..."],
+    rstd: Float[Tensor, "..."],
+    weight: Float[Tensor, "..."] | None,
+    *_rest: Any,
+) -> tuple[Float[Tensor, "*shape"], None, None]:
     """Return the same closed form as of `group_norm_backward`, over the last axes."""
     axes = tuple(range(-len(shape), 0))
     scaled = gradient if weight is None else gradient * weight
@@ -77,23 +95,25 @@ def layer_norm_backward(
     return inside * rstd, None, None
 
 
-def silu_backward(gradient: Tensor, x: Tensor) -> Tensor:
+def silu_backward(gradient: Float[Tensor, "*shape"], x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return g (s + y (1 - s)), s = sigmoid(x), y = x s, which the forward pass has."""
     s = torch.sigmoid(x)
     return gradient * (s + x * s * (1.0 - s))
 
 
-def sigmoid_backward(gradient: Tensor, y: Tensor) -> Tensor:
+def sigmoid_backward(gradient: Float[Tensor, "*shape"], y: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return g y (1 - y)."""
     return gradient * (y * (1.0 - y))
 
 
-def tanh_backward(gradient: Tensor, y: Tensor) -> Tensor:
+def tanh_backward(gradient: Float[Tensor, "*shape"], y: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return g (1 - y^2)."""
     return gradient * (1.0 - y * y)
 
 
-def gelu_backward(gradient: Tensor, x: Tensor, *, approximate: str = "none") -> Tensor:
+def gelu_backward(
+    gradient: Float[Tensor, "*shape"], x: Float[Tensor, "*shape"], *, approximate: str = "none"
+) -> Float[Tensor, "*shape"]:
     """Return g (P(x) + x p(x)) of the normal distribution, or the derivative of its approximation by a tanh."""
     if approximate == "none":
         area = 0.5 * (1.0 + torch.erf(x * math.sqrt(0.5)))
@@ -103,18 +123,22 @@ def gelu_backward(gradient: Tensor, x: Tensor, *, approximate: str = "none") -> 
     return gradient * (0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * (k * (1.0 + 3.0 * c * x * x)))
 
 
-def softmax_backward(gradient: Tensor, y: Tensor, axis: int, _dtype: Any) -> Tensor:
+def softmax_backward(
+    gradient: Float[Tensor, "*shape"], y: Float[Tensor, "*shape"], axis: int, _dtype: Any
+) -> Float[Tensor, "*shape"]:
     """Return y (g - sum(g y))."""
     product = gradient * y
     return product - y * product.sum(axis, keepdim=True)
 
 
-def safe_softmax(x: Tensor, axis: int, _dtype: Any = None) -> Tensor:
+def safe_softmax(x: Float[Tensor, "*shape"], axis: int, _dtype: Any = None) -> Float[Tensor, "*shape"]:
     """Return the softmax; no row of an image network is masked as a whole."""
     return torch.softmax(x, axis)
 
 
-def select_backward(gradient: Tensor, sizes: list[int], axis: int, index: int) -> Tensor:
+def select_backward(
+    gradient: Float[Tensor, "..."], sizes: Sequence[int | torch.SymInt], axis: int, index: int
+) -> Float[Tensor, "..."]:
     """Return zeros with the gradient at one place of an axis."""
     axis, size = axis % len(sizes), sizes[axis]
     index %= size
@@ -122,7 +146,9 @@ def select_backward(gradient: Tensor, sizes: list[int], axis: int, index: int) -
     return zero_pad(gradient.unsqueeze(axis), [0] * before + [index, size - 1 - index])
 
 
-def slice_backward(gradient: Tensor, sizes: list[int], axis: int, start: int, end: int, step: int) -> Tensor:
+def slice_backward(
+    gradient: Float[Tensor, "..."], sizes: Sequence[int | torch.SymInt], axis: int, start: int, end: int, step: int
+) -> Float[Tensor, "..."]:
     """Return zeros with the gradient in a range of an axis."""
     if step != 1:
         raise ValueError(f"a slice with the step {step}: expected 1, for which there is a rule")
@@ -131,7 +157,13 @@ def slice_backward(gradient: Tensor, sizes: list[int], axis: int, start: int, en
     return zero_pad(gradient, [0] * (2 * (len(sizes) - 1 - axis)) + [start, size - end])
 
 
-def plain_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], pads: list[int]) -> Tensor:
+def plain_convolution(
+    x: Float[Tensor, "B C H W"],
+    weight: Float[Tensor, "K C kh kw"],
+    bias: Float[Tensor, " K"] | None,
+    stride: list[int],
+    pads: list[int],
+) -> Float[Tensor, "B K h w"]:
     """Return the convolution, with its padding as the operator's own where both sides of an axis agree."""
     if pads[0] == pads[1] >= 0 and pads[2] == pads[3] >= 0:
         return F.conv2d(x, weight, bias, stride, (pads[2], pads[0]))
@@ -139,8 +171,12 @@ def plain_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, stride: li
 
 
 def plain_convolution_gradient(
-    gradient: Tensor, weight: Tensor, size: list[int], stride: list[int], pads: list[int]
-) -> Tensor:
+    gradient: Float[Tensor, "B K h w"],
+    weight: Float[Tensor, "K C kh kw"],
+    size: list[int],
+    stride: list[int],
+    pads: list[int],
+) -> Float[Tensor, "B C H W"]:
     """Return a convolution of the gradient by the kernel, flipped and transposed.
 
     Of a strided one each phase of the input has its own taps of the kernel: output q - t depends on input i by tap
@@ -160,6 +196,7 @@ def plain_convolution_gradient(
     if stride == [1, 1]:  # what would be exported off is not computed
         edges = [edges[0] - crop[0], edges[1], edges[2] - crop[1], edges[3]]
         return plain_convolution(gradient, kernel, None, [1, 1], edges)
+    # Transposed convolutions take three times as long in ONNX Runtime as these convolutions of the flipped kernel.
     phases = plain_convolution(gradient, kernel, None, [1, 1], edges)
     if down == across:
         full = F.pixel_shuffle(phases, down)
@@ -170,9 +207,9 @@ def plain_convolution_gradient(
 
 
 def convolution_backward(
-    gradient: Tensor,
-    x: Tensor,
-    weight: Tensor,
+    gradient: Float[Tensor, "B K h w"],
+    x: Float[Tensor, "B C H W"],
+    weight: Float[Tensor, "_ _ kh kw"],
     _sizes: Any,
     stride: list[int],
     padding: list[int],
@@ -181,7 +218,7 @@ def convolution_backward(
     _output_padding: list[int],
     groups: int,
     _mask: Any,
-) -> tuple[Tensor, None, None]:
+) -> tuple[Float[Tensor, "B C H W"], None, None]:
     """Return the input gradient of a convolution that is grouped, dilated or transposed."""
     if transposed:
         return aten.convolution(gradient, weight, None, stride, padding, dilation, False, [0, 0], groups), None, None
@@ -195,6 +232,7 @@ def convolution_backward(
         kernel = kernel.reshape(groups * inputs, outputs // groups, *weight.shape[2:]).flip(2, 3)
         around = [d * (k - 1) - p for d, k, p in zip(dilation, weight.shape[2:], padding, strict=True)]
         return F.conv2d(gradient, kernel, None, 1, around, dilation, groups), None, None
+    # A stride drops rows and columns at the far edge; their gradient is zero, which output padding adds.
     rest = [side - size for side, size in zip(x.shape[2:], sizes, strict=True)]
     return aten.convolution(gradient, weight, None, stride, padding, dilation, True, rest, groups), None, None
 

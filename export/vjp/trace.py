@@ -27,6 +27,7 @@ _PASSED = (aten.detach.default, aten.alias.default, aten.clone.default, aten.con
 _RESHAPES = (aten.expand.default, aten.view.default, aten._unsafe_view.default, aten.reshape.default)
 
 
+# Custom operators have plain annotations: PyTorch reads their schema off them.
 @torch.library.custom_op("tgm::zero_pad", mutates_args=())
 def zero_pad(x: Tensor, pads: list[int]) -> Tensor:
     """Return `F.pad(x, pads)`, whose own operator would settle a free batch while it is traced."""
@@ -121,15 +122,17 @@ def trace_vjp(module: nn.Module, shape: Sequence[int]) -> Traced:
         y = call(x, weights)
         return y.detach(), torch.autograd.grad(y, x, cotangent)[0]
 
+    # MATH: the fused attentions are one opaque operator each, whose backward no other runtime has.
     with _faking() as fake, sdpa_kernel(SDPBackend.MATH), _SymbolicPads():
         image, weights = fake(shape, free=True), [fake(weight.shape, free=False) for weight in state.values()]
         graph = make_fx(both, tracing_mode="real")(image, torch.empty_like(call(image, tuple(weights))), *weights)
-    _tidy(graph)
+    _normalize(graph)
     return Traced(graph, tuple(state))
 
 
 def trace_again(run: Callable[..., Any], traced: Traced) -> fx.GraphModule:
     """Return what a function of a graph's inputs does, recorded in its turn."""
+    # Fakes of a new mode: those of the first recording carry symbols of a shape environment that has ended.
     values = [node.meta["val"] for node in traced.graph.graph.nodes if node.op == "placeholder"]
     free = len(values) - len(traced.weights)
     with _faking() as fake, torch.no_grad():
@@ -144,6 +147,7 @@ def trace_again(run: Callable[..., Any], traced: Traced) -> fx.GraphModule:
 @contextmanager
 def _faking() -> Iterator[Callable[..., Tensor]]:
     """Yield a function that makes fake tensors of real ones, of which the first size may be free."""
+    # A mode of its own for each recording: symbols of one shape environment mean nothing in another.
     mode = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=False)
 
     def fake(sizes: Sequence[int], *, free: bool) -> Tensor:
@@ -152,6 +156,7 @@ def _faking() -> Iterator[Callable[..., Tensor]]:
                 return torch.empty(tuple(sizes))
         kinds = [DimDynamic.DYNAMIC, *[DimDynamic.STATIC] * (len(sizes) - 1)]
         context = StatelessSymbolicContext(dynamic_sizes=kinds)
+        # A symbol is made from a real tensor only. Its batch is 2, as sizes of 0 and 1 are taken for constants.
         with unset_fake_temporarily():
             example = torch.empty(2, *sizes[1:])
         return mode.from_tensor(example, symbolic_context=context, source=ConstantSource("x"))
@@ -160,13 +165,14 @@ def _faking() -> Iterator[Callable[..., Tensor]]:
         yield fake
 
 
-def _tidy(module: fx.GraphModule) -> None:
+def _normalize(module: fx.GraphModule) -> None:
     """Bring the recorded operators into the few forms for which there are rules."""
     graph = module.graph
     for node in list(graph.nodes):
         if node.target in _PASSED:
             node.replace_all_uses_with(node.args[0])
     graph.eliminate_dead_code()
+    # The backward first: it looks for the padding in front of a convolution, which the forward's rewriting removes.
     for rewrite in (_take_pads_back, _take_pads, _plain_products):
         for node in list(graph.nodes):
             rewrite(graph, node)
@@ -177,6 +183,8 @@ def _tidy(module: fx.GraphModule) -> None:
 
 def _plain(node: fx.Node, place: int) -> bool:
     """Return whether a convolution (whose stride stands at `place`) is neither grouped, dilated nor transposed."""
+    # convolution(x, weight, bias, *geometry); convolution_backward(gradient, x, weight, bias sizes, *geometry, mask),
+    # where geometry is stride, padding, dilation, transposed, output padding, groups
     _, _, dilation, transposed, _, groups = node.args[place : place + 6]  # pyright: ignore
     weight = node.args[2 if place == 4 else 1]
     flat = len(weight.meta["val"].shape) == 4 if isinstance(weight, fx.Node) else False  # pyright: ignore
@@ -184,6 +192,7 @@ def _plain(node: fx.Node, place: int) -> bool:
 
 
 def _sides(padding: Any) -> list[int]:
+    """Return the padding of rows and columns as left, right, top, bottom."""
     return [padding[1], padding[1], padding[0], padding[0]]
 
 
@@ -194,8 +203,10 @@ def _take_pads_back(graph: fx.Graph, node: fx.Node) -> None:
     gradient, source, weight, _, stride, padding = node.args[:6]
     assert isinstance(source, fx.Node)
     pads, padded = _sides(padding), _is_pad(source)
+    # Backward returns a tuple; getitem 0 is the gradient by the input, and all that a frozen network asks for.
     results = [user for user in node.users if user.args[1] == 0]
     crops = [user for result in results for user in result.users]
+    # The padding can go only where everyone who reads the gradient cuts it off again.
     if padded and not all(_is_pad(user) and _opposite(user, source) for user in crops):
         padded = False
     if padded:
@@ -238,6 +249,7 @@ def _plain_products(graph: fx.Graph, node: fx.Node) -> None:
         return
     matrix: Any = node.args[1]
     turned = False
+    # Walk back over the views by which autograd has broadcast the matrix; each transposition turns it once more.
     while len(matrix.meta["val"].shape) == 3 and matrix.target in (*_RESHAPES, aten.transpose.int):
         turned ^= matrix.target is aten.transpose.int
         matrix = matrix.args[0]

@@ -68,6 +68,7 @@ def write_safetensors(state: Mapping[str, Tensor], path: Path) -> dict[str, tupl
         state: on the CPU; the larger types come first, as the format wants them aligned.
         path: file to write.
     """
+    # Larger types first: each tensor is then aligned to its own type without gaps, which the format does not allow.
     names = sorted(state, key=lambda name: (-state[name].element_size(), name))
     header: dict[str, object] = {}
     end = 0

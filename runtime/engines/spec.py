@@ -12,6 +12,7 @@ from typing import Any
 from runtime.engines.dtypes import DTYPES
 from runtime.engines.strict_json import GREATEST_FILE, check_fields, check_file_name, parse_object
 from runtime.errors import UserError
+from runtime.installing import update_advice
 
 FORMAT = 1
 """Version of spec.json, and of every other document but bundle.json, that this package reads and writes."""
@@ -37,10 +38,7 @@ def check_format(document: Mapping[str, Any], where: str, newest: int = FORMAT) 
         expected = "1" if newest == 1 else f"1 to {newest}"
         raise UserError(f"{where}: field 'format': expected {expected}, got {version!r:.60}")
     if version > newest:
-        raise UserError(
-            f"{where} is from a newer version: expected format {newest}, got {version}; "
-            "upgrade with: pip install --upgrade tgm"
-        )
+        raise UserError(f"{where} is from a newer version: expected format {newest}, got {version}; {update_advice()}")
     return version
 
 

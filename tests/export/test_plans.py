@@ -246,7 +246,7 @@ def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_without_tensorrt_the_command_names_the_extra(nothing_installed: None, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is not installed here; .*pip install 'tgm\[tensorrt\]'"):
+    with pytest.raises(UserError, match=r'is not installed here; .*pip install -e ".*\[tensorrt\]"'):
         run_build(Build(bundle=str(tmp_path), target="sm89"))
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.tolerance import FLOAT32_ROUNDING
-from train.fit import FitConfig, average_decay, fit, generator_of_step, rate_at
+from train.fit import FitConfig, average_decay, fit, generator_of_step, lr_at
 
 
 def line(network: torch.nn.Module, generator: torch.Generator) -> torch.Tensor:
@@ -20,7 +20,7 @@ def line(network: torch.nn.Module, generator: torch.Generator) -> torch.Tensor:
 
 
 def config(out: Path, steps: int, **changes) -> FitConfig:
-    return FitConfig(out=out, steps=steps, rate=0.05, warmup=5, weight_decay=0.0, ema=0.9, bf16=False, **changes)
+    return FitConfig(out=out, steps=steps, lr=0.05, warmup=5, weight_decay=0.0, ema=0.9, bf16=False, **changes)
 
 
 def network() -> torch.nn.Module:
@@ -29,17 +29,17 @@ def network() -> torch.nn.Module:
 
 
 def test_rate_warms_up_linearly_and_ends_at_two_percent(tmp_path: Path) -> None:
-    c = FitConfig(out=tmp_path, steps=100, rate=1.0, warmup=10)
-    assert rate_at(0, c) == pytest.approx(0.1)
-    assert rate_at(9, c) == pytest.approx(1.0)
-    assert rate_at(55, c) == pytest.approx(0.51)
-    assert rate_at(100, c) == pytest.approx(0.02)
+    c = FitConfig(out=tmp_path, steps=100, lr=1.0, warmup=10)
+    assert lr_at(0, c) == pytest.approx(0.1)
+    assert lr_at(9, c) == pytest.approx(1.0)
+    assert lr_at(55, c) == pytest.approx(0.51)
+    assert lr_at(100, c) == pytest.approx(0.02)
 
 
 def test_rate_may_fall_exponentially(tmp_path: Path) -> None:
-    c = FitConfig(out=tmp_path, steps=100, rate=1.0, warmup=0, decay=0.01)
-    assert rate_at(0, c) == 1.0
-    assert rate_at(50, c) == pytest.approx(0.99**50)
+    c = FitConfig(out=tmp_path, steps=100, lr=1.0, warmup=0, decay=0.01)
+    assert lr_at(0, c) == 1.0
+    assert lr_at(50, c) == pytest.approx(0.99**50)
 
 
 def test_the_tail_of_the_average_is_uniform(tmp_path: Path) -> None:

@@ -10,44 +10,39 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
 from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from runtime.command.options import parse_options
+from runtime.errors import run_main
 from train.clip.dual import DualEncoder, contrastive_loss
-from train.fit import FitConfig, fit
+from train.data.archive import to_images
+from train.fit import fit
 from train.norm import to_channels_last
+from train.options import TrainOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(TrainOptions):
     """How to train the dual encoder."""
 
     data: Path
     """Archive of train.data.icons."""
     prepared: Path
     """Run folder of train.latent_diffusion.denoiser, for its captions' contexts."""
-    out: Path
-    """Run folder; an existing checkpoint in it is resumed."""
     steps: int = 6000
-    """Optimizer steps."""
     batch: int = 96
     """Pairs a step."""
-    rate: float = 1e-3
-    """Peak learning rate."""
-    seed: int = 0
-    """Seed of initialization and draws."""
-    device: str = "cpu"
-    """PyTorch device."""
+    lr: float = 1e-3
 
 
 def roughen(images: Float[Tensor, "B 3 H W"], generator: torch.Generator) -> Float[Tensor, "B 3 H W"]:
     """Return pictures moved by up to 6 px, some blurred and some noisy, as samples and optimized SVGs are.
 
     Args:
-        images: (B, 3, H, W) in [0, 1] on white.
+        images: RGB in [0, 1], on white.
         generator: source of the draws.
     """
     size = images.shape[-1]
@@ -63,7 +58,7 @@ def roughen(images: Float[Tensor, "B 3 H W"], generator: torch.Generator) -> Flo
 
 def main() -> None:
     """Train from a command line."""
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "train.clip", description=__doc__)
     with np.load(config.data) as archive:
         pictures = torch.from_numpy(archive["pictures"])
         labels = [f"{c}/{k}" for c, k in zip(archive["concepts"].tolist(), archive["colours"].tolist(), strict=True)]
@@ -76,21 +71,14 @@ def main() -> None:
     def loss_of_step(network: DualEncoder, generator: torch.Generator) -> Float[Tensor, ""]:
         picked = torch.multinomial(data["weights"], config.batch, replacement=True, generator=generator)
         column = torch.randint(data["rows"].shape[1], (config.batch,), generator=generator)
-        images = roughen(pictures[picked].permute(0, 3, 1, 2).float() / 255.0, generator)
+        images = roughen(to_images(pictures[picked]), generator)
         context = data["contexts"][data["rows"][picked, column]].float()
         same = label_of_row[picked][:, None] == label_of_row[picked][None]
         logits = network(images.to(config.device), context.to(config.device)).float()
         return contrastive_loss(logits, same.to(config.device))
 
-    fit(
-        network,
-        loss_of_step,
-        FitConfig(
-            out=config.out, steps=config.steps, rate=config.rate, seed=config.seed, device=config.device, warmup=200
-        ),
-        print,
-    )
+    fit(network, loss_of_step, config.fit_config(warmup=200), print)
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
 from PIL import Image
 
+from runtime.command.options import parse_options
+from runtime.errors import run_main
 from train.data import colours
 
 SETS = ("fluent-emoji-flat", "noto", "twemoji", "emojione", "fxemoji")
@@ -175,7 +176,7 @@ def draw_all(config: Config) -> Iterator[Drawing]:
 
 def main() -> None:
     """Draw the data set and write it."""
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "train.data.icons", description=__doc__)
     drawings = list(draw_all(config))
     config.out.parent.mkdir(parents=True, exist_ok=True)
     fields = {f: np.array([getattr(d, n) for d in drawings]) for f, n in _FIELDS.items()}
@@ -193,4 +194,4 @@ _FIELDS = {
 }
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

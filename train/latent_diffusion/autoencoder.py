@@ -12,16 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import tyro
 from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train.fit import FitConfig, fit
+from runtime.command.options import parse_options
+from runtime.errors import run_main
+from train.data.archive import read_pictures, to_images
+from train.fit import fit
 from train.norm import to_channels_last
+from train.options import TrainOptions
 
 AUTOENCODER = {
     "in_channels": 48,
@@ -64,27 +66,19 @@ class IconAutoencoder(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(TrainOptions):
     """How to train the autoencoder."""
 
     data: Path
     """Archive of train.data.icons."""
-    out: Path
-    """Run folder; an existing checkpoint in it is resumed."""
     steps: int = 3000
-    """Optimizer steps."""
     batch: int = 16
     """Pictures a step."""
-    rate: float = 1e-3
-    """Peak learning rate."""
+    lr: float = 1e-3
     kl: float = 1e-4
     """Weight of the divergence from a unit Gaussian."""
     edges: float = 1.0
     """Weight of the L1 difference of image gradients."""
-    seed: int = 0
-    """Seed of initialization and draws."""
-    device: str = "cpu"
-    """PyTorch device."""
 
 
 def disturb(images: Float[Tensor, "B 3 H W"], generator: torch.Generator) -> Float[Tensor, "B 3 H W"]:
@@ -131,15 +125,14 @@ def load(run: Path) -> IconAutoencoder:
 
 def main() -> None:
     """Train from a command line."""
-    config = tyro.cli(Config, description=__doc__)
-    with np.load(config.data) as archive:
-        pictures = torch.from_numpy(archive["pictures"])
+    config = parse_options(Config, "train.latent_diffusion.autoencoder", description=__doc__)
+    pictures = read_pictures(config.data)
     torch.manual_seed(config.seed)
     network = to_channels_last(IconAutoencoder())
 
     def loss_of_step(network: IconAutoencoder, generator: torch.Generator) -> Float[Tensor, ""]:
         rows = torch.randint(len(pictures), (config.batch,), generator=generator)
-        images = disturb(pictures[rows].permute(0, 3, 1, 2).float() / 255.0, generator)
+        images = disturb(to_images(pictures[rows]), generator)
         images = images.to(config.device).contiguous(memory_format=torch.channels_last)
         mean, logvar = (m.float() for m in network.moments(images))
         noise = torch.randn(mean.shape, generator=generator).to(mean)
@@ -147,15 +140,8 @@ def main() -> None:
         output = network.decode(mean + (0.5 * logvar).exp() * noise)
         return reconstruction_loss(images, output, config.edges) + config.kl * divergence
 
-    fit(
-        network,
-        loss_of_step,
-        FitConfig(
-            out=config.out, steps=config.steps, rate=config.rate, seed=config.seed, device=config.device, warmup=100
-        ),
-        print,
-    )
+    fit(network, loss_of_step, config.fit_config(warmup=100), print)
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

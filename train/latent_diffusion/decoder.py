@@ -12,25 +12,27 @@ little noisy, as sampled ones are. The run folder is an autoencoder's, for the e
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-import tyro
 from jaxtyping import Float
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from runtime.command.options import parse_options
+from runtime.errors import run_main
 from runtime.files import replace_file
-from train.fit import FitConfig, fit
+from train.data.archive import read_pictures, to_images
+from train.fit import fit
 from train.latent_diffusion.autoencoder import UNSHUFFLE, IconAutoencoder, load, reconstruction_loss
 from train.norm import to_channels_last
+from train.options import TrainOptions
 
 MATCHING = 10.0
 """Weight of the distance of features beside the discriminator's verdict (arXiv:1711.11585, Eq. 5)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(TrainOptions):
     """How to train the decoder on."""
 
     data: Path
@@ -39,13 +41,10 @@ class Config:
     """Run folder of train.latent_diffusion.denoiser, for the latents and the weights of the pictures."""
     autoencoder: Path
     """Run folder of the autoencoder whose decoder is trained on."""
-    out: Path
-    """Run folder; an existing checkpoint in it is resumed."""
     steps: int = 6000
-    """Optimizer steps."""
     batch: int = 16
     """Pictures a step."""
-    rate: float = 4e-4
+    lr: float = 4e-4
     """Peak learning rate, of the decoder and of the discriminator."""
     edges: float = 1.0
     """Weight of the L1 difference of image gradients."""
@@ -53,10 +52,6 @@ class Config:
     """Norm of the discriminator's gradient by the picture, over that of the reconstruction's; 0 leaves it out."""
     noise: float = 0.12
     """Greatest deviation of the noise on latents, whose own is 1."""
-    seed: int = 0
-    """Seed of initialization and draws."""
-    device: str = "cpu"
-    """PyTorch device."""
 
 
 class Discriminator(nn.Module):
@@ -136,9 +131,8 @@ def crisp_loss(
 
 def main() -> None:
     """Train from a command line."""
-    config = tyro.cli(Config, description=__doc__)
-    with np.load(config.data) as archive:
-        pictures = torch.from_numpy(archive["pictures"])
+    config = parse_options(Config, "train.latent_diffusion.decoder", description=__doc__)
+    pictures = read_pictures(config.data)
     prepared = load_file(config.prepared / "prepared.safetensors")
     latents, scale, weights = (prepared[name] for name in ("latents", "latent_scale", "weights"))
     torch.manual_seed(config.seed)
@@ -149,20 +143,13 @@ def main() -> None:
         noise = torch.randn((config.batch, *latents.shape[1:]), generator=generator)
         level = config.noise * torch.rand((config.batch, 1, 1, 1), generator=generator)
         noisy = ((latents[rows] + level * noise) / scale).to(config.device)
-        images = (pictures[rows].permute(0, 3, 1, 2).float() / 255.0).to(config.device)
+        images = to_images(pictures[rows]).to(config.device)
         return crisp_loss(training, noisy, images, edges=config.edges, crisp=config.crisp)
 
-    fit(
-        training,
-        loss_of_step,
-        FitConfig(
-            out=config.out, steps=config.steps, rate=config.rate, seed=config.seed, device=config.device, warmup=200
-        ),
-        print,
-    )
+    fit(training, loss_of_step, config.fit_config(warmup=200), print)
     state = {name: value.contiguous() for name, value in training.autoencoder.state_dict().items()}
     replace_file(config.out / "ema.safetensors", save(state))
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

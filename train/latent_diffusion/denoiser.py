@@ -13,20 +13,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
 from jaxtyping import Float, Float32, Int64, UInt8
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from runtime.command.options import parse_options
+from runtime.errors import run_main
 from runtime.files import replace_file
 from runtime.guidance.schedule import Schedule
 from train.data.captions import HOUSE, STYLES, common_keywords, write_caption
 from train.data.icons import read_captions
-from train.fit import FitConfig, fit
+from train.fit import fit
 from train.latent_diffusion.autoencoder import IconAutoencoder, load
 from train.latent_diffusion.text import encode_texts, load_text_encoder, load_tokenizer
 from train.latent_diffusion.unet import SCHEDULE, IconDenoiser
 from train.norm import to_channels_last
+from train.options import TrainOptions
 
 _KIND_WEIGHT = {"plain": 1.0, "mirrored": 0.7, "repainted": 0.7, "pair": 0.35}
 _PEOPLE_WEIGHT = 0.3
@@ -34,7 +36,7 @@ _FAVOURED_WEIGHT = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(TrainOptions):
     """How to train the denoiser."""
 
     data: Path
@@ -43,14 +45,10 @@ class Config:
     """Run folder of train.latent_diffusion.autoencoder."""
     minilm: Path
     """Folder of all-MiniLM-L6-v2: config.json, model.safetensors, tokenizer.json."""
-    out: Path
-    """Run folder; an existing checkpoint in it is resumed."""
     steps: int = 5000
-    """Optimizer steps."""
     batch: int = 64
     """Latents a step."""
-    rate: float = 1.2e-3
-    """Peak learning rate."""
+    lr: float = 1.2e-3
     captions: int = 4
     """Captions written for each picture, at least 1."""
     dropout: float = 0.1
@@ -61,8 +59,6 @@ class Config:
     """Seed of initialization, captions and draws."""
     exchange: int = 8
     """Steps between the exchanges of several processes under torchrun, at least 1."""
-    device: str = "cpu"
-    """PyTorch device."""
 
 
 def load_autoencoder(run: Path) -> IconAutoencoder:
@@ -151,7 +147,7 @@ def prepare(config: Config) -> dict[str, Tensor]:
 
 def main() -> None:
     """Train from a command line."""
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "train.latent_diffusion.denoiser", description=__doc__)
     data = prepare(config)
     schedule = Schedule.of(SCHEDULE)
     snr = (schedule.alphas / schedule.sigmas).square()
@@ -173,20 +169,8 @@ def main() -> None:
         error = (predicted - noise.to(device)).square().mean((1, 2, 3))
         return (weight_of_t[t].to(device) * error).mean()
 
-    fit(
-        network,
-        loss_of_step,
-        FitConfig(
-            out=config.out,
-            steps=config.steps,
-            rate=config.rate,
-            seed=config.seed,
-            device=config.device,
-            exchange=config.exchange,
-        ),
-        print,
-    )
+    fit(network, loss_of_step, config.fit_config(exchange=config.exchange), print)
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

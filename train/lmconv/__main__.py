@@ -2,9 +2,10 @@
 
     python -m train.lmconv --data mnist --binarized --orders s-curve:8 --out runs/mnist
 
-One order is drawn for each step (order-agnostic training, Thesis Eq. 2.6), its masks precomputed. A run that is cut
-goes on from its last checkpoint with the same command. To grow the resolution, train at half the size first and give
-that run to --start. Under `accelerate launch --num-processes N -m train.lmconv ...` N processes share the work.
+One order is drawn for each step (order-agnostic training, Thesis Eq. 2.6), its masks precomputed. A run that is
+interrupted resumes from its last checkpoint with the same command. To grow the resolution, train at half the size first
+and give that run to --start. Under `accelerate launch --num-processes N -m train.lmconv ...` N processes share the
+work.
 """
 
 import math
@@ -14,10 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-import tyro
 from jaxtyping import Float
 from torch import Tensor
 
+from runtime.command.options import parse_options
 from runtime.errors import UserError, run_main
 from runtime.pixels.orders import parse_orders
 from train.fit import FitConfig, fit
@@ -29,11 +30,11 @@ from train.lmconv.runs import RunConfig, load_weights, write_run
 Preset = Literal["small", "thesis-46m", "celeba-184m"]
 
 SCHEDULES = {
-    "small": {"rate": 2e-3, "decay": 0.0, "warmup": 300, "batch": 16},
-    "thesis-46m": {"rate": 2e-4, "decay": 5e-6, "warmup": 0, "batch": 32},
-    "celeba-184m": {"rate": 2e-4, "decay": 5e-6, "warmup": 0, "batch": 5},
+    "small": {"lr": 2e-3, "decay": 0.0, "warmup": 300, "batch": 16},
+    "thesis-46m": {"lr": 2e-4, "decay": 5e-6, "warmup": 0, "batch": 32},
+    "celeba-184m": {"lr": 2e-4, "decay": 5e-6, "warmup": 0, "batch": 5},
 }
-"""For each preset its learning rate, its fall a step (0: a cosine over all steps), warm-up, and batch (Thesis 8.3)."""
+"""For each preset its learning rate, how much that falls at each step (0: a cosine over all steps), warm-up, and batch (Thesis 8.3)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ class Config:
     """Optimizer steps."""
     batch: int | None = None
     """Pictures a step; by default the preset's."""
-    rate: float | None = None
+    lr: float | None = None
     """Peak learning rate; by default the preset's."""
     clip: float = 1.0
     """Greatest norm of the gradient of the mean nats of a dimension."""
@@ -108,7 +109,7 @@ def fit_config(config: Config) -> FitConfig:
     return FitConfig(
         out=config.out,
         steps=config.steps,
-        rate=config.rate or schedule["rate"],
+        lr=config.lr or schedule["lr"],
         decay=schedule["decay"],
         warmup=schedule["warmup"],
         weight_decay=0.0,
@@ -160,7 +161,7 @@ def train(config: Config, report: Callable[[str], None] = print) -> LocallyMaske
 
 def main() -> None:
     """Train from a command line."""
-    train(tyro.cli(Config, description=__doc__))
+    train(parse_options(Config, "train.lmconv", description=__doc__))
 
 
 if __name__ == "__main__":

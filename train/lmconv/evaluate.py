@@ -16,6 +16,7 @@ import tyro
 from jaxtyping import Integer
 from torch import Tensor
 
+from runtime.command.options import parse_options
 from runtime.errors import UserError, run_main
 from runtime.pixels.orders import Order, parse_orders
 from runtime.pixels.regions import hidden_region
@@ -161,7 +162,7 @@ def tables(config: Config) -> Iterator[str]:
 
 def main() -> None:
     """Evaluate from a command line."""
-    for line in tables(tyro.cli(Config, description=__doc__)):
+    for line in tables(parse_options(Config, "train.lmconv.evaluate", description=__doc__)):
         print(line, flush=True)
 
 

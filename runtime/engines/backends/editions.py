@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from runtime.errors import UserError
+from runtime.installing import install_command
 
 _MODULES = {
     "tensorrt_rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
@@ -14,9 +15,6 @@ _MODULES = {
 
 TITLES = {"tensorrt_rtx": "TensorRT-RTX", "tensorrt": "TensorRT"}
 """What messages call each edition."""
-
-REMEDY = "install TensorRT-RTX with: pip install 'tgm[tensorrt]'"
-"""What to do where neither is installed."""
 
 
 @cache
@@ -45,7 +43,9 @@ def require_edition(edition: str) -> ModuleType:
     """
     module = load_edition(edition)
     if module is None:
-        raise UserError(f"{TITLES[edition]} is not installed here; {REMEDY}")
+        raise UserError(
+            f"{TITLES[edition]} is not installed here; install TensorRT-RTX with: {install_command('tensorrt')}"
+        )
     return module
 
 

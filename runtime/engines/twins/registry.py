@@ -11,6 +11,7 @@ from runtime.engines.strict_json import check_fields
 from runtime.engines.twins.convnext import ConvNext, ConvNextConfig
 from runtime.engines.twins.vit import VisionConfig, VisionTransformer
 from runtime.errors import UserError
+from runtime.installing import install_command
 
 _KINDS: dict[type, type] = {int: int, float: float, bool: bool, str: str}
 
@@ -38,7 +39,7 @@ def _make_unet(arguments: dict) -> nn.Module:
     except ImportError:
         raise UserError(
             "the PyTorch backend of a Stable Diffusion denoiser needs the package 'diffusers'; install it with: "
-            'pip install "tgm[export]", or take --backend ort'
+            f"{install_command('export')}; or take --backend ort"
         ) from None
 
     class ConditionedUNet(UNet2DConditionModel):

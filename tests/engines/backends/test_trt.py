@@ -243,7 +243,7 @@ def test_an_edition_that_is_not_installed_names_the_extra(monkeypatch: pytest.Mo
     editions.load_edition.cache_clear()
     try:
         assert editions.installed_editions() == []
-        with pytest.raises(UserError, match=r"TensorRT-RTX is not installed here; .*pip install 'tgm\[tensorrt\]'"):
+        with pytest.raises(UserError, match=r'TensorRT-RTX is not installed here; .*pip install -e ".*\[tensorrt\]"'):
             editions.require_edition("tensorrt_rtx")
         monkeypatch.setitem(sys.modules, "tensorrt", ModuleType("tensorrt"))  # a stub without its libraries
         assert editions.installed_editions() == []

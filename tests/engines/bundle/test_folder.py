@@ -103,7 +103,7 @@ def test_an_edited_spec_with_a_matching_manifest_still_needs_matching_files(brok
 def test_a_newer_bundle_is_refused_with_the_remedy(broken: Path) -> None:
     document = json.loads((broken / "bundle.json").read_text()) | {"format": 9, "new": "thing"}
     (broken / "bundle.json").write_text(json.dumps(document))
-    with pytest.raises(UserError, match=r"newer version: expected format 2, got 9; upgrade with: pip install"):
+    with pytest.raises(UserError, match=r"newer version: expected format 2, got 9; update the clone"):
         DiffusionBundle.load(broken)
 
 

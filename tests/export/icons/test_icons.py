@@ -5,19 +5,21 @@ import torch
 
 from export import icons
 from export.icons import NETWORKS, make_manifest
-from export.icons.weights import FILES, PROMPTS, Weights, load_weights, noised
+from export.icons.weights import FILES, PROMPTS, Weights, load_weights
+from export.samples import noised
 from export.verify.gates import verify_exported
 from export.write.network import network_files
 from runtime.engines.backends.eager import load_module
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
+from runtime.guidance.schedule import Schedule
 from tests.bundles import SPECS
 from tests.tolerance import ENGINE_FLOAT32, VJP_FLOAT32
 from train.clip.dual import DualEncoder
 from train.latent_diffusion.autoencoder import IconAutoencoder
 from train.latent_diffusion.text import TextEncoder
-from train.latent_diffusion.unet import IconDenoiser
+from train.latent_diffusion.unet import SCHEDULE, IconDenoiser
 from train.quantize import quantize_groups
 
 
@@ -68,7 +70,7 @@ def test_the_manifest_carries_the_scale_and_the_schedule(weights: Weights) -> No
 
 
 def test_verification_times_span_the_schedule(weights: Weights) -> None:
-    z, t = noised(weights.latents, torch.Generator().manual_seed(0))
+    z, t = noised(weights.latents, Schedule.of(SCHEDULE), torch.Generator().manual_seed(0))
     assert t[0] == 0
     assert t[-1] == 999
     signal = torch.nn.functional.cosine_similarity(z.flatten(1), weights.latents.flatten(1))

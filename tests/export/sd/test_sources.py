@@ -341,7 +341,7 @@ def test_a_name_that_the_hub_does_not_give_is_refused(monkeypatch, tmp_path: Pat
 
 def test_a_missing_package_names_the_extra(monkeypatch) -> None:
     monkeypatch.setattr(packages, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r'the package .onnx. .*: pip install "tgm\[export\]"'):
+    with pytest.raises(UserError, match=r'the package .onnx. .*: pip install -e ".*\[export\]"'):
         packages.require("onnx")
 
 

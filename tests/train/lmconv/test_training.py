@@ -83,7 +83,7 @@ def test_killed_training_goes_on_to_the_same_losses(tmp_path: Path) -> None:
 
 def test_training_lowers_the_likelihoods_loss_and_its_tables_are_printed(tiny: command.Config) -> None:
     lines: list[str] = []
-    config = replace(tiny, steps=60, batch=8, rate=1e-2, bf16=True, orders="s-curve:0,s-curve:3", ema=0.9)
+    config = replace(tiny, steps=60, batch=8, lr=1e-2, bf16=True, orders="s-curve:0,s-curve:3", ema=0.9)
     command.train(config, lines.append)
     assert re.search(r"step 60/60  [\d.]+ nats  [\d.]+ bits/dim", lines[-1])
     network, run = load_run(tiny.out)
@@ -106,7 +106,7 @@ def test_training_lowers_the_likelihoods_loss_and_its_tables_are_printed(tiny: c
 
 def test_a_run_may_begin_with_another_ones_weights(tiny: command.Config) -> None:
     command.train(tiny, lambda _: None)
-    other = replace(tiny, out=tiny.out.with_name("other"), start=tiny.out, steps=1, rate=1e-12)
+    other = replace(tiny, out=tiny.out.with_name("other"), start=tiny.out, steps=1, lr=1e-12)
     command.train(other, lambda _: None)
     a, b = (load_file(folder / "ema.safetensors") for folder in (tiny.out, other.out))
     assert all(torch.allclose(a[name], b[name], atol=1e-6) for name in a)

@@ -1,0 +1,59 @@
+"""How a command ends."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import CLOSED_PIPE, UserError, run_main
+
+ROOT = Path(__file__).parents[1]
+
+
+def code_of(main) -> object:
+    with pytest.raises(SystemExit) as end:
+        run_main(main)
+    return end.value.code
+
+
+def test_the_code_is_that_of_the_main_function() -> None:
+    assert code_of(lambda: None) == 0
+    assert code_of(lambda: 3) == 3
+    assert code_of(lambda: sys.exit(5)) == 5
+
+
+def test_a_users_mistake_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> int:
+        raise UserError("--steps: expected 1, got 0")
+
+    assert code_of(main) == 2
+    assert capsys.readouterr().err == "error: --steps: expected 1, got 0\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[print('x' * 100) for _ in range(100_000)]",  # while it prints
+        "print('x'); import time; time.sleep(0.5)",  # at the end
+        "[print('x', flush=True) or time.sleep(0.1) for time in [__import__('time')] for _ in range(9)]",
+        "print('x'); import time; time.sleep(0.5); sys.exit(0)",  # as --help ends
+    ],
+)
+def test_a_closed_pipe_ends_it_quietly(body: str) -> None:
+    code = f"import sys; from runtime.errors import run_main\ndef main():\n    {body}\nrun_main(main)"
+    command = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True
+    )
+    assert command.stdout is not None and command.stderr is not None
+    command.stdout.close()
+    with command.stderr as errors:
+        assert errors.read() == ""
+    assert command.wait() == CLOSED_PIPE
+
+
+def test_another_broken_pipe_is_told() -> None:
+    code = "from runtime.errors import run_main\ndef main():\n    raise BrokenPipeError('of a worker')\nrun_main(main)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 1
+    assert "of a worker" in done.stderr
