@@ -188,7 +188,7 @@ def list_plans(folder: Path) -> list[PlanDocument]:
     return documents
 
 
-def write_plan(folder: Path, key: PlanKey, content: "bytes | memoryview") -> Path:
+def write_plan(folder: Path, key: PlanKey, content: bytes | memoryview) -> Path:
     """Write a plan and its document, each whole or not at all; return the plan's path.
 
     Raises:
@@ -196,7 +196,7 @@ def write_plan(folder: Path, key: PlanKey, content: "bytes | memoryview") -> Pat
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{key.stem}.plan"
-    replace_file(path, content)  # pyright: ignore[reportArgumentType]
+    replace_file(path, content)
     file = FileSpec(len(content), hashlib.sha256(content).hexdigest())
     # last: a process that dies before leaves a plan without a document, or with one that its hash does not match
     replace_file(folder / f"{key.stem}.json", PlanDocument(key, file).to_json())

@@ -69,6 +69,7 @@ _RESULTS = st.builds(
 )
 
 
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # the checks of types draw from it
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(_RESULTS, unique_by=lambda result: result.key, max_size=6))
 def test_any_results_survive_the_round_trip(known: list[VerificationResult]) -> None:
