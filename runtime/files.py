@@ -7,7 +7,7 @@ from pathlib import Path
 from runtime.errors import UserError
 
 
-def replace_file(path: Path, content: bytes | str) -> None:
+def replace_file(path: Path, content: bytes | memoryview | str) -> None:
     """Write a whole file under a temporary name in the same folder and rename it over `path`.
 
     A reader, or a process that is killed at any moment, sees the old content or the new one and nothing between. The

@@ -12,7 +12,7 @@ from runtime.errors import UserError
 
 if TYPE_CHECKING:
     from export.verify.inputs import Reference
-    from runtime.engines.backends.results import Verdict
+    from runtime.engines.backends.results import VerificationResult
     from runtime.engines.bundle import Bundle, DiffusionBundle
 
 STORED = "the bundle's own stored weights in NumPy; what storing them in few bits costs is unseen"
@@ -23,7 +23,7 @@ STORED = "the bundle's own stored weights in NumPy; what storing them in few bit
 class Verify:
     """Compare every network of a bundle, on all that can run it here, with PyTorch float32.
 
-    The verdicts stay in a cache of this machine.
+    The results stay in a cache of this machine.
 
     Ends with 1 where a network misses its gate: the bundle is then not used by default on this machine.
     """
@@ -44,11 +44,11 @@ class Verify:
 
 
 def run_verify(options: Verify) -> int:
-    """Print the table, keep the verdicts, and return 1 where a network misses its gate."""
+    """Print the table, keep the results, and return 1 where a network misses its gate."""
     from export.verify.bundle import Row, format_rows, verify_networks
     from export.verify.providers import devices
     from export.verify.scene import verify_scene
-    from runtime.engines.backends.results import write_verdicts
+    from runtime.engines.backends.results import write_results
     from runtime.engines.bundle import Bundle, DiffusionBundle
 
     backends = _backends(options.backend)
@@ -66,24 +66,24 @@ def run_verify(options: Verify) -> int:
             for same in _on_backends(bundle, backends, report):
                 rows += verify_scene(same, references, report)
     print(format_rows(rows))
-    path = write_verdicts(bundle.digest, mark([row.verdict for row in rows]))
+    path = write_results(bundle.digest, fail_with_scene([row.result for row in rows]))
     missed = [row.comparison.name for row in rows if not row.comparison.passed]
-    print(f"verdicts are kept in {path}")
+    print(f"results are kept in {path}")
     if missed:
         print(f"bundle {bundle.name} is not to be used on this machine: {', '.join(missed)}")
     return 1 if missed else 0
 
 
-def mark(verdicts: "Sequence[Verdict]") -> "list[Verdict]":
-    """Return the verdicts, that on a network failed too where the scene's gradient failed with it.
+def fail_with_scene(results: "Sequence[VerificationResult]") -> "list[VerificationResult]":
+    """Return the results, that on a network failed too where the scene's gradient failed with it.
 
     What chooses a backend looks at networks: the denoiser's values, and the latent encoder's gradients by engines.
     """
-    bad = {(v.role, v.backend, v.device) for v in verdicts if v.provider == "scene" and not v.passed}
+    bad = {(v.role, v.backend, v.device) for v in results if v.provider == "scene" and not v.passed}
     kinds = {"denoiser": "value", "latent_encoder": "gradient"}
     return [
         replace(v, passed=False) if (v.role, v.backend, v.device) in bad and v.provider == kinds.get(v.role) else v
-        for v in verdicts
+        for v in results
     ]
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from export.verify.gates import GATES, Check, Comparison, Gate, compare
 from export.verify.inputs import Reference, batches_of, count_rows, is_batched, sizes_of, take_rows
 from export.verify.providers import Provider, gradient_of, providers
-from runtime.engines.backends.results import Verdict
+from runtime.engines.backends.results import VerificationResult
 from runtime.engines.bundle import Bundle
 from runtime.engines.precision import Compute
 
@@ -37,7 +37,7 @@ class Row:
 
     comparison: Comparison
     """Its figures, the worst over all batches and outputs, and the gate."""
-    verdict: Verdict
+    result: VerificationResult
     """The same for the cache."""
     batches: tuple[int, ...] = ()
     """Rows of the batches that were compared."""
@@ -71,7 +71,7 @@ def verify_role(
             report(f"{role}: {provider.name}: nothing to compare it with; name the weights with --weights")
             continue
         comparison, trouble, times = _compare_batches(role, provider, expected, batches, report)
-        verdict = Verdict(
+        result = VerificationResult(
             role=role,
             provider=provider.kind,
             backend=provider.backend,
@@ -83,7 +83,7 @@ def verify_role(
             cosine=comparison.cosine,
             milliseconds=math.nan if trouble else _time(provider, expected, sizes, times),
         )
-        yield Row(comparison=comparison, verdict=verdict, batches=sizes, remark=trouble or remark)
+        yield Row(comparison=comparison, result=result, batches=sizes, remark=trouble or remark)
 
 
 def report_slowly(report: Callable[[str], None], name: str, parts: Sequence[T]) -> Iterator[T]:
@@ -165,7 +165,7 @@ def _compare_batches(
         started = time.perf_counter()
         try:
             outputs = _computed(provider, expected, rows)
-        except Exception as error:  # whatever a backend raises is its result
+        except Exception as error:  # whatever a backend raises is recorded as its failure
             reason = " ".join(str(error).split())[:160] or type(error).__name__
             return Comparison(name, math.nan, math.nan, math.nan, gate), f"failed at {len(rows)} rows: {reason}", times
         times.append((len(rows), 1e3 * (time.perf_counter() - started)))
@@ -225,7 +225,7 @@ def format_rows(rows: Iterable[Row]) -> str:
     head = "| network and what runs it | batches | max error | SNR dB | cosine | gate | ms | |"
     lines = [head, "|---" * 8 + "|"]
     for row in rows:
-        c, v = row.comparison, row.verdict
+        c, v = row.comparison, row.result
         cells = [
             c.name,
             ", ".join(map(str, row.batches)),

@@ -14,14 +14,14 @@ from torch import Tensor
 from export.verify.bundle import Row, worst
 from export.verify.gates import GATES, Check, Comparison, compare
 from export.verify.inputs import Reference, as_engine, is_large
-from runtime.engines.backends.results import Verdict
+from runtime.engines.backends.results import VerificationResult
 from runtime.engines.backends.table import BACKENDS, Choice
 from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.precision import Compute
 from runtime.engines.protocols import BindableEngine, Engine
 from runtime.errors import UserError
 from runtime.loop.optimize import Stage, generator_of
-from runtime.vectorfusion import METHOD
+from runtime.vectorfusion import METHOD, PRESETS
 
 DRAWS = 8
 """Views, times and noises that a scene's gradient is compared at."""
@@ -68,10 +68,8 @@ def scene_stage(bundle: DiffusionBundle, gradients: str, **changes: Any) -> tupl
         gradients: what differentiates the latent encoder.
         changes: other options.
     """
-    assert METHOD.default is not None
-    preset = METHOD.default({"preset": "icon", "route": "scratch"})
-    options: dict[str, Any] = {"prompt": PROMPT, "gradients": gradients, **changes}
-    config = replace(preset, **options)
+    defaults: dict[str, Any] = {"prompt": PROMPT, "gradients": gradients, **changes}
+    config = replace(PRESETS["icon"]["scratch"], **defaults)
     stages = METHOD.build(config, bundle, generator_of(0, 0, 0, "sample"), run=None, report=lambda event: None)
     return config, stages[-1]
 
@@ -124,8 +122,8 @@ def verify_scene(
             continue
         role = "denoiser" if gradients == "torch" else "latent_encoder"
         comparison = _compare(choice, gradients, expected, scene_gradients(stage, draws))
-        verdict = _verdict(choice, role, both[role].precision, comparison)
-        rows.append(Row(comparison=comparison, verdict=verdict, batches=(1,), remark=f"{draws} draws"))
+        result = _result(choice, role, both[role].precision, comparison)
+        rows.append(Row(comparison=comparison, result=result, batches=(1,), remark=f"{draws} draws"))
     return rows
 
 
@@ -138,10 +136,10 @@ def _compare(
     return worst(name, [compare(name, expected[part], computed[part], gate) for part in expected], gate)
 
 
-def _verdict(choice: Choice, role: str, precision: str, comparison: Comparison) -> Verdict:
-    """Return the verdict about a role whose provider is what is special about a row."""
+def _result(choice: Choice, role: str, precision: str, comparison: Comparison) -> VerificationResult:
+    """Return the result for a role whose provider is what is special about a row."""
     compute = Compute(choice.precision or Compute.MODEL)
-    return Verdict(
+    return VerificationResult(
         role=role,
         provider="scene",
         backend=choice.backend if role == "denoiser" else "ort",

@@ -52,43 +52,6 @@ def differentiable(value: Value, vjp: Vjp) -> Value:
     return bridged
 
 
-class _Halves(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Float[Tensor, "..."], forward: Engine, backward: Engine) -> Float[Tensor, "..."]:
-        y, *saved = forward(x.detach())
-        ctx.save_for_backward(*saved)
-        ctx.engine = backward
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.engine(cotangents[0].contiguous(), *ctx.saved_tensors)[0], None, None
-
-
-def differentiable_halves(forward: Engine, backward: Engine) -> Value:
-    """Return a function of one tensor that autograd can differentiate once, whose forward is not run twice.
-
-    Args:
-        forward: (x) -> (y, *saved).
-        backward: (dL/dy, *saved) -> (dL/dx,).
-
-    Raises:
-        ValueError: the engines are no such halves.
-    """
-    saved, taken = forward.spec.outputs[1:], backward.spec.inputs[1:]
-    if [tensor.shape for tensor in saved] != [tensor.shape for tensor in taken]:
-        raise ValueError(
-            f"engines '{forward.spec.name}' and '{backward.spec.name}': expected the second to take what the first "
-            f"saves, got {len(saved)} and {len(taken)} tensors, or others"
-        )
-
-    def bridged(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        return _Halves.apply(x, forward, backward)  # pyright: ignore[reportReturnType]
-
-    return bridged
-
-
 def vjp_of_module(function: Value) -> Vjp:
     """Return the VJP of a differentiable PyTorch function, which runs its forward again."""
 

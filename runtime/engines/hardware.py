@@ -1,4 +1,4 @@
-"""What a measurement or a verdict holds for: the processor, the GPUs, and the versions of what runs networks."""
+"""What a measurement or a verification result holds for: processor, GPUs, and versions of what runs networks."""
 
 import hashlib
 import platform
@@ -48,6 +48,6 @@ def package_version(name: str) -> str | None:
 
 def machine_key() -> str:
     """Return 16 hexadecimal digits that differ where processor, GPUs or a version in `RUNTIMES` do."""
-    versions = [f"{name} {found}" for name in RUNTIMES if (found := package_version(name))]
+    versions = [f"{name} {number}" for name in RUNTIMES if (number := package_version(name))]
     text = "\n".join((processor_name(), *gpu_names(), *versions))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -48,12 +48,12 @@ class Denoiser(Protocol):
     def __call__(
         self, z: Float[Tensor, "B C h w"], t: Int64[Tensor, " B"], context: Float[Tensor, "B N D"]
     ) -> Float[Tensor, "B C h w"]:
-        """Return the prediction, (B, 4, h, w), of scaled noisy latents; no gradient passes.
+        """Return the prediction for noisy latents; no gradient passes.
 
         Args:
-            z: (B, 4, h, w) float32.
-            t: (B,) int64 in [0, num_timesteps).
-            context: (B, N, D) float32 of a `TextEncoder`.
+            z: noisy latents, scaled.
+            t: times in [0, num_timesteps).
+            context: of a `TextEncoder`.
         """
         ...
 
@@ -63,7 +63,7 @@ class LatentEncoder(Protocol):
     """The encoder of an autoencoder, differentiable in its images."""
 
     def __call__(self, images: Float[Tensor, "B 3 H W"], /) -> Float[Tensor, "B C h w"]:
-        """Return the scaled mean latents, (B, 4, h, w), of (B, 3, H, W) RGB in [0, 1]."""
+        """Return the scaled mean latents of RGB in [0, 1]."""
         ...
 
 
@@ -72,7 +72,7 @@ class LatentDecoder(Protocol):
     """The decoder of an autoencoder."""
 
     def __call__(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
-        """Return (B, 3, H, W) RGB in [0, 1] of scaled latents (B, 4, h, w)."""
+        """Return RGB in [0, 1] of scaled latents."""
         ...
 
 
@@ -94,7 +94,7 @@ class ImageEncoder(Protocol):
     """An encoder of pictures such as CLIP's, differentiable in its images."""
 
     def __call__(self, images: Float[Tensor, "B 3 H W"], /) -> Float[Tensor, "B E"]:
-        """Return (B, E) embeddings of unit norm of (B, 3, H, W) RGB in [0, 1]."""
+        """Return embeddings of unit norm of RGB in [0, 1]."""
         ...
 
 
@@ -103,5 +103,5 @@ class ImageTextScorer(Protocol):
     """How well pictures fit texts."""
 
     def __call__(self, images: Float[Tensor, "B 3 H W"], texts: Sequence[str]) -> Float[Tensor, "B T"]:
-        """Return (B, T) cosine similarities of (B, 3, H, W) RGB in [0, 1] and T texts."""
+        """Return the cosine similarity of each picture, RGB in [0, 1], with each text."""
         ...

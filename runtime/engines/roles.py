@@ -11,12 +11,12 @@ from runtime.engines.tokens import PromptTokenizer
 
 
 def run_in_parts(engine: Engine, *inputs: Shaped[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
-    """Return an engine's first output of a batch that may be larger than its greatest, (B, ...)."""
-    free = engine.spec.inputs[0].shape[0]
-    greatest = engine.spec.ranges[free][2] if isinstance(free, str) else len(inputs[0])
-    if len(inputs[0]) <= greatest:
+    """Return an engine's first output for a batch that may be larger than the engine takes at once."""
+    batch = engine.spec.inputs[0].shape[0]
+    limit = engine.spec.ranges[batch][2] if isinstance(batch, str) else len(inputs[0])
+    if len(inputs[0]) <= limit:
         return engine(*inputs)[0]
-    count = -(-len(inputs[0]) // greatest)
+    count = -(-len(inputs[0]) // limit)
     parts = zip(*(tensor.tensor_split(count) for tensor in inputs), strict=True)
     return torch.cat([engine(*part)[0] for part in parts])
 
@@ -64,7 +64,7 @@ class EngineLatentEncoder:
         self.engine = engine
 
     def __call__(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
-        """Return (B, 4, h, w) scaled mean latents of RGB in [0, 1]."""
+        """Return scaled mean latents of RGB in [0, 1]."""
         return self.engine(images)[0]
 
 
@@ -76,7 +76,7 @@ class EngineLatentDecoder:
         self.engine = engine
 
     def __call__(self, z: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
-        """Return (B, 3, H, W) RGB in [0, 1] of scaled latents."""
+        """Return RGB in [0, 1] of scaled latents."""
         return run_in_parts(self.engine, z).clamp_(0.0, 1.0)
 
 
@@ -88,7 +88,7 @@ class IconsTextEncoder:
         self.tokenizer, self.engine = tokenizer, engine
 
     def __call__(self, prompts: Sequence[str]) -> Float[Tensor, "B N D"]:
-        """Return the context, (B, N, D), of prompts; a `UserError` names one that is too long."""
+        """Return the context of prompts; a `UserError` names one that is too long."""
         if isinstance(prompts, str):
             raise TypeError(f"prompts: expected a sequence of strings, got the string {prompts!r:.60}")
         return self.engine(*self.tokenizer(prompts))[0]
@@ -106,7 +106,7 @@ class ClipTextEncoder:
         self.tokenizer, self.engine, self.zero_empty = tokenizer, engine, zero_empty
 
     def __call__(self, prompts: Sequence[str]) -> Float[Tensor, "B N D"]:
-        """Return the context, (B, N, D), of prompts; a `UserError` names one that is too long."""
+        """Return the context of prompts; a `UserError` names one that is too long."""
         return _zeroed(self.encode(prompts)[0], prompts, self.zero_empty)
 
     def encode(self, prompts: Sequence[str]) -> tuple[Tensor, ...]:
@@ -123,8 +123,8 @@ class ClipTextEncoder:
 class DualTextEncoder:
     """A `TextEncoder` of Stable Diffusion XL: the contexts of two encoders side by side, then the pooled text.
 
-    The pooled text, (B, E), of the second encoder is the last row of the context, filled up with zeros, so that a
-    prompt stays one tensor for all that passes it on.
+    The second encoder's pooled text is the last row of the context, padded with zeros, so that a prompt stays one
+    tensor for all code that passes it on.
     """
 
     def __init__(self, first: ClipTextEncoder, second: ClipTextEncoder, *, zero_empty: bool = False) -> None:
@@ -132,7 +132,7 @@ class DualTextEncoder:
         self.first, self.second, self.zero_empty = first, second, zero_empty
 
     def __call__(self, prompts: Sequence[str]) -> Float[Tensor, "B N D"]:
-        """Return the context, (B, N + 1, D), of prompts; a `UserError` names one that is too long."""
+        """Return the context of prompts, the pooled text last; a `UserError` names one that is too long."""
         second, pooled = self.second.encode(prompts)
         context = torch.cat([self.first.encode(prompts)[0], second], -1)
         row = torch.nn.functional.pad(pooled, (0, context.shape[-1] - pooled.shape[-1]))
@@ -146,8 +146,8 @@ class DualTextEncoder:
 def _zeroed(context: Float[Tensor, "B N D"], prompts: Sequence[str], zero_empty: bool) -> Float[Tensor, "B N D"]:
     if not zero_empty:
         return context
-    said = torch.tensor([bool(prompt) for prompt in prompts], device=context.device)
-    return torch.where(said[:, None, None], context, 0.0)
+    has_text = torch.tensor([bool(prompt) for prompt in prompts], device=context.device)
+    return torch.where(has_text[:, None, None], context, 0.0)
 
 
 class ClipScorer:
@@ -158,7 +158,7 @@ class ClipScorer:
         self.tokenizer, self.image_embedder, self.text_embedder = tokenizer, image_embedder, text_embedder
 
     def __call__(self, images: Float[Tensor, "B 3 H W"], texts: Sequence[str]) -> Float[Tensor, "B T"]:
-        """Return (B, T) cosine similarities in [-1, 1]."""
+        """Return cosine similarities in [-1, 1]."""
         sentences = run_in_parts(self.text_embedder, self.tokenizer(texts)[0])
         return _cosines(run_in_parts(self.image_embedder, images), sentences)
 
@@ -171,7 +171,7 @@ class EngineImageEncoder:
         self.engine = engine
 
     def __call__(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B E"]:
-        """Return (B, E) embeddings of unit norm of RGB in [0, 1]."""
+        """Return embeddings of unit norm of RGB in [0, 1]."""
         return run_in_parts(self.engine, images)
 
 
@@ -183,7 +183,7 @@ class DualEncoderScorer:
         self.text_encoder, self.image_embedder, self.text_embedder = text_encoder, image_embedder, text_embedder
 
     def __call__(self, images: Float[Tensor, "B 3 H W"], texts: Sequence[str]) -> Float[Tensor, "B T"]:
-        """Return (B, T) cosine similarities in [-1, 1]."""
+        """Return cosine similarities in [-1, 1]."""
         sentences = run_in_parts(self.text_embedder, self.text_encoder(texts))
         return _cosines(run_in_parts(self.image_embedder, images), sentences)
 

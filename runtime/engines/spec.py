@@ -33,13 +33,13 @@ def check_format(document: Mapping[str, Any], where: str, newest: int = FORMAT) 
     Raises:
         UserError: the field `format` is missing, no integer, or beyond `newest`; a newer one names the remedy.
     """
-    found = document.get("format")
-    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+    version = document.get("format")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         expected = "1" if newest == 1 else f"1 to {newest}"
-        raise UserError(f"{where}: field 'format': expected {expected}, got {found!r:.60}")
-    if found > newest:
-        raise UserError(f"{where} is from a newer version: expected format {newest}, got {found}; {update_advice()}")
-    return found
+        raise UserError(f"{where}: field 'format': expected {expected}, got {version!r:.60}")
+    if version > newest:
+        raise UserError(f"{where} is from a newer version: expected format {newest}, got {version}; {update_advice()}")
+    return version
 
 
 def format_tensor(shape: Sequence[int | str], dtype: str) -> str:
@@ -69,14 +69,14 @@ class TensorSpec:
 
     def bind(self, shape: Sequence[int], dtype: str, sizes: dict[str, int]) -> bool:
         """Return whether a tensor fits, and enter the free dimensions that it settles into `sizes`."""
-        wanted = self.bound(sizes)
-        if dtype != self.dtype or len(shape) != len(wanted):
+        declared = self.bound(sizes)
+        if dtype != self.dtype or len(shape) != len(declared):
             return False
-        found: dict[str, int] = {}
-        for want, got in zip(wanted, shape, strict=True):
-            if (found.setdefault(want, got) if isinstance(want, str) else want) != got:
+        settled: dict[str, int] = {}
+        for want, got in zip(declared, shape, strict=True):
+            if (settled.setdefault(want, got) if isinstance(want, str) else want) != got:
                 return False
-        sizes |= found
+        sizes |= settled
         return True
 
     def to_json(self) -> dict[str, Any]:

@@ -70,15 +70,15 @@ def check_fields(
     """
     if not isinstance(value, dict):
         raise UserError(f"{where}: expected an object, got {type(value).__name__}")
-    known = {**required, **(optional or {})}
+    allowed = {**required, **(optional or {})}
     for name in required:
         if name not in value:
             raise UserError(f"{where}: the field {name!r} is missing")
     for name, content in value.items():
-        if name not in known:
-            raise UserError(f"{where}: unknown field {name!r}; expected {', '.join(sorted(known))}")
-        if not _is_a(content, known[name]):
-            kind, got = known[name].__name__, type(content).__name__
+        if name not in allowed:
+            raise UserError(f"{where}: unknown field {name!r}; expected {', '.join(sorted(allowed))}")
+        if not _is_a(content, allowed[name]):
+            kind, got = allowed[name].__name__, type(content).__name__
             raise UserError(f"{where}: field {name!r}: expected {kind}, got {got} {content!r:.60}")
     return value
 

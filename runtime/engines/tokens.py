@@ -12,7 +12,7 @@ from runtime.errors import UserError
 class PromptTokenizer:
     """A `tokenizers` tokenizer that pads to a fixed length and refuses, rather than cuts, what is longer.
 
-    It fills up with the token that the file pads with, else with the one that is called [PAD] or <pad>, else with 0.
+    It pads with the token that the file names for it, else with the one called [PAD] or <pad>, else with 0.
     """
 
     def __init__(self, document: bytes, length: int, where: str) -> None:
@@ -31,7 +31,7 @@ class PromptTokenizer:
         try:
             self._tokenizer = Tokenizer.from_str(document.decode("utf-8"))
         except Exception as error:  # tokenizers raises bare Exception
-            raise UserError(f"{where}: expected a tokenizer file, got one that is none: {error!s:.200}") from None
+            raise UserError(f"{where}: expected a tokenizer file, got something else: {error!s:.200}") from None
         padding = self._tokenizer.padding
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -40,7 +40,7 @@ class PromptTokenizer:
         self.length = length
 
     def __call__(self, prompts: Sequence[str]) -> tuple[Int64[Tensor, "B N"], Int64[Tensor, "B N"]]:
-        """Return token numbers and their mask, each (B, length) int64.
+        """Return token numbers and their mask, padded to the length that the encoder takes.
 
         Raises:
             UserError: a prompt is not text, or has more tokens than the encoder takes.

@@ -34,6 +34,7 @@ def specs(draw: st.DrawFn) -> EngineSpec:
     return EngineSpec(draw(names), inputs, tensors(shapes), ranges, files)
 
 
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # the checks of types draw from it
 @given(specs())
 def test_a_spec_survives_the_file(spec: EngineSpec) -> None:
     assert EngineSpec.from_json(spec.to_json().encode(), "spec.json") == spec
@@ -72,7 +73,7 @@ def edited(**changes: Any) -> bytes:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"format": FORMAT + 1}, f"from a newer version: expected format {FORMAT}, got {FORMAT + 1}; upgrade"),
+        ({"format": FORMAT + 1}, f"from a newer version: expected format {FORMAT}, got {FORMAT + 1}; "),
         ({"format": "1"}, "field 'format': expected 1, got '1'"),
         ({"format": True}, "field 'format': expected 1, got True"),
         ({"extra": 1}, "unknown field 'extra'"),

@@ -36,7 +36,7 @@ CAPABILITIES = ("sm80", "sm86", "sm89", "sm120")
 """A100, RTX 30, RTX 40 and RTX 50: those of the issue's users that TensorRT-RTX builds for."""
 
 KEY = PlanKey(
-    network="net", source="0" * 64, edition="tensorrt_rtx", version="1.0", capability="sm89", precision="model"
+    network="net", source="0" * 64, edition="tensorrt_rtx", version="1.0", capability="sm89", precision=Compute.MODEL
 )
 rtx = pytest.mark.tensorrt
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.engines.backends.results import Verdict, write_verdicts
+from runtime.engines.backends.results import VerificationResult, write_results
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
 from runtime.vectorfusion import main
@@ -21,8 +21,8 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return make_tiny_bundle(tmp_path / "tiny")
 
 
-def verdict(backend: str, milliseconds: float, passed: bool = True) -> Verdict:
-    return Verdict(
+def result(backend: str, milliseconds: float, passed: bool = True) -> VerificationResult:
+    return VerificationResult(
         role="latent_encoder",
         provider="value",
         backend=backend,
@@ -48,7 +48,7 @@ def test_a_run_says_and_keeps_what_runs_it(bundle: Path, capsys: pytest.CaptureF
 def test_the_backend_of_a_verified_network_is_told_with_its_reason(
     bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_verdicts(DiffusionBundle.load(bundle).digest, [verdict("ort", 5.0), verdict("torch", 3.0)])
+    write_results(DiffusionBundle.load(bundle).digest, [result("ort", 5.0), result("torch", 3.0)])
     assert main(["a cat", "--bundle", str(bundle), *BRIEF]) == 0
     told = "torch on cpu runs latent_encoder: the fastest that passed export verify here: torch 3.0 ms, ort 5.0 ms\n"
     assert told in capsys.readouterr().err
@@ -65,9 +65,9 @@ def test_backends_draw_the_same_at_first(bundle: Path, capsys: pytest.CaptureFix
 
 def test_a_run_goes_on_with_what_it_began_with(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     digest = DiffusionBundle.load(bundle).digest
-    write_verdicts(digest, [verdict("ort", 5.0), verdict("torch", 3.0)])
+    write_results(digest, [result("ort", 5.0), result("torch", 3.0)])
     assert main(["a cat", "--bundle", str(bundle), *BRIEF]) == 0
-    write_verdicts(digest, [verdict("ort", 1.0), verdict("torch", 3.0, passed=False)])
+    write_results(digest, [result("ort", 1.0), result("torch", 3.0, passed=False)])
     assert main(["--resume", "runs/a-cat"]) == 0
     known = json.loads(Path("runs/a-cat/config.json").read_text())
     assert known["ran_on"]["networks"]["latent_encoder"] == "torch"
@@ -96,7 +96,7 @@ def test_an_edited_run_is_refused(bundle: Path, change: dict, words: str) -> Non
 
 
 def test_a_bundle_that_failed_verification_is_not_used(bundle: Path) -> None:
-    write_verdicts(DiffusionBundle.load(bundle).digest, [verdict("ort", 1.0, False), verdict("torch", 1.0, False)])
+    write_results(DiffusionBundle.load(bundle).digest, [result("ort", 1.0, False), result("torch", 1.0, False)])
     with pytest.raises(UserError, match="bundle 'tiny' is not used here: latent_encoder"):
         main(["a cat", "--bundle", str(bundle), *BRIEF])
     assert not Path("runs").exists()

@@ -99,10 +99,10 @@ def check_inputs(spec: EngineSpec, inputs: Sequence[Tensor]) -> dict[str, int]:
     # every input that fits settles its free dimensions first, so that a message about one that does not names numbers
     unfit = [pair for pair in pairs if not pair[0].bind(pair[1].shape, dtype_name(pair[1].dtype), sizes)]
     if unfit:
-        wanted, tensor = unfit[0]
-        expected = format_tensor(wanted.bound(sizes), wanted.dtype)
+        declared, tensor = unfit[0]
+        expected = format_tensor(declared.bound(sizes), declared.dtype)
         got = format_tensor(tensor.shape, dtype_name(tensor.dtype))
-        raise ValueError(f"engine '{spec.name}' input '{wanted.name}': expected {expected}, got {got}")
+        raise ValueError(f"engine '{spec.name}' input '{declared.name}': expected {expected}, got {got}")
     for name, (least, _, greatest) in spec.ranges.items():
         if not least <= sizes[name] <= greatest:
             raise ValueError(
@@ -115,11 +115,11 @@ def check_outputs(spec: EngineSpec, outputs: Sequence[Tensor], sizes: dict[str, 
     """Refuse tensors that an engine could not fill, with a `ValueError`; `sizes` are the free dimensions' ones."""
     if len(outputs) != len(spec.outputs):
         raise ValueError(f"engine '{spec.name}': expected {len(spec.outputs)} outputs, got {len(outputs)}")
-    for wanted, tensor in zip(spec.outputs, outputs, strict=True):
-        if wanted.bound(sizes) != tuple(tensor.shape) or wanted.dtype != dtype_name(tensor.dtype):
-            expected = format_tensor(wanted.bound(sizes), wanted.dtype)
+    for declared, tensor in zip(spec.outputs, outputs, strict=True):
+        if declared.bound(sizes) != tuple(tensor.shape) or declared.dtype != dtype_name(tensor.dtype):
+            expected = format_tensor(declared.bound(sizes), declared.dtype)
             got = format_tensor(tensor.shape, dtype_name(tensor.dtype))
-            raise ValueError(f"engine '{spec.name}' output '{wanted.name}': expected {expected}, got {got}")
+            raise ValueError(f"engine '{spec.name}' output '{declared.name}': expected {expected}, got {got}")
 
 
 def refuse_gradients(spec: EngineSpec, inputs: Sequence[Tensor]) -> None:
@@ -130,10 +130,10 @@ def refuse_gradients(spec: EngineSpec, inputs: Sequence[Tensor]) -> None:
     """
     if not torch.is_grad_enabled():
         return
-    for wanted, tensor in zip(spec.inputs, inputs, strict=False):
+    for declared, tensor in zip(spec.inputs, inputs, strict=False):
         if tensor.requires_grad:
             raise ValueError(
-                f"engine '{spec.name}' input '{wanted.name}' requires a gradient, but this engine runs forward only "
+                f"engine '{spec.name}' input '{declared.name}' requires a gradient, but this engine runs forward only "
                 "and would cut the graph; detach the input where the formula says so, or use the network's PyTorch "
                 "provider or runtime.engines.autograd.differentiable"
             )

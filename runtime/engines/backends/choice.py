@@ -4,6 +4,7 @@
 those that are ready here. A backend that failed is never taken by itself.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from runtime.engines.protocols import BindableEngine
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
-    from runtime.engines.backends.results import Verdict
+    from runtime.engines.backends.results import VerificationResult
 
 
 def backend_names() -> tuple[str, ...]:
@@ -63,7 +64,7 @@ def choose(bundle: Networks, graph: Graph, backend: str, device: str) -> Choice:
     """Return the backend for a graph, and why.
 
     Args:
-        bundle: verified; what `export verify` found on this machine is kept under its digest.
+        bundle: verified against its hashes; its digest leads to this machine's verification results.
         graph: of one of its networks.
         backend: one of `backend_names`; `torch` leaves to ONNX Runtime what has no PyTorch twin.
         device: as `choose_device` returns.
@@ -86,44 +87,50 @@ def choose(bundle: Networks, graph: Graph, backend: str, device: str) -> Choice:
 
 def _fastest(bundle: Networks, graph: Graph, ready: Sequence[Choice], device: str) -> Choice:
     """Return the fastest that passed; else the first of those that were not verified."""
-    verdicts = _verdicts(bundle, graph, device)
-    passed, refused = [v for v in verdicts if v.passed], [v for v in verdicts if not v.passed]
-    timed = [(found.milliseconds, choice) for choice in ready if (found := _of(choice, ready, passed)) is not None]
+    results = _results(bundle, graph, device)
+    passed = [result for result in results if result.passed]
+    refused = [result for result in results if not result.passed]
+    timed = [(result.milliseconds, choice) for choice in ready if (result := _of(choice, ready, passed)) is not None]
     if timed:
-        timed.sort(key=lambda pair: (pair[0] != pair[0], pair[0]))  # what was not timed comes last
+        timed.sort(key=lambda pair: (math.isnan(pair[0]), pair[0]))  # what was not timed comes last
         took = ", ".join(f"{choice} {milliseconds:.1f} ms" for milliseconds, choice in timed)
         return replace(timed[0][1], reason=f"the fastest that passed export verify here: {took}")
-    unknown = [choice for choice in ready if _of(choice, ready, refused) is None]
-    if unknown:
+    unverified = [choice for choice in ready if _of(choice, ready, refused) is None]
+    if unverified:
         reason = "others failed export verify here" if refused else "not verified on this machine"
-        return replace(unknown[0], reason=reason)
-    failures = "; ".join(str(verdict) for verdict in refused) or "nothing is ready to run it"
+        return replace(unverified[0], reason=reason)
+    failures = "; ".join(str(result) for result in refused) or "nothing is ready to run it"
     raise UserError(
         f"bundle {bundle.name!r} is not used here: {failures}; export it again in another precision, or name a backend "
         "with --backend to use it all the same"
     )
 
 
-def _verdicts(bundle: Networks, graph: Graph, device: str) -> "list[Verdict]":
-    from runtime.engines.backends.results import read_verdicts
+def _results(bundle: Networks, graph: Graph, device: str) -> "list[VerificationResult]":
+    from runtime.engines.backends.results import read_results
 
     provider = "gradient" if graph.file == GRADIENT else "value"
     kind = device.partition(":")[0]
-    found = read_verdicts(bundle.digest)
-    return [v for v in found if (v.role, v.provider, v.device) == (graph.role, provider, kind)]
+    return [
+        result
+        for result in read_results(bundle.digest)
+        if (result.role, result.provider, result.device) == (graph.role, provider, kind)
+    ]
 
 
-def _of(choice: Choice, ready: Sequence[Choice], verdicts: "Sequence[Verdict]") -> "Verdict | None":
-    """Return the verdict about a choice.
+def _of(
+    choice: Choice, ready: Sequence[Choice], results: "Sequence[VerificationResult]"
+) -> "VerificationResult | None":
+    """Return the result for a choice.
 
     That of a plan says its precision; of a plan in the model's own, what the model computes in, which may be half
     precision too: it counts as such where no plan was cast to that.
     """
     cast = {other.precision for other in ready} - {"", "model"}
-    for verdict in verdicts:
-        own = choice.precision == "model" and verdict.precision not in cast
-        if verdict.backend == choice.backend and (not choice.precision or own or verdict.precision == choice.precision):
-            return verdict
+    for result in results:
+        own = choice.precision == "model" and result.precision not in cast
+        if result.backend == choice.backend and (not choice.precision or own or result.precision == choice.precision):
+            return result
     return None
 
 

@@ -12,13 +12,6 @@ from runtime.engines.spec import EngineSpec, FileSpec
 VALUE, GRADIENT = "model.onnx", "vjp.onnx"
 """File of a network's graph of its value, and of its value and vector-Jacobian product."""
 
-CPU_GRADIENT = "vjp.cpu.onnx"
-"""File of the latter as ONNX Runtime's CPU kernels run it fastest, where a network has one."""
-
-FORWARD, BACKWARD = "forward.cpu", "backward.cpu"
-"""Stems of the files (.onnx, .json) of its halves: x -> (y, *saved) and (cotangent, *saved) -> gradient."""
-
-
 BATCH_SHARDS: Mapping[str, int] = {"denoiser": 2}
 """For each role whose batches are best run in parts on a CPU, the number of these. Guidance asks a denoiser about
 pairs, with and without the prompt: a pair took 15.8 ms in two parts and 20.2 ms as one batch, whose every operator
@@ -89,15 +82,9 @@ class Graph:
         """Folder of its TensorRT plans."""
         return self.bundle.folder_of(self.role) / "plans"
 
-    def read(self, device: str = "cuda") -> tuple[bytes, dict[str, bytes]]:
-        """Return the verified content of its model, and of the files with its weights by name.
-
-        Args:
-            device: where it will run; on a CPU ONNX Runtime has a gradient's graph of its own, where there is one.
-        """
-        cpu = device == "cpu" and self.file == GRADIENT and CPU_GRADIENT in self.spec.files
-        content = self.bundle.read_file(self.role, CPU_GRADIENT if cpu else self.file)
-        return content, self.bundle.external_weights(self.role)
+    def read(self) -> tuple[bytes, dict[str, bytes]]:
+        """Return the verified content of its model, and of the files with its weights by name."""
+        return self.bundle.read_file(self.role, self.file), self.bundle.external_weights(self.role)
 
     def key(self, edition: str, version: str, capability: str, precision: str) -> PlanKey:
         """Return the key of a TensorRT plan of it; arguments as the fields of `PlanKey`."""

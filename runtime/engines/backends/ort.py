@@ -51,8 +51,7 @@ class OrtEngine(SpecEngine):
             device: `cpu`, `cuda`, `cuda:N`, or `auto`: CUDA where PyTorch and ONNX Runtime both have it.
             threads: threads of one operator, at least 1; None means as many as PyTorch uses.
             shared: verified content of the files with weights that the model names as lying beside it.
-            shards: parts of a batch that run side by side on a CPU, at least 1 and at most `threads`. The two rows of a
-                guided pair took 15.8 ms so and 20.2 ms as one batch, whose every operator waits for both threads.
+            shards: parts of a batch that run side by side on a CPU, at least 1 and at most `threads`.
 
         Raises:
             UserError: the device is not there, ONNX Runtime cannot read the model, or it does not fit its spec.
@@ -65,9 +64,8 @@ class OrtEngine(SpecEngine):
         try:
             self._session = onnxruntime.InferenceSession(
                 model if isinstance(model, bytes) else str(model),
-                _options_with(
-                    shared or {}, threads - self._shards + 1
-                ),  # every shard but the first brings a thread of its own
+                # all shards share the session's pool, and each of them but the first adds the thread that runs it
+                _options_with(shared or {}, threads - self._shards + 1),
                 providers=_providers(self._device, self._side),
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base class
@@ -84,7 +82,7 @@ class OrtEngine(SpecEngine):
         return outputs
 
     def _bind(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Callable[[], None]:
-        # one that lies elsewhere would be copied now and never again
+        # ONNX Runtime would copy one that lies elsewhere now, and not see what is written to it later
         if not all(t.is_contiguous() and t.device.type == self._device.type for t in (*inputs, *outputs)):
             raise ValueError(f"engine '{self._spec.name}': expected contiguous tensors on {self._device} to bind")
         return self._runner(inputs, outputs)
@@ -93,6 +91,7 @@ class OrtEngine(SpecEngine):
         shards = min(self._shards, len(inputs[0])) if self._shards > 1 else 1
         if shards == 1:
             return self._bound(inputs, outputs)
+        # the parts are views: a shard writes straight into its rows of the outputs, and nothing is put together later
         parts = (
             zip(*(tensor.tensor_split(shards) for tensor in tensors), strict=True) for tensors in (inputs, outputs)
         )
@@ -103,7 +102,7 @@ class OrtEngine(SpecEngine):
             try:
                 first()
             finally:
-                wait(under_way)  # they write into the outputs
+                wait(under_way)  # even where the first failed: the others still write into the outputs
             for other in under_way:
                 other.result()
 
@@ -111,18 +110,24 @@ class OrtEngine(SpecEngine):
 
     def _bound(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Callable[[], None]:
         binding = self._session.io_binding()
-        for wanted, tensor in zip(self._spec.inputs, inputs, strict=True):
-            binding.bind_input(wanted.name, *_place(tensor), _ELEMENT[wanted.dtype], tensor.shape, tensor.data_ptr())
-        for given, tensor in zip(self._spec.outputs, outputs, strict=True):
-            binding.bind_output(given.name, *_place(tensor), _ELEMENT[given.dtype], tensor.shape, tensor.data_ptr())
+        for declared, tensor in zip(self._spec.inputs, inputs, strict=True):
+            binding.bind_input(
+                declared.name, *_place(tensor), _ELEMENT[declared.dtype], tensor.shape, tensor.data_ptr()
+            )
+        for declared, tensor in zip(self._spec.outputs, outputs, strict=True):
+            binding.bind_output(
+                declared.name, *_place(tensor), _ELEMENT[declared.dtype], tensor.shape, tensor.data_ptr()
+            )
         # the host waits for results that it reads itself, and for nothing that stays on the GPU
         options = _unsynchronized() if all(tensor.is_cuda for tensor in (*inputs, *outputs)) else None
 
-        def run(held: object = (inputs, outputs)) -> None:  # the binding has only their addresses
+        # the default argument keeps the tensors alive as long as the function: the binding has only their addresses
+        def run(held: object = (inputs, outputs)) -> None:
             if self._side is None:
                 self._session.run_with_iobinding(binding)
                 return
-            with self._lock, self._side.joined():  # a stream of the caller's takes one run at a time
+            # a session has one stream, and the events around a run would interleave with those of another thread's
+            with self._lock, self._side.joined():
                 self._session.run_with_iobinding(binding, options)
 
         return run
@@ -142,6 +147,7 @@ def _helpers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="shard")
 
 
+# a forked child has the pool's queue but none of its threads, and would wait for ever
 os.register_at_fork(after_in_child=_helpers.cache_clear)
 
 
@@ -155,17 +161,23 @@ def _is_batched(spec: EngineSpec) -> bool:
 def _options_with(shared: Mapping[str, bytes], threads: int) -> onnxruntime.SessionOptions:
     if not shared:
         return session_options(threads)
-    options = session_options.__wrapped__(threads)  # one of its own, which holds the weights no longer than needed
+    options = _new_options(threads)  # not the cached ones, which would hold the weights for as long as the process
     options.add_external_initializers_from_files_in_memory(
         list(shared), list(shared.values()), [len(content) for content in shared.values()]
     )
     if sum(map(len, shared.values())) > LARGE:
+        # the arena keeps what it once needed, and never gives it back
         options.enable_cpu_mem_arena = False
     return options
 
 
 @cache
 def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """Return options for one stream of small networks, the same object for the same number of threads."""
+    return _new_options(threads)
+
+
+def _new_options(threads: int) -> onnxruntime.SessionOptions:
     """Return options for one stream of small networks: deterministic kernels, few warnings.
 
     Threads spin between the operators of a run, and stop with it: the rasterizer's and PyTorch's threads run between
@@ -183,6 +195,7 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     return options
 
 
+# written out, since the runtime does without the package onnx
 _IDENTITY = (
     b'\x08\x08\x12\x00:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
     b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
@@ -237,11 +250,11 @@ def _place(tensor: Tensor) -> tuple[str, int]:
 
 
 def _check_session(spec: EngineSpec, session: onnxruntime.InferenceSession) -> None:
-    for side, wanted, found in (
+    for side, declared, nodes in (
         ("inputs", spec.inputs, session.get_inputs()),
         ("outputs", spec.outputs, session.get_outputs()),
     ):
-        expected, got = {tensor.name for tensor in wanted}, {node.name for node in found}
+        expected, got = {tensor.name for tensor in declared}, {node.name for node in nodes}
         if expected != got:
             raise UserError(
                 f"engine '{spec.name}': model.onnx and spec.json disagree on {side}: "
@@ -273,5 +286,5 @@ def missing(graph: Graph, device: str) -> str:
 
 def make(graph: Graph, choice: Choice, *, threads: int | None = None, compile: bool = False) -> OrtEngine:
     """Return the engine of a graph; arguments and errors as of `table.Driver`."""
-    model, weights = graph.read(choice.device)
+    model, weights = graph.read()
     return OrtEngine(graph.spec, model, device=choice.device, threads=threads, shared=weights, shards=graph.shards)

@@ -143,14 +143,16 @@ def read_plan(folder: Path, key: PlanKey) -> bytes:
     Raises:
         UserError: there is none, it was built of or for something else, or it is truncated or edited.
     """
-    found = _document(folder, key)
+    document = _document(folder, key)
     path, where = folder / f"{key.stem}.plan", f"plan '{folder / key.stem}.plan'"
-    content = read_limited(path, found.file.size, where) if path.is_file() else b""
-    if len(content) != found.file.size:
-        raise UserError(f"{where} is truncated: expected {found.file.size} bytes, got {len(content)}; {_remedy(key)}")
+    content = read_limited(path, document.file.size, where) if path.is_file() else b""
+    if len(content) != document.file.size:
+        raise UserError(
+            f"{where} is truncated: expected {document.file.size} bytes, got {len(content)}; {_remedy(key)}"
+        )
     digest = hashlib.sha256(content).hexdigest()
-    if digest != found.file.sha256:
-        raise UserError(f"{where} was edited: expected SHA-256 {found.file.sha256}, got {digest}; {_remedy(key)}")
+    if digest != document.file.sha256:
+        raise UserError(f"{where} was edited: expected SHA-256 {document.file.sha256}, got {digest}; {_remedy(key)}")
     return content
 
 
@@ -160,15 +162,15 @@ def _document(folder: Path, key: PlanKey) -> PlanDocument:
         near = [str(other.key) for other in list_plans(folder)]
         raise UserError(f"no plan of {key}: there is {', '.join(near[:8]) or 'none'}; {_remedy(key)}")
     where = f"plan document '{path}'"
-    found = PlanDocument.from_json(read_limited(path, GREATEST_JSON, where), where)
-    for name, wanted in asdict(key).items():
-        got = getattr(found.key, name)
-        if got != wanted:
+    document = PlanDocument.from_json(read_limited(path, GREATEST_JSON, where), where)
+    for name, expected in asdict(key).items():
+        got = getattr(document.key, name)
+        if got != expected:
             raise UserError(
-                f"plan '{folder / key.stem}.plan' is of another {_WORDS[name]}: expected {wanted}, got {got}; "
+                f"plan '{folder / key.stem}.plan' is of another {_WORDS[name]}: expected {expected}, got {got}; "
                 f"{_remedy(key)}"
             )
-    return found
+    return document
 
 
 def _remedy(key: PlanKey) -> str:
@@ -177,16 +179,16 @@ def _remedy(key: PlanKey) -> str:
 
 def list_plans(folder: Path) -> list[PlanDocument]:
     """Return the documents of a `plans` folder that can be read, by name; their plans are not opened."""
-    found = []
+    documents = []
     for path in sorted(folder.glob("*.json")):
         try:
-            found.append(PlanDocument.from_json(read_limited(path, GREATEST_JSON, str(path)), str(path)))
+            documents.append(PlanDocument.from_json(read_limited(path, GREATEST_JSON, str(path)), str(path)))
         except UserError:
             continue
-    return found
+    return documents
 
 
-def write_plan(folder: Path, key: PlanKey, content: "bytes | memoryview") -> Path:
+def write_plan(folder: Path, key: PlanKey, content: bytes | memoryview) -> Path:
     """Write a plan and its document, each whole or not at all; return the plan's path.
 
     Raises:
@@ -194,7 +196,7 @@ def write_plan(folder: Path, key: PlanKey, content: "bytes | memoryview") -> Pat
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{key.stem}.plan"
-    replace_file(path, content)  # pyright: ignore[reportArgumentType]
+    replace_file(path, content)
     file = FileSpec(len(content), hashlib.sha256(content).hexdigest())
     # last: a process that dies before leaves a plan without a document, or with one that its hash does not match
     replace_file(folder / f"{key.stem}.json", PlanDocument(key, file).to_json())
@@ -203,7 +205,7 @@ def write_plan(folder: Path, key: PlanKey, content: "bytes | memoryview") -> Pat
 
 def remove_stale(folder: Path, key: PlanKey) -> list[str]:
     """Remove the plans that differ from a key in the model alone, which nothing can use; return their files' names."""
-    stale = [found.key for found in list_plans(folder) if found.key != key]
+    stale = [document.key for document in list_plans(folder) if document.key != key]
     stale = [other for other in stale if replace(other, source=key.source) == key]
     for other in stale:
         for suffix in (".json", ".plan"):
@@ -226,11 +228,11 @@ def building(folder: Path, key: PlanKey, wait: Callable[[], None] = lambda: None
         OSError: the folder cannot be written, or its file system has no locks.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path, told = folder / f".{key.stem}.lock", False
+    path, reported = folder / f".{key.stem}.lock", False
     while (file := _try_lock(path)) is None:
-        if not told:
+        if not reported:
             wait()
-        told = True
+        reported = True
         time.sleep(_BEAT_S)
     with file:
         try:

@@ -1,7 +1,7 @@
 """What `python -m export verify` found on this machine: which networks of a bundle compute the right numbers here.
 
-Verdicts lie in a cache outside of the bundle, since they hold for a machine: its processor, its GPUs and the versions
-of what runs networks. Another machine's are never read.
+The results lie in a cache outside of the bundle, since they hold for a machine: its processor, its GPUs and the
+versions of what runs networks. Another machine's are never read.
 """
 
 import json
@@ -33,7 +33,7 @@ _FIGURES = ("max_error", "snr_db", "cosine", "milliseconds")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class VerificationResult:
     """How one network did on one backend, at its worst shape and input."""
 
     role: str
@@ -59,7 +59,7 @@ class Verdict:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What one verdict at most is kept for."""
+        """What there is at most one result for."""
         return (self.role, self.provider, self.backend, self.device, self.precision)
 
     def __str__(self) -> str:
@@ -77,8 +77,8 @@ def cache_folder() -> Path:
     return Path(os.path.expanduser("~")) / ".cache" / "tgm"
 
 
-def verdicts_file(bundle_digest: str) -> Path:
-    """Return where this machine's verdicts about a bundle are kept.
+def results_file(bundle_digest: str) -> Path:
+    """Return where this machine's results for a bundle are kept.
 
     Args:
         bundle_digest: SHA-256 of its bundle.json.
@@ -92,87 +92,87 @@ def verdicts_file(bundle_digest: str) -> Path:
 def _folder_of(bundle_digest: str) -> Path:
     if not _DIGEST.fullmatch(bundle_digest):
         raise ValueError(f"bundle digest: expected 64 hexadecimal digits, got {bundle_digest!r:.80}")
-    return cache_folder() / "verdicts"
+    return cache_folder() / "verification"
 
 
-def read_verdicts(bundle_digest: str) -> list[Verdict]:
-    """Return this machine's verdicts about a bundle; none where it was never verified here.
+def read_results(bundle_digest: str) -> list[VerificationResult]:
+    """Return this machine's results for a bundle; none where it was never verified here.
 
     Args:
         bundle_digest: SHA-256 of its bundle.json.
 
     Raises:
-        UserError: the file is not one of `write_verdicts`; the message names it and the remedy.
+        UserError: the file is not one of `write_results`; the message names it and the remedy.
     """
     folder = _folder_of(bundle_digest)
     if not any(folder.glob(f"{bundle_digest}-*.json")):  # before the machine is asked, which may wake a GPU
         return []
-    path = verdicts_file(bundle_digest)
+    path = results_file(bundle_digest)
     return _parse(read_limited(path, GREATEST_JSON, f"'{path}'"), path) if path.is_file() else []
 
 
-def write_verdicts(bundle_digest: str, verdicts: Iterable[Verdict]) -> Path:
-    """Keep verdicts about a bundle, in place of older ones on the same things; return the file.
+def write_results(bundle_digest: str, results: Iterable[VerificationResult]) -> Path:
+    """Keep results for a bundle, in place of older ones for the same things; return the file.
 
-    Older verdicts on other things stay. A file that cannot be read is replaced. Readers see the old or the new file.
+    Older results for other things stay. A file that cannot be read is replaced. Readers see the old or the new file.
 
     Raises:
         UserError: the cache cannot be written; the message names `$TGM_CACHE`.
     """
     try:
-        known = {verdict.key: verdict for verdict in read_verdicts(bundle_digest)}
+        latest = {result.key: result for result in read_results(bundle_digest)}
     except UserError:
-        known = {}
-    known |= {verdict.key: verdict for verdict in verdicts}
-    path = verdicts_file(bundle_digest)
-    document = {"format": FORMAT, "verdicts": [_to_json(known[key]) for key in sorted(known)]}
+        latest = {}
+    latest |= {result.key: result for result in results}
+    path = results_file(bundle_digest)
+    document = {"format": FORMAT, "results": [_to_json(latest[key]) for key in sorted(latest)]}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, json.dumps(document, indent=1) + "\n")
     except OSError as error:
         raise UserError(
-            f"verdicts cannot be kept in '{path.parent}': {error.strerror or error}; "
+            f"verification results cannot be kept in '{path.parent}': {error.strerror or error}; "
             "name a folder that can be written in the environment variable TGM_CACHE"
         ) from error
     return path
 
 
-def failed(bundle_digest: str, backends: Sequence[str] | None = None) -> list[Verdict]:
-    """Return the verdicts of these backends that did not pass on this machine; none where nothing was verified.
+def failed(bundle_digest: str, backends: Sequence[str] | None = None) -> list[VerificationResult]:
+    """Return the results of these backends that did not pass on this machine; none where nothing was verified.
 
     Raises:
-        UserError: as of `read_verdicts`.
+        UserError: as of `read_results`.
     """
-    return [v for v in read_verdicts(bundle_digest) if not v.passed and v.backend in (backends or BACKENDS)]
+    return [v for v in read_results(bundle_digest) if not v.passed and v.backend in (backends or BACKENDS)]
 
 
-def _to_json(verdict: Verdict) -> dict[str, object]:
-    """Return the object of a verdict; figures that are not finite are left out, since JSON has no such numbers."""
-    return {name: x for name, x in asdict(verdict).items() if name not in _FIGURES or math.isfinite(x)}
+def _to_json(result: VerificationResult) -> dict[str, object]:
+    """Return the object of a result; figures that are not finite are left out, since JSON has no such numbers."""
+    return {name: x for name, x in asdict(result).items() if name not in _FIGURES or math.isfinite(x)}
 
 
-def _parse(content: bytes, path: Path) -> list[Verdict]:
+def _parse(content: bytes, path: Path) -> list[VerificationResult]:
     where = f"'{path}'"
     try:
         document = parse_object(content, where)
         check_format(document, where)
-        check_fields(document, where, {"format": int, "verdicts": list})
-        verdicts = [_verdict(entry, f"{where}: verdicts[{i}]") for i, entry in enumerate(document["verdicts"])]
-        if len({verdict.key for verdict in verdicts}) != len(verdicts):
-            raise UserError(f"{where}: expected one verdict on each thing, got two")
+        check_fields(document, where, {"format": int, "results": list})
+        results = [_result(entry, f"{where}: results[{i}]") for i, entry in enumerate(document["results"])]
+        if len({result.key for result in results}) != len(results):
+            raise UserError(f"{where}: expected one result for each thing, got two")
     except UserError as error:
         raise UserError(f"{error}; delete the file, or run python -m export verify again") from None
-    return verdicts
+    return results
 
 
-def _verdict(entry: object, where: str) -> Verdict:
+def _result(entry: object, where: str) -> VerificationResult:
     fields = check_fields(entry, where, _KINDS, dict.fromkeys(_FIGURES, float))
-    for name, known in (("provider", PROVIDERS), ("backend", BACKENDS), ("device", DEVICES)):
-        if fields[name] not in known:
-            raise UserError(f"{where}: field {name!r}: expected one of {', '.join(known)}, got {fields[name]!r:.60}")
+    for name, allowed in (("provider", PROVIDERS), ("backend", BACKENDS), ("device", DEVICES)):
+        if fields[name] not in allowed:
+            raise UserError(f"{where}: field {name!r}: expected one of {', '.join(allowed)}, got {fields[name]!r:.60}")
     for name in ("role", "precision"):
         if not _WORD.fullmatch(fields[name]):
             raise UserError(f"{where}: field {name!r}: expected a word, got {fields[name]!r:.80}")
     if fields["passed"] and not {"snr_db", "cosine"} <= set(fields):
         raise UserError(f"{where}: expected the figures of a network that passed, got none")
-    return Verdict(**fields)
+    return VerificationResult(**fields)

@@ -92,7 +92,7 @@ class TrtEngine(SpecEngine):
         self._streams: Streams = CudaStreams(self._device) if streams is None else streams
         self._trt, self._log = trt, make_log(trt)
         with _current(self._device):
-            self._runtime = trt.Runtime(self._log)  # outlives the engine
+            self._runtime = trt.Runtime(self._log)  # kept: it has to outlive the engine, which does not hold it
             self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise UserError(
@@ -163,17 +163,17 @@ class _Context:
         """Take the tensors of the next run; shapes and scratch memory change only where they have to."""
         shapes = tuple(tensor.shape for tensor in inputs)
         if shapes != self._shapes:
-            for wanted, shape in zip(self._spec.inputs, shapes, strict=True):
-                if not self._context.set_input_shape(wanted.name, tuple(shape)):
-                    raise RuntimeError(f"engine '{self._spec.name}' input '{wanted.name}': {self._log.last()}")
+            for declared, shape in zip(self._spec.inputs, shapes, strict=True):
+                if not self._context.set_input_shape(declared.name, tuple(shape)):
+                    raise RuntimeError(f"engine '{self._spec.name}' input '{declared.name}': {self._log.last()}")
             size = self._context.update_device_memory_size_for_shapes()
             if size > self._scratch.numel():
                 self._scratch = torch.empty(size, dtype=torch.uint8, device=self._device)
             self._context.set_device_memory(self._scratch.data_ptr(), self._scratch.numel())
             self._shapes = shapes
         pairs = zip((*self._spec.inputs, *self._spec.outputs), (*inputs, *outputs), strict=True)
-        for wanted, tensor in pairs:
-            self._context.set_tensor_address(wanted.name, tensor.data_ptr())
+        for declared, tensor in pairs:
+            self._context.set_tensor_address(declared.name, tensor.data_ptr())
         self._held = (inputs, outputs)  # the context has only their addresses
 
     def enqueue(self, stream: int) -> None:
@@ -221,12 +221,12 @@ def _aligned(tensor: Tensor) -> Tensor:
 
 def _check_engine(spec: EngineSpec, engine: Any, trt: ModuleType) -> None:
     """Refuse a plan whose tensors are not those of its spec."""
-    found = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
-    wanted = {tensor.name for tensor in (*spec.inputs, *spec.outputs)}
-    if found != wanted:
+    names = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
+    declared = {tensor.name for tensor in (*spec.inputs, *spec.outputs)}
+    if names != declared:
         raise UserError(
             f"engine '{spec.name}': its plan and spec.json disagree on tensors: "
-            f"expected {sorted(wanted)}, got {sorted(found)}; build it again with: python -m export build"
+            f"expected {sorted(declared)}, got {sorted(names)}; build it again with: python -m export build"
         )
     for tensor in (*spec.inputs, *spec.outputs):
         shape, kind = tuple(engine.get_tensor_shape(tensor.name)), engine.get_tensor_dtype(tensor.name)

@@ -1,5 +1,6 @@
 """The bundle of a latent diffusion model: its networks behind the Protocols that methods know."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from runtime.engines.protocols import (
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from runtime.engines.tokens import PromptTokenizer
 
 GRADIENTS = ("torch", "engine", "none")
@@ -125,8 +128,8 @@ class DiffusionBundle(Bundle):
         """Return the image-text scorer that ranks samples; a `UserError` says that the bundle has none."""
         if not {"image_embedder", "text_embedder"} <= set(self.specs):
             raise UserError(
-                f"bundle {self.name!r} has no image-text encoder to choose among samples with; add one with: "
-                f"python -m export clip --into {self.folder}, or ask for one sample: --samples 1"
+                f"bundle {self.name!r} has no image-text encoder to rank pictures with; add one with: "
+                f"python -m export clip --into {self.folder}"
             )
         from runtime.engines.roles import ClipScorer, DualEncoderScorer
 
@@ -140,6 +143,12 @@ class DiffusionBundle(Bundle):
         from runtime.engines.backends.eager import torch_engine
 
         return torch_engine(graph_of(self, role), device=self.device, compile=self.compile)
+
+    def _differentiable(self, role: str) -> "Callable[[Tensor], Tensor]":
+        """Return a role's network as a function whose value and gradient come from engines."""
+        from runtime.engines.autograd import differentiable, value_of_engine, vjp_of_engine
+
+        return differentiable(value_of_engine(self.engine(role)), vjp_of_engine(self.vjp_engine(role)))
 
     @cached_property
     def _text_encoder(self) -> TextEncoder:

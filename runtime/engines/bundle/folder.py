@@ -5,12 +5,12 @@ match is refused by name. Nothing is unpickled.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from runtime.engines.backends.choice import choose, choose_device, make_engine
-from runtime.engines.backends.graphs import BACKWARD, FORWARD, Graph, graph_of, graphs_of
+from runtime.engines.backends.graphs import Graph, graph_of, graphs_of
 from runtime.engines.backends.table import Choice
 from runtime.engines.bundle.installed import find_bundle, read_bundle_json, read_manifest
 from runtime.engines.bundle.manifest import Manifest
@@ -18,9 +18,6 @@ from runtime.engines.protocols import BindableEngine
 from runtime.engines.spec import WEIGHTS, EngineSpec, FileSpec
 from runtime.engines.verified_files import read_verified, verify_file
 from runtime.errors import UserError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class Bundle:
@@ -85,12 +82,12 @@ class Bundle:
                 missing, truncated or edited; the message names the file, what was expected, what came, and the remedy.
         """
         folder = find_bundle(name_or_path)
-        made: type[Any] = cls
+        bundle_class: type[Any] = cls
         if cls is Bundle:
             from runtime.engines.bundle.kinds import BUNDLES  # the classes of `BUNDLES` derive from this one
 
-            made = BUNDLES[read_manifest(*read_bundle_json(folder)).kind]
-        return made(folder, device=device, threads=threads, backend=backend, compile=compile)
+            bundle_class = BUNDLES[read_manifest(*read_bundle_json(folder)).kind]
+        return bundle_class(folder, device=device, threads=threads, backend=backend, compile=compile)
 
     @property
     def manifest(self) -> Manifest:
@@ -134,38 +131,6 @@ class Bundle:
             threads = threads or self.threads
             self._engines[graph.name] = make_engine(graph, choice, threads=threads, compile=self.compile)
         return self._engines[graph.name]
-
-    def gradient_halves(self, role: str) -> tuple[BindableEngine, BindableEngine] | None:
-        """Return the engines x -> (y, *saved) and (cotangent, *saved) -> gradient of a role's network, made once.
-
-        None where `vjp_engine` is not ONNX Runtime on a CPU, or the bundle has no halves.
-
-        Raises:
-            UserError: the bundle has no such network, or none with gradients for it.
-        """
-        choice = self._choice(graph_of(self, role, gradient=True))
-        if (choice.backend, choice.device) != ("ort", "cpu") or f"{BACKWARD}.onnx" not in self.specs[role].files:
-            return None
-        return self._half(role, FORWARD), self._half(role, BACKWARD)
-
-    def _half(self, role: str, stem: str) -> BindableEngine:
-        if f"{role}.{stem}" not in self._engines:
-            from runtime.engines.backends.ort import OrtEngine
-
-            where = f"bundle {self.name!r}: {self._manifest.networks[role]}/{stem}.json"
-            spec = EngineSpec.from_json(self.read_file(role, f"{stem}.json"), where)
-            model, shared = self.read_file(role, f"{stem}.onnx"), self.external_weights(role)
-            self._engines[f"{role}.{stem}"] = OrtEngine(spec, model, threads=self.threads, shared=shared)
-        return self._engines[f"{role}.{stem}"]
-
-    def _differentiable(self, role: str) -> "Callable[[Tensor], Tensor]":
-        """Return a role's network as a function whose value and gradient come from engines."""
-        from runtime.engines.autograd import differentiable, differentiable_halves, value_of_engine, vjp_of_engine
-
-        halves = self.gradient_halves(role)
-        if halves is not None:
-            return differentiable_halves(*halves)
-        return differentiable(value_of_engine(self.engine(role)), vjp_of_engine(self.vjp_engine(role)))
 
     def choices(self) -> dict[str, Choice]:
         """Return what runs each graph, by its name: the role, with `.vjp` for the one of the gradient.

@@ -12,7 +12,7 @@ from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.backends.graphs import graph_of
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.backends.plans import write_plan
-from runtime.engines.backends.results import Verdict, write_verdicts
+from runtime.engines.backends.results import VerificationResult, write_results
 from runtime.engines.backends.table import Choice
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
@@ -27,8 +27,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TGM_CACHE", str(tmp_path / "cache"))
 
 
-def verdict(backend: str, milliseconds: float, **changes: Any) -> Verdict:
-    known = Verdict(
+def result(backend: str, milliseconds: float, **changes: Any) -> VerificationResult:
+    known = VerificationResult(
         role=ROLE,
         provider="value",
         backend=backend,
@@ -56,7 +56,7 @@ def test_unverified_networks_run_under_onnx_runtime(tiny: DiffusionBundle) -> No
 def test_auto_takes_the_fastest_that_passed_and_says_why(
     tiny: DiffusionBundle, ort: float, torch_ms: float, winner: str
 ) -> None:
-    write_verdicts(tiny.digest, [verdict("ort", ort), verdict("torch", torch_ms)])
+    write_results(tiny.digest, [result("ort", ort), result("torch", torch_ms)])
     choice = chosen(tiny)
     assert choice.backend == winner
     first, second = sorted([(ort, "ort"), (torch_ms, "torch")])
@@ -66,19 +66,19 @@ def test_auto_takes_the_fastest_that_passed_and_says_why(
 
 
 def test_one_that_failed_is_left_out_however_fast(tiny: DiffusionBundle) -> None:
-    write_verdicts(tiny.digest, [verdict("ort", 1.0, passed=False), verdict("torch", 9.0)])
+    write_results(tiny.digest, [result("ort", 1.0, passed=False), result("torch", 9.0)])
     assert chosen(tiny).backend == "torch"
-    write_verdicts(tiny.digest, [verdict("ort", 1.0, passed=False), verdict("torch", float("nan"))])
+    write_results(tiny.digest, [result("ort", 1.0, passed=False), result("torch", float("nan"))])
     assert chosen(tiny).backend == "torch"
 
 
 def test_one_that_was_not_verified_takes_the_place_of_one_that_failed(tiny: DiffusionBundle) -> None:
-    write_verdicts(tiny.digest, [verdict("ort", 1.0, passed=False)])
+    write_results(tiny.digest, [result("ort", 1.0, passed=False)])
     assert chosen(tiny) == Choice("torch", "cpu", "", "others failed export verify here")
 
 
 def test_a_network_whose_every_backend_failed_is_not_used_unless_asked_for(tiny: DiffusionBundle) -> None:
-    write_verdicts(tiny.digest, [verdict(name, 1.0, passed=False, cosine=0.4) for name in ("ort", "torch")])
+    write_results(tiny.digest, [result(name, 1.0, passed=False, cosine=0.4) for name in ("ort", "torch")])
     with pytest.raises(UserError, match=r"bundle 'tiny' is not used here: latent_encoder .*cosine 0\.4.*--backend"):
         chosen(tiny)
     assert chosen(tiny, "ort").reason == "asked for"
@@ -88,8 +88,8 @@ def test_a_network_whose_every_backend_failed_is_not_used_unless_asked_for(tiny:
 
 
 @pytest.mark.parametrize("changes", [{"role": "denoiser"}, {"provider": "gradient"}, {"device": "cuda"}])
-def test_verdicts_about_other_things_do_not_count(tiny: DiffusionBundle, changes: dict[str, str]) -> None:
-    write_verdicts(tiny.digest, [verdict("torch", 1.0), verdict("ort", 0.1, passed=False, **changes)])
+def test_results_about_other_things_do_not_count(tiny: DiffusionBundle, changes: dict[str, str]) -> None:
+    write_results(tiny.digest, [result("torch", 1.0), result("ort", 0.1, passed=False, **changes)])
     assert chosen(tiny).backend == "torch"
 
 
@@ -114,7 +114,7 @@ def test_every_backend_that_runs_here_computes_the_same(tiny: DiffusionBundle) -
 
 def test_what_an_earlier_load_chose_holds_whatever_was_verified_since(tiny: DiffusionBundle) -> None:
     told = {name: str(choice) for name, choice in DiffusionBundle.load(tiny.folder, backend="torch").choices().items()}
-    write_verdicts(tiny.digest, [verdict("torch", 1.0, passed=False)])
+    write_results(tiny.digest, [result("torch", 1.0, passed=False)])
     again = DiffusionBundle.load(tiny.folder, backend=told)
     assert {name: str(choice) for name, choice in again.choices().items()} == told
     assert isinstance(again.engine(ROLE), EagerEngine)
@@ -170,7 +170,7 @@ def test_plans_that_fit_the_gpu_are_found(on_ada: None, tmp_path: Path) -> None:
     ready = [str(choice) for choice in available(graph, "cuda")]
     assert ready == ["ort", "tensorrt tf32", "tensorrt fp16", "torch"]
     assert choose(bundle, graph, "tensorrt", "cuda") == Choice("tensorrt", "cuda", "tf32", "asked for")
-    write_verdicts(bundle.digest, [verdict("tensorrt", 1.0, device="cuda", precision="fp16")])
+    write_results(bundle.digest, [result("tensorrt", 1.0, device="cuda", precision="fp16")])
     assert str(choose(bundle, graph, "auto", "cuda")) == "tensorrt fp16"
 
 
@@ -179,10 +179,10 @@ def test_a_plan_in_the_models_own_precision_is_told_from_a_cast_one(on_ada: None
     graph = graph_of(bundle, ROLE)
     for precision in ("model", "fp16"):
         write_plan(graph.plans, graph.key("tensorrt_rtx", "1.0", "sm89", precision), b"plan")
-    told = [verdict("tensorrt", 3.0, device="cuda", precision="int8"), verdict("tensorrt", 2.0, device="cuda")]
-    write_verdicts(bundle.digest, [told[0], replace(told[1], precision="fp16", passed=False)])
+    told = [result("tensorrt", 3.0, device="cuda", precision="int8"), result("tensorrt", 2.0, device="cuda")]
+    write_results(bundle.digest, [told[0], replace(told[1], precision="fp16", passed=False)])
     assert str(choose(bundle, graph, "auto", "cuda")) == "tensorrt model"
-    write_verdicts(bundle.digest, [replace(told[0], passed=False), replace(told[1], precision="fp16")])
+    write_results(bundle.digest, [replace(told[0], passed=False), replace(told[1], precision="fp16")])
     assert str(choose(bundle, graph, "auto", "cuda")) == "tensorrt fp16"
 
 

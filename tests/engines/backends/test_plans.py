@@ -23,6 +23,7 @@ from runtime.engines.backends.plans import (
     remove_stale,
     write_plan,
 )
+from runtime.engines.precision import Compute
 from runtime.engines.spec import EngineSpec, FileSpec, TensorSpec
 from runtime.errors import UserError
 
@@ -32,7 +33,7 @@ KEY = PlanKey(
     edition="tensorrt_rtx",
     version="1.7.1.116",
     capability="sm89",
-    precision="fp16",
+    precision=Compute.FP16,
 )
 CONTENT = bytes(range(256)) * 8
 SPEC = EngineSpec(
@@ -88,7 +89,7 @@ def test_a_damaged_plan_is_refused_by_name(tmp_path: Path, damage: Callable[[Pat
         ({"edition": "tensorrt"}, "is of another TensorRT edition: expected tensorrt_rtx, got tensorrt;"),
         ({"version": "10.3"}, "is of another TensorRT version: expected 1.7.1.116, got 10.3"),
         ({"capability": "sm86"}, "is of another compute capability: expected sm89, got sm86; .* --target sm89"),
-        ({"precision": "model"}, "is of another precision: expected fp16, got model; .* --precision fp16"),
+        ({"precision": Compute.MODEL}, "is of another precision: expected fp16, got model; .* --precision fp16"),
         ({"network": "unet"}, "is of another network: expected denoiser, got unet"),
     ],
 )
@@ -118,7 +119,7 @@ def test_plans_that_differ_in_one_field_lie_side_by_side(field: str, tmp_path: P
         "edition": "tensorrt",
         "version": "2",
         "capability": "sm80",
-        "precision": "bf16",
+        "precision": Compute.BF16,
     }
     write_plan(tmp_path, KEY, CONTENT)
     write_plan(tmp_path, replace(KEY, **{field: others[field]}), b"other")

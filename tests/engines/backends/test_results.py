@@ -11,22 +11,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.engines import hardware as machine
-from runtime.engines.backends import results as verdicts
+from runtime.engines.backends import results
 from runtime.engines.backends.results import (
     BACKENDS,
     DEVICES,
     PROVIDERS,
-    Verdict,
+    VerificationResult,
     cache_folder,
     failed,
-    read_verdicts,
-    verdicts_file,
-    write_verdicts,
+    read_results,
+    results_file,
+    write_results,
 )
 from runtime.errors import UserError
 
 DIGEST = "0123456789abcdef" * 4
-GOOD = Verdict(
+GOOD = VerificationResult(
     role="denoiser", provider="value", backend="ort", device="cpu", precision="int8",
     passed=True, max_error=0.07, snr_db=40.9, cosine=0.9992, milliseconds=10.5,
 )  # fmt: skip
@@ -39,23 +39,23 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def test_a_bundle_that_was_never_verified_has_no_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verdicts, "machine_key", lambda: pytest.fail("the machine need not be asked"))
-    assert read_verdicts(DIGEST) == []
+def test_a_bundle_that_was_never_verified_has_no_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "machine_key", lambda: pytest.fail("the machine need not be asked"))
+    assert read_results(DIGEST) == []
     assert failed(DIGEST) == []
 
 
 def test_what_is_written_is_read() -> None:
-    assert write_verdicts(DIGEST, [GOOD, BAD]) == verdicts_file(DIGEST)
-    assert read_verdicts(DIGEST) == [GOOD, BAD]
+    assert write_results(DIGEST, [GOOD, BAD]) == results_file(DIGEST)
+    assert read_results(DIGEST) == [GOOD, BAD]
     assert failed(DIGEST) == [BAD]
     assert failed(DIGEST, ["ort", "torch"]) == []
-    assert read_verdicts(DIGEST[::-1]) == []
+    assert read_results(DIGEST[::-1]) == []
 
 
 _NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
-_VERDICTS = st.builds(
-    Verdict,
+_RESULTS = st.builds(
+    VerificationResult,
     role=st.from_regex(r"[a-z_]{1,20}", fullmatch=True),
     provider=st.sampled_from(PROVIDERS),
     backend=st.sampled_from([*BACKENDS]),
@@ -69,60 +69,61 @@ _VERDICTS = st.builds(
 )
 
 
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # the checks of types draw from it
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(_VERDICTS, unique_by=lambda verdict: verdict.key, max_size=6))
-def test_any_verdicts_survive_the_round_trip(known: list[Verdict]) -> None:
-    verdicts_file(DIGEST).unlink(missing_ok=True)
-    write_verdicts(DIGEST, known)
-    assert sorted(read_verdicts(DIGEST), key=lambda v: v.key) == sorted(known, key=lambda v: v.key)
+@given(st.lists(_RESULTS, unique_by=lambda result: result.key, max_size=6))
+def test_any_results_survive_the_round_trip(known: list[VerificationResult]) -> None:
+    results_file(DIGEST).unlink(missing_ok=True)
+    write_results(DIGEST, known)
+    assert sorted(read_results(DIGEST), key=lambda v: v.key) == sorted(known, key=lambda v: v.key)
 
 
 def test_figures_that_are_not_finite_are_no_numbers_again() -> None:
-    write_verdicts(DIGEST, [replace(BAD, max_error=math.inf, snr_db=-math.inf, cosine=math.nan)])
-    assert "Infinity" not in verdicts_file(DIGEST).read_text()
-    (found,) = read_verdicts(DIGEST)
+    write_results(DIGEST, [replace(BAD, max_error=math.inf, snr_db=-math.inf, cosine=math.nan)])
+    assert "Infinity" not in results_file(DIGEST).read_text()
+    (found,) = read_results(DIGEST)
     assert [math.isnan(x) for x in (found.max_error, found.snr_db, found.cosine)] == [True] * 3
     assert not found.passed
 
 
-def test_a_new_verdict_takes_the_place_of_the_old_one_alone() -> None:
-    write_verdicts(DIGEST, [GOOD, BAD])
-    write_verdicts(DIGEST, [replace(BAD, passed=True, cosine=0.9999)])
-    assert {v.backend: v.passed for v in read_verdicts(DIGEST)} == {"ort": True, "tensorrt": True}
+def test_a_new_result_takes_the_place_of_the_old_one_alone() -> None:
+    write_results(DIGEST, [GOOD, BAD])
+    write_results(DIGEST, [replace(BAD, passed=True, cosine=0.9999)])
+    assert {v.backend: v.passed for v in read_results(DIGEST)} == {"ort": True, "tensorrt": True}
 
 
 @pytest.mark.parametrize("what", ["processor_name", "gpu_names", "package_version"])
-def test_another_machine_s_verdicts_are_ignored(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_verdicts(DIGEST, [BAD])
+def test_another_machine_s_results_are_ignored(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_results(DIGEST, [BAD])
     monkeypatch.setattr(machine, what, (lambda: ("other",)) if what == "gpu_names" else lambda *name: "other")
-    assert read_verdicts(DIGEST) == []
-    write_verdicts(DIGEST, [GOOD])
+    assert read_results(DIGEST) == []
+    write_results(DIGEST, [GOOD])
     monkeypatch.undo()
 
 
 def test_machines_keep_their_own_files(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_verdicts(DIGEST, [BAD])
+    write_results(DIGEST, [BAD])
     with monkeypatch.context() as patch:
         patch.setattr(machine, "processor_name", lambda: "another")
-        write_verdicts(DIGEST, [GOOD])
-    assert len(list((cache / "verdicts").iterdir())) == 2
-    assert read_verdicts(DIGEST) == [BAD]
+        write_results(DIGEST, [GOOD])
+    assert len(list((cache / "verification").iterdir())) == 2
+    assert read_results(DIGEST) == [BAD]
 
 
 def _document(**changes: object) -> dict:
-    entry = {**verdicts._to_json(GOOD), **changes}
-    return {"format": 1, "verdicts": [{k: v for k, v in entry.items() if v is not None}]}
+    entry = {**results._to_json(GOOD), **changes}
+    return {"format": 1, "results": [{k: v for k, v in entry.items() if v is not None}]}
 
 
 @pytest.mark.parametrize(
     ("document", "named"),
     [
         ("", "expected a JSON object"),
-        ({"format": 2, "verdicts": []}, "newer version"),
-        ({"format": 1}, "'verdicts' is missing"),
-        ({"format": 1, "verdicts": [1]}, r"verdicts\[0\]: expected an object"),
-        ({"format": 1, "verdicts": [], "more": 1}, "unknown field 'more'"),
-        ({"format": 1, "verdicts": _document()["verdicts"] * 2}, "expected one verdict on each thing"),
+        ({"format": 2, "results": []}, "newer version"),
+        ({"format": 1}, "'results' is missing"),
+        ({"format": 1, "results": [1]}, r"results\[0\]: expected an object"),
+        ({"format": 1, "results": [], "more": 1}, "unknown field 'more'"),
+        ({"format": 1, "results": _document()["results"] * 2}, "expected one result for each thing"),
         (_document(passed="yes"), "field 'passed': expected bool"),
         (_document(passed=None), "'passed' is missing"),
         (_document(provider="guess"), "field 'provider'"),
@@ -135,41 +136,41 @@ def _document(**changes: object) -> dict:
     ],
 )
 def test_a_file_that_says_something_else_is_refused_with_the_remedy(document: object, named: str) -> None:
-    path = verdicts_file(DIGEST)
+    path = results_file(DIGEST)
     path.parent.mkdir(parents=True)
     path.write_text(document if isinstance(document, str) else json.dumps(document))
     with pytest.raises(UserError, match=named) as caught:
-        read_verdicts(DIGEST)
+        read_results(DIGEST)
     assert str(path) in str(caught.value)
     assert str(caught.value).endswith("; delete the file, or run python -m export verify again")
-    write_verdicts(DIGEST, [GOOD])
-    assert read_verdicts(DIGEST) == [GOOD]
+    write_results(DIGEST, [GOOD])
+    assert read_results(DIGEST) == [GOOD]
 
 
 def test_a_writer_that_dies_leaves_the_old_file(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    write_verdicts(DIGEST, [GOOD])
+    write_results(DIGEST, [GOOD])
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "replace", die)
     with pytest.raises(KeyboardInterrupt):
-        write_verdicts(DIGEST, [BAD])
-    assert read_verdicts(DIGEST) == [GOOD]
-    assert len(list((cache / "verdicts").iterdir())) == 1
+        write_results(DIGEST, [BAD])
+    assert read_results(DIGEST) == [GOOD]
+    assert len(list((cache / "verification").iterdir())) == 1
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TGM_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match="TGM_CACHE"):
-        write_verdicts(DIGEST, [GOOD])
+        write_results(DIGEST, [GOOD])
 
 
 @pytest.mark.parametrize("digest", ["", "x" * 64, "../" + "0" * 61, "A" * 64])
 def test_a_digest_that_is_none_is_refused(digest: str) -> None:
     with pytest.raises(ValueError, match="64 hexadecimal digits"):
-        read_verdicts(digest)
+        read_results(digest)
 
 
 def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

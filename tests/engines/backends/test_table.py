@@ -18,7 +18,7 @@ from runtime.engines.backends.graphs import Graph
 from runtime.engines.backends.table import BACKENDS, Backend, Choice
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
-from tests.engines.backends.test_choice import verdict
+from tests.engines.backends.test_choice import result
 
 DRIVER = "toy_backend"
 
@@ -71,8 +71,8 @@ def test_a_new_backend_can_be_asked_for(toy: None, tiny_folder: Path) -> None:
 
 def test_a_new_backend_is_taken_by_itself_where_it_was_verified_and_is_fastest(toy: None, tiny_folder: Path) -> None:
     bundle = DiffusionBundle.load(tiny_folder, backend="auto")
-    told = [replace(verdict(name, took), role="denoiser") for name, took in (("toy", 1.0), ("ort", 2.0))]
-    results.write_verdicts(bundle.digest, told)
+    told = [replace(result(name, took), role="denoiser") for name, took in (("toy", 1.0), ("ort", 2.0))]
+    results.write_results(bundle.digest, told)
     assert bundle.choices()["denoiser"].reason == "the fastest that passed export verify here: toy 1.0 ms, ort 2.0 ms"
     again = DiffusionBundle.load(tiny_folder, backend={name: str(c) for name, c in bundle.choices().items()})
     assert isinstance(again.engine("denoiser"), ToyEngine)

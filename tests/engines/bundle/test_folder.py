@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from export.write.bundle import write_bundle
+from export.write.network import NetworkFiles
 from runtime.engines.bundle import DiffusionBundle, installed_bundles
 from runtime.engines.bundle import installed as module
 from runtime.errors import UserError
-from tests.bundles import make_tiny_bundle
+from tests.bundles import MANIFEST, SPECS, make_denoiser, make_tiny_bundle
 
 
 @pytest.fixture
@@ -31,11 +33,13 @@ def test_the_same_seed_makes_the_same_bundle(tmp_path: Path, tiny: DiffusionBund
     assert DiffusionBundle.load(make_tiny_bundle(tmp_path / "other", seed=1)).digest != tiny.digest
 
 
-def test_writing_replaces_a_bundle_and_leaves_nothing_else(tmp_path: Path) -> None:
+def test_writing_replaces_a_bundle_and_leaves_nothing_of_the_old_one(tmp_path: Path) -> None:
     folder = make_tiny_bundle(tmp_path / "b")
-    (folder / "stray").write_text("x")
-    make_tiny_bundle(folder, seed=1)
-    assert not (folder / "stray").exists()
+    (folder / "stray").write_text("x")  # no part of the bundle, so not the writer's to remove
+    bundle = DiffusionBundle.load(make_tiny_bundle(folder, seed=1))
+    networks = {f"{bundle.folder_of(role).name}/{name}" for role, spec in bundle.specs.items() for name in spec.files}
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert present == {"bundle.json", "stray", *bundle.manifest.files, *networks}
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
@@ -151,3 +155,13 @@ def test_installed_bundles_are_listed_with_size_and_licence(tmp_path: Path, monk
 
 def test_no_installed_bundles_is_an_empty_list(tmp_path: Path) -> None:
     assert installed_bundles(tmp_path / "nowhere") == []
+
+
+def test_files_that_only_earlier_versions_read_are_verified_and_left_alone(tmp_path: Path) -> None:
+    files = {"model.onnx": make_denoiser(0), "forward.cpu.onnx": b"a graph", "forward.cpu.json": b"{}"}
+    folder = tmp_path / "earlier"
+    write_bundle(folder, MANIFEST, {"denoiser": NetworkFiles(SPECS["denoiser"], files)})
+    assert set(DiffusionBundle.load(folder).choices()) == {"denoiser"}
+    flip(folder / "denoiser" / "forward.cpu.onnx")
+    with pytest.raises(UserError, match=r"denoiser/forward\.cpu\.onnx was edited"):
+        DiffusionBundle.load(folder)

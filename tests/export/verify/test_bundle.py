@@ -27,7 +27,7 @@ from export.verify.inputs import (
 from export.verify.providers import Provider, gradient_of
 from export.verify.scene import Replaced, scene_gradients, scene_stage, verify_scene
 from export.verify.stored import ROWS, BundleReferences, InDouble
-from runtime.engines.backends.results import Verdict, failed, read_verdicts
+from runtime.engines.backends.results import VerificationResult, failed, read_results
 from runtime.engines.bundle import Bundle, DiffusionBundle
 from runtime.engines.precision import Storage
 from runtime.engines.spec import EngineSpec
@@ -217,11 +217,11 @@ def test_an_engine_that_is_off_at_one_batch_alone_fails(
 
     (row,) = rows_with(monkeypatch, bundle, reference, engine)
     assert row.batches == (1, 2, 4)
-    assert not row.verdict.passed
+    assert not row.result.passed
     assert row.comparison.snr_db == pytest.approx(20 * math.log10(2.0), abs=0.01)
     (row,) = rows_with(monkeypatch, bundle, reference, lambda images: (network.module(images),))
-    assert row.verdict.passed
-    assert row.verdict.milliseconds > 0
+    assert row.result.passed
+    assert row.result.milliseconds > 0
 
 
 def test_an_engine_that_raises_is_a_row_that_says_why(bundle: DiffusionBundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +231,7 @@ def test_an_engine_that_raises_is_a_row_that_says_why(bundle: DiffusionBundle, m
         raise RuntimeError("out of\nmemory")
 
     (row,) = rows_with(monkeypatch, bundle, reference_of(network, network.spec, Storage.FLOAT32, 1.0), engine)
-    assert not row.verdict.passed
+    assert not row.result.passed
     assert row.remark == "failed at 1 rows: out of memory"
     assert "FAILED (failed at 1 rows: out of memory)" in format_rows([row])
 
@@ -266,8 +266,8 @@ def test_the_scene_s_gradient_sees_a_denoiser_that_is_off(bundle: DiffusionBundl
     off = Replaced(bundle, {"denoiser": Noisy(bundle.engine("denoiser"), 0.3)})
     (row,) = verify_scene(off, stored, ignore)
     assert not row.comparison.passed
-    assert row.verdict.role == "denoiser"
-    assert row.verdict.provider == "scene"
+    assert row.result.role == "denoiser"
+    assert row.result.provider == "scene"
 
 
 def test_the_scene_s_gradient_is_that_of_the_loop_s_loss_by_differences(bundle: DiffusionBundle) -> None:
@@ -294,7 +294,7 @@ def test_verify_of_a_bundle_without_its_weights(run, bundle: DiffusionBundle) ->
     assert out.startswith("reference: the bundle's own stored weights in NumPy")
     assert "| scene: denoiser ONNX Runtime CPU, encoder PyTorch |" in out
     assert "FAILED" not in out
-    found = read_verdicts(bundle.digest)
+    found = read_results(bundle.digest)
     assert {v.role for v in found} == set(SPECS)
     assert {v.provider for v in found} == {"value", "gradient", "scene"}
     assert failed(bundle.digest) == []
@@ -323,7 +323,7 @@ def test_weights_that_a_bundle_was_not_made_of_end_in_code_2(run, bundle: Diffus
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [(("--backend", "ort,abacus"), "--backend: expected some of ort, torch, tensorrt, got 'abacus'"),
+    [(("--backend", "ort,abacus"), "--backend: expected some of ort, tensorrt, torch, got 'abacus'"),
      (("--memory", "0"), "--memory: expected GiB above 0, got 0"),
      (("--device", "cuda"), "device 'cuda'")],
 )  # fmt: skip
@@ -352,20 +352,20 @@ def test_references_of_networks_are_made_when_they_are_asked_for(bundle: Diffusi
 
 
 def test_a_scene_that_fails_marks_the_network_that_is_to_blame() -> None:
-    def verdict(role: str, provider: str, backend: str, passed: bool) -> Verdict:
-        return Verdict(
+    def result(role: str, provider: str, backend: str, passed: bool) -> VerificationResult:
+        return VerificationResult(
             role=role, provider=provider, backend=backend, device="cpu", precision="int8", passed=passed, snr_db=30.0
         )
 
-    found = verify_command.mark(
+    found = verify_command.fail_with_scene(
         [
-            verdict("denoiser", "value", "ort", True),
-            verdict("denoiser", "value", "torch", True),
-            verdict("latent_encoder", "value", "ort", True),
-            verdict("latent_encoder", "gradient", "ort", True),
-            verdict("latent_encoder", "gradient", "torch", True),
-            verdict("denoiser", "scene", "ort", False),
-            verdict("latent_encoder", "scene", "ort", False),
+            result("denoiser", "value", "ort", True),
+            result("denoiser", "value", "torch", True),
+            result("latent_encoder", "value", "ort", True),
+            result("latent_encoder", "gradient", "ort", True),
+            result("latent_encoder", "gradient", "torch", True),
+            result("denoiser", "scene", "ort", False),
+            result("latent_encoder", "scene", "ort", False),
         ]
     )
     assert [v.passed for v in found] == [False, True, True, False, True, False, False]
