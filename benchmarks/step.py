@@ -31,8 +31,8 @@ from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.backends.results import BACKENDS
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError, run_main
+from runtime.vectorfusion import PRESETS
 from runtime.vectorfusion.config import Config as Drawing
-from runtime.vectorfusion.config import settings_of
 
 STEPS = 7
 """Steps of a round, the first of which is left out."""
@@ -129,9 +129,9 @@ def has_diffvg() -> bool:
 
 def variants(config: Config, report: Callable[[str], None]) -> Iterator[Variant]:
     """Yield every way to run the step that this machine and this bundle have."""
-    drawing = replace(settings_of("icon", "scratch"), prompt=PROMPT, steps=STEPS)
+    drawing = replace(PRESETS["icon"]["scratch"], prompt=PROMPT, steps=STEPS)
     if not config.regularizer:
-        drawing = replace(drawing, xing=0.0)
+        drawing = replace(drawing, self_intersection=0.0)
     for backend in BACKENDS:
         for compiled in (False, True) if backend == "torch" and config.compile else (False,):
             yield from _ours(config, backend, drawing, compiled, report)

@@ -22,7 +22,7 @@ from runtime.engines.precision import Compute
 from runtime.engines.protocols import BindableEngine, Engine
 from runtime.errors import UserError
 from runtime.loop.optimize import Stage, generator_of
-from runtime.vectorfusion import METHOD
+from runtime.vectorfusion import METHOD, PRESETS, Config
 
 DRAWS = 8
 """Views, times and noises that a scene's gradient is compared at."""
@@ -61,7 +61,7 @@ class Replaced(DiffusionBundle):
         return self.replaced[role] if role in self.replaced else super().eager_engine(role)
 
 
-def scene_stage(bundle: DiffusionBundle, gradients: str, **changes: Any) -> tuple[Any, Stage]:
+def scene_stage(bundle: DiffusionBundle, gradients: str, **changes: Any) -> tuple[Config, Stage]:
     """Return the configuration and the last stage of an icon from scratch, at the preset's own settings.
 
     Args:
@@ -69,11 +69,9 @@ def scene_stage(bundle: DiffusionBundle, gradients: str, **changes: Any) -> tupl
         gradients: what differentiates the latent encoder.
         changes: other options.
     """
-    assert METHOD.default is not None
-    preset = METHOD.default({"preset": "icon", "route": "scratch"})
     options: dict[str, Any] = {"prompt": PROMPT, "gradients": gradients, **changes}
-    config = replace(preset, **options)
-    stages = METHOD.build(config, bundle, generator_of(0, 0, 0, "sample"), run=None, report=lambda event: None)
+    config = replace(PRESETS["icon"]["scratch"], **options)
+    stages = METHOD.build(config, bundle, torch.Generator(), run=None, report=lambda event: None)
     return config, stages[-1]
 
 
@@ -85,6 +83,7 @@ def scene_gradients(stage: Stage, draws: int = DRAWS) -> dict[str, Tensor]:
         draws: how many gradients.
     """
     scene = stage.begin(None, generator_of(0, 0, 0, "begin"))
+    assert stage.loss is not None
     gradients: dict[str, list[Tensor]] = {"points": [], "colours": []}
     for i in range(draws):
         step = i * stage.steps // draws

@@ -8,16 +8,15 @@ import torch
 from runtime.loop.optimize import optimize
 from runtime.vector.paths import Drawing, Kind, Layout, circle_points, random_circles, random_strokes
 from runtime.vector.raster import rasterize
-from runtime.vector.scene import VectorScene
 from runtime.vector.trace.boundaries import boundary_distance
 from runtime.vector.trace.live import (
     TraceConfig,
     distance_weights,
+    self_intersection_loss,
     stage_counts,
     trace,
     trace_stages,
     udf_loss,
-    xing_loss,
 )
 from tests.tolerance import BOUNDARY_CELLS, BOUNDARY_CELLS_BETWEEN
 
@@ -109,7 +108,7 @@ def test_the_loss_is_equation_6_5():
 
 def test_a_circle_does_not_cross_itself():
     drawing = random_circles(5, size=(99, 99), generator=torch.Generator().manual_seed(0))
-    assert xing_loss(drawing.points, drawing.layout) == 0
+    assert self_intersection_loss(drawing.points, drawing.layout) == 0
 
 
 @pytest.mark.parametrize(
@@ -124,7 +123,7 @@ def test_a_circle_does_not_cross_itself():
     ],
 )
 def test_equation_6_6_on_segments(corners, expected):
-    assert xing_loss(*segment(*corners)).item() == pytest.approx(expected, abs=1e-12)
+    assert self_intersection_loss(*segment(*corners)).item() == pytest.approx(expected, abs=1e-12)
 
 
 def test_segments_are_averaged_in_a_path_and_paths_in_a_drawing():
@@ -132,19 +131,19 @@ def test_segments_are_averaged_in_a_path_and_paths_in_a_drawing():
     rest = ((2, -1), (3, -1), (4, -1))  # straight on
     one = torch.tensor([[*loop, *rest]], dtype=torch.float64)
     two_segments = Layout((Kind.STROKE,), ((2,),))
-    assert xing_loss(one, two_segments).item() == pytest.approx(0.5 * 3 / math.sqrt(10))
+    assert self_intersection_loss(one, two_segments).item() == pytest.approx(0.5 * 3 / math.sqrt(10))
     square = torch.tensor([[[0.0, 0.0], [1.0, 1.0]]], dtype=torch.float64)
     mixed = Layout((Kind.STROKE, Kind.RECTANGLE, Kind.STROKE), ((2,), (0,), (1,)))
     both = torch.cat([one, square, torch.tensor([loop], dtype=torch.float64)], 1)
-    assert xing_loss(both, mixed).item() == pytest.approx(0.75 * 3 / math.sqrt(10))
-    assert xing_loss(square, Layout((Kind.RECTANGLE,), ((0,),))) == 0
+    assert self_intersection_loss(both, mixed).item() == pytest.approx(0.75 * 3 / math.sqrt(10))
+    assert self_intersection_loss(square, Layout((Kind.RECTANGLE,), ((0,),))) == 0
 
 
 def test_gradients_agree_with_finite_differences():
     generator = torch.Generator().manual_seed(3)
     layout = Layout((Kind.NONZERO, Kind.STROKE), ((4, 2), (3,)))
     points = torch.rand(2, layout.num_points, 2, generator=generator, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda p: xing_loss(p, layout), points)
+    assert torch.autograd.gradcheck(lambda p: self_intersection_loss(p, layout), points)
     images = torch.rand(1, 3, 3, 4, generator=generator, dtype=torch.float64, requires_grad=True)
     weights = torch.rand(1, 3, 4, generator=generator, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda image: udf_loss(image, torch.zeros(3, 3, 4), weights), images)
@@ -153,7 +152,7 @@ def test_gradients_agree_with_finite_differences():
 def test_the_gradient_is_finite_where_a_side_has_no_length():
     points, layout = segment((0, 0), (0, 0), (0, 0), (0, 0))
     points.requires_grad_(True)
-    xing_loss(points, layout).backward()
+    self_intersection_loss(points, layout).backward()
     assert points.grad.isfinite().all()
 
 
@@ -189,7 +188,7 @@ def test_each_stage_lowers_the_error_and_keeps_to_its_share():
     scenes = []
     for count in (1, 2, 3):
         stages = trace_stages(target, TraceConfig(paths=3, stages=3, steps=20))[:count]
-        scenes.append(optimize(stages, seed=0, restore=VectorScene.from_state))
+        scenes.append(optimize(stages, seed=0))
     errors = [(scene.render()[0] - target).square().mean().item() for scene in scenes]
     assert errors == sorted(errors, reverse=True)
     assert [scene.layout.num_paths for scene in scenes] == [1, 2, 3]
