@@ -1,0 +1,60 @@
+"""Icons for replay: which have a front, which are held out, and captions that the text encoder takes."""
+
+import numpy as np
+import pytest
+import torch
+
+from runtime.errors import UserError
+from train.latent_diffusion.replay import front_icons, held_out_icons, leave_out_long, seen_from_front
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "front"),
+    [
+        ("Food & Drink", "red apple", True),
+        ("Animals & Nature", "cat face", True),
+        ("Animals & Nature", "cat", False),
+        ("Travel & Places", "oncoming bus", True),
+        ("Travel & Places", "bus", False),
+        ("Travel & Places", "office building", True),
+        ("People & Body", "man running", False),
+    ],
+)
+def test_vehicles_and_most_animals_are_drawn_in_profile(group: str, name: str, front: bool) -> None:
+    assert seen_from_front(group, name) is front
+
+
+def test_pairs_and_unknown_concepts_have_no_front() -> None:
+    archive = {
+        "concepts": np.array(["red-apple", "red-apple", "red-apple+pizza", "no-such-thing"]),
+        "kinds": np.array(["plain", "mirrored", "pair", "plain"]),
+    }
+    assert front_icons(archive).tolist() == [True, True, False, False]
+
+
+def test_a_concept_is_held_out_with_all_its_pictures() -> None:
+    names = [f"thing-{i}" for i in range(400)]
+    held = held_out_icons({"concepts": np.array(names)})
+    assert 10 <= int(held.sum()) <= 45
+    held_name, drawn_name = names[int(held.nonzero()[0])], names[int((~held).nonzero()[0])]
+    pairs = [held_name, f"{drawn_name}+{held_name}", f"{drawn_name}+{drawn_name}"]
+    assert held_out_icons({"concepts": np.array(pairs)}).tolist() == [True, True, False]
+
+
+class ThreeWords:
+    """A text encoder that takes three words."""
+
+    def tokenizer(self, prompts: list[str]) -> None:
+        if len(prompts[0].split()) > 3:
+            raise UserError("too long")
+
+    def __call__(self, prompts) -> torch.Tensor:
+        raise NotImplementedError
+
+
+def test_a_picture_has_another_caption_in_place_of_one_that_is_too_long() -> None:
+    texts = ["a cat", "a very long caption", "a dog", "another very long caption"]
+    rows = torch.tensor([[0, 1], [1, 2], [3, 1], [2, 0]])
+    short, kept = leave_out_long(texts, rows, ThreeWords())  # pyright: ignore[reportArgumentType]
+    assert short == ["", "a cat", "a dog"]
+    assert kept.tolist() == [[1, 1], [2, 2], [0, 0], [2, 1]]
