@@ -4,12 +4,12 @@ All losses are mean squared errors of the noise at the same draws, so their rati
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from runtime.guidance.schedule import Schedule
-from train.latent_diffusion.camera import CameraDenoiser
 from train.latent_diffusion.prepared import Examples, Icons, ObjectViews
 from train.latent_diffusion.unet import SCHEDULE
 
@@ -25,12 +25,18 @@ def noised(examples: Examples, t: Tensor, noise: Tensor) -> Tensor:
 
 @torch.no_grad()
 def measure(
-    network: CameraDenoiser, objects: ObjectViews, icons: Icons, *, batches: int = 8, batch: int = 32, seed: int = 0
+    network: Callable[..., Tensor],
+    objects: ObjectViews,
+    icons: Icons,
+    *,
+    batches: int = 8,
+    batch: int = 32,
+    seed: int = 0,
 ) -> dict[str, float]:
     """Return the losses on held-out objects with a front, and on held-out icons.
 
     Args:
-        network: the denoiser.
+        network: a `CameraDenoiser`.
         objects: views of objects.
         icons: icons.
         batches: batches drawn of each.

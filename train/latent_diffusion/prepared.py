@@ -49,7 +49,7 @@ class ObjectViews:
     """Scaled latents of all views."""
     cameras: Float[Tensor, "V 2"]
     """Azimuth and elevation of all views in radians."""
-    contexts: Float16[Tensor, "C N D"]
+    contexts: Float16[Tensor, "C M D"]
     """Captions, the empty one first."""
     first: Int64[Tensor, " N"]
     """First view of each object."""

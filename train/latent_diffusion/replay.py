@@ -172,7 +172,7 @@ def prepare(config: Config, report: Callable[[str], object]) -> None:
             f"--data {config.data}: expected an archive of icons, got {error!s:.100}; make it with train.data.icons"
         ) from None
     weights = weigh_rows(archive, HOUSE)
-    if 0 < config.most < len(weights):
+    if 0 < config.most < len(weights):  # what is drawn often is taken first, and then all alike
         generator = torch.Generator().manual_seed(config.seed)
         taken = torch.multinomial(weights, config.most, generator=generator).sort().values
         archive, weights = {name: array[taken.numpy()] for name, array in archive.items()}, torch.ones(config.most)

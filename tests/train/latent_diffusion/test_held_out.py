@@ -26,7 +26,7 @@ class Zero:
 
 
 def test_losses_of_a_network_that_predicts_nothing(data) -> None:
-    losses = measure(Zero(), *data, batches=4, batch=16)  # pyright: ignore[reportArgumentType]
+    losses = measure(Zero(), *data, batches=4, batch=16)
     assert losses["right"] == pytest.approx(1.0, abs=0.02)
     assert losses["quarter"] == losses["opposite"] == 1.0
     assert losses["null"] == pytest.approx(5.0, rel=0.03)
@@ -34,10 +34,7 @@ def test_losses_of_a_network_that_predicts_nothing(data) -> None:
 
 
 def test_draws_depend_on_the_seed_only(data) -> None:
-    first, second, other = (
-        measure(Zero(), *data, batches=1, batch=8, seed=seed)  # pyright: ignore[reportArgumentType]
-        for seed in (0, 0, 1)
-    )
+    first, second, other = (measure(Zero(), *data, batches=1, batch=8, seed=seed) for seed in (0, 0, 1))
     assert first == second
     assert first != other
 
@@ -57,7 +54,7 @@ class Turned:
 
 def test_wrong_cameras_are_turned_by_a_quarter_and_a_half(data) -> None:
     network = Turned()
-    measure(network, *data, batches=1, batch=8)  # pyright: ignore[reportArgumentType]
+    measure(network, *data, batches=1, batch=8)
     right, quarter, opposite = network.seen
     for turned, angle in ((quarter, torch.pi / 2), (opposite, torch.pi)):
         torch.testing.assert_close(turned - right, torch.tensor([[angle, 0.0]]).expand(8, 2))

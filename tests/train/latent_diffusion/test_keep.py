@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from runtime.errors import UserError
 from tests.train.latent_diffusion.made import write_prepared
 from train.latent_diffusion import keep, prepared
 from train.latent_diffusion.camera_weights import load_weights, make_denoiser
+from train.latent_diffusion.held_out import measure
 
 
 def test_better_is_a_lower_loss_with_cameras_and_icons_within_a_twentieth() -> None:
@@ -45,6 +47,7 @@ def test_the_command_keeps_what_is_better(tmp_path: Path, monkeypatch: pytest.Mo
     run, (objects, icons), out = write_run(tmp_path / "run"), write_prepared(tmp_path), tmp_path / "kept"
     monkeypatch.setattr(prepared, "hold_out", lambda objects: torch.arange(len(objects)) == 0)
     monkeypatch.setattr(keep, "is_better", lambda after, before: better)
+    monkeypatch.setattr(keep, "measure", partial(measure, batch=2))
     arguments = [f"--{k}={v}" for k, v in {"run": run, "objects": objects, "icons": icons, "out": out}.items()]
     monkeypatch.setattr(sys, "argv", ["keep", *arguments, "--batches=1"])
     if not better:

@@ -31,7 +31,7 @@ def test_seven_in_ten_times_are_high_ones_only() -> None:
 def test_captions_are_dropped_of_all_and_cameras_of_objects_only(tmp_path: Path) -> None:
     count = 4000
     examples = Examples(
-        torch.zeros(count, 1, 1, 1), torch.ones(count, 2, 3), torch.zeros(count, 2), torch.ones(count, dtype=torch.bool)
+        torch.zeros(count, 4, 1, 1), torch.ones(count, 2, 3), torch.zeros(count, 2), torch.ones(count, dtype=torch.bool)
     )
     chosen = config(tmp_path, dropout=0.2, camera_dropout=0.1)
     contexts, present = drop(examples, torch.full((2, 3), 7.0), chosen, torch.Generator().manual_seed(0))
@@ -44,7 +44,7 @@ def test_captions_are_dropped_of_all_and_cameras_of_objects_only(tmp_path: Path)
 
 def test_a_camera_is_never_given_to_what_has_none(tmp_path: Path) -> None:
     examples = Examples(
-        torch.zeros(8, 1, 1, 1), torch.ones(8, 2, 3), torch.zeros(8, 2), torch.zeros(8, dtype=torch.bool)
+        torch.zeros(8, 4, 1, 1), torch.ones(8, 2, 3), torch.zeros(8, 2), torch.zeros(8, dtype=torch.bool)
     )
     assert not drop(examples, torch.zeros(2, 3), config(tmp_path), torch.Generator())[1].any()
 
