@@ -42,7 +42,7 @@ GRID = 4
 FRONT_CATEGORIES = frozenset({"vehicle", "character", "animal", "seat", "fish", "spaceship", "boat", "robot"})
 """Kinds of object that look different from the front and from the back."""
 
-_FRONTLESS_WORDS = frozenset({"stool", "raft", "lander", "drone", "shipwreck"})
+_FRONTLESS_WORDS = frozenset({"stool", "ottoman", "raft", "lander", "drone", "shipwreck"})
 """Words of captions of objects that have no front, though their kind has."""
 
 HELD_OUT = 40

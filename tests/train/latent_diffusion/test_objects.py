@@ -10,18 +10,23 @@ import pytest
 import torch
 from PIL import Image
 
+from runtime.engines.bundle.folder import Bundle
 from runtime.errors import UserError
 from tests.train.latent_diffusion.made import CATEGORIES, write_set
+from train.latent_diffusion.camera import mirror_cameras
 from train.latent_diffusion.objects import (
+    Config,
     SeenObject,
     draw_weights,
     encode_views,
     hold_out,
     index_captions,
+    prepare,
     read_cameras,
     read_objects,
     read_views,
 )
+from train.latent_diffusion.prepared import ObjectViews
 
 
 def thing(category: str = "vehicle", *, group: str = "", split: str = "train", caption: str = "a car") -> SeenObject:
@@ -112,6 +117,28 @@ def test_half_of_the_draws_have_a_front_and_kinds_weigh_the_roots_of_their_sizes
     assert float(weights[:9].sum() / weights[9:13].sum()) == pytest.approx(3 / 2)
     assert float(weights[15]) == 0.0
     assert float(weights.sum()) == pytest.approx(1.0)
+
+
+def test_a_set_is_prepared_with_mirrored_views_of_what_has_a_front(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "set", side=128)
+    config = Config(data=folder, out=tmp_path / "prepared", frontless_views=4)
+    prepare(config, lambda _: None)
+    views = ObjectViews.load(config.out)
+    assert views.views.tolist() == [32, 32, 32, 4, 4, 4, 4]
+    assert views.contexts.shape == (1 + 3 + 7, 17, 384)
+    cameras = read_cameras(folder, views.objects)
+    torch.testing.assert_close(views.cameras[:16], cameras[0])
+    torch.testing.assert_close(views.cameras[16:32], mirror_cameras(cameras[0]))
+    torch.testing.assert_close(views.cameras[96:100], cameras[3, ::4])
+    encoder = Bundle.load("icons", threads=1).latent_encoder("none")
+    mirrored = read_views(folder / "views" / "thing-1.png")[2:3].flip(-1)
+    expected = encode_views(mirrored, encoder, 1)[0]
+    torch.testing.assert_close(views.latents[32 + 16 + 2], expected, atol=5e-3, rtol=0)
+
+
+def test_a_number_of_views_out_of_range_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--frontless-views: expected 1 to 16, got 17"):
+        prepare(Config(data=tmp_path, out=tmp_path, frontless_views=17), lambda _: None)
 
 
 def test_captions_are_stored_once_behind_the_empty_one() -> None:

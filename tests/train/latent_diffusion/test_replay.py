@@ -1,11 +1,21 @@
 """Icons for replay: which have a front, which are held out, and captions that the text encoder takes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from runtime.errors import UserError
-from train.latent_diffusion.replay import front_icons, held_out_icons, leave_out_long, seen_from_front
+from train.latent_diffusion.prepared import Icons
+from train.latent_diffusion.replay import (
+    Config,
+    front_icons,
+    held_out_icons,
+    leave_out_long,
+    prepare,
+    seen_from_front,
+)
 
 
 @pytest.mark.parametrize(
@@ -58,3 +68,30 @@ def test_a_picture_has_another_caption_in_place_of_one_that_is_too_long() -> Non
     short, kept = leave_out_long(texts, rows, ThreeWords())  # pyright: ignore[reportArgumentType]
     assert short == ["", "a cat", "a dog"]
     assert kept.tolist() == [[1, 1], [2, 2], [0, 0], [2, 1]]
+
+
+def test_an_archive_is_prepared_without_what_is_left_out(tmp_path: Path) -> None:
+    names = ["red-apple", "dog-face", "cat", "automobile"]
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "icons.npz",
+        pictures=rng.integers(0, 256, (8, 128, 128, 3), dtype=np.uint8),
+        captions=np.array([name.replace("-", " ") for name in names] * 2),
+        colours=np.array(["red"] * 8),
+        concepts=np.array(names * 2),
+        sets=np.array(["noto"] * 4 + ["twemoji"] * 4),
+        kinds=np.array(["plain"] * 8),
+    )
+    config = Config(data=tmp_path / "icons.npz", out=tmp_path / "prepared", most=6)
+    prepare(config, lambda _: None)
+    icons = Icons.load(config.out)
+    assert icons.latents.shape == (6, 4, 16, 16)
+    assert icons.rows.shape == (6, 2)
+    assert int(icons.front.sum()) in (2, 3, 4)
+    assert torch.equal(icons.weights == 0.0, torch.isin(torch.arange(6), icons.held_out))
+
+
+def test_no_archive_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    config = Config(data=tmp_path / "none.npz", out=tmp_path / "prepared")
+    with pytest.raises(UserError, match=r"none\.npz: expected an archive of icons, got .*train\.data\.icons"):
+        prepare(config, lambda _: None)
