@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from runtime.engines.bundle.folder import Bundle
+from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import UserError
 from runtime.files import replace_file
 from train.latent_diffusion.camera import CameraDenoiser
@@ -31,7 +31,7 @@ forgets less of what it knows.
 """
 
 
-def make_denoiser(bundle: Bundle) -> CameraDenoiser:
+def make_denoiser(bundle: DiffusionBundle) -> CameraDenoiser:
     """Return the denoiser of a bundle with an untrained camera; only what is `TRAINED` takes gradients."""
     network = CameraDenoiser()
     network.base.load_state_dict(restore_denoiser(bundle).state_dict())
@@ -59,7 +59,7 @@ def unpack(state: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "..."]]:
 
 
 def save_weights(
-    folder: Path, weights: Mapping[str, Float[Tensor, "..."]], bundle: Bundle, facts: Mapping[str, object]
+    folder: Path, weights: Mapping[str, Float[Tensor, "..."]], bundle: DiffusionBundle, facts: Mapping[str, object]
 ) -> None:
     """Write the trained weights of a denoiser, and facts about them.
 
@@ -76,7 +76,7 @@ def save_weights(
 
 
 @torch.no_grad()
-def load_weights(folder: Path, network: CameraDenoiser, bundle: Bundle) -> dict:
+def load_weights(folder: Path, network: CameraDenoiser, bundle: DiffusionBundle) -> dict:
     """Put the trained weights of a folder into a denoiser made of the same bundle; return the facts.
 
     Raises:
@@ -118,5 +118,5 @@ def fill(network: CameraDenoiser, weights: Mapping[str, Float[Tensor, "..."]]) -
         weight.copy_(weights[name])
 
 
-def _hash_of(bundle: Bundle) -> str:
+def _hash_of(bundle: DiffusionBundle) -> str:
     return bundle.specs["denoiser"].files["model.onnx"].sha256

@@ -18,13 +18,19 @@ import tyro
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from runtime.engines.bundle.folder import Bundle
+from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import UserError
 from train.latent_diffusion.camera_weights import fill, make_denoiser, pack, save_weights, unpack
 from train.latent_diffusion.held_out import measure
 from train.latent_diffusion.prepared import Icons, ObjectViews
 from train.latent_diffusion.teacher import RUN
 from train.norm import to_channels_last
+
+PROVENANCE = (
+    "The denoiser of the bundle, trained on by train.latent_diffusion.teacher on views of low-poly objects by Kenney, "
+    "Kay Lousberg and Quaternius (CC0-1.0), and on icons of the sets that the bundle's ATTRIBUTION.md names."
+)
+"""What the kept weights are made of."""
 
 MOST_ICONS = 1.05
 """Greatest loss of icons over the start's."""
@@ -78,7 +84,7 @@ def main() -> None:
     """Measure and keep from a command line."""
     config = tyro.cli(Config, description=__doc__)
     torch.set_num_threads(config.threads)
-    bundle = Bundle.load(config.bundle, threads=config.threads)
+    bundle = DiffusionBundle.load(config.bundle, threads=config.threads)
     objects, icons = ObjectViews.load(config.objects), Icons.load(config.icons)
     images = images_seen(config.run)
     network = to_channels_last(make_denoiser(bundle))
@@ -96,7 +102,7 @@ def main() -> None:
     if not is_better(after, before):
         print("not kept: worse than the start on held-out views, or on icons", file=sys.stderr)
         sys.exit(1)
-    facts = {"images": images, "held_out": after, "held_out_of_the_start": before}
+    facts = {"provenance": PROVENANCE, "images": images, "held_out": after, "held_out_of_the_start": before}
     save_weights(config.out, weights, bundle, facts)
     print(f"-> {config.out}")
 

@@ -28,7 +28,7 @@ from jaxtyping import Bool, Float, Float16, Float32, UInt8
 from PIL import Image
 from torch import Tensor
 
-from runtime.engines.bundle.folder import Bundle
+from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import UserError
 from runtime.files import replace_file
 from train.latent_diffusion.camera import mirror_cameras
@@ -240,7 +240,7 @@ def prepare(config: Config, report: Callable[[str], object]) -> None:
         raise UserError(f"--frontless-views: expected 1 to {VIEWS}, got {config.frontless_views}")
     objects = read_objects(config.data)
     cameras = read_cameras(config.data, objects)
-    bundle = Bundle.load(config.bundle, threads=config.threads)
+    bundle = DiffusionBundle.load(config.bundle, threads=config.threads)
     config.out.mkdir(parents=True, exist_ok=True)
     texts, rows = index_captions(objects)
     save_array(config.out / "contexts.npy", encode_captions(texts, bundle.text_encoder()).numpy())

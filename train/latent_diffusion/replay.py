@@ -22,8 +22,8 @@ import tyro
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from runtime.engines.bundle.folder import Bundle
-from runtime.engines.protocols import TextEncoder
+from runtime.engines.bundle.diffusion import DiffusionBundle
+from runtime.engines.tokens import PromptTokenizer
 from runtime.errors import UserError
 from train.data.captions import HOUSE
 from train.data.icons import read_captions
@@ -137,16 +137,16 @@ def _hash(text: str) -> int:
 
 
 def leave_out_long(
-    texts: list[str], rows: Int64[Tensor, "N k"], encoder: TextEncoder
+    texts: list[str], rows: Int64[Tensor, "N k"], tokenizer: Callable[[list[str]], object]
 ) -> tuple[list[str], Int64[Tensor, "N k"]]:
-    """Return the texts that an encoder takes, the empty one first, and the rows of the pictures in them.
+    """Return the texts that a tokenizer takes, the empty one first, and the rows of the pictures in them.
 
     In place of a text that is too long a picture has another one of its own, or the empty one.
     """
     short, place = [""], {}
     for i, text in enumerate(texts):
         try:
-            encoder.tokenizer([text])  # pyright: ignore[reportAttributeAccessIssue]
+            tokenizer([text])
         except UserError:
             continue
         place[i] = len(short)
@@ -176,9 +176,10 @@ def prepare(config: Config, report: Callable[[str], object]) -> None:
         generator = torch.Generator().manual_seed(config.seed)
         taken = torch.multinomial(weights, config.most, generator=generator).sort().values
         archive, weights = {name: array[taken.numpy()] for name, array in archive.items()}, torch.ones(config.most)
-    bundle = Bundle.load(config.bundle, threads=config.threads)
+    bundle = DiffusionBundle.load(config.bundle, threads=config.threads)
     config.out.mkdir(parents=True, exist_ok=True)
-    texts, rows = leave_out_long(*write_captions(archive, config.captions, config.seed), bundle.text_encoder())
+    tokenizer = PromptTokenizer(bundle.read_file("text_encoder", "tokenizer.json"), bundle.text_length, "tokenizer")
+    texts, rows = leave_out_long(*write_captions(archive, config.captions, config.seed), tokenizer)
     report(f"{len(texts)} captions")
     save_array(config.out / "contexts.npy", encode_captions(texts, bundle.text_encoder()).numpy())
     encoder = bundle.latent_encoder("none")

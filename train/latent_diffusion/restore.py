@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from runtime.engines.bundle.folder import Bundle
+from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import UserError
 from train.latent_diffusion.unet import IconDenoiser
 
@@ -114,7 +114,7 @@ def _modules_in_order(network: IconDenoiser) -> dict[type, list[nn.Module]]:
 
 
 @torch.no_grad()
-def restore_denoiser(bundle: Bundle) -> IconDenoiser:
+def restore_denoiser(bundle: DiffusionBundle) -> IconDenoiser:
     """Return the denoiser of a bundle as a network of float weights.
 
     Raises:
@@ -154,7 +154,7 @@ def _fill(module: nn.Module, name: str, value: np.ndarray | None) -> set[int]:
     return {id(parameter)}
 
 
-def _difference(network: IconDenoiser, bundle: Bundle) -> float:
+def _difference(network: IconDenoiser, bundle: DiffusionBundle) -> float:
     """Return the greatest difference between a network and a bundle's denoiser on noise at four times."""
     generator = torch.Generator().manual_seed(0)
     sample = torch.randn((4, 4, 16, 16), generator=generator)

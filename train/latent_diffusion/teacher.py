@@ -21,7 +21,7 @@ import tyro
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from runtime.engines.bundle.folder import Bundle
+from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.files import replace_file
 from runtime.guidance.schedule import Schedule
 from train.fit import FitConfig, LossOfStep, fit
@@ -135,7 +135,7 @@ def make_loss(config: Config, objects: ObjectViews, icons: Icons) -> LossOfStep[
 def main() -> None:
     """Train from a command line."""
     config = tyro.cli(Config, description=__doc__)
-    bundle = Bundle.load(config.bundle, threads=1)
+    bundle = DiffusionBundle.load(config.bundle, threads=1)
     torch.manual_seed(config.seed)
     network = make_denoiser(bundle)
     facts = load_weights(config.start, network, bundle) if config.start is not None else {}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from runtime.engines.bundle.folder import Bundle
+from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import UserError
 from train.latent_diffusion.camera import CameraDenoiser
 from train.latent_diffusion.camera_weights import (
@@ -22,12 +22,12 @@ from train.latent_diffusion.camera_weights import (
 
 
 @pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    return Bundle.load("icons", threads=1)
+def bundle() -> DiffusionBundle:
+    return DiffusionBundle.load("icons", threads=1)
 
 
 @pytest.fixture
-def network(bundle: Bundle) -> CameraDenoiser:
+def network(bundle: DiffusionBundle) -> CameraDenoiser:
     torch.manual_seed(0)
     return make_denoiser(bundle)
 
@@ -51,7 +51,7 @@ def test_stored_weights_come_back_to_half_a_step(network: CameraDenoiser) -> Non
         assert bool(((weight - weights[name]).abs() <= bound).all()), name
 
 
-def test_a_folder_of_weights_fills_a_network(tmp_path: Path, network: CameraDenoiser, bundle: Bundle) -> None:
+def test_a_folder_of_weights_fills_a_network(tmp_path: Path, network: CameraDenoiser, bundle: DiffusionBundle) -> None:
     weights = {name: torch.randn_like(weight) for name, weight in trained(network).items()}
     save_weights(tmp_path / "kept", weights, bundle, {"images": 7})
     assert (tmp_path / "kept" / WEIGHTS).stat().st_size < 9.5 * 2**20
@@ -62,7 +62,7 @@ def test_a_folder_of_weights_fills_a_network(tmp_path: Path, network: CameraDeno
 
 
 def test_weights_of_another_bundle_or_network_are_refused(
-    tmp_path: Path, network: CameraDenoiser, bundle: Bundle
+    tmp_path: Path, network: CameraDenoiser, bundle: DiffusionBundle
 ) -> None:
     with pytest.raises(UserError, match=rf"expected {WEIGHTS} and {FACTS}"):
         load_weights(tmp_path, network, bundle)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from runtime.engines.bundle.folder import Bundle
+from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import UserError
 from tests.train.latent_diffusion.made import write_prepared
 from train.latent_diffusion import keep, prepared
@@ -27,7 +27,7 @@ def test_better_is_a_lower_loss_with_cameras_and_icons_within_a_twentieth() -> N
 def write_run(folder: Path) -> Path:
     """Write a run folder with the weights of an untrained denoiser."""
     torch.manual_seed(0)
-    network = make_denoiser(Bundle.load("icons", threads=1))
+    network = make_denoiser(DiffusionBundle.load("icons", threads=1))
     weights = {name: weight.detach() for name, weight in network.named_parameters() if weight.requires_grad}
     folder.mkdir()
     save_file(weights, folder / "ema.safetensors")
@@ -56,7 +56,7 @@ def test_the_command_keeps_what_is_better(tmp_path: Path, monkeypatch: pytest.Mo
         assert not out.exists()
         return
     keep.main()
-    bundle = Bundle.load("icons", threads=1)
+    bundle = DiffusionBundle.load("icons", threads=1)
     facts = load_weights(out, make_denoiser(bundle), bundle)
     assert facts["images"] == 1480
     assert facts["held_out"]["right"] == pytest.approx(facts["held_out_of_the_start"]["right"], rel=1e-2)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from runtime.engines.bundle.folder import Bundle
+from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import UserError
 from tests.train.latent_diffusion.made import CATEGORIES, write_set
 from train.latent_diffusion.camera import mirror_cameras
@@ -130,7 +130,7 @@ def test_a_set_is_prepared_with_mirrored_views_of_what_has_a_front(tmp_path: Pat
     torch.testing.assert_close(views.cameras[:16], cameras[0])
     torch.testing.assert_close(views.cameras[16:32], mirror_cameras(cameras[0]))
     torch.testing.assert_close(views.cameras[96:100], cameras[3, ::4])
-    encoder = Bundle.load("icons", threads=1).latent_encoder("none")
+    encoder = DiffusionBundle.load("icons", threads=1).latent_encoder("none")
     mirrored = read_views(folder / "views" / "thing-1.png")[2:3].flip(-1)
     expected = encode_views(mirrored, encoder, 1)[0]
     torch.testing.assert_close(views.latents[32 + 16 + 2], expected, atol=5e-3, rtol=0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from runtime.engines.bundle.folder import Bundle
+from runtime.engines.bundle.diffusion import DiffusionBundle
 from tests.train.latent_diffusion.made import write_prepared
 from train.fit import FitConfig, factor_of, fit
 from train.latent_diffusion.camera import CameraDenoiser
@@ -58,11 +58,11 @@ def test_token_learns_faster_than_what_reads_it_and_that_faster_than_the_rest(tm
 
 
 @pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    return Bundle.load("icons", threads=1)
+def bundle() -> DiffusionBundle:
+    return DiffusionBundle.load("icons", threads=1)
 
 
-def network_of(bundle: Bundle) -> CameraDenoiser:
+def network_of(bundle: DiffusionBundle) -> CameraDenoiser:
     torch.manual_seed(0)
     return to_channels_last(make_denoiser(bundle))
 
@@ -71,7 +71,7 @@ class Cut(Exception):
     """Stands for a process that dies."""
 
 
-def test_a_cut_run_goes_on_to_the_same_bytes(tmp_path: Path, bundle: Bundle) -> None:
+def test_a_cut_run_goes_on_to_the_same_bytes(tmp_path: Path, bundle: DiffusionBundle) -> None:
     folders = write_prepared(tmp_path)
     loss = make_loss(config(tmp_path), ObjectViews.load(folders[0]), Icons.load(folders[1]))
 
@@ -93,7 +93,7 @@ def test_a_cut_run_goes_on_to_the_same_bytes(tmp_path: Path, bundle: Bundle) -> 
     assert whole == cut
 
 
-def test_convolutions_stay_the_bundles(tmp_path: Path, bundle: Bundle) -> None:
+def test_convolutions_stay_the_bundles(tmp_path: Path, bundle: DiffusionBundle) -> None:
     folders = write_prepared(tmp_path)
     loss = make_loss(config(tmp_path), ObjectViews.load(folders[0]), Icons.load(folders[1]))
     network = network_of(bundle)
