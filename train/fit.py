@@ -15,6 +15,7 @@ import json
 import math
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ class FitConfig:
     """Optimizer steps, at least 1."""
     lr: float = 1e-3
     """Peak learning rate of AdamW."""
+    factors: tuple[tuple[str, float], ...] = ()
+    """Factors on the learning rate of weights by what their names contain; the first that fits holds, else 1."""
     warmup: int = 500
     """Steps of linear warm-up; a cosine to 2% of the peak follows."""
     decay: float = 0.0
@@ -73,6 +76,11 @@ def lr_at(step: int, config: FitConfig) -> float:
         return config.lr * (1.0 - config.decay) ** (step - config.warmup)
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)
     return config.lr * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress))))
+
+
+def factor_of(name: str, config: FitConfig) -> float:
+    """Return the factor on the learning rate of a weight: of `factors`, the first whose text its name contains."""
+    return next((factor for part, factor in config.factors if part in name), 1.0)
 
 
 def average_decay(step: int, config: FitConfig) -> float:
@@ -129,8 +137,15 @@ class _Run:
         self.names = [n for n, p in network.named_parameters() if p.requires_grad]
         self.weights = [p for p in network.parameters() if p.requires_grad]
         self.average = [p.detach().clone() for p in self.weights]
+        groups = defaultdict(list)
+        for name, weight in zip(self.names, self.weights, strict=True):
+            groups[factor_of(name, config)].append(weight)
         self.optimizer = torch.optim.AdamW(
-            self.weights, lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
+            [{"params": weights, "factor": factor} for factor, weights in groups.items()],
+            lr=config.lr,
+            betas=(0.9, 0.99),
+            weight_decay=config.weight_decay,
+            fused=True,
         )
 
     def save(self) -> None:
@@ -172,7 +187,7 @@ class _Run:
     def advance(self, loss_of_step: LossOfStep) -> float:
         config = self.config
         for group in self.optimizer.param_groups:
-            group["lr"] = lr_at(self.step, config)
+            group["lr"] = group["factor"] * lr_at(self.step, config)
         with torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.bf16):
             loss = loss_of_step(self.network, generator_of_step(config, self.step, self.rank))
         self.optimizer.zero_grad(set_to_none=True)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.tolerance import FLOAT32_ROUNDING
-from train.fit import FitConfig, average_decay, fit, generator_of_step, lr_at
+from train.fit import FitConfig, average_decay, factor_of, fit, generator_of_step, lr_at
 
 
 def line(network: torch.nn.Module, generator: torch.Generator) -> torch.Tensor:
@@ -89,6 +89,17 @@ def test_the_average_follows_its_definition(tmp_path: Path) -> None:
     decay = 1 / 10
     expected = decay * network().weight.detach() + (1 - decay) * state["weight/weight"]
     assert torch.allclose(state["ema/weight"], expected, atol=1e-7)
+
+
+def test_weights_may_learn_at_factors_of_the_rate(tmp_path: Path) -> None:
+    changed = config(tmp_path, 1, factors=(("bias", 4.0), ("a", 0.0)))
+    assert [factor_of(name, changed) for name in ("bias", "gain", "slope")] == [4.0, 0.0, 1.0]
+    fit(network(), line, config(tmp_path, 1, factors=(("bias", 4.0),)), lambda _: None)
+    state = load_file(tmp_path / "checkpoint.safetensors")
+    first = 0.05 / 5  # Adam's first step is the rate, here that of the first of five steps of warm-up
+    assert float((state["weight/bias"] - network().bias.detach()).abs()) == pytest.approx(4.0 * first, rel=1e-4)
+    for step in (state["weight/weight"] - network().weight.detach()).flatten().tolist():
+        assert abs(step) == pytest.approx(first, rel=1e-4)
 
 
 def test_a_loss_that_is_not_finite_names_the_step(tmp_path: Path) -> None:

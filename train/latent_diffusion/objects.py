@@ -1,0 +1,276 @@
+"""Prepare a captioned set of objects, each seen from many cameras, for the training of a camera-aware denoiser.
+
+    python -m train.latent_diffusion.objects --data objects --out prepared/objects
+
+The folder of the set holds `objects.json` (field `objects`: id, file, split, captions, category, group), `cameras.npz`
+(`ids`, and `azimuth_elevation` (N, 16, 2) in degrees) and `views/`, one sheet of 4x4 RGBA views an object. The
+networks of a bundle encode pictures on white and captions. Views of objects with a front are also encoded mirrored,
+with the azimuth negated. The light of the views is fixed to the camera, up and left of it; in mirrored ones it is
+right of it.
+
+Arrays in the folder written, memory-mapped by the training: `latents.npy` (V, 4, 16, 16) float16, the views of all
+objects in a row; `cameras.npy` (V, 2) float32 radians; `contexts.npy` (C, 17, 384) float16, the empty text first; and
+`objects.json`, with the first view and the number of views of each object, and the rows of its captions.
+"""
+
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from jaxtyping import Bool, Float, Float16, Float32, UInt8
+from PIL import Image
+from torch import Tensor
+
+from runtime.engines.bundle.diffusion import DiffusionBundle
+from runtime.errors import UserError
+from runtime.files import replace_file
+from train.latent_diffusion.camera import mirror_cameras
+
+VIEWS = 16
+"""Views of an object before mirroring."""
+
+GRID = 4
+"""Rows and columns of a sheet of views."""
+
+FRONT_CATEGORIES = frozenset({"vehicle", "character", "animal", "seat", "fish", "spaceship", "boat", "robot"})
+"""Kinds of object that look different from the front and from the back."""
+
+_FRONTLESS_WORDS = frozenset({"stool", "ottoman", "raft", "lander", "drone", "shipwreck"})
+"""Words of captions of objects that have no front, though their kind has."""
+
+HELD_OUT = 40
+"""Objects with a front that the training never sees."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What to prepare."""
+
+    data: Path
+    """Folder of the set."""
+    out: Path
+    """Folder to write; it is made."""
+    bundle: str = "icons"
+    """Bundle whose encoders the denoiser shares: its name, or a folder."""
+    frontless_views: int = 16
+    """Views taken of an object without a front, evenly spaced among the 16; fewer are encoded sooner."""
+    batch: int = 16
+    """Views encoded at once."""
+    threads: int = 1
+    """Threads of the encoders, at least 1."""
+
+
+@dataclass(frozen=True)
+class SeenObject:
+    """What is known of one object."""
+
+    id: str
+    """Name, unique in the set."""
+    split: str
+    """`train` or `validation`."""
+    category: str
+    """Kind of object."""
+    group: str
+    """Objects of a group are variants of each other."""
+    captions: tuple[str, ...]
+    """What it shows, the first one the most to the point."""
+    file: str
+    """Its sheet in `views/`."""
+
+    @property
+    def has_front(self) -> bool:
+        """Whether front and back differ, by its kind and first caption."""
+        return self.category in FRONT_CATEGORIES and not _FRONTLESS_WORDS & set(self.captions[0].split())
+
+
+def read_objects(folder: Path) -> list[SeenObject]:
+    """Return the objects of a set's `objects.json`, in its order.
+
+    Raises:
+        UserError: there is no such file, or it is another one.
+    """
+    path = folder / "objects.json"
+    try:
+        entries = json.loads(path.read_text("utf-8"))["objects"]
+        objects = [
+            SeenObject(**{k: e[k] for k in ("id", "split", "category", "group", "file")}, captions=tuple(e["captions"]))
+            for e in entries
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: expected the objects of a multi-view set, got {type(error).__name__}: {error!s:.100}; "
+            "give the folder that holds objects.json, cameras.npz and views/"
+        ) from None
+    if empty := [o.id for o in objects if not o.captions]:
+        raise UserError(f"{path}: expected a caption for each object, got none for '{empty[0]}'; leave it out")
+    return objects
+
+
+def read_cameras(folder: Path, objects: Sequence[SeenObject]) -> Float32[Tensor, "N 16 2"]:
+    """Return azimuth and elevation of each view in radians, from a set's `cameras.npz`.
+
+    Raises:
+        UserError: there is no such file, or it lacks an object or has another number of views.
+    """
+    path = folder / "cameras.npz"
+    try:
+        with np.load(path) as file:
+            ids, degrees = file["ids"].tolist(), file["azimuth_elevation"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: expected the arrays ids and azimuth_elevation, got {error!s:.100}") from None
+    if degrees.shape != (len(ids), VIEWS, 2) or not np.isfinite(degrees).all():
+        raise UserError(f"{path}: expected finite angles ({len(ids)}, {VIEWS}, 2), got shape {degrees.shape}")
+    rows = {name: i for i, name in enumerate(ids)}
+    if absent := [o.id for o in objects if o.id not in rows]:
+        raise UserError(f"{path}: expected cameras of each object, got none of '{absent[0]}'")
+    picked = degrees[[rows[o.id] for o in objects]]
+    return torch.from_numpy(np.deg2rad(picked)).float()
+
+
+def read_views(path: Path) -> UInt8[Tensor, "16 3 H W"]:
+    """Return the views of a sheet on white, row by row.
+
+    Raises:
+        UserError: the sheet cannot be read, or has no 4x4 square cells.
+    """
+    try:
+        with Image.open(path) as image:
+            sheet = np.asarray(image.convert("RGBA"))
+    except OSError as error:
+        raise UserError(
+            f"{path}: expected a picture of {VIEWS} views, got {error!s:.100}; fetch the set anew"
+        ) from None
+    side = len(sheet) // GRID
+    if sheet.shape != (GRID * side, GRID * side, 4) or side % 8:
+        raise UserError(
+            f"{path}: expected {GRID}x{GRID} square views with sides of a multiple of 8, got {sheet.shape[:2]}"
+        )
+    cells = sheet.reshape(GRID, side, GRID, side, 4).swapaxes(1, 2).reshape(VIEWS, side, side, 4).astype(np.uint16)
+    alpha = cells[..., 3:]
+    white = (cells[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
+    return torch.from_numpy(white.astype(np.uint8)).permute(0, 3, 1, 2)
+
+
+def hold_out(objects: Sequence[SeenObject], count: int = HELD_OUT) -> Bool[Tensor, " N"]:
+    """Return which objects the training never sees: the validation split, and more so that `count` have a front.
+
+    The additional ones are whole groups with a front in the order of their names' hashes, so that no variant of a
+    held-out object is trained on.
+    """
+    held = {o.group for o in objects if o.split != "train"}
+    fronts = Counter(o.group for o in objects if o.has_front)
+    have = sum(fronts[group] for group in held)
+    for group in sorted(fronts.keys() - held, key=lambda name: hashlib.sha256(name.encode()).digest()):
+        if have >= count:
+            break
+        held.add(group)
+        have += fronts[group]
+    return torch.tensor([o.group in held for o in objects])
+
+
+def draw_weights(objects: Sequence[SeenObject], trained: Bool[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """Return how often each object is drawn: half of all draws have a front, and rare kinds are drawn more often.
+
+    Within each half a kind of n objects is drawn in proportion to the square root of n. The weights add up to 1.
+
+    Args:
+        objects: all objects.
+        trained: which are drawn; the others weigh 0.
+    """
+    kinds = [(o.category, o.has_front) for o in objects]
+    sizes = Counter(kind for kind, drawn in zip(kinds, trained.tolist(), strict=True) if drawn)
+    weights = torch.tensor([max(sizes[kind], 1) ** -0.5 for kind in kinds], dtype=torch.float64) * trained
+    front = torch.tensor([has_front for _, has_front in kinds])
+    for half in (front, ~front):
+        weights[half] /= weights[half].sum().clamp_min(1e-12)
+    return (weights / weights.sum()).float()
+
+
+def encode_views(
+    views: UInt8[Tensor, "B 3 H W"], encode: Callable[[Tensor], Tensor], batch: int
+) -> Float16[Tensor, "B 4 h w"]:
+    """Return the scaled latents of pictures.
+
+    Args:
+        views: RGB.
+        encode: gives the scaled latents of float RGB in [0, 1].
+        batch: pictures encoded at once.
+    """
+    parts = []
+    with torch.inference_mode():
+        for part in views.split(batch):
+            parts.append(encode(part.float() / 255.0).half())
+    return torch.cat(parts)
+
+
+def encode_captions(texts: Sequence[str], encode: Callable[[list[str]], Tensor]) -> Float16[Tensor, "C N D"]:
+    """Return the contexts of texts."""
+    with torch.inference_mode():
+        return torch.cat([encode(list(texts[i : i + 64])).half() for i in range(0, len(texts), 64)])
+
+
+def index_captions(objects: Sequence[SeenObject]) -> tuple[list[str], list[list[int]]]:
+    """Return the distinct captions, the empty one first, and the rows of each object's in them."""
+    index = {"": 0}
+    rows = [[index.setdefault(caption, len(index)) for caption in o.captions] for o in objects]
+    return list(index), rows
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write an array as .npy, whole or not at all."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    replace_file(path, buffer.getvalue())
+
+
+def prepare(config: Config, report: Callable[[str], object]) -> None:
+    """Write the prepared arrays of a set.
+
+    Raises:
+        UserError: something in the set is missing or bad, or a caption is too long for the bundle.
+    """
+    if not 1 <= config.frontless_views <= VIEWS:
+        raise UserError(f"--frontless-views: expected 1 to {VIEWS}, got {config.frontless_views}")
+    objects = read_objects(config.data)
+    cameras = read_cameras(config.data, objects)
+    bundle = DiffusionBundle.load(config.bundle, threads=config.threads)
+    config.out.mkdir(parents=True, exist_ok=True)
+    texts, rows = index_captions(objects)
+    save_array(config.out / "contexts.npy", encode_captions(texts, bundle.text_encoder()).numpy())
+    report(f"{len(texts)} captions")
+    encoder = bundle.latent_encoder("none")
+    latents, angles, entries = [], [], []
+    count = 0
+    for i, (entry, row) in enumerate(zip(objects, rows, strict=True)):
+        views, camera = read_views(config.data / "views" / entry.file), cameras[i]
+        step = VIEWS // config.frontless_views
+        if entry.has_front:
+            views, camera = torch.cat([views, views.flip(-1)]), torch.cat([camera, mirror_cameras(camera)])
+        else:
+            views, camera = views[::step], camera[::step]
+        latents.append(encode_views(views, encoder, config.batch))
+        angles.append(camera)
+        entries.append({**entry.__dict__, "rows": row, "first": count, "views": len(views)})
+        count += len(views)
+        if (i + 1) % 100 == 0:
+            report(f"{i + 1} of {len(objects)} objects")
+    save_array(config.out / "latents.npy", torch.cat(latents).numpy())
+    save_array(config.out / "cameras.npy", torch.cat(angles).numpy())
+    replace_file(config.out / "objects.json", json.dumps({"bundle": bundle.digest, "objects": entries}))
+    report(f"{count} views, deviation {torch.cat(latents).float().std():.3f} -> {config.out}")
+
+
+def main() -> None:
+    """Prepare from a command line."""
+    prepare(tyro.cli(Config, description=__doc__), lambda line: print(line, flush=True))
+
+
+if __name__ == "__main__":
+    main()
