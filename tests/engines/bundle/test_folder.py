@@ -31,11 +31,12 @@ def test_the_same_seed_makes_the_same_bundle(tmp_path: Path, tiny: DiffusionBund
     assert DiffusionBundle.load(make_tiny_bundle(tmp_path / "other", seed=1)).digest != tiny.digest
 
 
-def test_writing_replaces_a_bundle_and_leaves_nothing_else(tmp_path: Path) -> None:
+def test_writing_replaces_a_bundle_and_leaves_only_what_it_did_not_write(tmp_path: Path) -> None:
     folder = make_tiny_bundle(tmp_path / "b")
     (folder / "stray").write_text("x")
     make_tiny_bundle(folder, seed=1)
-    assert not (folder / "stray").exists()
+    assert (folder / "stray").read_text() == "x"
+    assert {path.name for path in folder.iterdir() if path.is_file()} == {"ATTRIBUTION.md", "bundle.json", "stray"}
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
