@@ -26,8 +26,8 @@ DEFAULTS: Mapping[str, object] = {
     "omega": 100.0,
     "sample_omega": 6.5,
     "steps": 1000,
-    "rate": 0.2,
-    "colour_rate": 0.01,
+    "lr": 0.2,
+    "colour_lr": 0.01,
     "upper_t": [950, 950],
 }
 """Options of VectorFusion as the thesis has them for Stable Diffusion: 6.4.1, 11.9.2, 11.9.3."""
