@@ -30,8 +30,8 @@ from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.backends.table import BACKENDS
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError, run_main
+from runtime.vectorfusion import PRESETS
 from runtime.vectorfusion.config import Config as Drawing
-from runtime.vectorfusion.config import settings_of
 
 STEPS = 7
 """Steps of a round, the first of which is left out."""
@@ -128,7 +128,7 @@ def has_diffvg() -> bool:
 
 def variants(config: Config, report: Callable[[str], None]) -> Iterator[Variant]:
     """Yield every way to run the step that this machine and this bundle have."""
-    drawing = replace(settings_of("icon", "scratch"), prompt=PROMPT, steps=STEPS)
+    drawing = replace(PRESETS["icon"]["scratch"], prompt=PROMPT, steps=STEPS)
     if not config.regularizer:
         drawing = replace(drawing, self_intersection=0.0)
     for backend in BACKENDS:

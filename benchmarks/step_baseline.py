@@ -25,13 +25,14 @@ from export.verify.scene import Replaced
 from runtime.engines.backends.base import check_inputs
 from runtime.engines.spec import EngineSpec
 from runtime.guidance.augment import random_crop, random_perspective
+from runtime.guidance.prompt import Prompt, styled
 from runtime.guidance.schedule import Schedule
-from runtime.guidance.sds import Prompt, draw_time, guided_noise
+from runtime.guidance.sds import draw_time, guided_noise
 from runtime.loop.optimize import generator_of
 from runtime.vector.paths import Drawing
 from runtime.vector.raster import rasterize
 from runtime.vectorfusion.config import Config
-from runtime.vectorfusion.stages import MARGIN, random_start, styled_prompt
+from runtime.vectorfusion.stages import MARGIN, random_start
 
 
 class PlainEngine:
@@ -133,7 +134,7 @@ class PeerStep:
         """
         self.config, self.bundle, self.clock, self.rasterizer = config, bundle, clock, rasterizer
         self.schedule = Schedule.of(bundle.schedule)
-        self.text = styled_prompt(config.prompt, bundle)
+        self.text = styled(config.prompt, bundle.prompt_suffix, bundle.text_encoder().fits)
         size = (bundle.image_size, bundle.image_size)
         self.scene = PeerScene.of(random_start(config, size, generator_of(0, 0, 0, "begin")))
         self.optimizers = [torch.optim.Adam(part, lr=0.0) for part in (self.scene.points, self.scene.colours)]

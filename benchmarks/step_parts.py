@@ -127,17 +127,17 @@ def watched(clock: Clock) -> Iterator[None]:
 
 
 def timed_stage(config: Config, bundle: DiffusionBundle, clock: Clock) -> Stage:
-    """Return the distillation of a configuration from scratch, under a clock; its rates are 0."""
-    size = (bundle.image_size, bundle.image_size)
-    stage = stages.distillation(config, TimedBundle(bundle, clock), stages.start_of(config, size, None))
+    """Return the distillation of a configuration from scratch, under a clock; its learning rates are 0."""
+    stage = stages.build(config, TimedBundle(bundle, clock), torch.Generator())[-1]
 
     def optimizer(scene: VectorScene) -> torch.optim.Optimizer:
+        assert stage.optimizer is not None
         made = stage.optimizer(scene)
         made.step = clock.around("update", made.step)
         return made
 
     after = clock.around("update", stage.after or (lambda *_: None))
-    return replace(stage, optimizer=optimizer, rate=lambda step: 0.0, after=after, snapshots=0)
+    return replace(stage, optimizer=optimizer, lr_factor=lambda step: 0.0, after=after, snapshots=0)
 
 
 def run_steps(stage: Stage, clock: Clock) -> None:
@@ -153,5 +153,5 @@ def run_steps(stage: Stage, clock: Clock) -> None:
     done = len(clock.steps)
     with watched(clock), patch.object(torch.Tensor, "backward", clock.around("backward", torch.Tensor.backward)):
         clock.begin()
-        optimize([stage], seed=0, restore=VectorScene.from_state, report=report)
+        optimize([stage], seed=0, report=report)
     del clock.steps[done]

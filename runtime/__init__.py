@@ -38,7 +38,7 @@ _HOMES = {
     "rasterize": "runtime.vector.raster",
     "read_svg": "runtime.vector.svg",
     "sample": "runtime.api",
-    "vectorize": "runtime.api",
+    "vectorize": "runtime.vectorize",
     "write_svg": "runtime.vector.svg",
 }
 
@@ -47,7 +47,8 @@ def __getattr__(name: str) -> Any:
     """Import one of the names of `__all__` on its first use (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'runtime' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    home = importlib.import_module(_HOMES[name])
+    return home if name == "vectorize" else getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -40,7 +40,7 @@ def run_build(options: Build) -> int:
     bundle = Bundle.load(options.bundle)
     graphs = select_graphs(bundle, [role.strip() for role in options.roles.split(",") if role.strip()])
     with ProgressBar() as bar:
-        built = build_plans(graphs, targets, Compute(options.precision), lambda line: print(line, flush=True), bar.note)
+        built = build_plans(graphs, targets, Compute(options.precision), lambda line: print(line, flush=True), bar.show)
     size = sum(path.stat().st_size for _, path in built)
     print(f"{len(built)} plans of bundle {bundle.name}, {size / 2**20:.1f} MiB")
     return 0

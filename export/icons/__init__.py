@@ -23,9 +23,6 @@ from train.latent_diffusion.unet import SCHEDULE
 VERSION = "1"
 """Version of the bundle's content."""
 
-DEFAULTS: dict[str, object] = {}
-"""Options of a method that suit these networks."""
-
 PROVENANCE = (
     "Trained from scratch by the programs in train/ of this package on the icon sets that ATTRIBUTION.md names; the "
     "text encoder is all-MiniLM-L6-v2, quantized."
@@ -55,7 +52,6 @@ def make_manifest(weights: Weights) -> DiffusionManifest:
         image_size=128,
         text_length=LENGTH,
         prompt_suffix=f", {STYLES[HOUSE]}",
-        defaults=DEFAULTS,
     )
 
 

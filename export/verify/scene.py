@@ -84,6 +84,7 @@ def scene_gradients(stage: Stage, draws: int = DRAWS) -> dict[str, Tensor]:
         draws: how many gradients.
     """
     scene = stage.begin(None, generator_of(0, 0, 0, "begin"))
+    assert stage.loss is not None
     gradients: dict[str, list[Tensor]] = {"points": [], "colours": []}
     for i in range(draws):
         step = i * stage.steps // draws

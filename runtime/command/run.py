@@ -4,10 +4,10 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from runtime.command.method import Method, checked, draw, read_inputs, request_of, with_copies
 from runtime.command.outputs import check_outputs, digest_of, free_names
@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 
 
-def main_of(*methods: Method[Any]) -> Callable[[list[str] | None], int]:
+class Main(Protocol):
+    """The main function of a method's package."""
+
+    def __call__(self, arguments: list[str] | None = None) -> int:
+        """Run a command line, by default the process's, and return the exit code."""
+        ...
+
+
+def main_of(*methods: Method[Any]) -> Main:
     """Return the main function of a package: of its one method, or with a subcommand for each.
 
     The function returns the exit code: 0; 1 where numbers were not finite or the disk was full; 128 and the signal's
@@ -97,7 +105,7 @@ class _Command(Generic[C]):
         """Begin a run, or resume that of the same request: everything is checked before anything is written."""
         defaults = {}
         if self.method.kind is not None and not early.help:
-            defaults = _defaults(early.bundle or self.method.config.bundle, self.method.name)
+            defaults = _defaults(early.bundle or vars(self.method.config)["bundle"], self.method.name)
         parsed = parse(self.method, self.words, self.program, early=early, defaults=defaults)
         config = checked(self.method, parsed.config)
         placement = parsed.placement

@@ -96,7 +96,8 @@ def _decode(value: Any, annotation: Any, where: str) -> Any:
         return tuple(_decode(entry, part, where) for entry, part in zip(value, arguments, strict=True))
     if not _fits(value, annotation):
         raise UserError(f"{where}: expected {describe(annotation)}, got {value!r:.60}")
-    return Path(value) if annotation is Path else float(value) if annotation is float else value
+    convert: Any = {Path: Path, float: float}.get(annotation)
+    return convert(value) if convert else value
 
 
 def _fits(value: Any, annotation: Any) -> bool:

@@ -54,8 +54,8 @@ def read_levels(
     size: Size = (picture.shape[1], picture.shape[2])
     if size[0] * manifest.size[1] != size[1] * manifest.size[0]:
         raise UserError(
-            f"'{path}' has {size[1]} x {size[0]} pixels: expected {manifest.size[1]} x {manifest.size[0]}, or a multiple of "
-            "these; crop it"
+            f"'{path}' has {size[1]} x {size[0]} pixels: expected {manifest.size[1]} x {manifest.size[0]}, or a "
+            "multiple of these; crop it"
         )
     if size != manifest.size:
         picture = functional.interpolate(picture[None], size=manifest.size, mode="bilinear", antialias=True)[0].clamp(

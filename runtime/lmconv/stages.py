@@ -85,7 +85,7 @@ def build_complete(
     observed = Observed.of(config, bundle.manifest)
     if observed.scaled_from:
         (height, width), size = observed.scaled_from, bundle.manifest.size
-        report(Note(f"'{config.picture}' has {width} x {height} pixels: scaled to {size[1]} x {size[0]}"))
+        report(Note(f"'{config.picture.name}' has {width} x {height} pixels: scaled to {size[1]} x {size[0]}"))
     return [_stage(config, bundle, observed.levels, observed.hidden, observed.order, config.samples)]
 
 

@@ -155,7 +155,7 @@ class RunFolder:
         try:
             values = _parse(note)
             stage, step, file, digest, numbers = (values[k] for k in ("stage", "step", "file", "sha256", "numbers"))
-            whole = type(stage) is type(step) is int and min(stage, step) >= 0 and isinstance(numbers, dict)
+            whole = type(stage) is int and type(step) is int and min(stage, step) >= 0 and isinstance(numbers, dict)
             if not whole or not _CHECKPOINT.fullmatch(file):
                 raise ValueError("its fields are not those of a checkpoint")
             data = (self.path / file).read_bytes()

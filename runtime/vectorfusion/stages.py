@@ -256,7 +256,7 @@ def _view(
     return random_view(image, side, generator, fill=drawing.background)
 
 
-def _tidy(config: "Config", scale: float, scene: Scene, optimizer, step: int, generator: torch.Generator) -> None:
+def _tidy(config: "Config", scale: float, scene: VectorScene, optimizer, step: int, generator: torch.Generator) -> None:
     """Bring colours back into range and, when it is time, replace unused paths."""
     scene.clamp_()
     if config.preset == "icon" and due(step, config.steps):

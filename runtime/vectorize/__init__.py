@@ -5,6 +5,10 @@
 Deterministic: the same picture and options give the same file.
 """
 
+import sys
+from types import ModuleType
+from typing import Any
+
 from runtime.command.method import Method, later
 from runtime.command.run import main_of
 from runtime.vectorize.config import Config
@@ -25,3 +29,19 @@ METHOD: Method[Config] = Method(
 """Tracing, for `runtime.draw`."""
 
 main = main_of(METHOD)
+
+
+class _Callable(ModuleType):
+    """This package, which can be called: `runtime.vectorize(picture)` is `runtime.api.vectorize(picture)`.
+
+    A package and a function of one name cannot both be an attribute of `runtime`: importing the package would replace
+    the function.
+    """
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        from runtime.api import vectorize
+
+        return vectorize(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

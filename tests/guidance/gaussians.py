@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from runtime.guidance.prompt import Prompt
 from runtime.guidance.schedule import Schedule
-from runtime.guidance.sds import Prompt
 
 SCHEDULE = Schedule.scaled_linear(beta_start=0.00085, beta_end=0.012, num_timesteps=1000)
 
@@ -33,4 +33,4 @@ class GaussianDenoiser:
 
 def prompt(mean: float, empty: float = 0.0) -> Prompt:
     """Return a prompt whose data have this mean, and the data of the empty text another one."""
-    return Prompt(torch.full((1, 1, 1), mean), torch.full((1, 1, 1), empty))
+    return Prompt(("",), torch.full((1, 1, 1), mean), torch.full((1, 1, 1), empty))

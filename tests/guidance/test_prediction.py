@@ -82,7 +82,11 @@ def test_samples_have_the_datas_moments(prediction: str) -> None:
 
 def test_a_few_step_model_is_asked_at_its_own_times_only() -> None:
     asked: list[int] = []
-    told: list[int] = []
+    steps: list[int] = []
+
+    def report(step: int, x_hat: Tensor) -> None:
+        steps.append(step)
+        torch.testing.assert_close(x_hat, torch.full_like(x_hat, 0.8), atol=1e-4, rtol=0)  # all data is 0.8
 
     def network(z: Tensor, t: Tensor, context: Tensor) -> Tensor:
         asked.append(int(t[0]))
@@ -91,10 +95,10 @@ def test_a_few_step_model_is_asked_at_its_own_times_only() -> None:
     only = (999, 749, 499, 249)
     generator = torch.Generator().manual_seed(4)
     found = sample_latents(
-        network, SCHEDULE, prompt(0.8), (1, 4, 2, 2), generator, omega=0.0, only=only, report=told.append
+        network, SCHEDULE, prompt(0.8), (1, 4, 2, 2), generator, omega=0.0, times=only, report=report
     )
     assert asked == list(only)
-    assert told == [1, 2, 3, 4]
+    assert steps == [1, 2, 3, 4]
     torch.testing.assert_close(found, torch.full_like(found, 0.8), atol=1e-4, rtol=0)
 
 

@@ -77,15 +77,17 @@ def test_data_of_one_picture_are_found_in_one_step(solver) -> None:
 def test_samples_depend_on_the_generator_alone() -> None:
     def draw(seed: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
-        told.clear()
+        steps.clear()
         return sample_latents(
             GaussianDenoiser(SPREAD), SCHEDULE, prompt(MEAN), (3, 4, 2, 2), generator, omega=1.0, steps=5,
-            report=told.append,
+            report=lambda step, x_hat: steps.append((step, x_hat)),
         )  # fmt: skip
 
-    told: list[int] = []
+    steps: list[tuple[int, torch.Tensor]] = []
     assert torch.equal(draw(1), draw(1)) and not torch.equal(draw(1), draw(2))
-    assert told == [1, 2, 3, 4, 5]
+    end = draw(1)
+    assert [step for step, _ in steps] == [1, 2, 3, 4, 5]
+    assert torch.equal(steps[-1][1], end)  # the last predicted clean latents are the sample
 
 
 def test_samples_have_the_datas_moments() -> None:

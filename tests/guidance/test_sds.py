@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from runtime.guidance.sds import Prompt, distillation_loss, draw_time, guided_noise, saturation_penalty
+from runtime.guidance.sds import distillation_loss, draw_time, guided_noise, saturation_penalty
 from tests.guidance.gaussians import SCHEDULE, GaussianDenoiser, prompt
 from tests.tolerance import FLOAT32_ROUNDING
 
@@ -80,19 +80,6 @@ def test_guided_noise_is_one_call_on_a_doubled_batch() -> None:
     unconditional = guided_noise(denoiser, z, t, prompt(-1.0), 0.0)
     assert torch.allclose(both, 3.5 * conditional - 2.5 * unconditional, atol=FLOAT32_ROUNDING)
     assert torch.allclose(guided_noise(denoiser, z, t, prompt(1.0, empty=-1.0), -1.0), unconditional, atol=1e-6)
-
-
-def test_prompt_is_encoded_in_one_call_with_the_empty_text() -> None:
-    asked = []
-
-    def encoder(texts):
-        asked.append(list(texts))
-        return torch.tensor([float(len(text)) for text in texts])[:, None, None].expand(-1, 5, 2)
-
-    encoded = Prompt.encode("a cat", encoder)
-    assert asked == [["a cat", ""]]
-    assert encoded.context.shape == (1, 5, 2) and encoded.context[0, 0, 0] == 5 and encoded.empty.abs().max() == 0
-    assert encoded.pair(3)[:, 0, 0].tolist() == [5, 5, 5, 0, 0, 0]
 
 
 def test_times_are_uniform_and_both_ends_included() -> None:

@@ -1,6 +1,8 @@
 """The command of LMConv: what it writes, what it tells, and what it refuses."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +13,12 @@ import torch
 from PIL import Image
 
 from export.commands.lmconv import Lmconv, run_lmconv
+from runtime import complete, sample
 from runtime.engines.bundle import Bundle, DiffusionBundle, LMConvBundle, installed_bundles
 from runtime.errors import UserError
 from runtime.lmconv import main
 from runtime.pictures import read_picture
+from runtime.pixels.walks import Walks
 from tests.bundles import make_tiny_bundle
 from tests.pixels.walks import SHORT, exported, make_bundle, make_run
 
@@ -55,7 +59,7 @@ def run(folder: Path, *arguments: str) -> int:
 @pytest.mark.parametrize("hide", ["top", "left", "bottom", "right", "centre", "mask.png"])
 def test_a_completion_keeps_what_is_observed(folder: Path, work: Path, hide: str, capsys) -> None:
     assert run(folder, "complete", "digit.png", "--hide", hide, "--samples", "2", "--truth", "digit.png") == 0
-    assert "drew 2 x" in capsys.readouterr().out
+    assert capsys.readouterr().out == "drew digit-completed.png; the run is in runs/digit-completed/\n"
     sheet = read_picture("digit-completed.png")
     side, wide = 18 * 6, 18 * 8
     assert sheet.shape == (3, 8 + side + 8, 8 + 4 * (wide + 8))
@@ -81,7 +85,7 @@ def test_orders_and_seeds_decide_what_is_drawn(folder: Path, work: Path, order: 
 
 def test_a_larger_picture_of_the_same_proportions_is_scaled_and_told(folder: Path, work: Path, capsys) -> None:
     assert run(folder, "complete", "large.png", "--hide", "large-mask.png", "--invert") == 0
-    assert "'large.png' has 16 x 12 pixels: scaled to 8 x 6" in capsys.readouterr().out
+    assert "'large.png' has 16 x 12 pixels: scaled to 8 x 6\n" in capsys.readouterr().err
 
 
 def test_a_sample_and_its_making(folder: Path, work: Path) -> None:
@@ -99,26 +103,29 @@ def test_a_sample_and_its_making(folder: Path, work: Path) -> None:
 BAD = {
     "another size": (["complete", "square.png", "--hide", "top"], "expected 8 x 6, or a multiple"),
     "no picture": (["complete", "order.npy", "--hide", "top"], "is not a picture"),
-    "no file": (["complete", "nowhere.png", "--hide", "top"], "cannot read"),
+    "no file": (["complete", "nowhere.png", "--hide", "top"], "expected a file, got none"),
     "truth of another size": (["complete", "digit.png", "--hide", "top", "--truth", "square.png"], "multiple"),
-    "no region": (["complete", "digit.png", "--hide", "middle"], "expected top, left"),
+    "no region": (["complete", "digit.png", "--hide", "middle"], "expected a file, got none"),
     "mask's size": (["complete", "digit.png", "--hide", "wrong-mask.png"], "expected 8 x 6 pixels, got 8 x 5"),
     "all hidden": (["complete", "digit.png", "--hide", "all.png"], "hides everything"),
     "none hidden": (["complete", "digit.png", "--hide", "none.png"], "hides nothing"),
     "no permutation": (["complete", "digit.png", "--hide", "top", "--order", "twice.txt"], "permutation"),
     "no numbers": (["complete", "digit.png", "--hide", "top", "--order", "words.txt"], "expected whole numbers"),
-    "no order file": (["complete", "digit.png", "--hide", "top", "--order", "nowhere.npy"], "cannot be read"),
+    "no order file": (
+        ["complete", "digit.png", "--hide", "top", "--order", "nowhere.npy"],
+        "expected a file, got none",
+    ),
     "no order": (["complete", "digit.png", "--hide", "top", "--order", "zigzag"], "expected names as raster"),
     "several orders": (["complete", "digit.png", "--hide", "top", "--order", "s-curve:8"], "expected one order"),
     "no region's order": (["sample", "--order", "max-context"], "expected an order of whole pictures"),
-    "no folder": (["sample", "--out", "nowhere/o.png"], "there is no folder"),
+    "no folder": (["sample", "--out", "nowhere/o.png"], "does not exist"),
     "a folder": (["sample", "--out", "folder.png"], "is a folder"),
     "another format": (["sample", "--out", "o.jpg"], "ending in .png"),
-    "its own input": (["complete", "digit.png", "--hide", "top", "--out", "digit.png"], "a picture that is read"),
+    "its own input": (["complete", "digit.png", "--hide", "top", "--out", "digit.png"], "is a file that is read"),
     "samples": (["complete", "digit.png", "--hide", "top", "--samples", "0"], "expected 1 to 256"),
     "count": (["sample", "--count", "1000"], "expected 1 to 256"),
     "temperature": (["sample", "--temperature", "0"], "expected 0.01 to 100"),
-    "seed": (["sample", "--seed", "-1"], "--seed is -1"),
+    "seed": (["sample", "--seed", "-1"], "--seed: expected 0 to 9223372036854775807, got -1"),
 }
 
 
@@ -142,9 +149,50 @@ def test_an_unwritable_folder_is_refused(folder: Path, work: Path, monkeypatch: 
         run(folder, "sample")
 
 
-def test_a_missing_bundle_says_how_to_make_it(work: Path) -> None:
-    with pytest.raises(UserError, match=r"python -m export lmconv runs/mnist --out bundles/mnist"):
+def test_a_missing_bundle_is_named_with_those_that_are_there(work: Path) -> None:
+    with pytest.raises(UserError, match=r"bundle 'nowhere': expected the name of an installed bundle \(icons, mnist\)"):
         main(["sample", "--bundle", "nowhere"])
+
+
+def test_a_stopped_completion_resumes_to_the_same_bytes(folder: Path, work: Path, monkeypatch) -> None:
+    words = ["complete", "digit.png", "--hide", "top", "--order", "raster", "--samples", "9", "--quiet"]
+    monkeypatch.setattr("runtime.lmconv.stages.BLOCK", 5)
+    monkeypatch.setattr("runtime.loop.folder.INTERVAL_S", 0.0)
+    plain, blocks = Walks.advance, []
+
+    def advance(self: Walks, count: int) -> None:
+        blocks.append(count)
+        if len(blocks) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        plain(self, count)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Walks, "advance", advance)
+        assert run(folder, *words) == 130
+    assert not Path("digit-completed.png").exists() and len(blocks) == 3
+    Path("digit.png").rename("moved.png")  # the run has a copy
+    assert main(["complete", "--resume", "runs/digit-completed"]) == 0
+    resumed = Path("digit-completed.png").read_bytes()
+    Path("moved.png").rename("digit.png")
+    assert run(folder, *words, "--again") == 0
+    assert Path("digit-completed.png").read_bytes() == resumed
+
+
+def test_functions_give_the_pictures_of_the_commands(folder: Path, work: Path) -> None:
+    drawn = complete("digit.png", "top", bundle=str(folder), samples=2, seed=3)
+    assert drawn.shape == (2, 3, *SIZE) and set(drawn.unique().tolist()) <= {0.0, 1.0}
+    binary = (read_picture("digit.png") > 0.5).float()
+    assert torch.equal(drawn[:, :, 3:], binary[None, :, 3:].expand(2, -1, -1, -1))
+    assert torch.equal(drawn, complete("digit.png", "top", bundle=str(folder), samples=2, seed=3))
+    assert sample(bundle=str(folder), count=3, order="hilbert").shape == (3, 3, *SIZE)
+
+
+@pytest.mark.parametrize(("words", "code"), [([], None), (["--help"], 0), (["draw"], None)])
+def test_the_subcommands_are_listed(words: list[str], code: int | None, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError if code is None else SystemExit) as caught:
+        main(words)
+    text = str(caught.value) if code is None else capsys.readouterr().out
+    assert "complete" in text and "sample" in text and "as a sheet" in text
 
 
 def test_an_error_is_one_line_and_code_2(work: Path) -> None:

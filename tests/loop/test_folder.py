@@ -9,7 +9,7 @@ import torch
 from runtime import __version__
 from runtime.errors import UserError
 from runtime.files import replace_file
-from runtime.loop.folder import Checkpoint, RunFolder, read_config
+from runtime.loop.folder import FORMAT, Checkpoint, RunFolder, is_run, read_config, result_of
 
 
 def checkpoint(stage: int = 1, step: int = 5) -> Checkpoint:
@@ -38,29 +38,91 @@ def test_only_the_last_checkpoint_stays(tmp_path: Path) -> None:
 def test_config_says_what_was_asked_and_by_which_version(tmp_path: Path) -> None:
     with RunFolder.create(tmp_path / "run", {"prompt": "a cat"}):
         pass
-    assert read_config(tmp_path / "run") == {"format": 1, "version": __version__, "prompt": "a cat"}
+    assert read_config(tmp_path / "run") == {"format": FORMAT, "version": __version__, "prompt": "a cat"}
 
 
-def test_a_new_run_clears_the_old_one_and_nothing_else(tmp_path: Path) -> None:
-    with RunFolder.create(tmp_path / "run", {"prompt": "old"}) as run:
-        run.save(checkpoint())
-        run.log({"stage": 0, "name": "x", "step": 0, "loss": 1.0})
-        run.plot()
-        (tmp_path / "run" / "snapshots" / "a.svg").touch()
-        (tmp_path / "run" / "notes.txt").write_text("mine")
-    with RunFolder.create(tmp_path / "run", {"prompt": "new"}) as run:
-        assert run.load() is None and run.losses() == []
-    left = sorted(p.name for p in (tmp_path / "run").rglob("*") if p.is_file() and p.name != ".lock")
-    assert left == ["config.json", "notes.txt"]
-    assert read_config(tmp_path / "run")["prompt"] == "new"
-
-
-def test_a_folder_of_something_else_is_not_taken(tmp_path: Path) -> None:
+def test_a_taken_folder_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("years of work")
-    with pytest.raises(UserError, match="holds no run but other files"):
+    with pytest.raises(UserError, match="is not empty: expected a new folder"):
         RunFolder.create(tmp_path / "run", {})
-    assert (tmp_path / "run" / "thesis.txt").read_text() == "years of work"
+    assert [p.name for p in tmp_path.rglob("*")] == ["run", "thesis.txt"]
+    with RunFolder.create(tmp_path / "other", {}), pytest.raises(UserError, match="is not empty"):
+        RunFolder.create(tmp_path / "other", {})
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    RunFolder.create(tmp_path / "run", {}).close()
+    assert is_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("text", ['{"format": 1, "version": "0.1.0"}', "[]", "{", '{"steps": 3}', "[" * 100_000])
+def test_a_config_of_another_program_marks_no_run(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    assert not is_run(tmp_path)
+
+
+def test_a_kill_while_a_folder_is_made_leaves_no_half_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("runtime.loop.folder.os.replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        RunFolder.create(tmp_path / "run", {}, inputs={"picture/a.png": b"1"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_inputs_are_copied_and_results_are_listed(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path / "run", {}, inputs={"picture/a.png": b"1", "truth/a.png": b"2"}) as run:
+        assert run.input("picture/a.png").read_bytes() == b"1" and run.input("truth/a.png").read_bytes() == b"2"
+        assert result_of(run.path) is None
+        run.finish({Path("/x/a.svg"): "ab"})
+        assert result_of(run.path) == {Path("/x/a.svg"): "ab"}
+        for text in ("{", "[]", '{"files": 3}', "{}"):
+            (run.path / "result.json").write_text(text)
+            assert result_of(run.path) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"file": "../../etc/passwd"},
+        {"file": "/etc/passwd"},
+        {"file": 3},
+        {"stage": -1},
+        {"stage": 1.5},
+        {"step": None},
+        {"numbers": []},
+        {"stage": True},
+    ],
+)
+def test_an_edited_checkpoint_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    with RunFolder.create(tmp_path / "run", {}) as run:
+        run.save(checkpoint())
+        note = run.path / "checkpoint.json"
+        note.write_text(json.dumps(json.loads(note.read_text()) | change))
+        with pytest.raises(UserError, match="cannot be read"):
+            run.load()
+
+
+def test_the_one_before_stays_until_the_next_checkpoint_is_whole(tmp_path: Path, monkeypatch) -> None:
+    from runtime.loop import folder
+
+    with RunFolder.create(tmp_path / "run", {}) as run:
+        run.save(checkpoint(0, 1))
+        plain = folder.replace_file
+
+        def full_at_note(path: Path, content: bytes | str) -> None:
+            if path.name == "checkpoint.json":
+                raise OSError(28, "No space left on device")
+            plain(path, content)
+
+        monkeypatch.setattr(folder, "replace_file", full_at_note)
+        with pytest.raises(OSError, match="No space"):
+            run.save(checkpoint(0, 2))
+        loaded = run.load()
+        assert loaded is not None and loaded.step == 1
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
@@ -70,13 +132,13 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_use_is_refused_and_free_after_the_end(tmp_path: Path) -> None:
-    make = f"RunFolder.create(Path({str(tmp_path / 'r')!r}), {{}}).close()"
+    make = f"RunFolder.reopen(Path({str(tmp_path / 'r')!r})).close()"
     code = f"from pathlib import Path; from runtime.loop.folder import RunFolder; {make}"
     with RunFolder.create(tmp_path / "r", {}):
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "in use by another process" in other.stderr
     subprocess.run([sys.executable, "-c", code], check=True)  # its lock ends with it
-    RunFolder.create(tmp_path / "r", {}).close()
+    RunFolder.reopen(tmp_path / "r").close()
 
 
 def test_no_run_is_said_to_be_none(tmp_path: Path) -> None:
@@ -92,9 +154,9 @@ def test_a_config_that_is_none(tmp_path: Path, text: str) -> None:
         RunFolder.reopen(tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"version": "9.9.9"}, {"format": 2}])
+@pytest.mark.parametrize("change", [{"version": "9.9.9"}, {"format": "tgm-run-1"}, {"format": 1}])
 def test_a_run_of_another_version(tmp_path: Path, change: dict[str, object]) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"format": 1, "version": __version__} | change))
+    (tmp_path / "config.json").write_text(json.dumps({"format": FORMAT, "version": __version__} | change))
     with pytest.raises(UserError, match=f"this is tgm {__version__}.*start anew"):
         RunFolder.reopen(tmp_path)
 
@@ -133,7 +195,8 @@ def test_the_curve_is_a_picture_of_the_losses(tmp_path: Path) -> None:
     from xml.etree import ElementTree
 
     with RunFolder.create(tmp_path / "run", {}) as run:
-        run.plot()  # nothing yet
+        run.plot()
+        assert not (tmp_path / "run" / "loss.svg").exists()  # no losses yet
         for step in range(1000):
             run.log({"stage": step // 500, "name": "a & b", "step": step % 500, "loss": 2.0 - step / 1000})
         run.plot()

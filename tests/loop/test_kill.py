@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runtime.loop.progress import ProgressBar
-from runtime.vectorfusion.command import main
+from runtime.vectorfusion import main
 from tests.bundles import make_tiny_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +67,7 @@ def test_killed_twice_and_interrupted_once_ends_in_the_same_bytes(tmp_path: Path
     assert cut.stop(cut.start(*resume), total - 25, signal.SIGKILL)[0] == -signal.SIGKILL  # while distilling
     code, errors = cut.stop(cut.start(*resume), total - 12, signal.SIGINT)
     assert code == 130
-    assert errors.splitlines()[-1].endswith("go on with: python -m runtime.vectorfusion --resume runs/a-red-apple")
+    assert errors.splitlines()[-1].endswith("resume with: python -m runtime.vectorfusion --resume runs/a-red-apple")
     assert "Traceback" not in errors and "of stage 'distil'" in errors
     note = json.loads((cut.run / "checkpoint.json").read_text())
     assert note["step"] == cut.steps() - (total - 30)  # the interrupted run saved its last step
@@ -120,7 +120,7 @@ def test_interrupted_while_sampling(tmp_path: Path, number: signal.Signals) -> N
 def test_a_signal_while_sampling_waits_for_the_networks(
     tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bundle, before, plain = make_tiny_bundle(tmp_path / "tiny"), signal.getsignal(number), ProgressBar.note
+    bundle, before, plain = make_tiny_bundle(tmp_path / "tiny"), signal.getsignal(number), ProgressBar.show
     monkeypatch.chdir(tmp_path)
 
     def note(self: ProgressBar, stage: str, done: int, total: int) -> None:
@@ -129,9 +129,9 @@ def test_a_signal_while_sampling_waits_for_the_networks(
             os.kill(os.getpid(), number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ProgressBar, "note", note)
+        patch.setattr(ProgressBar, "show", note)
         assert main(["a red apple", "--bundle", str(bundle), "--steps", "3", "--paths", "2"]) == 128 + number
-    assert "stopped after step 2 of stage 'sample'; go on with: " in capsys.readouterr().err
+    assert "stopped after step 2 of stage 'sample'; resume with: " in capsys.readouterr().err
     assert signal.getsignal(number) is before
     assert main(["--resume", "runs/a-red-apple"]) == 0
     assert (tmp_path / "a-red-apple.svg").is_file()
@@ -140,7 +140,7 @@ def test_a_signal_while_sampling_waits_for_the_networks(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     ("owner", "stage"),
-    [("runtime.vectorfusion.command._work", "sample"), ("runtime.loop.optimize.optimize", "trace-1")],
+    [("runtime.vectorfusion.stages.encode_prompt", "sample"), ("runtime.loop.optimize.optimize", "trace-1")],
 )
 def test_a_signal_before_a_loop_stops_it_at_its_first_step(
     owner: str, stage: str, number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -157,6 +157,6 @@ def test_a_signal_before_a_loop_stops_it_at_its_first_step(
     with monkeypatch.context() as patch:
         patch.setattr(owner, signalled)
         assert main(["a red apple", "--bundle", str(bundle), "--steps", "3", "--paths", "2"]) == 128 + number
-    assert f"stopped after step 1 of stage '{stage}'; go on with: " in capsys.readouterr().err
+    assert f"stopped after step 1 of stage '{stage}'; resume with: " in capsys.readouterr().err
     assert signal.getsignal(number) is before
     assert main(["--resume", "runs/a-red-apple"]) == 0

@@ -5,11 +5,16 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
+from runtime import vectorize
+from runtime.command.method import draw
 from runtime.errors import UserError
+from runtime.loop.events import Stepped
+from runtime.loop.folder import RunFolder
 from runtime.pictures import write_png
 from runtime.vector.raster import rasterize
 from runtime.vector.svg import read_svg
-from runtime.vectorize import RANGES, Config, main, scaled_down, vectorize
+from runtime.vectorize import METHOD, Config, main
+from runtime.vectorize.stages import scaled_down
 
 
 @pytest.fixture
@@ -36,9 +41,10 @@ def test_the_command_traces_a_picture_into_the_working_directory(picture, tmp_pa
     assert entries["source"] == "two squares.png" and entries["seed"] == "0" and "tgm" in entries["version"]
 
 
-def test_a_large_picture_is_traced_small_and_drawn_large(picture, tmp_path):
-    config = Config(picture=picture, out=tmp_path / "a.svg", paths=2, stages=1, steps=5, size=30)
-    vectorize(config)
+def test_a_large_picture_is_traced_small_and_drawn_large(picture, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = [str(picture), "--paths", "2", "--stages", "1", "--steps", "5", "--size", "30", "--out", "a.svg"]
+    assert main(words) == 0
     drawing = read_svg(tmp_path / "a.svg")
     assert drawing.size == (40, 60)
     assert drawing.points[..., 0].max() == pytest.approx(55, abs=3)
@@ -51,26 +57,74 @@ def test_scaling_down_takes_means():
     torch.testing.assert_close(scaled_down(image, 16).mean(), image.mean(), atol=0.02, rtol=0)
 
 
-def test_the_same_picture_gives_the_same_file(picture, tmp_path):
+def test_the_same_picture_gives_the_same_file(picture, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for name in ("a.svg", "b.svg"):
-        vectorize(Config(picture=picture, out=tmp_path / name, paths=3, stages=2, steps=4))
+        assert main([str(picture), "--out", name, "--paths", "3", "--stages", "2", "--steps", "4", "--quiet"]) == 0
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_the_function_gives_the_drawing_that_the_command_writes(picture, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([str(picture), "--out", "a.svg", "--paths", "3", "--stages", "2", "--steps", "4", "--quiet"]) == 0
+    drawing = vectorize(picture, paths=3, stages=2, steps=4)
+    torch.testing.assert_close(drawing.points, read_svg("a.svg").points, atol=6e-4, rtol=0)
+
+
+def test_a_stopped_run_resumes_from_its_own_copy_of_the_picture(picture, tmp_path):
+    config = Config(picture=picture, paths=3, stages=2, steps=6)
+    whole = draw(METHOD, config).drawing().points
+
+    class Killed(BaseException):
+        pass
+
+    def killed(event):
+        if isinstance(event, Stepped) and event.done == 8:
+            raise Killed
+
+    request = {"method": "vectorize"}
+    inputs = {f"picture/{picture.name}": picture.read_bytes()}
+    with RunFolder.create(tmp_path / "run", request, inputs=inputs, interval_s=0.0) as run, pytest.raises(Killed):
+        draw(METHOD, config, run=run, report=killed)
+    picture.unlink()
+    with RunFolder.reopen(tmp_path / "run") as run:
+        assert torch.equal(draw(METHOD, config, run=run).drawing().points, whole)
+
+
+RANGES = {
+    "paths": (1, 1024), "segments": (2, 16), "stages": (1, 16), "steps": (0, 10_000), "lr": (0.0, 10),
+    "self_intersection": (0, 10), "min_gain": (0, 1), "size": (16, 2048), "seed": (0, 2**31 - 1),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "value"), [(n, v) for n, (low, high) in RANGES.items() for v in (low - 1, high + 1)])
 def test_numbers_out_of_range_are_named(picture, name, value):
-    with pytest.raises(UserError, match=f"--{name} is .*: expected"):
-        vectorize(Config(picture=picture, **{name: value}))
+    with pytest.raises(UserError, match=f"--{name.replace('_', '-')}: expected .*, got {value}"):
+        draw(METHOD, Config(picture=picture, **{name: value}))
 
 
 def test_what_is_not_a_number_is_out_of_range(picture):
-    with pytest.raises(UserError, match="--lr is nan"):
-        vectorize(Config(picture=picture, lr=float("nan")))
+    for value in (float("nan"), 0.0):
+        with pytest.raises(UserError, match="--lr: expected above 0 to 10, got"):
+            draw(METHOD, Config(picture=picture, lr=value))
 
 
-def test_an_unwritable_output_is_named_before_any_work(picture, tmp_path):
-    with pytest.raises(UserError, match="no folder"):
-        vectorize(Config(picture=picture, out=tmp_path / "missing" / "a.svg"))
+def test_what_may_not_be_written_is_named_before_any_work(picture, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = picture.read_bytes()
+    with pytest.raises(UserError, match="folder 'missing' does not exist"):
+        main([str(picture), "--out", "missing/a.svg"])
+    with pytest.raises(UserError, match=r"ending in \.svg, got '.*two squares\.png'"):
+        main([str(picture), "--out", picture.name])
+    picture.rename("squares.svg")  # a picture by another name must not be replaced by its drawing
+    with pytest.raises(UserError, match=r"'squares\.svg' is a file that is read"):
+        main(["squares.svg", "--force"])
+    assert (tmp_path / "squares.svg").read_bytes() == before
+    (tmp_path / "squares.svg").rename("photo.png")
+    (tmp_path / "photo.svg").write_text("<svg>drawn by hand</svg>")
+    with pytest.raises(UserError, match=r"'photo\.svg' exists, and no run in 'runs' wrote it"):
+        main(["photo.png"])
+    assert (tmp_path / "photo.svg").read_text() == "<svg>drawn by hand</svg>" and not (tmp_path / "runs").exists()
 
 
 def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path):

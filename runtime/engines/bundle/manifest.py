@@ -102,6 +102,10 @@ class Manifest:
         raise NotImplementedError
 
 
+_RENAMED = {"rate": "lr", "colour_rate": "colour_lr", "xing": "self_intersection"}
+"""Options of VectorFusion that had other names when bundles were of format 1."""
+
+
 def parse_document(data: bytes, where: str) -> dict[str, Any]:
     """Return the object in the text of a bundle.json of any format that is known, with the fields of the newest.
 
@@ -117,7 +121,8 @@ def parse_document(data: bytes, where: str) -> dict[str, Any]:
     if kind != LATENT_DIFFUSION:
         document.setdefault("defaults", {})
     elif isinstance(document.get("defaults"), dict):
-        document["defaults"] = {"vectorfusion": document["defaults"]} if document["defaults"] else {}
+        options = {_RENAMED.get(name, name): value for name, value in document["defaults"].items()}
+        document["defaults"] = {"vectorfusion": options} if options else {}
     return {**document, "format": FORMAT, "kind": kind}
 
 

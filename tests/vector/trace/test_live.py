@@ -8,7 +8,6 @@ import torch
 from runtime.loop.optimize import optimize
 from runtime.vector.paths import Drawing, Kind, Layout, circle_points, random_circles, random_strokes
 from runtime.vector.raster import rasterize
-from runtime.vector.scene import VectorScene
 from runtime.vector.trace.boundaries import boundary_distance
 from runtime.vector.trace.live import (
     TraceConfig,
@@ -189,7 +188,7 @@ def test_each_stage_lowers_the_error_and_keeps_to_its_share():
     scenes = []
     for count in (1, 2, 3):
         stages = trace_stages(target, TraceConfig(paths=3, stages=3, steps=20))[:count]
-        scenes.append(optimize(stages, seed=0, restore=VectorScene.from_state))
+        scenes.append(optimize(stages, seed=0))
     errors = [(scene.render()[0] - target).square().mean().item() for scene in scenes]
     assert errors == sorted(errors, reverse=True)
     assert [scene.layout.num_paths for scene in scenes] == [1, 2, 3]
