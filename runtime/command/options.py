@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import tyro
 
 from runtime.command.program import program_name
+from runtime.command.ranges import describe_range
 
 OptionsT = TypeVar("OptionsT")
 
@@ -61,15 +62,18 @@ def dataclasses_in(kind: Any) -> Iterator[type]:
 
 
 def describe_fields(kind: type) -> None:
-    """Make each field's docstring its help, as one paragraph.
+    """Make each field's docstring, and the range of its annotation, its help, as one paragraph.
 
     tyro reads these docstrings itself, but keeps a break before each of their lines that is indented, which is every
     line but the first, so that a narrow terminal shows long and short lines in turns.
     """
     docs = {name: text for base in reversed(kind.__mro__) for name, text in _field_docstrings(base).items()}
+    hints = typing.get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
         if field.name in docs and "help" not in field.metadata:
-            field.metadata = MappingProxyType({**field.metadata, "help": docs[field.name]})
+            bounds = describe_range(hints[field.name])
+            text = f"{docs[field.name]} Range: {bounds}." if bounds else docs[field.name]
+            field.metadata = MappingProxyType({**field.metadata, "help": text})
 
 
 def _field_docstrings(kind: type) -> dict[str, str]:

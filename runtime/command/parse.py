@@ -9,7 +9,9 @@ from typing import Any, Generic, TypeVar
 import tyro
 
 from runtime.command.method import Method
+from runtime.command.options import parse_options
 from runtime.command.placement import DEFAULT_PLACEMENT, Placement
+from runtime.command.program import program_name
 from runtime.command.settings import blank, with_defaults
 from runtime.errors import UserError
 
@@ -54,7 +56,7 @@ class Parsed(Generic[C]):
     options: Options
 
 
-def selected(method: Method[Any], arguments: Sequence[str], program: str) -> argparse.Namespace:
+def selected(method: Method[Any], arguments: Sequence[str]) -> argparse.Namespace:
     """Return the options that decide the defaults of the others; None for those that are not given.
 
     Raises:
@@ -71,13 +73,13 @@ def selected(method: Method[Any], arguments: Sequence[str], program: str) -> arg
     try:
         return parser.parse_known_args(list(arguments))[0]
     except argparse.ArgumentError as error:
+        program = program_name(f"runtime.{method.name}")
         raise UserError(f"{error}; {program} --help lists the options") from error
 
 
 def parse(
     method: Method[C],
     arguments: Sequence[str],
-    program: str,
     *,
     early: argparse.Namespace,
     defaults: dict[str, Any] | None = None,
@@ -89,7 +91,6 @@ def parse(
     Args:
         method: whose options they are.
         arguments: the words of the command line.
-        program: name for messages.
         early: the options that decide the defaults of the others.
         defaults: the bundle's own values.
         stored: configuration of the run that is resumed, in place of the method's defaults.
@@ -100,12 +101,11 @@ def parse(
         chosen = {name: getattr(early, name) for name in method.selectors}
         config = method.default(chosen) if method.default else blank(method.config, tyro.MISSING)
         config = with_defaults(config, defaults or {}, f"bundle {getattr(early, 'bundle', None)!r}")
-    description = (method.config.__doc__ or "").strip()
+    module = f"runtime.{method.name}"
+    settings = {"arguments": arguments, "description": (method.config.__doc__ or "").strip()}
     if method.kind is None:
-        plain = _Plain[method.config](config=config)
-        command = tyro.cli(_Plain[method.config], prog=program, args=arguments, default=plain, description=description)
-        return Parsed(command.config, DEFAULT_PLACEMENT, command.options)
-    whole = _WithNetworks[method.config](config=config, placement=placement)
+        plain = parse_options(_Plain[method.config], module, default=_Plain[method.config](config=config), **settings)
+        return Parsed(plain.config, DEFAULT_PLACEMENT, plain.options)
     kind = _WithNetworks[method.config]
-    command = tyro.cli(kind, prog=program, args=arguments, default=whole, description=description)
-    return Parsed(command.config, command.placement, command.options)
+    whole = parse_options(kind, module, default=kind(config=config, placement=placement), **settings)
+    return Parsed(whole.config, whole.placement, whole.options)

@@ -1,6 +1,7 @@
 """The ranges of a configuration's numbers: written once, in the annotation, and checked in one wording.
 
-An annotation such as `Annotated[int, Interval(ge=1, le=100_000)]` is all that a field needs.
+An annotation such as `Annotated[int, Interval(ge=1, le=100_000)]` is all that a field needs: the check, its message and
+the help take the range from there.
 """
 
 from collections.abc import Iterator

@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from runtime.command.listing import subcommand_listing
 from runtime.command.method import Method, checked, draw, read_inputs, request_of, with_copies
 from runtime.command.outputs import check_outputs, digest_of, free_names
 from runtime.command.parse import Options, Parsed, parse, selected
 from runtime.command.placement import Placement, describe_choices
+from runtime.command.program import program_name
 from runtime.command.settings import from_json, to_json
 from runtime.command.threads import limit_spinning
 from runtime.errors import UserError
@@ -53,18 +55,15 @@ def main_of(*methods: Method[Any]) -> Main:
 
 
 def _subcommand(methods: Sequence[Method[Any]], words: Sequence[str]) -> Method[Any]:
-    """Return the method that the first word names; print the list of them where that is asked for."""
-    package = methods[0].name.split()[0]
+    """Return the method that the first word names; without a word, or for --help, print the list of them and exit."""
+    package = f"runtime.{methods[0].name.split()[0]}"
     named = {method.name.split()[1]: method for method in methods}
     if words and words[0] in named:
         return named[words[0]]
-    lines = [f"  {name:12} {(method.config.__doc__ or '').strip().splitlines()[0]}" for name, method in named.items()]
-    usage = "\n".join([f"usage: python -m runtime.{package} {{{','.join(named)}}} ...", "", *lines])
-    if words and words[0] in ("-h", "--help"):
-        print(usage)
+    if not words or words[0] in ("-h", "--help"):
+        print(subcommand_listing(package, {name: method.config for name, method in named.items()}))
         raise SystemExit(0)
-    got = repr(words[0]) if words else "none"
-    raise UserError(f"expected a subcommand, {' or '.join(named)}, got {got}\n{usage}")
+    raise UserError(f"{program_name(package)}: expected one of {', '.join(named)}, got {words[0]!r:.80}")
 
 
 @dataclass
@@ -83,11 +82,11 @@ class _Command(Generic[C]):
     def __init__(self, method: Method[C], words: Sequence[str]) -> None:
         self.method = method
         self.words = words
-        self.program = f"python -m runtime.{method.name}"
+        self.program = program_name(f"runtime.{method.name}")
         self.code = 0
 
     def main(self) -> int:
-        early = selected(self.method, self.words, self.program)
+        early = selected(self.method, self.words)
         if getattr(early, "list_bundles", False):
             print(_bundle_list())
             return 0
@@ -106,7 +105,7 @@ class _Command(Generic[C]):
         defaults = {}
         if self.method.kind is not None and not early.help:
             defaults = _defaults(early.bundle or vars(self.method.config)["bundle"], self.method.name)
-        parsed = parse(self.method, self.words, self.program, early=early, defaults=defaults)
+        parsed = parse(self.method, self.words, early=early, defaults=defaults)
         config = checked(self.method, parsed.config)
         placement = parsed.placement
         bundle = self.load(config, placement.device, placement.backend, placement)
@@ -134,7 +133,7 @@ class _Command(Generic[C]):
         where = f"'{folder / 'config.json'}'"
         stored = from_json(self.method.config, known.get("config"), where)
         placement = from_json(Placement, known.get("placement"), where) if self.method.kind else Placement()
-        parsed = parse(self.method, self.words, self.program, early=early, stored=stored, placement=placement)
+        parsed = parse(self.method, self.words, early=early, stored=stored, placement=placement)
         config = checked(self.method, parsed.config)
         self.refuse_changes(folder, stored, placement, parsed)
         self.reopen(folder, self.job(config, None, parsed.options), placement)
@@ -228,6 +227,8 @@ class _Command(Generic[C]):
         except FloatingPointError as error:
             self.code = 1
             print(f"error: {error}; another --seed or a lower learning rate may do", file=sys.stderr)
+        except BrokenPipeError:
+            raise  # `run_main` ends quietly where the reader of the output has gone
         except OSError as error:  # such as a full disk: what was saved before is whole
             self.code = 1
             print(f"error: {error}; once that is mended, resume with: {again}", file=sys.stderr)

@@ -24,14 +24,14 @@ class Complete:
     hide: str
     """What is hidden: top, left, bottom, right, centre, or a picture that is white where it hides."""
     samples: Count = 4
-    """Completions, 1 to 256."""
+    """Completions."""
     order: str = "max-context"
     """max-context: observed pixels first, then the hidden ones along a path trained with; max-context:hilbert:0: along
     this one; raster, s-curve:0 to 7, hilbert:0 to 7, or a .npy or .txt file of pixel indices: exactly in this order."""
     temperature: Temperature = 1.0
-    """1 draws from the model, less nearer to its mode, 0.01 to 100."""
+    """1 draws from the model, less nearer to its mode."""
     seed: Seed = 0
-    """Seed of all draws, 0 to 2^63 - 1."""
+    """Seed of all draws."""
     out: Path | None = None
     """PNG file to write; by default the picture's name with -completed, in the working directory."""
     bundle: str = "mnist"
@@ -47,14 +47,14 @@ class Sample:
     """Draw whole pictures, as a sheet and, if asked for, as a moving picture of how they are drawn."""
 
     count: Count = 16
-    """Pictures, 1 to 256."""
+    """Pictures."""
     order: str | None = None
     """raster, s-curve:0 to 7, hilbert:0 to 7, or a .npy or .txt file of pixel indices; by default the first one trained
     with."""
     temperature: Temperature = 1.0
-    """1 draws from the model, less nearer to its mode, 0.01 to 100."""
+    """1 draws from the model, less nearer to its mode."""
     seed: Seed = 0
-    """Seed of all draws, 0 to 2^63 - 1."""
+    """Seed of all draws."""
     out: Path | None = None
     """PNG file to write; by default sample.png, in the working directory."""
     video: tyro.conf.FlagCreatePairsOff[bool] = False

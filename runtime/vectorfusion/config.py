@@ -43,33 +43,33 @@ class Config:
     init: Path | None = None
     """SVG file to start from in place of sampling, tracing or random paths."""
     seed: Annotated[int, Interval(ge=0, le=2**63 - 1)] = 0
-    """Seed of every draw, 0 to 2^63 - 1: equal seeds and options give equal files on a machine's CPU."""
+    """Seed of every draw: equal seeds and options give equal files on a machine's CPU."""
     steps: Annotated[int, Interval(ge=1, le=100_000)] = 150
-    """Steps of distillation, 1 to 100000; tracing has its own."""
+    """Steps of distillation; tracing has its own."""
     paths: Annotated[int, Interval(ge=1, le=4096)] = 64
-    """Paths of the drawing, 1 to 4096; for pixel a square number, 1 to 4096."""
+    """Paths of the drawing; for pixel a square number."""
     omega: Weight = 10.0
-    """Weight of guidance in (1 + omega) eps(z; y) - omega eps(z), 0 to 1000; the thesis has 100 for large models."""
+    """Weight of guidance in (1 + omega) eps(z; y) - omega eps(z); the thesis has 100 for large models."""
     samples: Annotated[int, Interval(ge=1, le=64)] = 8
-    """Raster samples K of which the best is traced, 1 to 64."""
+    """Raster samples K of which the best is traced."""
     sample_omega: Weight = 3.0
-    """Weight of guidance of the raster samples, 0 to 1000; the thesis has 6.5."""
+    """Weight of guidance of the raster samples; the thesis has 6.5."""
     rasterizer: Literal["numba", "torch", "diffvg"] = "numba"
     """What draws: numba (compiled), torch (slow, readable), diffvg (a peer, where it is installed)."""
     gradients: Literal["torch", "engine"] = "torch"
     """What differentiates the latent encoder: PyTorch, or an engine where the bundle has one."""
     lr: Annotated[float, Interval(ge=0, le=100)] = 0.1
-    """Peak learning rate of control points, in pixels of a canvas of 600, 0 to 100; warmed up from a tenth, decayed to
+    """Peak learning rate of control points, in pixels of a canvas of 600; warmed up from a tenth, decayed to
     a quarter. The thesis has 0.2, for 1000 to 2000 steps."""
     colour_lr: Annotated[float, Interval(ge=0, le=1)] = 0.001
-    """Peak learning rate of colours in [0, 1], 0 to 1, with the same schedule; a tenth of it for the background. The
+    """Peak learning rate of colours in [0, 1], with the same schedule; a tenth of it for the background. The
     thesis has 0.01 (pixel: 0.0001)."""
     upper_t: tuple[Time, Time] = (600, 200)
-    """Largest time of 1000 that is drawn, at the first step and at the last, each 50 to 999; the thesis has 950."""
+    """Largest time of 1000 that is drawn, at the first step and at the last; the thesis has 950."""
     self_intersection: Weight = 0.01
-    """Weight of the self-intersection term of icons, 0 to 1000."""
+    """Weight of the self-intersection term of icons."""
     saturation: Weight = 0.0
-    """Weight of the saturation penalty, 0 to 1000."""
+    """Weight of the saturation penalty."""
 
 
 _FROM_SCRATCH = Config(route="scratch", steps=400, omega=15.0, lr=5.0, colour_lr=0.02, upper_t=(950, 300))

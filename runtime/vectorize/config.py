@@ -17,20 +17,20 @@ class Config:
     out: Path | None = None
     """SVG file to write; by default the picture's name with .svg, in the working directory."""
     paths: Annotated[int, Interval(ge=1, le=1024)] = 64
-    """Closed paths at most, 1 to 1024; a simple picture gets fewer."""
+    """Closed paths at most; a simple picture gets fewer."""
     segments: Annotated[int, Interval(ge=2, le=16)] = 4
-    """Cubic Bezier segments a path, 2 to 16."""
+    """Cubic Bezier segments a path."""
     stages: Annotated[int, Interval(ge=1, le=16)] = 5
-    """Stages that add paths where the error is, 1 to 16."""
+    """Stages that add paths where the error is."""
     steps: Annotated[int, Interval(ge=0, le=10_000)] = 60
-    """Optimizer steps a stage, 0 to 10000."""
+    """Optimizer steps a stage."""
     lr: Annotated[float, Gt(0), Le(10)] = 0.5
-    """Learning rate of control points, in pixels of a canvas of 240, above 0 to 10; colours have a hundredth of it."""
+    """Learning rate of control points, in pixels of a canvas of 240; colours have a hundredth of it."""
     self_intersection: Annotated[float, Interval(ge=0, le=10)] = 1e-3
-    """Weight of the self-intersection term, 0 to 10."""
+    """Weight of the self-intersection term."""
     min_gain: Annotated[float, Interval(ge=0, le=1)] = 2e-6
-    """Mean squared error that a path must save to be added, 0 to 1; 0 adds as many as help at all."""
+    """Mean squared error that a path must save to be added; 0 adds as many as help at all."""
     size: Annotated[int, Interval(ge=16, le=2048)] = 512
-    """Longer side, in pixels, at which it is traced, 16 to 2048; larger pictures are scaled down, the SVG is not."""
+    """Longer side, in pixels, at which it is traced; larger pictures are scaled down, the SVG is not."""
     seed: Annotated[int, Interval(ge=0, le=2**31 - 1)] = 0
-    """Seed of all draws, 0 to 2^31 - 1."""
+    """Seed of all draws."""
