@@ -15,12 +15,12 @@ from runtime.errors import UserError
 from runtime.vector.paths import Drawing, Kind, Layout
 from runtime.vector.raster.checks import NOT_FINITE, check_widths
 from runtime.vector.raster.kernels.backward import Grads, backward
-from runtime.vector.raster.kernels.build import DrawingGrads, build_fills, flatten_paths, gather_gradients
+from runtime.vector.raster.kernels.build import DrawingGrads, build_fills, enter_bands, flatten_paths, gather_gradients
 from runtime.vector.raster.kernels.cells import CELL, PART, Bands
 from runtime.vector.raster.kernels.forward import Paths, Saved, forward
 from runtime.vector.raster.kernels.jit import wait_for
 from runtime.vector.raster.kernels.limits import STROKE_TOLERANCE, TOLERANCE
-from runtime.vector.raster.kernels.outline import EDGE, Outline, Structure, View
+from runtime.vector.raster.kernels.outline import EDGE, Outline, Structure, View, close_loops
 from runtime.vector.raster.kernels.spans import SPAN
 from runtime.vector.raster.reference.stroke import count_corners, unit_pen
 
@@ -111,8 +111,9 @@ def _build_strokes(plan: Plan, points: np.ndarray, widths: np.ndarray, view: Vie
     corners, pen_firsts = _make_pens(radii, view.scale)
     pens = Pens(pen_firsts, corners, radii)
     polylines = Polylines(firsts, vertices, view.scale)
-    edges, entered = build_strokes(plan.structure, polylines, pens, ranges, len(points), view.size)
-    return Outline(firsts, corners, edges), entered
+    edges = build_strokes(plan.structure, polylines, pens, ranges)
+    close_loops(plan.structure, firsts, vertices, ranges, edges)
+    return Outline(firsts, corners, edges), enter_bands(edges, ranges, len(points), view.size)
 
 
 def _make_pens(radii: np.ndarray, scale: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:

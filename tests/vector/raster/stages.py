@@ -9,12 +9,12 @@ from numba import njit
 
 from runtime.vector.paths import Drawing, Kind, Layout
 from runtime.vector.raster import compiled, rasterize
-from runtime.vector.raster.kernels.build import build_fills, flatten_paths
+from runtime.vector.raster.kernels.build import build_fills, enter_bands, flatten_paths
 from runtime.vector.raster.kernels.cells import Band, Bands
 from runtime.vector.raster.kernels.forward import Paths, Saved, forward
 from runtime.vector.raster.kernels.jit import OPTIONS
 from runtime.vector.raster.kernels.limits import TOLERANCE
-from runtime.vector.raster.kernels.outline import Outline, View
+from runtime.vector.raster.kernels.outline import Outline, View, close_loops
 from runtime.vector.raster.kernels.stroke import Pens, Polylines, build_strokes
 from runtime.vector.raster.reference.cells import locate_band
 
@@ -117,9 +117,9 @@ def run_stages(seed: int) -> Stages:
         radii = np.where(plan.strokes, widths / 2, -1.0).reshape(-1)
         corners, pen_firsts = compiled._make_pens(radii, scale)
         pens = Pens(pen_firsts, corners, radii)
-        edges, entered = build_strokes(
-            plan.structure, Polylines(firsts, vertices, scale), pens, ranges, len(points), size
-        )
+        edges = build_strokes(plan.structure, Polylines(firsts, vertices, scale), pens, ranges)
+        close_loops(plan.structure, firsts, vertices, ranges, edges)
+        entered = enter_bands(edges, ranges, len(points), size)
     else:
         _, _, edges, entered = build_fills(plan.structure, points, widths, view)
     used = np.zeros(len(edges), bool)

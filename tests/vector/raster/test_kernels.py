@@ -13,7 +13,7 @@ TOOLS = {"jit", "arrays", "limits"}
 """Modules of tools: threads, compilation, memory. They have no stage of a picture, and so no twins."""
 
 STAGES = sorted({module.name for module in pkgutil.iter_modules(kernels.__path__)} - TOOLS)
-DECORATORS = {"entry", "inner", "summing"}
+DECORATORS = {"entry", "inner", "inlined", "summing"}
 
 
 def functions(module: str) -> list[ast.FunctionDef]:

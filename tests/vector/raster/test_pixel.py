@@ -82,4 +82,4 @@ def test_a_corner_cut_off_in_closed_form() -> None:
     for corner, area in ((0, 7 / 8), (1, 1 / 8)):
         assert reference.pixel_area(edges, corner, False) == pytest.approx(area)
         assert from_python(kernels.pixel_area)(edges.copy(), corner, False) == pytest.approx(area)
-    assert reference.pixel_moments(edges, 1, False).tolist() == [[-1, -0.5]]
+    assert reference.pixel_moments(edges, 1, False).tolist() == [[1, 0.5]]

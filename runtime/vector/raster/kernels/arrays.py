@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from runtime.vector.raster.kernels.jit import inner, summing
+from runtime.vector.raster.kernels.jit import inlined, inner, summing
 
 BLOCK = 32
 """Pixels of a block: a multiple of what the compiler's vector loops take at a time."""
@@ -19,7 +19,7 @@ class Row(NamedTuple):
     """From one plane to the next."""
 
 
-@inner
+@inlined
 def make_row(width, sample):
     """A row of zeros of an array's dtype. The tape takes its margins, too, so they have to be numbers."""
     stride = width + 2 * BLOCK
@@ -34,7 +34,7 @@ def fill_blocks(values, start, blocks, value):
         values[i] = value
 
 
-@inner
+@inlined
 def fill_row(row, width, colour):
     """Set a row to a colour."""
     for k in range(3):
@@ -60,7 +60,7 @@ def sum_values(values, first, length):
     return total
 
 
-@inner
+@inlined
 def round_colour(colour, sample):
     """A colour as four numbers of an array's dtype."""
     kind = sample.dtype.type

@@ -7,7 +7,7 @@ import numpy as np
 from runtime.vector.raster.kernels.arrays import BLOCK, Row, copy_values, fill_row, make_row, round_colour, sum_values
 from runtime.vector.raster.kernels.cells import cell_of, locate_band
 from runtime.vector.raster.kernels.composite import blend_backward, composite_row, count_blocks, row_coverage
-from runtime.vector.raster.kernels.jit import entry, finish_job, inner, take_job
+from runtime.vector.raster.kernels.jit import entry, finish_job, inlined, inner, take_job
 from runtime.vector.raster.kernels.pixel import pixel_moments
 from runtime.vector.raster.kernels.spans import EXACT, gather_edges
 
@@ -106,7 +106,7 @@ def cells_backward(bands, first, last, moments):
             moments[part.entry, 1] += share * 0.5 * (part.s + part.t)
 
 
-@inner
+@inlined
 def row_backward(paths, bands, saved, band, y, space, grads, tape):
     """Take the gradient of row y, `space.grad`, back through its paths, highest first.
 
@@ -140,7 +140,7 @@ def row_backward(paths, bands, saved, band, y, space, grads, tape):
                 exact_spans_backward(paths.edges, bands, band, saved.spans, one, space.grad_alpha, grads.moments)
 
 
-@inner
+@inlined
 def backward_band(paths, bands, saved, band, upstream, space, grads):
     """Add one band's part to the gradients, given the upstream gradient (B, 3, H, W).
 

@@ -61,7 +61,7 @@ def flatten_paths(structure, points, widths, view):
     return finite, firsts, vertices, ranges
 
 
-@inner
+@entry
 def enter_bands(edges, ranges, batch, size):
     """Which edges touch which band: `entries`, `entry_firsts`, `firsts` of `cells.Bands`.
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from runtime.vector.raster.kernels.jit import inner
+from runtime.vector.raster.kernels.jit import inlined, inner
 from runtime.vector.raster.kernels.outline import FIRST, LAST
 
 BAND = 32
@@ -81,7 +81,7 @@ class Band(NamedTuple):
     """The band's first cell and part."""
 
 
-@inner
+@inlined
 def locate_band(bands, job, paths, size):
     """The band of a job, in a drawing of so many paths, in a picture of height and width `size`.
 
@@ -338,7 +338,7 @@ def sort_cells(bands, band, end):
         start = rows[row]
 
 
-@inner
+@inlined
 def cell_of(bands, band, key):
     """Index of a key's cell.
 

@@ -7,7 +7,7 @@ import numpy as np
 from runtime.vector.raster.kernels.arrays import BLOCK, copy_values, fill_row, make_row
 from runtime.vector.raster.kernels.cells import accumulate_cells, locate_band, sort_cells
 from runtime.vector.raster.kernels.composite import composite_row, count_blocks
-from runtime.vector.raster.kernels.jit import entry, finish_job, inner, take_job
+from runtime.vector.raster.kernels.jit import entry, finish_job, inlined, take_job
 from runtime.vector.raster.kernels.spans import cover_exactly, sweep_row
 
 
@@ -39,7 +39,7 @@ class Saved(NamedTuple):
     """(B * H,) int64: where each row's tape ends; -1: it had no room, so the row is composited again."""
 
 
-@inner
+@inlined
 def forward_band(paths, bands, saved, band, image, row, coverage):
     """Composite one band into the image (B, 3, H, W); `row` and `coverage` (stride,) are the thread's working space.
 

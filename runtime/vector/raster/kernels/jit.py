@@ -22,6 +22,11 @@ entry = _compile(**OPTIONS, cache=True)
 inner = _compile(**OPTIONS, no_cpython_wrapper=True)
 """Decorator of a kernel that only kernels call."""
 
+inlined = _compile(**OPTIONS, no_cpython_wrapper=True, inline="always")
+"""Like `inner`, but written into its callers before they are compiled. LLVM optimizes an inner kernel once by itself
+and once more in each caller, and each caller in its own: for the outermost and for the smallest that takes more time
+than it gains."""
+
 summing = _compile(**OPTIONS, no_cpython_wrapper=True, fastmath={"reassoc"})
 """Like `inner`, but sums may be split among the lanes of a vector, in an order fixed when compiled."""
 
@@ -44,7 +49,7 @@ def fetch_add(_typing, numbers, place, amount):
     return types.int64(numbers, types.int64, types.int64), build
 
 
-@inner
+@inlined
 def take_job(work):
     """The next job that no thread has taken; the number of jobs or more when none is left.
 
@@ -55,7 +60,7 @@ def take_job(work):
     return fetch_add(work, TAKEN, 1)
 
 
-@inner
+@inlined
 def finish_job(work):
     """Count a job as done, after all that it wrote: `wait_for` relies on that order."""
     fetch_add(work, DONE, 1)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from runtime.vector.raster.kernels.jit import STAMP, inner
+from runtime.vector.raster.kernels.jit import STAMP, entry, inner
 from runtime.vector.raster.kernels.limits import MAX_EDGES, STRAIGHT
 
 STROKE = 2
@@ -173,7 +173,7 @@ def flatten_backward(controls, firsts, grad_vertices, scale, grad_points):
                 grad_points[b, controls[segment, 3, axis], axis] += g3 * scale[axis]
 
 
-@inner
+@entry
 def close_loops(structure, firsts, vertices, ranges, edges):
     """Write the edges of all fills: of each contour from vertex to vertex and back to the first.
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from runtime.vector.raster.kernels.cells import CELL_BITS, COLUMN_BITS, DOWN, LEFT, RIGHT, UP, WRAPS, cell_of
-from runtime.vector.raster.kernels.jit import inner
+from runtime.vector.raster.kernels.jit import inlined, inner
 from runtime.vector.raster.kernels.pixel import PIXEL_EDGE, inside, pixel_area
 
 _ON_BORDER = 1e-11
@@ -48,7 +48,7 @@ def simple_coverage(mean, mask, evenodd):
     return below + (above - below) * (mean - low), above - below
 
 
-@inner
+@inlined
 def _is_simple(mask, count):
     """Whether a cell cannot cross itself: two parts, or all parts going one way along one axis."""
     return count <= 2 or not (mask & DOWN and mask & UP) or not (mask & LEFT and mask & RIGHT)

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from runtime.vector.raster.kernels.build import enter_bands
-from runtime.vector.raster.kernels.jit import entry, inner
-from runtime.vector.raster.kernels.outline import FIRST, LAST, STROKE, close_loops
+from runtime.vector.raster.kernels.jit import entry, inlined, inner
+from runtime.vector.raster.kernels.outline import FIRST, LAST, STROKE
 
 
 class Polylines(NamedTuple):
@@ -91,7 +90,7 @@ def _walk_polyline(polylines, v, end, corners, walk):
     return steps, room + 2 * steps + 1
 
 
-@inner
+@inlined
 def measure_strokes(structure, polylines, pens, walk, rooms):
     """Write room for the edges of each stroke into (B * P,) `rooms`.
 
@@ -156,13 +155,13 @@ def _corner_at(walk, i, stroke):
     return walk.corners[0] + stroke.corners
 
 
-@inner
+@inlined
 def _stop_at(walk, i, stroke):
     """Polyline vertex where outline step i begins."""
     return walk.stops[i] if i <= stroke.steps else walk.stops[2 * stroke.steps - i]
 
 
-@inner
+@inlined
 def _add_stroke(edges, e, vertices, pens, walk, stroke):
     """Write the edges of one stroke; returns the next free edge."""
     first = e
@@ -212,7 +211,7 @@ def _add_stroke(edges, e, vertices, pens, walk, stroke):
     return e
 
 
-@inner
+@inlined
 def _add_dot(edges, e, vertices, pens, v, stroke):
     """Write the edges of a stroke of no length: its pen. Returns the next free edge."""
     for k in range(stroke.corners):
@@ -224,7 +223,7 @@ def _add_dot(edges, e, vertices, pens, v, stroke):
     return e + stroke.corners
 
 
-@inner
+@inlined
 def stroke_edges(structure, polylines, pens, walk, ranges, edges):
     """Write the edges of all strokes, and the end of each one's range.
 
@@ -258,22 +257,19 @@ def stroke_edges(structure, polylines, pens, walk, ranges, edges):
 
 
 @entry
-def build_strokes(structure, polylines, pens, ranges, batch, size):
-    """The edges of a layout with strokes, and the bands that they touch, see `build.build_fills`.
+def build_strokes(structure, polylines, pens, ranges):
+    """Room for the edges of all paths, in which those of strokes are written; those of fills are `close_loops`'.
 
-    Twin: `reference.stroke.build_strokes`.
+    Twin: `reference.stroke.build_strokes`, of one stroke.
 
     Args:
         structure: the layout.
         polylines: of all paths.
         pens: of all strokes.
         ranges: (B * P, 2) first vertex of each path, and the one after its last; overwritten with ranges of edges.
-        batch: B.
-        size: height and width of the picture.
-
-    Returns: edges; what `build.enter_bands` gives.
     """
-    walk = Walk(np.empty(len(polylines.vertices) + 1, np.int64), np.empty(len(polylines.vertices) + 1, np.int64))
+    vertices = len(polylines.vertices)
+    walk = Walk(np.empty(vertices + 1, np.int64), np.empty(vertices + 1, np.int64))
     rooms = ranges[:, 1] - ranges[:, 0]
     measure_strokes(structure, polylines, pens, walk, rooms)
     total = 0
@@ -282,6 +278,5 @@ def build_strokes(structure, polylines, pens, ranges, batch, size):
         total += rooms[path]
         ranges[path, 1] = total
     edges = np.empty(total, structure.no_edges.dtype)
-    close_loops(structure, polylines.firsts, polylines.vertices, ranges, edges)
     stroke_edges(structure, polylines, pens, walk, ranges, edges)
-    return edges, enter_bands(edges, ranges, batch, size)
+    return edges

@@ -1,7 +1,7 @@
 """Twins of `kernels.cells`: which pixels each edge crosses, and the cover and area that it accumulates there."""
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Int64, Integer
 
 from runtime.vector.raster.kernels.cells import BAND, CELL_BITS, COLUMN_BITS, Band
 
@@ -45,8 +45,8 @@ def _interval(start: float, way: float, low: float, high: float) -> tuple[float,
 
 
 def accumulate_cells(
-    edges: np.ndarray, paths: Int64[np.ndarray, " E"], count: int, rows: range, width: int
-) -> tuple[Float64[np.ndarray, "P H W+1"], Float64[np.ndarray, "P H W+1"]]:
+    edges: np.ndarray, paths: Integer[np.ndarray, " E"], count: int, rows: range, width: int
+) -> tuple[Float64[np.ndarray, "P H columns"], Float64[np.ndarray, "P H columns"]]:
     """Cover and area by each of `count` paths in each pixel of some rows; column 0 is all that is left of the picture.
 
     Cover is the height of an edge's part in a pixel, downward positive; area is height times its mean distance to the

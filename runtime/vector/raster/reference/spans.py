@@ -29,7 +29,7 @@ def _cannot_cross_itself(mask: int, parts: int) -> bool:
     return parts <= 2 or not all(both_ways)
 
 
-def gather_edges(edges: np.ndarray, bands: Bands, first: int, span: np.ndarray, row: int) -> np.ndarray:
+def gather_edges(edges: np.ndarray, bands: Bands, first: int, span: np.void, row: int) -> np.ndarray:
     """All parts in the pixel of a span in a row, as PIXEL_EDGE; `first` is the band's first cell."""
     keys = bands.keys[span["first"] : span["first"] + span["cells"]]
     cells = [bands.cells[cell_of(first, key)] for key in keys.tolist()]
