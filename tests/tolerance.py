@@ -42,8 +42,8 @@ RASTER_DIFFERENCE = 1e-4
 edge crosses a pixel's corner, so they are right to a few steps, of 1e-5 each."""
 
 RASTER_STAGE = 1e-9
-"""One stage of the rasterizer by two float64 implementations of one formula, on numbers of at most some hundred: sums of
-some dozens of terms in another order, 1e-13 each, divided by determinants down to 1e-4."""
+"""One stage of the rasterizer by two float64 implementations of one formula, on numbers of at most some hundred: sums
+of some dozens of terms in another order, 1e-13 each, divided by determinants down to 1e-4."""
 
 RASTER_TWIN = 1e-6
 """Two float64 implementations of one formula: the twin replaces short quotients by midpoints below 1e-6 pixels."""

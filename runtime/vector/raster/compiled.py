@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from runtime.errors import UserError
@@ -222,6 +223,6 @@ class _Rasterize(torch.autograd.Function):
         return points, colours, widths, background, None, None, None
 
 
-def rasterize_numba(drawing: Drawing, size: tuple[int, int]) -> Tensor:
-    """(B, 3, H, W) of the points' dtype; see `runtime.vector.raster.rasterize`."""
+def rasterize_numba(drawing: Drawing, size: tuple[int, int]) -> Float[Tensor, "B 3 H W"]:
+    """RGB of the points' dtype; see `runtime.vector.raster.rasterize`."""
     return _Rasterize.apply(*drawing.tensors.values(), drawing.layout, drawing.size, size)

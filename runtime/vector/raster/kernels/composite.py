@@ -152,12 +152,12 @@ def blend_backward(grad, start, blocks, coverage, colour, tape, at, grad_alpha):
         r = values[c + i]
         change = p * (red - tape[d + i]) + q * (green - tape[e + i]) + r * (blue - tape[f + i])
         grad_alpha[i] = change
-        keep = one - opacity * cover
+        transmittance = one - opacity * cover
         x += cover * p
         y += cover * q
         z += cover * r
         w += cover * change
-        values[a + i] = p * keep
-        values[b + i] = q * keep
-        values[c + i] = r * keep
+        values[a + i] = p * transmittance
+        values[b + i] = q * transmittance
+        values[c + i] = r * transmittance
     return float(x), float(y), float(z), float(w)

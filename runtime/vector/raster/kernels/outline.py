@@ -102,7 +102,7 @@ def count_edges(controls, points, tolerance, firsts):
 
 @inner
 def _steps(count):
-    """Parameter of vertex 1 less that of vertex 0, and the other vertices' step, see `reference.vertex_weights`."""
+    """Parameter of vertex 1 less that of vertex 0, and the other vertices' step: `reference.outline.vertex_weights`."""
     step = 1.0 / (count - 2 + math.sqrt(2.0))
     return step * math.sqrt(0.5), step
 

@@ -57,8 +57,8 @@ def exact_spans_backward(
         path = int(span["path"])
         gathered = gather_edges(paths.edges, bands, band.first, span, y)
         grad = paths.colours[band.scene, path, 3] * float(grad_alpha[span["start"]])
-        found = pixel_moments(gathered, int(span["corner"]), bool(paths.evenodd[path]))
-        np.add.at(moments, gathered["entry"], grad * found)
+        weights = pixel_moments(gathered, int(span["corner"]), bool(paths.evenodd[path]))
+        np.add.at(moments, gathered["entry"], grad * weights)
 
 
 def row_backward(

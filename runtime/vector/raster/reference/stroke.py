@@ -36,15 +36,15 @@ def walk_polyline(vertices: Float[Tensor, "V 2"], count: int) -> tuple[list[int]
     that their differences are how far the pen is walked round. Without steps the one vertex is the first.
     """
     steps = (vertices[1:] - vertices[:-1]).detach()
-    keep = [i for i in range(len(steps)) if steps[i].norm() > 1e-9]
-    if not keep:
+    moving = [i for i in range(len(steps)) if steps[i].norm() > 1e-9]
+    if not moving:
         return [0], []
-    angles = torch.atan2(steps[keep, 1], steps[keep, 0])
+    angles = torch.atan2(steps[moving, 1], steps[moving, 0])
     bends = angles.diff()
     bends = bends - 2 * math.pi * torch.round(bends / (2 * math.pi))
     angles = angles[0] + torch.cat((bends.new_zeros(1), bends.cumsum(0)))
     corners = torch.floor((angles - math.pi / 2) * count / (2 * math.pi) + 0.5).long().tolist()
-    return [keep[0], *(i + 1 for i in keep)], corners
+    return [moving[0], *(i + 1 for i in moving)], corners
 
 
 def measure_strokes(vertices: Float[Tensor, "V 2"], count: int) -> int:
