@@ -1,6 +1,7 @@
 """One command line of one method: which options choose the defaults of the others, and one parse with these."""
 
 import argparse
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ def parse(
         config = method.default(chosen) if method.default else blank(method.config, tyro.MISSING)
         config = with_defaults(config, defaults or {}, f"bundle {getattr(early, 'bundle', None)!r}")
     module = f"runtime.{method.name}"
-    settings = {"arguments": arguments, "description": (method.config.__doc__ or "").strip()}
+    settings = {"arguments": arguments, "description": inspect.getdoc(method.config) or ""}
     if method.kind is None:
         plain = parse_options(_Plain[method.config], module, default=_Plain[method.config](config=config), **settings)
         return Parsed(plain.config, DEFAULT_PLACEMENT, plain.options)

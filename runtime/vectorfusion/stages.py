@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,7 +18,7 @@ from runtime.guidance.prompt import Prompt, styled
 from runtime.guidance.sampler import sample_latents
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import distillation_loss, draw_time, saturation_penalty
-from runtime.loop.events import Report, Sampled
+from runtime.loop.events import Note, Report, Sampled
 from runtime.loop.optimize import Stage
 from runtime.loop.scene import Scene
 from runtime.pictures import read_png, write_png
@@ -279,7 +280,7 @@ def build(
     stages: list[Stage] = []
     drawing = None
     if config.init is not None:
-        drawing = read_svg(config.init, size=size)
+        drawing = _read_start(config.init, size, report)
     elif config.route == "trace":
         picture = sampled_or_stored(config, bundle, prompt, generator, run=run, report=report)
         if config.preset == "pixel":
@@ -287,6 +288,15 @@ def build(
         else:
             stages += trace(config, picture)
     return [*stages, distillation(config, bundle, prompt, start_of(config, size, drawing))]
+
+
+def _read_start(init: Path, size: tuple[int, int], report: Report) -> Drawing:
+    """Return the drawing to start from; what of it could not be read as it is gets reported, under the file's name."""
+
+    def note(text: str) -> None:
+        report(Note(text.replace(str(init), init.name)))  # `init` is the run's own copy
+
+    return read_svg(init, size=size, report=note)
 
 
 def validate(config: "Config", bundle: "DiffusionBundle") -> None:
