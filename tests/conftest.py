@@ -15,6 +15,7 @@ CHECKED = ("runtime", "train", "export", "benchmarks")
 
 UNCHECKED: dict[str, str] = {
     "runtime.vector.raster.kernels.": "numba compiles it",
+    "runtime.vector.trace.boundaries": "numba compiles it",
     "runtime.command.options": "takes unions and generic aliases where its annotation, for pyright, names a class",
     "runtime.engines.backends.": "fakes stand for drivers, plans and networks in its tests",
     "runtime.engines.tokens": "refuses wrong values itself, and is tested with such",
@@ -23,13 +24,19 @@ UNCHECKED: dict[str, str] = {
 """Modules left out, each with the reason; one with a dot at its end stands for all that is below."""
 
 
+def is_checked(name: str) -> bool:
+    """Return whether beartype holds the calls to a module's functions."""
+    left_out = any(name == left or (left.endswith(".") and name.startswith(left)) for left in UNCHECKED)
+    return name.split(".", maxsplit=1)[0] in CHECKED and not left_out
+
+
 class Plain(MetaPathFinder):
     """Finds the modules that are left out as Python does, before the hook's finder sees them."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
         """Return the plain spec of a module that is left out, None for others."""
-        unchecked = any(fullname == name or (name.endswith(".") and fullname.startswith(name)) for name in UNCHECKED)
-        return PathFinder.find_spec(fullname, path) if unchecked else None
+        ours = fullname.split(".", maxsplit=1)[0] in CHECKED
+        return PathFinder.find_spec(fullname, path) if ours and not is_checked(fullname) else None
 
 
 assert not [name for name in sys.modules if name.split(".")[0] in CHECKED], "imported before the hook: unchecked"

@@ -11,24 +11,27 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from tests.conftest import CHECKED
+from tests.conftest import CHECKED, UNCHECKED, is_checked
 
 ROOT = Path(__file__).parent.parent
 
 
-def checked_modules() -> list[str]:
-    """Return the names of all modules that the hook is for."""
-    names = []
-    for name in CHECKED:
-        path = ROOT / name.replace(".", "/")
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]:
-            names.append(".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
-    return names
+def modules() -> list[str]:
+    """Return the names of all modules of the packages that the hook is for."""
+    files = [file.relative_to(ROOT) for name in CHECKED for file in sorted((ROOT / name).rglob("*.py"))]
+    return [".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in files]
 
 
-@pytest.mark.parametrize("name", checked_modules())
-def test_the_hook_is_in_every_module(name: str) -> None:
-    assert type(importlib.import_module(name).__loader__).__name__ == "_JaxtypingLoader"
+@pytest.mark.parametrize("name", modules())
+def test_the_hook_is_in_every_module_but_those_that_are_left_out(name: str) -> None:
+    hooked = type(importlib.import_module(name).__loader__).__name__ == "_JaxtypingLoader"
+    assert hooked == is_checked(name)
+
+
+def test_what_is_left_out_is_there() -> None:
+    names = modules()
+    for left in UNCHECKED:
+        assert any(name == left or name.startswith(left) for name in names), left
 
 
 def schedule():

@@ -40,7 +40,7 @@ class PositionConv(nn.Module):
                 self.bias.data += mask_weight[:, middle]  # its own features are never hidden
 
     def forward(
-        self, neighbours: Float[Tensor, "n T*C"], own: Float[Tensor, "n C"], live: Float[Tensor, "#n T"]
+        self, neighbours: Float[Tensor, "n _"], own: Float[Tensor, "n C"], live: Float[Tensor, "_ T"]
     ) -> Float[Tensor, "n D"]:
         """Return the outputs of n positions.
 

@@ -140,7 +140,8 @@ def select_backward(
     gradient: Float[Tensor, "..."], sizes: Sequence[int | torch.SymInt], axis: int, index: int
 ) -> Float[Tensor, "..."]:
     """Return zeros with the gradient at one place of an axis."""
-    axis, size = axis % len(sizes), sizes[axis]
+    axis %= len(sizes)
+    size: Any = sizes[axis]  # a symbol where the axis is the batch: it must stay one
     index %= size
     before = 2 * (len(sizes) - 1 - axis)
     return zero_pad(gradient.unsqueeze(axis), [0] * before + [index, size - 1 - index])
@@ -152,7 +153,8 @@ def slice_backward(
     """Return zeros with the gradient in a range of an axis."""
     if step != 1:
         raise ValueError(f"a slice with the step {step}: expected 1, for which there is a rule")
-    axis, size = axis % len(sizes), sizes[axis]
+    axis %= len(sizes)
+    size: Any = sizes[axis]  # a symbol where the axis is the batch: it must stay one
     end = min(end, size)
     return zero_pad(gradient, [0] * (2 * (len(sizes) - 1 - axis)) + [start, size - end])
 

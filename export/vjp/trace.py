@@ -150,7 +150,7 @@ def _faking() -> Iterator[Callable[..., Tensor]]:
     # A mode of its own for each recording: symbols of one shape environment mean nothing in another.
     mode = FakeTensorMode(shape_env=ShapeEnv(), static_shapes=False)
 
-    def fake(sizes: Sequence[int], *, free: bool) -> Tensor:
+    def fake(sizes: Sequence[int | torch.SymInt], *, free: bool) -> Tensor:
         if not free:
             with mode:
                 return torch.empty(tuple(sizes))

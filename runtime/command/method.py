@@ -114,6 +114,7 @@ def draw(
     from runtime.loop.optimize import generator_of, optimize
     from runtime.loop.signals import raise_if_stopped, stop_on_signals
 
+    # Python users reach this without the command, which has checked already; checking twice is harmless.
     config = checked(method, config)
     if method.kind is not None and (bundle is None or bundle.manifest.kind != method.kind):
         got = "none" if bundle is None else f"'{bundle.name}' for {bundle.manifest.kind}"
@@ -126,10 +127,13 @@ def draw(
         def tell(happened: "Event") -> None:
             if report is not None:
                 report(happened)
+            # After the report, so that whoever stops on an event has seen it.
             raise_if_stopped(event, "sample", getattr(happened, "step", 0))
 
+        # What the run reads must not change while it is interrupted.
         config = with_copies(method, config, folder)
         stages = method.build(config, bundle, generator_of(seed, 0, 0, "sample"), run=folder, report=tell)
+        # A build without events, such as one that finds its sample stored, has not looked at the event yet.
         raise_if_stopped(event, stages[0].name, 0)
         snapshot = _snapshots(method, config, bundle, folder)
         return optimize(stages, seed=seed, run=folder, report=report, snapshot=snapshot, stop=event)
@@ -143,6 +147,7 @@ def _opened(path: Path, method: Method[C], config: C, bundle: "Bundle | None") -
     if not is_run(path):
         return RunFolder.create(path, request, inputs=read_inputs(method, config))
     before = read_config(path)
+    # Both sides went through `to_json`, so equal requests are equal JSON.
     if any(before.get(name) != value for name, value in request.items()):
         raise UserError(f"run folder '{path}' holds a run of another request; choose another folder")
     return RunFolder.reopen(path)

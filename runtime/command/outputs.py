@@ -29,10 +29,12 @@ def check_outputs(out: Path, suffixes: Sequence[str], inputs: Iterable[Path], *,
         raise UserError(f"--out: expected the name of a file of kind {kind}, ending in {suffixes[0]}, got '{out}'")
     if not out.parent.is_dir():
         raise UserError(f"--out '{out}': folder '{out.parent}' does not exist; make it, or choose another")
+    # By inode, not by name: a link to the input is the input.
     read = [path for path in inputs if path.exists()]
     for file in (out.with_suffix(suffix) for suffix in suffixes):
         if file.is_dir():
             raise UserError(f"--out '{out}': '{file}' is a folder; choose another name")
+        # Found out now, not after minutes of work.
         try_writing(file)
         if file.exists() and any(file.samefile(path) for path in read):
             raise UserError(f"--out '{out}': '{file}' is a file that is read; choose another name")
@@ -45,6 +47,7 @@ def check_outputs(out: Path, suffixes: Sequence[str], inputs: Iterable[Path], *,
 
 def is_ours(file: Path) -> bool:
     """Return whether a file holds what some run in `RUNS` has written."""
+    # By content: a file of ours that somebody has edited since is theirs.
     digest = digest_of(file)
     return any(digest in (result_of(folder) or {}).values() for folder in _runs())
 

@@ -63,6 +63,8 @@ def selected(method: Method[Any], arguments: Sequence[str]) -> argparse.Namespac
     Raises:
         UserError: one of them has no value.
     """
+    # argparse looks for these few options only and leaves the rest to tyro, whose defaults depend on them.
+    # Abbreviations are off, because tyro knows none: --pre would mean one thing here and an error there.
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--resume", type=Path)

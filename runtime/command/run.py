@@ -106,6 +106,7 @@ class _Command(Generic[C]):
         if self.method.kind is not None and not early.help:
             defaults = _defaults(early.bundle or vars(self.method.config)["bundle"], self.method.name)
         parsed = parse(self.method, self.words, early=early, defaults=defaults)
+        # Mistakes in the options are named before those in the bundle, whose every file is hashed first.
         config = checked(self.method, parsed.config)
         placement = parsed.placement
         bundle = self.load(config, placement.device, placement.backend, placement)
@@ -116,6 +117,7 @@ class _Command(Generic[C]):
 
         folder = self.place(job, placement)
         if folder.exists() and any(folder.iterdir()):
+            # On the backends that the run began with: others would end in other bytes.
             self.reopen(folder, job, placement)
             return
         request = {**request_of(self.method, job.config, bundle), **self.placed(placement, bundle)}
@@ -159,6 +161,7 @@ class _Command(Generic[C]):
         """Refuse options that differ from those of the run that is resumed."""
         before = {**to_json(stored), **vars(placement)}
         now = {**to_json(parsed.config), **vars(parsed.placement)}
+        # Where the result goes does not change what it is.
         changed = [name for name in before if now[name] != before[name] and name != "out"]
         if changed:
             options = ", ".join(f"{name} {before[name]!r}" for name in changed)
@@ -188,6 +191,7 @@ class _Command(Generic[C]):
         if job.bundle is not None:
             request["placement"] = vars(placement)
         for folder in free_names(job.out.stem):
+            # `RunFolder.create` refuses a folder that another process takes between this look and its own.
             if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
                 return folder
             if job.options.again or not is_run(folder):
@@ -221,6 +225,7 @@ class _Command(Generic[C]):
         try:
             with stop_on_signals():
                 yield
+        # Codes of the shell: 130 for SIGINT, 143 for SIGTERM.
         except KeyboardInterrupt as stop:
             self.code = 128 + (stop.signal_number if isinstance(stop, InterruptedRun) else signal.SIGINT)
             print(f"{str(stop) or 'stopped'}; resume with: {again}", file=sys.stderr)
@@ -253,6 +258,7 @@ class _Command(Generic[C]):
         results.mkdir(exist_ok=True)
         made = self.method.write(with_copies(self.method, job.config, run), job.bundle, scene, results / job.out.name)
         written = [job.out.with_name(file.name) for file in made]
+        # Entries of earlier calls with another --out stay: those files are this run's, too.
         digests = {file.absolute(): digest_of(own) for file, own in zip(written, made, strict=True)}
         run.finish({**before, **digests})
         for file, own in zip(written, made, strict=True):

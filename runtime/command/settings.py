@@ -59,16 +59,26 @@ def with_defaults(config: C, defaults: Mapping[str, Any], where: str) -> C:
     if unknown:
         raise UserError(f"{where}: its defaults name options that this version does not have: {unknown}")
     for name in defaults:
+        # A bundle is a file from elsewhere: with `out` or `init` it could have any file read or replaced.
         if {str, Path} & set(_flat(hints[name])):
             raise UserError(f"{where}: its defaults set {name!r}, which is not for a bundle to set; export it again")
+    if not defaults:
+        return config
     values = {name: _decode(value, hints[name], f"{where}: defaults: {name!r}") for name, value in defaults.items()}
     return replace(config, **values)  # pyright: ignore[reportArgumentType]
 
 
 def blank(kind: type[C], missing: Any) -> C:
-    """Return an instance whose required fields hold a mark; nothing of it is checked."""
-    required = (f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING)  # pyright: ignore
-    return kind(**dict.fromkeys(required, missing))
+    """Return an instance whose required fields hold a mark; nothing of it is checked.
+
+    tyro takes the mark for "this option has to be given".
+    """
+    config = object.__new__(kind)  # its constructor would have to accept the mark
+    for field in fields(kind):  # pyright: ignore[reportArgumentType]
+        required = field.default is MISSING and field.default_factory is MISSING
+        made = field.default if field.default_factory is MISSING else field.default_factory()
+        object.__setattr__(config, field.name, missing if required else made)
+    return config
 
 
 def _flat(annotation: Any) -> list[Any]:
@@ -90,6 +100,7 @@ def _decode(value: Any, annotation: Any, where: str) -> Any:
         return _decode(value, arguments[0], where)
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
+            # Configurations have no unions but with None, so the one other member decides.
             return None
         return _decode(value, next(part for part in arguments if part is not type(None)), where)
     if origin is tuple and isinstance(value, list) and len(value) == len(arguments):
@@ -103,6 +114,7 @@ def _decode(value: Any, annotation: Any, where: str) -> Any:
 def _fits(value: Any, annotation: Any) -> bool:
     """Return whether a JSON value is of a plain type, or one of some literal values; true is no number here."""
     if get_origin(annotation) is Literal:
+        # 1 == True in Python: without the types, a flag would pass for a number.
         return any(value == choice and type(value) is type(choice) for choice in get_args(annotation))
     if annotation is Path:
         return isinstance(value, str) and "\0" not in value

@@ -95,9 +95,11 @@ class RunFolder:
             raise UserError(f"run folder '{path}' is not empty: expected a new folder; choose another name")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            # In the same folder, so that the rename stays on one file system and is atomic.
             made = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent))
             try:
                 _fill(made, request, inputs or {})
+                # Over an empty folder this succeeds; a folder that another process has filled meanwhile makes it fail.
                 os.replace(made, path)
             except BaseException:
                 shutil.rmtree(made, ignore_errors=True)
@@ -130,6 +132,7 @@ class RunFolder:
         """Write a checkpoint: its tensors, then the note that names them; then delete the one before."""
         from safetensors.torch import save
 
+        # The hash is taken of the bytes in memory: what the disk gives back later is compared with these.
         data = save({name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()})
         file = self.path / f"checkpoint-{checkpoint.stage:03d}-{checkpoint.step:06d}.safetensors"
         replace_file(file, data)
@@ -156,6 +159,7 @@ class RunFolder:
             values = _parse(note)
             stage, step, file, digest, numbers = (values[k] for k in ("stage", "step", "file", "sha256", "numbers"))
             whole = type(stage) is int and type(step) is int and min(stage, step) >= 0 and isinstance(numbers, dict)
+            # The name comes from a file that anybody may have edited: a path in it must not be followed.
             if not whole or not _CHECKPOINT.fullmatch(file):
                 raise ValueError("its fields are not those of a checkpoint")
             data = (self.path / file).read_bytes()
@@ -172,12 +176,14 @@ class RunFolder:
         self._close_log()
         if not (self.path / "loss.jsonl").is_file():
             return
+        # The steps after the checkpoint are taken again, and would stand in the log twice.
         past = [r for r in self.losses() if (r["stage"], r["step"]) < (stage, step)]
         replace_file(self.path / "loss.jsonl", "".join(json.dumps(r) + "\n" for r in past))
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one step's record to loss.jsonl."""
         if self._log is None:
+            # Line by line, so that a kill loses at most the line that is being written.
             self._log = (self.path / "loss.jsonl").open("a", buffering=1)
         self._log.write(json.dumps(record) + "\n")
 
@@ -267,10 +273,12 @@ def _fill(folder: Path, request: Mapping[str, Any], inputs: Mapping[str, bytes])
 
 def _parse(file: Path) -> dict[str, Any]:
     """Return the object in a JSON file; `ValueError` where it is none or too long."""
+    # Before it is read: a user may point --resume at anything.
     if file.stat().st_size > LONGEST_JSON:
         raise ValueError(f"{file.name} has more than {LONGEST_JSON} bytes")
     try:
         value = json.loads(file.read_text("utf-8"))
+    # Python's parser recurses: 100,000 brackets would end in a traceback.
     except RecursionError as error:
         raise ValueError(f"{file.name} is nested too deeply") from error
     if not isinstance(value, dict):

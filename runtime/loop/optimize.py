@@ -146,6 +146,7 @@ class _Loop:
         """Go through all stages, or the rest of them."""
         resumed = self.resume()
         for index in range(self.index, len(self.stages)):
+            # A resumed run stands within its stage already: to begin it anew would draw its first scene again.
             if not (resumed and index == self.index):
                 self.begin(index)
             while self.step < self.stages[index].steps:
@@ -158,6 +159,7 @@ class _Loop:
 
     def begin(self, index: int) -> None:
         """Make a stage's scene from the one before, and its optimizer."""
+        # Stage 0 has no predecessor; `self.scene` does not even exist then.
         before = self.scene if index else None
         self.index = index
         self.step = 0
@@ -185,6 +187,7 @@ class _Loop:
             record = self.descend(stage)
         self.step += 1
         self.pending.append(record)
+        # Reading a number on a GPU waits for the whole queue of the device.
         waits = record.numbers is not None and record.numbers.device.type != "cpu"
         if not waits or len(self.pending) >= CHECK_EVERY or self.step == stage.steps or self.snapshot_due(self.step):
             self.flush()
@@ -200,6 +203,7 @@ class _Loop:
         assert self.optimizer is not None and stage.loss is not None, f"stage '{stage.name}': no optimizer or no loss"
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * stage.lr_factor(self.step)
+        # None instead of zeros: a parameter without a gradient must not be moved by its old moments.
         self.optimizer.zero_grad(set_to_none=True)
         terms = stage.loss(self.scene, self.step, self.draws("loss"))
         torch.stack(list(terms.values())).sum().backward()
@@ -215,6 +219,7 @@ class _Loop:
     def measure(self, terms: Mapping[str, Tensor]) -> _Record:
         """Return the terms and the largest magnitude of each gradient, which is NaN or infinite where one of it is."""
         gradients = {name: p.grad for name, p in self.scene.named_parameters() if p.grad is not None and p.numel()}
+        # The largest magnitude passes NaN on and needs no copy of the gradient, unlike isfinite().all().
         sizes = [torch.linalg.vector_norm(gradient, math.inf) for gradient in gradients.values()]
         numbers = torch.stack([number.detach().double() for number in (*terms.values(), *sizes)])
         return _Record(self.step + 1, tuple(terms), tuple(gradients), numbers)
@@ -256,6 +261,7 @@ class _Loop:
         """Return whether it is time for a checkpoint."""
         if not self.run:
             return False
+        # A scene of gigabytes must not spend the run on saving itself.
         interval_s = max(self.run.interval_s, self.save_s / CHECKPOINT_SHARE)
         return time.monotonic() - self.saved_at >= interval_s
 
@@ -285,6 +291,7 @@ class _Loop:
         self.scene = self.stages[self.index].restore(_below("scene/", checkpoint.tensors))
         self.prepare()
         if self.optimizer:
+            # Parameters and learning rates are the new optimizer's own; only the moments are the checkpoint's.
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": _moments(checkpoint)})
         return True
 
@@ -293,6 +300,7 @@ class _Loop:
         scene = self.scene
         if self.snapshot is None:
             return None
+        # An update may have spoilt the scene before a loss showed it; a checkpoint was checked when it was written.
         if not all(torch.isfinite(value).all() for value in scene.state().values()):
             checkpoint = self.run.load() if self.run else None
             if checkpoint is None:

@@ -17,6 +17,7 @@ class Pace:
     def __init__(self, steps: Sequence[int]) -> None:
         self.steps, self.total = steps, sum(steps)
         self._ended_at: float | None = None
+        # Stages differ in speed: an average of all steps would be wrong for long after each change.
         self._durations: deque[float] = deque(maxlen=50)
 
     def after(self, stage: int, step: int) -> tuple[int, float]:

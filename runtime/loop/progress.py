@@ -47,6 +47,7 @@ class ProgressBar:
         elif isinstance(event, Sampled):
             self.show("sample", event.step, event.steps)
         elif isinstance(event, Note):
+            # A line written into the bar would be overwritten by it.
             self.close()
             self._stream.write(f"{event.text}\n")
             self._stream.flush()

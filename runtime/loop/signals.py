@@ -29,6 +29,7 @@ class SignalStop(threading.Event):
 
     def __call__(self, number: int, _frame: object) -> None:
         """Handle a signal."""
+        # Whoever presses Ctrl-C twice does not want to wait for the step to end.
         if self.is_set():
             raise KeyboardInterrupt
         self.number = number
@@ -57,6 +58,7 @@ def stop_on_signals() -> Iterator[SignalStop]:
     stop = SignalStop()
     try:
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    # Python allows handlers in the main thread only.
     except ValueError:
         before = {}
     try:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from runtime.errors import UserError
 from runtime.guidance.augment import random_view
 from runtime.guidance.clip import rank
 from runtime.guidance.prompt import Prompt, styled
@@ -134,10 +135,12 @@ def sampled_or_stored(
 ) -> Float[Tensor, "3 H W"]:
     """Return the raster sample that is traced: from the run folder, where an earlier part of the run has stored it."""
     if run is not None and (run.path / "sample.png").is_file():
+        # Sampling again would cost most of the seconds that a resumed run is to save.
         return read_png(run.path / "sample.png")
     picture, samples = sample_picture(config, bundle, prompt, generator, report)
     if run is not None:
         write_png(run.path / "samples.png", samples)
+        # Last: a run that finds this file need not sample.
         write_png(run.path / "sample.png", picture)
     return picture
 
@@ -226,6 +229,7 @@ def _loss(
     networks = {"denoise": bundle.denoiser(), "schedule": Schedule.of(bundle.schedule), "omega": config.omega}
     encode = bundle.latent_encoder(gradients=config.gradients)
     side, count = bundle.image_size, len(networks["schedule"])
+    # The thesis' times are of 1000; a bundle may have another number of them.
     lowest, first, last = (round(t * count / 1000) for t in (50, *config.upper_t))
 
     def loss(scene: VectorScene, step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -233,6 +237,7 @@ def _loss(
         image = _view(drawing, side, config, generator)
         z = encode(image)
         t = draw_time(len(z), step / config.steps, generator, lowest=lowest, highest=(first, last))
+        # On the CPU, whatever z is on: a seed then means the same noise on every device.
         noise = torch.randn(z.shape, generator=generator)
         terms = {"sds": distillation_loss(z, t, noise, prompt=prompt, **networks)}
         if config.self_intersection > 0.0 and config.preset == "icon":
@@ -261,6 +266,7 @@ def _tidy(config: "Config", scale: float, scene: VectorScene, optimizer, step: i
     """Bring colours back into range and, when it is time, replace unused paths."""
     scene.clamp_()
     if config.preset == "icon" and due(step, config.steps):
+        # Traced paths shrink to slivers before they fade; random circles fade first (Table 11.1).
         area = 64.0 * scale**2 if config.route == "trace" else 0.0
         unused = unused_paths(scene.drawing().detach(), opacity=FAINT, area=area)
         replace_paths(scene, optimizer, unused, generator)
@@ -307,5 +313,9 @@ def validate(config: "Config", bundle: "DiffusionBundle") -> None:
     if config.init is not None:
         read_svg(config.init, size=(bundle.image_size, bundle.image_size))
     elif config.route == "trace" and config.samples > 1:
-        bundle.scorer()
+        try:
+            bundle.scorer()
+        except UserError as error:
+            raise UserError(f"{error}, or ask for one sample: --samples 1") from error
+    # The only way to know whether diffvg is there and works.
     rasterize(random_circles(1, size=(8, 8), generator=torch.Generator()), backend=config.rasterizer)

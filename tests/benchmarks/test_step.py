@@ -17,11 +17,11 @@ from export.verify.scene import PROMPT, Replaced, scene_gradients, scene_stage
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
 from runtime.vector.trace.live import self_intersection_loss
-from runtime.vectorfusion.config import settings_of
+from runtime.vectorfusion import PRESETS
 from tests.bundles import SPECS, make_latent_encoder_module, make_tiny_bundle
 from tests.tolerance import FLOAT32_ROUNDING
 
-DRAWING = replace(settings_of("icon", "scratch"), prompt=PROMPT, steps=step.STEPS, paths=6)
+DRAWING = replace(PRESETS["icon"]["scratch"], prompt=PROMPT, steps=step.STEPS, paths=6)
 
 
 @pytest.fixture(scope="module")

@@ -95,10 +95,10 @@ def test_the_autoencoder_computes_what_diffusers_computes(source: Source) -> Non
         torch.testing.assert_close(network.module(mean), decoded, atol=ENGINE_FLOAT32, rtol=0)
 
 
-@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
-def test_half_precision_keeps_norms_in_float32_and_loses_little(precision: str) -> None:
+@pytest.mark.parametrize("precision", [Storage.FLOAT16, Storage.BFLOAT16])
+def test_half_precision_keeps_norms_in_float32_and_loses_little(precision: Storage) -> None:
     source = load_source("random:tiny-sd21")
-    exact, half = (network_makers(source, name)["denoiser"]() for name in ("float32", precision))
+    exact, half = (network_makers(source, name)["denoiser"]() for name in (Storage.FLOAT32, precision))
     wide = widen_norms(half.module)
     assert len(wide) > 20
     kinds = {name: parameter.dtype for name, parameter in half.module.named_parameters()}

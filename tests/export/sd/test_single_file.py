@@ -11,6 +11,7 @@ from export.pretrained.tokenizer import clip_tokenizer, random_vocabulary
 from export.sd.load import load_source
 from export.sd.networks import load_module
 from export.verify.references import source_of
+from runtime.engines.precision import Storage
 from runtime.errors import UserError
 from tests.export.sd.test_sources import check_equal, cut_in_half, to_transformers
 
@@ -72,7 +73,7 @@ def make_state(family: str) -> dict[str, torch.Tensor]:
     """Return random weights under the names of the original code."""
     source = load_source(f"random:{family}", seed=3)
     pipeline = source.pipeline
-    state = {role: load_module(source, role, "float32").state_dict() for role in source.roles}
+    state = {role: load_module(source, role, Storage.FLOAT32).state_dict() for role in source.roles}
     stored = {}
     names = {name: unet_name(name, pipeline.unet["layers_per_block"]) for name in state["denoiser"]}
     for name, value in state["denoiser"].items():
@@ -189,4 +190,4 @@ def test_a_file_that_lacks_a_weight_says_which(state: dict, tmp_path: Path) -> N
     save_file({n: v for n, v in state.items() if n != "first_stage_model.encoder.conv_in.weight"}, path)
     source = load_source(str(path), tokenizer=make_tokenizer(tmp_path / "clip"), family="tiny-sd15")
     with pytest.raises(UserError, match=r"the weight 'encoder\.conv_in\.weight' is missing"):
-        load_module(source, "latent_encoder", "float32")
+        load_module(source, "latent_encoder", Storage.FLOAT32)

@@ -17,6 +17,7 @@ from export.sd.load import load_source
 from export.sd.networks import load_module
 from export.sd.source import Source
 from export.verify.references import source_of
+from runtime.engines.precision import Storage
 from runtime.errors import UserError
 
 OLD = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
@@ -56,7 +57,7 @@ def make_folder(folder: Path, family: str) -> Path:
     """Write a model of random weights in the format of diffusers, the autoencoder's attention under its old names."""
     source = load_source(f"random:{family}", seed=3)
     pipeline = source.pipeline
-    state = {role: load_module(source, role, "float32").state_dict() for role in source.roles}
+    state = {role: load_module(source, role, Storage.FLOAT32).state_dict() for role in source.roles}
     texts = [role for role in source.roles if role.startswith("text")]
     for role, configuration in zip(texts, pipeline.text_encoders, strict=True):
         store(folder / role, dict(configuration), to_transformers(state[role]), "model")
@@ -101,7 +102,7 @@ def check_equal(source: Source, family: str) -> None:
     assert source.roles == wanted.roles
     assert source.tokenizers == wanted.tokenizers
     for role in wanted.roles:
-        first, second = (load_module(s, role, "float32").state_dict() for s in (source, wanted))
+        first, second = (load_module(s, role, Storage.FLOAT32).state_dict() for s in (source, wanted))
         assert first.keys() == second.keys()
         assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -154,8 +155,8 @@ def test_half_precision_is_read_where_there_is_nothing_else(folder: Path) -> Non
     save_file({name: value.half() for name, value in load_file(path).items()}, path.with_suffix(".fp16.safetensors"))
     check_equal(load_source(str(folder)), "tiny-sd15")
     path.unlink()
-    unet = load_module(load_source(str(folder)), "denoiser", "float32")
-    wanted = load_module(load_source("random:tiny-sd15", seed=3), "denoiser", "float16")
+    unet = load_module(load_source(str(folder)), "denoiser", Storage.FLOAT32)
+    wanted = load_module(load_source("random:tiny-sd15", seed=3), "denoiser", Storage.FLOAT16)
     assert torch.equal(unet.conv_in.weight, wanted.conv_in.weight.float())
 
 
@@ -243,7 +244,7 @@ def test_weights_of_another_network_are_refused(change: dict, words: str, folder
     state = {**load_file(path), **change}
     save_file({name: value for name, value in state.items() if value is not None}, path)
     with pytest.raises(UserError, match=words):
-        load_module(load_source(str(folder)), "denoiser", "float32")
+        load_module(load_source(str(folder)), "denoiser", Storage.FLOAT32)
 
 
 @pytest.mark.parametrize(
