@@ -6,20 +6,22 @@ The names below are imported when they are first used: `import runtime` itself l
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from runtime.version import __version__
+
 if TYPE_CHECKING:
-    from runtime.api import complete, sample, vectorize
     from runtime.command.method import Method, draw
     from runtime.engines.bundle import Bundle
     from runtime.errors import UserError
+    from runtime.lmconv.functions import complete, sample
     from runtime.vector.raster import rasterize
     from runtime.vector.svg import read_svg, write_svg
-
-__version__ = "0.1.0"
+    from runtime.vectorize.function import vectorize
 
 __all__ = [
     "Bundle",
     "Method",
     "UserError",
+    "__version__",
     "complete",
     "draw",
     "rasterize",
@@ -33,11 +35,11 @@ _HOMES = {
     "Bundle": "runtime.engines.bundle",
     "Method": "runtime.command.method",
     "UserError": "runtime.errors",
-    "complete": "runtime.api",
+    "complete": "runtime.lmconv.functions",
     "draw": "runtime.command.method",
     "rasterize": "runtime.vector.raster",
     "read_svg": "runtime.vector.svg",
-    "sample": "runtime.api",
+    "sample": "runtime.lmconv.functions",
     "vectorize": "runtime.vectorize",
     "write_svg": "runtime.vector.svg",
 }

@@ -7,7 +7,8 @@ TESTS = ROOT / "tests"
 
 ELSEWHERE = {
     "runtime/__init__.py": "test_architecture.py",
-    "runtime/api.py": "lmconv/test_lmconv.py",
+    "runtime/lmconv/functions.py": "lmconv/test_lmconv.py",
+    "runtime/vectorize/function.py": "vectorize/test_vectorize.py",
     "runtime/files.py": "loop/test_folder.py",
     "runtime/command/outputs.py": "vectorfusion/test_input.py",
     "runtime/command/parse.py": "command/test_method.py",

@@ -18,7 +18,7 @@ from runtime.engines.backends.results import VerificationResult
 from runtime.engines.backends.table import BACKENDS, Choice
 from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.precision import Compute
-from runtime.engines.protocols import BindableEngine, Engine
+from runtime.engines.protocols import Engine
 from runtime.errors import UserError
 from runtime.loop.optimize import Stage, generator_of
 from runtime.vectorfusion import METHOD, PRESETS
@@ -51,7 +51,7 @@ class Replaced(DiffusionBundle):
         )
         self.replaced: Mapping[str, Any] = engines
 
-    def engine(self, role: str, *, threads: int | None = None) -> BindableEngine:
+    def engine(self, role: str, *, threads: int | None = None) -> Any:
         """Return the engine of a role."""
         return self.replaced[role] if role in self.replaced else super().engine(role, threads=threads)
 

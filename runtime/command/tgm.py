@@ -11,11 +11,11 @@ instead of ours.
 import runpy
 import sys
 
-from runtime import __version__
 from runtime.command.listing import commands_of, first_line, format_listing, is_command
 from runtime.command.program import STARTED_BY_TGM, program_name
 from runtime.errors import UserError, run_main
 from runtime.installing import HOUSE
+from runtime.version import __version__
 
 ROOMS = ("export", "train", "serving", "benchmarks")
 """Packages beside `runtime` that have commands; one that is not here, as benchmarks in a wheel, is not offered."""

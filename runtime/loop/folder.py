@@ -27,10 +27,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from runtime import __version__
 from runtime.errors import UserError
 from runtime.files import replace_file, sync_folder
 from runtime.loop.plot import loss_picture
+from runtime.version import __version__
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from runtime import __version__
 from runtime.pictures import write_png
 from runtime.vector.paths import Drawing
 from runtime.vector.raster import rasterize
 from runtime.vector.reinit import unused_paths
 from runtime.vector.scene import VectorScene
 from runtime.vector.svg import write_svg
+from runtime.version import __version__
 
 if TYPE_CHECKING:
     from runtime.engines.bundle import DiffusionBundle

@@ -9,37 +9,24 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from runtime.command.method import Method, later
 from runtime.command.run import main_of
 from runtime.vectorize.config import Config
+from runtime.vectorize.method import METHOD
 
 __all__ = ["METHOD", "Config", "main"]
-
-METHOD: Method[Config] = Method(
-    name="vectorize",
-    config=Config,
-    build=later("runtime.vectorize.stages", "build"),
-    write=later("runtime.vectorize.output", "write"),
-    snapshot=later("runtime.vectorize.output", "snapshot"),
-    validate=later("runtime.vectorize.stages", "validate"),
-    suffixes=lambda config: (".svg",),
-    stem=lambda config: config.picture.stem,
-    inputs=lambda config: {"picture": config.picture},
-)
-"""Tracing, for `runtime.draw`."""
 
 main = main_of(METHOD)
 
 
 class _Callable(ModuleType):
-    """This package, which can be called: `runtime.vectorize(picture)` is `runtime.api.vectorize(picture)`.
+    """This package, which can be called: `runtime.vectorize(picture)` returns a drawing.
 
     A package and a function of one name cannot both be an attribute of `runtime`: importing the package would replace
     the function.
     """
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        from runtime.api import vectorize
+        from runtime.vectorize.function import vectorize
 
         return vectorize(*arguments, **options)
 

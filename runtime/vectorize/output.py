@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime import __version__
 from runtime.pictures import read_picture
 from runtime.vector.scene import VectorScene
 from runtime.vector.svg import write_svg
+from runtime.version import __version__
 
 if TYPE_CHECKING:
     from runtime.vectorize.config import Config

@@ -205,11 +205,11 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "truncated": (
         lambda f: cut_in_half(f / "unet" / "diffusion_pytorch_model.safetensors"),
-        "expected a whole safetensors file, got one that is truncated or none",
+        "expected a whole safetensors file, got one that is truncated or of another format",
     ),
     "empty": (
         lambda f: (f / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b""),
-        "expected a whole safetensors file, got one that is truncated or none",
+        "expected a whole safetensors file, got one that is truncated or of another format",
     ),
     "no tokenizer": (lambda f: shutil.rmtree(f / "tokenizer"), "tokenizer': expected vocab.json in it, got none"),
     "no scheduler": (lambda f: shutil.rmtree(f / "scheduler"), "scheduler_config.json': expected this file, got none"),

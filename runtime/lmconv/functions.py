@@ -1,4 +1,4 @@
-"""The methods as functions, for Python: options as keywords, pictures and drawings as results."""
+"""Completion and sampling as functions, for Python: options as keywords, pictures as results."""
 
 from pathlib import Path
 from typing import Any
@@ -10,22 +10,6 @@ from runtime.command.method import draw
 from runtime.engines.bundle import LMConvBundle
 from runtime.lmconv import COMPLETE, SAMPLE, Complete, Sample
 from runtime.lmconv.sheets import to_rgb
-from runtime.vector.paths import Drawing
-from runtime.vectorize import METHOD, Config
-
-
-def vectorize(picture: str | Path, **options: Any) -> Drawing:
-    """Return the drawing that traces a picture file.
-
-    Args:
-        picture: PNG, JPEG, WebP, GIF or BMP.
-        **options: fields of `runtime.vectorize.Config`.
-
-    Raises:
-        UserError: an option is out of range or the picture cannot be read.
-    """
-    scene: Any = draw(METHOD, Config(picture=Path(picture), **options))
-    return scene.drawing().detach()
 
 
 def complete(
