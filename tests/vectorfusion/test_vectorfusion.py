@@ -11,6 +11,7 @@ from torch import Tensor
 
 from runtime.command.method import checked
 from runtime.command.ranges import describe_range
+from runtime.engines.roles import IconsTextEncoder
 from runtime.guidance.prompt import Prompt
 from runtime.loop.events import Event, Sampled
 from runtime.loop.folder import RunFolder
@@ -278,6 +279,20 @@ def test_the_command_leaves_drawing_picture_and_run(
     assert (config["config"]["paths"], config["config"]["preset"]) == (2, "icon")
     terms = [json.loads(line)["terms"] for line in (run / "loss.jsonl").read_text().splitlines()]
     assert set(terms[-1]) == {"sds", "self_intersection"}
+
+
+def test_the_prompt_is_encoded_once_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
+    calls: list[list[str]] = []
+    plain = IconsTextEncoder.__call__
+
+    def counted(self: IconsTextEncoder, prompts: list[str]) -> Tensor:
+        calls.append(list(prompts))
+        return plain(self, prompts)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(IconsTextEncoder, "__call__", counted)
+    assert command(bundle, "a red apple", "--paths", "2", "--samples", "2") == 0
+    assert calls == [["a red apple", ""]]
 
 
 def test_another_request_gets_its_own_run_and_options_beat_the_bundle(
