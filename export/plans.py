@@ -2,7 +2,7 @@
 
 TensorRT-RTX builds on a processor for any GPU that it knows. Full TensorRT times kernels while it builds and so builds
 for the GPU that is here. A plan is written into the network's `plans` folder with its document
-(`runtime.engines.backends.plans`); one that is there and matches stays, so that a build that was stopped resumes.
+(`runtime.engines.backends.plans`); a plan that exists and matches is kept, so that an interrupted build resumes.
 """
 
 import shutil
@@ -40,7 +40,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def compute_of(graph: Graph, asked: Compute) -> Compute:
-    """Return what a graph's plan computes in where `asked` is asked for."""
+    """Return the precision of a graph's plan where `asked` is asked for."""
     stays = graph.role in KEPT_IN_FLOAT32 or graph.file == GRADIENT
     return Compute.MODEL if stays and asked in HALVES else asked
 
@@ -52,10 +52,12 @@ def check_targets(text: str) -> dict[str, str]:
         UserError: neither edition is installed, or a capability is none or one that no installed edition builds for.
     """
     editions = installed_editions()
+    # This raises with the way to install one: without an edition no target could be checked.
     if not editions:
         require_edition("tensorrt_rtx")
     chosen = {}
     for target in dict.fromkeys(part.strip().lower().replace("_", "") for part in text.split(",")):
+        # The first edition that can: RTX needs no GPU of the target, while the full one builds only for the GPU here.
         edition = next((name for name in editions if target in buildable(name)), None)
         if edition is None:
             raise UserError(_no_target(target, editions))
@@ -117,8 +119,11 @@ def _ensure_plan(graph: Graph, key: PlanKey, model: list[ExternalDataModel], rep
             except UserError as error:
                 if path.exists():
                     report(f"{key}: built anew: {error}")
+            # After the lock and the look at the plan: a large model is not loaded to find that another process has
+            # built it.
             if not model:
                 model.append(load_graph(graph, Compute(key.precision)))
+            # Before the build, which takes minutes and would fail at its very end.
             _check_room(graph.plans, model[0].nbytes, key)
             start = time.monotonic()
             plan = memoryview(build_plan(model[0], graph.spec, key))
@@ -135,13 +140,14 @@ def _ensure_plan(graph: Graph, key: PlanKey, model: list[ExternalDataModel], rep
 
 
 def load_graph(graph: Graph, compute: Compute) -> ExternalDataModel:
-    """Return a graph's model as a plan is built of it: its stored bytes unpacked, its products cast.
+    """Return a graph's model ready for a plan: its stored bytes unpacked, its products cast.
 
     Raises:
         UserError: it is damaged, or can't be made ready.
     """
     content, files = graph.read()
     try:
+        # In this order: half precision looks at float32 weights, which packed bytes are not yet.
         model = fold_bytes(load_model(content, files, f"engine '{graph.name}'"))
         return to_half(model, compute) if compute in HALVES else model
     except ValueError as error:
@@ -176,13 +182,17 @@ def build_plan(model: ExternalDataModel, spec: EngineSpec, key: PlanKey) -> Any:
     _parse(parser, model, key, log)
     config = builder.create_builder_config()
     config.add_optimization_profile(_profile(builder, spec))
+    # Only RTX can build for a GPU that is not here; the full edition has no such method.
     if hasattr(config, "set_compute_capability"):
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, key.capability.upper()), 0)
     if key.precision != "tf32":
+        # TensorRT has TF32 on by default: float32 products would silently be rounded to 10 bits of mantissa.
         config.clear_flag(trt.BuilderFlag.TF32)
+    # A name of its own keeps the monitor alive, and tells afterwards why no plan came back.
     config.progress_monitor = monitor = _make_monitor(trt)
     plan = builder.build_serialized_network(network, config)
+    # A cancelled build returns None, as a failed one does; this must not be reported as the network's fault.
     if monitor.interrupted:
         raise KeyboardInterrupt
     if plan is None:
@@ -197,7 +207,7 @@ def _network_flags(trt: ModuleType) -> int:
 
 
 def _parse(parser: Any, model: ExternalDataModel, key: PlanKey, log: Any) -> None:
-    """Hand a model to a parser, its large weights by address: nothing is read from disk, nothing is copied."""
+    """Hand a model to a parser, large weights by address: nothing is read from disk or copied."""
     # the weights' files are never opened: a weight that was not handed over fails to parse
     done = parser.load_model_proto(model.proto.SerializeToString())
     for name, value in model.weights.items():
@@ -233,6 +243,7 @@ def _profile(builder: Any, spec: EngineSpec) -> Any:
 def _make_monitor(trt: ModuleType) -> Any:
     """Return a progress monitor that stops a build soon after Ctrl-C, which a builder would not hear of."""
 
+    # Inside a function, as the base class is that of the edition that is asked for.
     class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)

@@ -1,4 +1,4 @@
-"""Put image and text encoders into a bundle that is there."""
+"""Put image and text encoders into an existing bundle."""
 
 import hashlib
 import json
@@ -59,5 +59,6 @@ def add_encoders(
 def _key(source: EncoderSource, role: str, size: int, precision: Storage) -> str:
     """Return a hash of all that a network is made of."""
     tokenizer = hashlib.sha256(source.tokenizer).hexdigest()
+    # The size, too: resizing is part of the network.
     parts = [source.exporter, role, size, precision, dict(source.record), tokenizer, str(source.model)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -19,7 +19,7 @@ from runtime.engines.tokens import PromptTokenizer
 
 
 def network_makers(source: EncoderSource, size: int, precision: Storage) -> dict[str, Callable[[], ExportedNetwork]]:
-    """Return for each role what makes its network, which is loaded when it is made.
+    """Return for each role a function that loads and makes its network.
 
     Args:
         source: the encoders.

@@ -61,6 +61,7 @@ def load_encoder(exporter: str, name: str, pretrained: str, *, tokenizer: Path |
     if name not in models:
         raise UserError(f"--model: expected one of {', '.join(models)}, got {name!r:.60}")
     model = models[name]
+    # Pictures normalized otherwise give embeddings that look right and rank wrongly.
     if pretrained in model.half_tags:
         model = replace(model, vision=replace(model.vision, mean=HALF, std=HALF))
     record = {"weights": pretrained, "model": name}
@@ -78,6 +79,7 @@ def load_encoder(exporter: str, name: str, pretrained: str, *, tokenizer: Path |
         else:
             vocabulary, merges = _vocabulary(folder, tokenizer)
             document = clip_tokenizer(vocabulary, merges, "!", model.text.length)
+    # A local file by its name only: its path would tell about the machine.
     record |= {"weights": pretrained if is_name(pretrained) or pretrained in model.tags else file.name}
     record |= {"files": hash_files(file.parent, {"": (file,)})}
     return EncoderSource(exporter=exporter, model=model, weights=weights, tokenizer=document, record=record)
@@ -136,6 +138,7 @@ def download(name: str) -> Path:
     try:
         try:
             cached = Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
+            # The cache may hold the vocabulary alone, of an interrupted download.
             if any((cached / stem).is_file() for stem in _STEMS):
                 return cached
         except Exception:  # not in the cache
@@ -160,6 +163,7 @@ def _roles(exporter: str, tensors: SafetensorsFiles, file: Path) -> dict[str, Ma
         if "pos_embed" in tensors:
             return {"image_embedder": vision_from_timm(tensors)}
         raise UserError(f"'{file}': expected an image transformer of timm, got a file without the weight 'pos_embed'")
+    # open_clip keeps the text model at the top, so that all tensors are handed on; `fill` reads the ones it needs.
     if any(name.startswith("visual.") for name in tensors):
         return {"image_embedder": without_prefix(tensors, "visual."), "text_embedder": tensors}
     if any(name.startswith("vision_model.") for name in tensors):

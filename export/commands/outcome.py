@@ -1,4 +1,4 @@
-"""What the subcommands print at their end that write a whole bundle and verify it at once."""
+"""What subcommands print at their end when they write a whole bundle and verify it."""
 
 from collections.abc import Sequence
 from pathlib import Path

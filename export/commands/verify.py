@@ -66,6 +66,7 @@ def run_verify(options: Verify) -> int:
             for same in _on_backends(bundle, backends, report):
                 rows += verify_scene(same, references, report)
     print(format_rows(rows))
+    # By the bundle's digest: a result is true of these very files only.
     path = write_results(bundle.digest, fail_with_scene([row.result for row in rows]))
     missed = [row.comparison.name for row in rows if not row.comparison.passed]
     print(f"results are kept in {path}")
@@ -117,6 +118,7 @@ def _references(bundle: "Bundle", options: Verify) -> "tuple[Mapping[str, Refere
     try:
         networks = reference_networks(bundle.folder, options.weights)
     except UserError as error:
+        # Named weights that do not fit are an error; recorded ones may just not be on this machine.
         if options.weights is not None:
             raise
         return BundleReferences(bundle), f"{STORED} ({error})"

@@ -1,9 +1,8 @@
-"""A model whose large weights lie beside it as arrays, so that 2 GB bound neither it nor what is made of it.
+"""A model whose large weights are arrays beside it, so that protobuf's 2 GB limit does not apply.
 
-An ONNX file is a protobuf message and ends at 2 GB; weights that it names in other files are read by their backends
-each in its own way. Here every large weight is an array that looks into verified bytes; the message keeps only its
-name, type and sizes. Passes over the graph (folding, precision) replace arrays, and a builder hands them to a parser
-by address.
+An ONNX file is a protobuf message of at most 2 GB, and each backend reads weights in other files in its own way. So
+every large weight is an array here that views verified bytes; the message keeps only its name, type and sizes.
+Passes over the graph (folding, precision) replace arrays, and a builder hands them to a parser by address.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,10 +31,11 @@ class ExternalDataModel:
     """Values by name."""
 
     def put(self, name: str, value: np.ndarray) -> None:
-        """Add a weight, or give one other values."""
+        """Add a weight, or replace its values."""
         value = np.asarray(value)
         value = value if value.flags.c_contiguous else value.copy()  # it is read by address
         present = next((weight for weight in self.proto.graph.initializer if weight.name == name), None)
+        # A weight that has become small moves into the message, and its old array must not be handed over beside it.
         tensor = self.proto.graph.initializer.add() if present is None else present
         self.weights.pop(name, None)
         if value.nbytes < LARGE:
@@ -45,12 +45,14 @@ class ExternalDataModel:
             TensorProto(name=name, dims=value.shape, data_type=helper.np_dtype_to_tensor_dtype(value.dtype))
         )
         tensor.data_location = TensorProto.EXTERNAL
+        # No such file exists: ONNX calls a tensor external only with a location, and parsers get the values by address.
         for key, text in (("location", "beside"), ("offset", "0"), ("length", str(value.nbytes))):
             tensor.external_data.add(key=key, value=text)
         self.weights[name] = value
 
     def drop(self, names: set[str]) -> None:
-        """Take weights away."""
+        """Remove weights."""
+        # Protobuf lists have no removal by value, and deleting one by one is quadratic in thousands of weights.
         rest = [weight for weight in self.proto.graph.initializer if weight.name not in names]
         del self.proto.graph.initializer[:]
         self.proto.graph.initializer.extend(rest)
@@ -81,7 +83,7 @@ def load_model(content: bytes, files: Files, where: str) -> ExternalDataModel:
         where: name of the model, for messages.
 
     Raises:
-        UserError: the content is no ONNX model, or names a file or a place in it that is not there.
+        UserError: the content is no ONNX model, or names a file, or a place in one, that does not exist.
     """
     from google.protobuf.message import DecodeError
 
@@ -91,8 +93,10 @@ def load_model(content: bytes, files: Files, where: str) -> ExternalDataModel:
         raise UserError(
             f"{where}: expected an ONNX model, got content that is none ({error}); export it again"
         ) from None
+    # Any few bytes may parse as an empty message: protobuf has no magic number.
     if not model.proto.graph.node:
         raise UserError(f"{where}: expected an ONNX model, got one without a node; export it again")
+    # A list: `put` may add initializers while they are walked over.
     for weight in list(model.proto.graph.initializer):
         model.put(weight.name, _values(weight, files, where))
     return model
@@ -105,6 +109,7 @@ def _values(weight: TensorProto, files: Files, where: str) -> np.ndarray:
     name = entries.get("location", "")
     texts = (entries.get("offset", "0"), entries.get("length", "0"))
     dtype = helper.tensor_dtype_to_np_dtype(weight.data_type)
+    # int64 explicitly, as a product of sizes overflows int32 where that is NumPy's default.
     count = int(np.prod(weight.dims, dtype=np.int64))
     place = f"{where}: weight {weight.name!r:.100}"
     if name not in files:
@@ -119,15 +124,17 @@ def _values(weight: TensorProto, files: Files, where: str) -> np.ndarray:
             f"{place}: expected {count * dtype.itemsize} bytes within the {len(files[name])} of {name!r:.100}, "
             f"got {length} at {offset}; export it again"
         )
+    # A view, not a copy: the array keeps the file's bytes alive.
     return np.frombuffer(files[name], dtype, count, offset).reshape(tuple(weight.dims))
 
 
 def run_model(model: ExternalDataModel, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
-    """Return outputs of a model under ONNX Runtime, as it stands and without optimizations."""
+    """Return outputs of a model under ONNX Runtime, without optimizations."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    # Sums may be split by thread, so that their rounding would depend on the machine.
     options.intra_op_num_threads = 1
     # What is computed here replaces the nodes themselves, so no fused kernel may round differently.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -1,4 +1,4 @@
-"""External weights: stored once for several readers, in a file that ONNX and safetensors both can read.
+"""External weights: stored once for several readers, in a file that both ONNX and safetensors can read.
 
 An ONNX model may name a file, an offset and a length for a weight. A safetensors file is a header and then plain
 tensors, so that the same file serves both: it is read by name, or by offset.
@@ -47,7 +47,8 @@ class WeightsFile:
 
     @classmethod
     def of(cls, name: str, head: bytes) -> "WeightsFile":
-        """Return what the first bytes of a safetensors file, its header among them, say."""
+        """Return the places in a safetensors file, read from its first bytes, which include the header."""
+        # Offsets in the header count from its end, those in an ONNX model from the beginning of the file.
         size = int.from_bytes(head[:8], "little")
         header = json.loads(head[8 : 8 + size])
         places = {}
@@ -83,6 +84,7 @@ def externalize_weights(models: Mapping[str, onnx.ModelProto], file: str) -> tup
             # By content, not by name: two exports of one matrix have names of their own.
             key = hashlib.sha256(f"{value.dtype} {value.shape}".encode() + value.tobytes()).hexdigest()
             if key not in names:
+                # The exporter's names repeat between models for weights that differ.
                 names[key] = weight.name if weight.name not in tensors else f"{role}.{weight.name}"
                 tensors[names[key]] = torch.from_numpy(value.copy())
             moved.append((weight, names[key]))
@@ -95,6 +97,7 @@ def externalize_weights(models: Mapping[str, onnx.ModelProto], file: str) -> tup
 
 def _move_out(weight: TensorProto, file: str, place: Place) -> None:
     """Make a weight name its place in a file instead of holding its values."""
+    # Values may be in any of these fields, and one left behind would keep the weight inside.
     for name in ("raw_data", "float_data", "int32_data", "int64_data"):
         weight.ClearField(name)
     del weight.external_data[:]
@@ -104,7 +107,7 @@ def _move_out(weight: TensorProto, file: str, place: Place) -> None:
 
 
 def refer_to_file(model: onnx.ModelProto, stored: WeightsFile, content: bytes) -> None:
-    """Make every weight of a model whose very bytes lie in a file name their place there.
+    """Make each weight of a model whose bytes also lie in a file refer to their place there.
 
     Args:
         model: changed in place; its weights inside.
@@ -116,6 +119,7 @@ def refer_to_file(model: onnx.ModelProto, stored: WeightsFile, content: bytes) -
         value = numpy_helper.to_array(weight)
         # Single numbers stay inside: equal ones are equal by chance, and parsers want shapes and axes at hand.
         place = places.get(hashlib.sha256(value.tobytes()).digest()) if value.size > 1 else None
+        # Equal bytes of another type are other numbers: int8 and uint8 codes, say.
         if place is not None and _TYPES.get(place.dtype) == weight.data_type:
             _move_out(weight, stored.name, place)
 
@@ -123,7 +127,7 @@ def refer_to_file(model: onnx.ModelProto, stored: WeightsFile, content: bytes) -
 def inputs_to_weights(
     model: onnx.ModelProto, inputs: Mapping[str, str], constants: Mapping[str, torch.Tensor], stored: WeightsFile
 ) -> None:
-    """Turn inputs of a model into weights that lie in a file, unpacked to float32 by operators on them alone.
+    """Turn inputs of a model into weights that lie in a file; operators in the model unpack them to float32.
 
     Args:
         model: changed in place.
@@ -157,6 +161,7 @@ def _unpack(graph: onnx.GraphProto, name: str, stored_name: str, stored: Weights
     _add(graph, f"{name}.stored", place, place.shape, stored.name)
     if place.dtype != "I8":
         return [helper.make_node("Cast", [f"{name}.stored"], [name], to=TensorProto.FLOAT)]
+    # The file has the steps flat; a weight's first axis is its output channel, so ones behind make them broadcast.
     scale = stored.places[stored_name + SCALE_SUFFIX]
     _add(graph, f"{name}.step", scale, (*scale.shape, *[1] * (len(place.shape) - 1)), stored.name)
     return [

@@ -38,11 +38,13 @@ def _fold_constants(model: ExternalDataModel) -> None:
     folded = []
     for node in graph.node:
         if node.input and all(name in constant for name in node.input if name):
+            # Nodes without inputs, Constant among them, have no byte behind them and are left alone.
             constant |= dict.fromkeys(node.output, any(constant[name] for name in node.input if name))
             folded.append(node)
     needed: set[str] = set()
     nodes = []
     for node in reversed(folded):
+        # Only what leads to bytes is folded: constants in float32 are the builder's own business, and may be large.
         if constant[node.output[0]] or not needed.isdisjoint(node.output):
             needed |= set(node.input)
             nodes.insert(0, node)
@@ -51,13 +53,14 @@ def _fold_constants(model: ExternalDataModel) -> None:
 
 
 def _replace(model: ExternalDataModel, nodes: list[onnx.NodeProto]) -> None:
-    """Compute nodes of constants and put weights in the place of those results that others use."""
+    """Compute nodes of constants, and replace those results that other nodes use by weights."""
     graph = model.proto.graph
     results = [name for node in nodes for name in node.output]
     folded = set(results)
     rest = [node for node in graph.node if folded.isdisjoint(node.output)]
     used = {name for node in rest for name in node.input} | {value.name for value in graph.output}
     needed = [name for name in results if name in used]
+    # One session for all: each would load the weights anew.
     values = run_model(_part(model, nodes, {}, needed), {}, needed)
     # copies: a node of a protobuf list dies with the list, which is emptied below
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in rest]
@@ -97,7 +100,7 @@ def _packed_lookups(model: ExternalDataModel) -> list[str]:
 
 
 def _unpack_table(model: ExternalDataModel, name: str) -> None:
-    """Look every row of a packed table up, and put one lookup in the plain table in the place of the unpacking."""
+    """Replace the unpacking of looked-up rows by one lookup in the plain table, which is unpacked here as a whole."""
     graph = model.proto.graph
     group = [node for node in graph.node if node.output[0] == name or node.output[0].startswith(f"{name}.")]
     gathers = [node for node in group if node.op_type == "Gather"]
@@ -107,8 +110,10 @@ def _unpack_table(model: ExternalDataModel, name: str) -> None:
     rows = {weights[node.input[0]][0] for node in gathers}
     if len(ids) != 1 or len(rows) != 1 or not any(node.output[0] == name for node in group):
         raise ValueError(f"{graph.name}: bytes are looked up for '{name}' in an unknown way")
+    # The token numbers are the only input of the group that it neither computes nor stores.
     source = ids.pop()
     rank = _rank_of_ids(model, group, name)
+    # The graph's reshapes were written for the rank of its token numbers, so the row numbers get the same rank.
     every = np.arange(rows.pop(), dtype=np.int64).reshape(*[1] * (rank - 1), -1)
     part = _part(model, group, {source: every}, [name])
     (table,) = run_model(part, {source: every}, [name])
@@ -131,7 +136,7 @@ def _rank_of_ids(model: ExternalDataModel, group: list[onnx.NodeProto], name: st
 
 
 def drop_unused(model: ExternalDataModel) -> None:
-    """Take away the weights that no node uses."""
+    """Remove the weights that no node uses."""
     used = {name for node in model.proto.graph.node for name in node.input}
     used |= {value.name for value in model.proto.graph.output}
     model.drop({weight.name for weight in model.proto.graph.initializer if weight.name not in used})

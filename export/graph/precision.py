@@ -1,4 +1,4 @@
-"""Cast a float32 graph so that its products run in half precision, and what would suffer stays in float32.
+"""Cast a float32 graph so that its products run in half precision; what would lose accuracy stays in float32.
 
 TensorRT is strongly typed: what a network computes in is in its graph. Convolutions and matrix products go to float16
 or bfloat16. Normalizations, softmax, reductions, powers, exponentials and trigonometric functions stay in float32, and
@@ -37,6 +37,7 @@ KEPT = frozenset(
 )
 """Operators that stay in float32."""
 
+# The scales of a Resize are float32 whatever the type of its picture; its region stays with them.
 _ALWAYS_FLOAT = {"Resize": (1, 2)}  # places of inputs whose type ONNX fixes
 
 
@@ -54,11 +55,13 @@ def to_half(model: ExternalDataModel, compute: Compute) -> ExternalDataModel:
         raise ValueError(f"compute: expected one of {', '.join(HALVES)}, got {compute!s:.60}")
     caster = _Caster(model, *HALVES[compute])
     graph = model.proto.graph
+    # Copies: the nodes of a protobuf list end with it, and the list is refilled below.
     nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in graph.node]
     for node in nodes:
         caster.add(node)
     for value in graph.output:
         caster.settle(value.name)
+    # Inferred types of inner tensors are no longer true.
     del graph.node[:], graph.value_info[:]
     graph.node.extend(caster.nodes)
     drop_unused(model)
@@ -66,7 +69,7 @@ def to_half(model: ExternalDataModel, compute: Compute) -> ExternalDataModel:
 
 
 class _Caster:
-    """Walks over nodes in order and records in which types each float32 tensor is there so far."""
+    """Walks over nodes in order and records the types in which each float32 tensor exists so far."""
 
     def __init__(self, model: ExternalDataModel, kind: int, dtype: np.dtype) -> None:
         self.model, self.kind, self.dtype = model, kind, dtype
@@ -79,7 +82,7 @@ class _Caster:
         self.names = {name for node in graph.node for name in (*node.input, *node.output)}
 
     def add(self, node: onnx.NodeProto) -> None:
-        """Put a node into the type that it runs in, with the casts that its inputs need before it."""
+        """Add a node in the type that it runs in, and the casts of its inputs before it."""
         if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute):
             raise ValueError(f"node {node.name!r} ({node.op_type}): expected a graph without branches and loops")
         # Only float32 inputs are looked at: shapes, indices and masks stay as they are.
@@ -92,6 +95,7 @@ class _Caster:
                 node.input[i] = self._as(node.input[i], half)
         self.nodes.append(node)
         if half:
+            # Only float32 outputs change their type; indices and masks among the results do not.
             self.half |= {name for name in node.output if name in self.floats}
 
     def _runs_in_half(self, node: onnx.NodeProto, inputs: Sequence[str]) -> bool:
@@ -108,6 +112,7 @@ class _Caster:
         """Return whether half precision can hold a weight: no overflow, and a single number keeps its digits."""
         limits = ml_dtypes.finfo(self.dtype)
         greatest = float(np.abs(value).max(initial=0.0))
+        # Below the smallest normal number digits are lost, or all of it: an epsilon of 0 lets a division fail.
         single = value.size == 1 and 0 < greatest < float(limits.smallest_normal)
         return greatest <= float(limits.max) and not single
 
@@ -125,14 +130,14 @@ class _Caster:
         return self.casts[name, half]
 
     def _new_name(self, name: str) -> str:
-        """Return a name that no tensor has: stored weights are called so too."""
+        """Return a name that no tensor has, stored weights included."""
         while name in self.names:
             name += "_"
         self.names.add(name)
         return name
 
     def settle(self, output: str) -> None:
-        """Give an output of the graph its type back."""
+        """Cast an output of the graph back to its own type."""
         if output not in self.half:
             return
         # The computed value is renamed, also where inner nodes read it, and cast under the output's own name.
@@ -147,12 +152,15 @@ class _Caster:
 
 def _float_names(model: onnx.ModelProto) -> set[str]:
     """Return the names of all float32 tensors of a graph."""
+    # A constant as a node has no values that `_holds` could look at, and would be cast in every run.
     _constants_to_weights(model.graph)
+    # ONNX states types of inputs and outputs only; whether a tensor in between is float32 has to be inferred.
     inferred = onnx.shape_inference.infer_shapes(model).graph
     # Weights may be typed twice, as value and as initializer; the initializer is what is stored, so it comes last.
     values = [*inferred.input, *inferred.output, *inferred.value_info]
     typed = {value.name: value.type.tensor_type.elem_type for value in values}
     typed |= {weight.name: weight.data_type for weight in inferred.initializer}
+    # A tensor of unknown type might be float32 and stay uncast: a strongly typed builder would fail much later.
     unknown = [name for node in inferred.node for name in node.output if name and name not in typed]
     if unknown:
         raise ValueError(f"{inferred.name}: the types of these tensors are unknown: {', '.join(unknown[:5])}")

@@ -1,4 +1,4 @@
-"""Passes over an ONNX graph that change nothing of what it computes: unused nodes go, names get short."""
+"""Passes that do not change what an ONNX graph computes: they remove unused nodes and shorten names."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import onnx
 
 
 def drop_unused(graph: onnx.GraphProto) -> None:
-    """Remove nodes and initializers on which no output depends."""
+    """Remove the nodes and initializers that no output depends on."""
     needed = {value.name for value in graph.output}
     used = []
     for node in reversed(graph.node):  # nodes are sorted: whoever reads a value comes after who makes it
@@ -22,6 +22,7 @@ def drop_unused(graph: onnx.GraphProto) -> None:
 def shorten_names(model: onnx.ModelProto, fixed: Sequence[str]) -> None:
     """Give every value but the fixed ones a name of a few characters, and nodes none: names are a third of the file."""
     graph = model.graph
+    # An empty name is an optional input that is left out; it has to stay empty.
     names = {name: name for name in (*fixed, "")}
     for weight in graph.initializer:
         weight.name = names.setdefault(weight.name, f"w{len(names):x}")

@@ -23,8 +23,8 @@ from runtime.engines.precision import Storage
 from train.quantize import Groups, dequantize_groups, quantize_channels
 
 THRESHOLD = 4096
-"""Least number of values of a weight that is quantized. A U-Net's first and last convolutions have fewer: their
-rounding is that of all that passes through them, and they cost nothing."""
+"""Least number of values of a weight that is quantized. A U-Net's first and last convolutions have fewer: all that
+passes through them would take their rounding, and they take little space."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class _Use:
 
 
 class _Rewriter:
-    """Collects the constants and nodes that stand for the weights that are taken out."""
+    """Collects the constants and nodes that replace weights."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.graph = model.graph
@@ -58,6 +58,7 @@ class _Rewriter:
     def finish(self, taken: set[str]) -> None:
         """Put the new nodes in front of the old ones and drop the weights that they replace."""
         rest = [weight for weight in self.graph.initializer if weight.name not in taken]
+        # In front, as ONNX wants nodes sorted; they read constants and inputs of the graph only.
         nodes = [*self.nodes, *self.graph.node]
         del self.graph.initializer[:], self.graph.node[:]
         self.graph.initializer.extend([*rest, *self.constants])
@@ -73,8 +74,8 @@ def quantize(
         model: float32, its weights inside.
         storage: float32, float16 or int8, for the matrices and kernels of Conv, ConvTranspose, Gemm, MatMul and
             Gather.
-        groups: weights of two dimensions that come as codes in groups; each is found in the model by its very values,
-            transposed or not, and stored as these codes.
+        groups: matrices that come as codes in groups; each is found in the model by its values, transposed or not, and
+            stored as these codes.
         threshold: least number of values of a weight that `storage` applies to.
 
     Raises:
@@ -82,10 +83,12 @@ def quantize(
     """
     if storage == Storage.BFLOAT16:
         raise ValueError(f"storage: expected float32, float16 or int8, got {storage}")
+    # A copy, since a caller may quantize one traced model in several ways.
     model = onnx.ModelProto.FromString(model.SerializeToString())
     rewriter = _Rewriter(model)
     weights = {w.name: numpy_helper.to_array(w) for w in model.graph.initializer if w.data_type == TensorProto.FLOAT}
     taken = set()
+    # Groups first: their weights are found by value, and must not be rounded a second time by `storage`.
     for stored in groups:
         taken.add(_store_groups(rewriter, stored, weights))
     for name, weight in weights.items():
@@ -94,6 +97,7 @@ def quantize(
             continue
         (_store_half if storage == Storage.FLOAT16 else _store_channels)(rewriter, name, weight, use)
         taken.add(name)
+    # Names of weights stay: what was an initializer is now the output of the last unpacking node, so no reader changes.
     rewriter.finish(taken)
     onnx.checker.check_model(model)
     return model
@@ -119,7 +123,7 @@ def quantize_state(state: dict[str, Tensor], storage: Storage, *, threshold: int
 
 
 def _use_of(graph: onnx.GraphProto, name: str) -> _Use | None:
-    """Return the use of a weight, or None where it is no matrix or kernel, or its uses disagree on the axis."""
+    """Return the use of a weight; None if it is no matrix or kernel, or if its uses disagree on the axis."""
     # One step for each output channel: a weight that two nodes read along different axes has no such thing.
     uses = [_Use(node, _axis(node, name)) for node in graph.node if name in node.input]
     axes = {use.axis for use in uses}
@@ -141,12 +145,14 @@ def _axis(node: onnx.NodeProto, name: str) -> int:
 
 def _store_half(rewriter: _Rewriter, name: str, weight: np.ndarray, use: _Use) -> None:
     greatest = float(np.abs(weight).max())
+    # A cast would turn such a weight into infinity without a word.
     if greatest > float(np.finfo(np.float16).max):
         raise ValueError(f"weight {name!r}: expected magnitudes that float16 holds, got {greatest}")
     rewriter.to_float(rewriter.constant(f"{name}.half", weight.astype(np.float16)), name)
 
 
 def _store_channels(rewriter: _Rewriter, name: str, weight: np.ndarray, use: _Use) -> None:
+    # The trainer's own function, on output channels first, as PyTorch's module has it: both get the same codes.
     codes, step = quantize_channels(torch.from_numpy(np.moveaxis(weight, use.axis, 0).copy()))
     codes, step = (np.moveaxis(part.numpy(), 0, use.axis) for part in (codes, step))
     values = rewriter.to_float(rewriter.constant(f"{name}.codes", codes), f"{name}.values")
@@ -167,6 +173,7 @@ def _store_groups(rewriter: _Rewriter, stored: Groups, weights: dict[str, np.nda
         rewriter.constant(f"{name}.plane{i}", _pack(codes >> shift & (1 << bits) - 1, bits))
         for i, (bits, shift) in enumerate(planes)
     ]
+    # float16, as the trainer has them: wider, they would be the same values in twice the bytes.
     names += [
         rewriter.constant(f"{name}.{k}", getattr(stored, k).numpy().reshape(rows, -1, 1)) for k in ("step", "low")
     ]
@@ -186,6 +193,7 @@ def _store_groups(rewriter: _Rewriter, stored: Groups, weights: dict[str, np.nda
 def _find(values: np.ndarray, weights: dict[str, np.ndarray]) -> tuple[str, bool]:
     for name, weight in weights.items():
         for transposed in (False, True):
+            # The exporter may have transposed a Linear's matrix to feed MatMul; codes are in the trained orientation.
             candidate = weight.T if transposed else weight
             if candidate.shape == values.shape and np.array_equal(candidate, values):
                 return name, transposed
@@ -206,7 +214,7 @@ def _planes(bits: int) -> list[tuple[int, int]]:
 
 
 def _pack(codes: np.ndarray, bits: int) -> np.ndarray:
-    """Return (R, C bits / 8) uint8: byte j of a row holds the codes j, j + n, j + 2 n, ... of it, n bytes a row."""
+    """Return packed rows of n bytes: byte j of a row holds its codes j, j + n, j + 2 n and so on."""
     # Strided, not neighbours: unpacked parts are then concatenated as they are, without interleaving.
     parts = np.split(codes, 8 // bits, axis=1)
     return np.bitwise_or.reduce([part << (i * bits) for i, part in enumerate(parts)]).astype(np.uint8)
@@ -215,8 +223,9 @@ def _pack(codes: np.ndarray, bits: int) -> np.ndarray:
 def _unpack_rows(
     rewriter: _Rewriter, node: onnx.NodeProto, names: list[str], planes: list[tuple[int, int]], columns: int, size: int
 ) -> None:
-    """Gather packed rows and unpack those, in the place of a lookup in the whole table."""
+    """Gather packed rows and unpack only these, instead of a lookup in the whole table."""
     result, ids = node.output[0], node.input[1]
+    # Step and low are gathered with the codes: each row of the table has its own.
     rows = [rewriter.op("Gather", [name, ids], f"{result}.{i}", axis=0) for i, name in enumerate(names)]
     _unpack(rewriter, result, rows, planes, [0] * rewriter.ranks[ids], columns, size)
     rewriter.graph.node.remove(node)
@@ -252,6 +261,7 @@ def _unpack(
 def _unpack_plane(rewriter: _Rewriter, source: str, bits: int, result: str) -> str:
     if bits == 8:
         return source
+    # The mask also clears what a shift to the right brings down from the neighbouring codes.
     mask = rewriter.constant(f"{result}.mask", np.array((1 << bits) - 1, np.uint8))
     parts = []
     for i in range(8 // bits):

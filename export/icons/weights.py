@@ -92,6 +92,7 @@ def load_weights(folder: Path) -> Weights:
             raise UserError(f"--weights {folder}: expected {name} in it, got none; see train/ for how to make it")
     autoencoder = _load(IconAutoencoder, folder / "autoencoder" / "ema.safetensors")
     with safe_open(folder / "denoiser" / "prepared.safetensors", "pt") as prepared:
+        # A slice is read without the rest of the table, which holds the latents of the whole training set.
         rows = prepared.get_slice("latents")
         step = max(1, rows.get_shape()[0] // len(PROMPTS))
         latents = torch.cat([rows[i * step : i * step + 1] for i in range(len(PROMPTS))])

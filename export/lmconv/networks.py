@@ -72,6 +72,7 @@ def make_networks(
     with torch.no_grad():
         features = prefill(picture, *taps)[1:]
     middle = positions // 2
+    # Whole caches, later positions included: masks must keep a step from reading those.
     caches = tuple(torch.cat((torch.zeros_like(part[:, :1]), part), 1) for part in features)
     return {
         "prefill": ExportedNetwork(

@@ -30,6 +30,8 @@ class PositionConv(nn.Module):
         super().__init__()
         weight, middle = conv.weight.detach().flatten(2), conv.kernel**2 // 2
         around = [tap for tap in range(conv.kernel**2) if tap != middle]
+        # Contiguous in the order in which features are gathered: one matrix product, with no transposition in the
+        # graph.
         self.neighbours = nn.Parameter(weight[:, :, around].permute(2, 1, 0).flatten(0, 1).contiguous())
         self.centre = None if conv.first else nn.Parameter(weight[:, :, middle].T.contiguous())
         self.bias, self.bits = nn.Parameter(conv.bias.detach().clone()), None
@@ -133,6 +135,7 @@ class Step(Walk):
                 whose row 0 is zero.
         """
         tables, caches = self._by_dilation(inputs[: len(self.dilations)]), inputs[len(self.dilations) :]
+        # The pixel itself is not drawn yet; row 0, which is zero, stands for it.
         state, features = State(caches[0][:, 0]), []
         for stage, conv, cache in zip(self.network.stages, self.convs, caches, strict=True):
             own = stage.before(state)

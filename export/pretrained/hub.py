@@ -30,6 +30,7 @@ def needed_files(names: Iterable[str]) -> list[str]:
     chosen = [name for name in names if _SMALL.fullmatch(name)]
     for part in sorted({name.split("/")[0] for name in chosen if name.endswith("/config.json")}):
         stem = f"{part}/{'diffusion_pytorch_model' if part in ('unet', 'vae') else 'model'}"
+        # An index and its shards belong together: one without the other is of no use.
         shards = rf"{stem}-\d+-of-\d+"
         options = [
             [n for n in names if n == f"{stem}.safetensors"],
@@ -58,6 +59,7 @@ def download(name: str) -> Path:
         info = HfApi().model_info(name, files_metadata=True)
     except Exception as error:  # several libraries' errors: connection, authorization, missing repository
         cached = _cached(name)
+        # Without a network, what was downloaded before still works.
         if cached is not None:
             return cached
         raise UserError(
@@ -70,9 +72,11 @@ def download(name: str) -> Path:
         raise UserError(
             f"--weights '{name}': expected a model in the format of diffusers, got one without model_index.json"
         )
+    # Room is asked for only where most of the download is still to come.
     if _cached(name) is None:
         check_space(Path(HF_HUB_CACHE), sum(sizes[file] for file in files))
     try:
+        # By commit: the files listed above might be others by the time they are downloaded.
         return Path(snapshot_download(name, revision=info.sha, allow_patterns=files))
     except Exception as error:
         reason = " ".join(str(error).split())[:200]

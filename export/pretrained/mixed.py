@@ -30,7 +30,7 @@ def dtype_of(precision: Storage) -> torch.dtype:
 
 
 def compute_of(precision: Storage) -> Compute:
-    """Return what the products of a network are computed in whose weights are stored in one of `PRECISIONS`."""
+    """Return the compute type of a network whose weights are stored in one of `PRECISIONS`."""
     return PRECISIONS[precision][1]
 
 
@@ -40,12 +40,14 @@ class GroupNormInFloat32(nn.GroupNorm):
     @classmethod
     def of(cls, norm: nn.GroupNorm) -> "GroupNormInFloat32":
         """Return one of the same sizes with the same parameters."""
+        # On the meta device: the parameters are taken over from the other module, none are allocated.
         wide = cls(norm.num_groups, norm.num_channels, norm.eps, norm.affine, device="meta")
         wide.weight, wide.bias = norm.weight, norm.bias
         return wide
 
     def forward(self, input: Float[Tensor, "B C ..."]) -> Float[Tensor, "B C ..."]:
         """Return the normalized features, of the input's type."""
+        # Sums of squares over a group overflow float16 at 65504, and lose small differences in bfloat16.
         wide = F.group_norm(input.float(), self.num_groups, self.weight, self.bias, self.eps)
         return wide.to(input.dtype)
 
@@ -56,6 +58,7 @@ class LayerNormInFloat32(nn.LayerNorm):
     @classmethod
     def of(cls, norm: nn.LayerNorm) -> "LayerNormInFloat32":
         """Return one of the same sizes with the same parameters."""
+        # The factors stay float32 as well, since `fill` loads them so: nothing casts them in the graph.
         wide = cls(list(norm.normalized_shape), norm.eps, norm.elementwise_affine, norm.bias is not None, device="meta")
         wide.weight, wide.bias = norm.weight, norm.bias
         return wide
@@ -67,12 +70,13 @@ class LayerNormInFloat32(nn.LayerNorm):
 
 
 def widen_norms(module: nn.Module) -> set[str]:
-    """Replace a module's normalizations by such that compute in float32; return the names of their parameters."""
+    """Replace a module's normalizations by ones that compute in float32; return the names of their parameters."""
     names = set()
     # A list: the tree of modules changes while its parts are replaced.
     for prefix, part in list(module.named_modules()):
         if not isinstance(part, nn.GroupNorm | nn.LayerNorm):
             continue
+        # Of subclasses, too: whatever their forward, their parameters are those of a normalization.
         names |= {f"{prefix}.{name}" for name, _ in part.named_parameters(recurse=False)}
         # Exactly these types: a subclass has a forward of its own, which may be wide already or mean something else.
         parent, _, name = prefix.rpartition(".")
@@ -96,7 +100,9 @@ class WideSoftmax:
     ) -> Float[Tensor, "B N C"]:
         """Return the block's output of features and a context; without one the features attend to themselves."""
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        # Diffusers' own processors end in the fused attention, which the exporter may write with its softmax in half.
         parts = (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
         query, key, value = (part.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for part in parts)
         mixed = attend(query, key, value, upcast=bool(attn.upcast_attention))
+        # The second part of `to_out` is dropout, which a frozen network has no use for.
         return attn.to_out[0](mixed.transpose(1, 2).flatten(2))

@@ -55,6 +55,7 @@ def text_from_transformers(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor
     whole = any(name.startswith("text_model.") for name in tensors)  # newer versions leave the prefix out
     makers = _of_transformers(tensors, "text_model." if whole else "", _TEXT)
     if "text_projection.weight" in tensors:
+        # transformers has a Linear, outputs first; open_clip multiplies by a matrix from the right.
         makers["text_projection"] = lambda: tensors["text_projection.weight"].T
     return Renamed(makers)
 
@@ -73,6 +74,7 @@ def vision_from_timm(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     for name in tensors:
         read = partial(tensors.__getitem__, name)
         if name == "cls_token":
+            # timm keeps the axes of batch and token, each of size 1.
             makers["class_embedding"] = lambda: tensors["cls_token"].reshape(-1)
         elif name == "pos_embed":
             makers["positional_embedding"] = lambda: tensors["pos_embed"][0]
@@ -81,6 +83,7 @@ def vision_from_timm(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         elif match := _TIMM_BLOCK.fullmatch(name):
             block, stem, kind = f"transformer.resblocks.{match[1]}", match[2], match[3]
             if stem == "attn.qkv":
+                # timm joins query, key and value in this order, too.
                 makers[f"{block}.attn.in_proj_{kind}"] = read
             elif stem in _IN_TIMM_BLOCK:
                 makers[f"{block}.{_IN_TIMM_BLOCK[stem]}.{kind}"] = read
@@ -105,6 +108,7 @@ def _of_transformers(tensors: Mapping[str, Tensor], prefix: str, outside: Mappin
             block, stem, kind = f"transformer.resblocks.{match[1]}", match[2], match[3]
             if stem in _IN_BLOCK:
                 makers[f"{block}.{_IN_BLOCK[stem]}.{kind}"] = read
+            # One of the three stands for all: the joined weight has one name here.
             elif stem == "self_attn.q_proj":
                 makers[f"{block}.attn.in_proj_{kind}"] = partial(_join, tensors, name)
     return makers

@@ -1,4 +1,4 @@
-"""Is what an exporter needs installed, and does what it writes fit on the disk: told before work is spent."""
+"""Checks before an export starts: its packages are installed, and the disk has room for what it writes."""
 
 import shutil
 from importlib.util import find_spec

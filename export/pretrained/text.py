@@ -65,6 +65,7 @@ class TextTransformer(nn.Module):
         self.ln_final = nn.LayerNorm(config.width)
         self.text_projection = nn.Parameter(torch.zeros(config.width, config.embedding)) if config.embedding else None
         later = torch.full((config.length, config.length), HIDDEN, device="cpu").triu(1)
+        # Not persistent, as no published weights hold it; on the CPU even where parameters are on the meta device.
         self.register_buffer("mask", later, persistent=False)
 
     def features(self, input_ids: Int[Tensor, "B N"]) -> tuple[Float[Tensor, "B N D"], Float[Tensor, "B N D"]]:
@@ -77,7 +78,9 @@ class TextTransformer(nn.Module):
 
     def pool(self, input_ids: Int[Tensor, "B N"], last: Float[Tensor, "B N D"]) -> Float[Tensor, "B E"]:
         """Return the text's features: those of the first end mark, whose number is the greatest, projected."""
+        # argmax takes the first of equal ones, which matters where a text is filled up with end marks.
         end = input_ids.argmax(-1)
+        # Gathered before the normalization: that is by token, and 76 of 77 would be thrown away.
         chosen = torch.gather(last, 1, end[:, None, None].expand(-1, 1, last.shape[2]))[:, 0]
         pooled = self.ln_final(chosen)
         return pooled if self.text_projection is None else pooled @ self.text_projection

@@ -40,10 +40,12 @@ def clip_tokenizer(vocabulary: Mapping[str, int], merges: Merges, padding: str, 
         models.BPE(dict(vocabulary), list(merges), end_of_word_suffix=_WORD_END, unk_token=END, fuse_unk=False)
     )
     tokenizer.normalizer = normalizers.Sequence(
+        # CLIP's own tokenizer cleans white space and case before it cuts; a text is then cut as in training.
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
+            # Inverted: the pattern names the pieces, and what lies between them, white space, is removed.
             pre_tokenizers.Split(Regex(_PIECES), behavior="removed", invert=True),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
@@ -57,6 +59,7 @@ def clip_tokenizer(vocabulary: Mapping[str, int], merges: Merges, padding: str, 
 
 def byte_symbols() -> list[str]:
     """Return the 256 characters that stand for bytes in CLIP's vocabulary, in its order."""
+    # Bytes that are no printable characters get code points from 256 on, as GPT-2's vocabulary has it.
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(others))]
@@ -102,6 +105,7 @@ def installed_vocabulary() -> tuple[dict[str, int], Merges] | None:
     if not path.is_file():
         return None
     lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
+    # The file has more merges than CLIP uses: 512 bytes and 2 marks are tokens without one.
     merges = [_pair(line) for line in lines[1 : SIZE - 2 - 512 + 1]]
     symbols = byte_symbols()
     tokens = [*symbols, *(symbol + _WORD_END for symbol in symbols), *("".join(pair) for pair in merges), START, END]

@@ -14,7 +14,7 @@ from export.pretrained.mixed import widen_norms
 from runtime.errors import UserError
 
 RANDOM = "random:"
-"""What weights are called that are drawn from a seed; a seed or the name of a family follows."""
+"""Prefix of weights that are drawn from a seed; a seed or the name of a family follows."""
 
 PICKLES = (".ckpt", ".bin", ".pt", ".pth", ".pkl")
 
@@ -23,6 +23,7 @@ REFUSAL = (
     "convert it on a machine that you can lose"
 )
 
+# Rows of a table are looked up, not summed over: a fan-in would say nothing about their size.
 _TABLES = ("token_embedding.weight", "positional_embedding")
 
 
@@ -43,10 +44,13 @@ class RandomWeights:
 
     def read(self, name: str, like: Tensor) -> Tensor:
         """Return float32 weights: deviation 1 / sqrt(fan-in); biases about 0, normalizations' factors about 1."""
+        # A generator for each name: a weight does not depend on which others are read, or in what order. `hash` is
+        # salted.
         draws = torch.Generator().manual_seed(zlib.crc32(f"{self.seed} {name}".encode()))
         values = torch.randn(like.shape, generator=draws)
         if like.ndim >= 2:
             return values.mul_(0.02 if name.endswith(_TABLES) else 1.0 / math.sqrt(math.prod(like.shape[1:])))
+        # Not exactly 0 and 1, or an export that drops a bias or a factor would pass its verification.
         return values.mul_(0.02) if name.endswith("bias") else values.mul_(0.05).add_(1.0)
 
 
@@ -88,6 +92,7 @@ class SafetensorsFiles(Mapping[str, Tensor]):
             if not path.is_file():
                 raise UserError(f"'{path}': expected a safetensors file, got none; download the model again")
             try:
+                # Opening reads the header and maps the file; a tensor comes into memory only when it is asked for.
                 opened = safe_open(path, "pt")
                 self._places |= dict.fromkeys(opened.keys(), opened)
             except (SafetensorError, OSError) as error:
@@ -118,6 +123,7 @@ class Renamed(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         """Return a tensor."""
+        # Made anew each time: keeping them would hold a second copy of the weights.
         return self._makers[name]()
 
     def __iter__(self) -> Iterator[str]:
@@ -130,7 +136,7 @@ class Renamed(Mapping[str, Tensor]):
 
 
 def fill(module: nn.Module, weights: Weights, dtype: torch.dtype) -> nn.Module:
-    """Return a module, made on the meta device, with its weights: normalizations' in float32, all others as asked.
+    """Return a module, made on the meta device, with its weights: normalizations' in float32, others' in `dtype`.
 
     Args:
         module: with parameters and buffers on the meta device; frozen on return.
@@ -140,11 +146,14 @@ def fill(module: nn.Module, weights: Weights, dtype: torch.dtype) -> nn.Module:
     Raises:
         UserError: a weight is missing or has another shape.
     """
+    # First, while everything is on the meta device: `assign` below puts the loaded tensors into the new modules.
     wide = widen_norms(module)
     state = {}
     for name, like in module.state_dict().items():
         kind = torch.float32 if name in wide else dtype
+        # Contiguous, as a transposed weight is a view, and the graph's weights are told by address and shape.
         state[name] = weights.read(name, like).to(kind).contiguous()
+    # Copying into parameters on the meta device would do nothing; assigning also keeps each one's own type.
     module.load_state_dict(state, assign=True)
     return module.eval().requires_grad_(False)
 
@@ -152,6 +161,7 @@ def fill(module: nn.Module, weights: Weights, dtype: torch.dtype) -> nn.Module:
 def hash_files(folder: Path, files: Mapping[str, tuple[Path, ...]]) -> dict[str, str]:
     """Return the SHA-256 of every file of weights, by its path in the folder."""
     hashes = {}
+    # Sorted, and relative to the folder: the record must not change with the machine.
     for path in sorted(path for paths in files.values() for path in paths):
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -124,6 +124,7 @@ _CLIP_H: Configuration = {
     **_CLIP_L,
     "hidden_size": 1024,
     "intermediate_size": 4096,
+    # OpenCLIP's has 24; Stable Diffusion 2 was trained on the features before the last, so its weights end there.
     "num_hidden_layers": 23,
     "num_attention_heads": 16,
     "hidden_act": "gelu",

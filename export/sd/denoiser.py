@@ -40,6 +40,7 @@ class GuidedUNet(nn.Module):
             pooled: of the second text encoder (XL only).
             time_ids: height and width before cropping, the crop's top and left, height and width (XL only).
         """
+        # Casts are in the graph, so that a bundle's tensors are float32 whatever the network computes in.
         dtype: Any = self.unet.conv_in.weight.dtype  # pyright: ignore
         added = None if pooled is None else {"text_embeds": pooled, "time_ids": time_ids}
         predicted = self.unet(

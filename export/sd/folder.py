@@ -39,13 +39,16 @@ def folder_source(folder: Path, *, name: str | None = None) -> Source:
             "2, XL and their turbo versions can be exported"
         )
     texts = ("text_encoder", "text_encoder_2")[: 2 if kind == "StableDiffusionXLPipeline" else 1]
+    # Safety checker and feature extractor are not read: no role of a bundle is theirs.
     configurations = {part: read_config(folder / part) for part in ("unet", "vae", *texts)}
     files = {part: weight_files(folder / part, _STEMS.get(part, "model")) for part in configurations}
+    # XL's second encoder was trained with another padding, so each has a tokenizer folder.
     tokenizers = [folder / part.replace("text_encoder", "tokenizer") for part in texts]
     pipeline = _pipeline(folder, index, configurations, texts, tokenizers)
     weights: dict[str, StoredWeights] = {}
     for part, paths in files.items():
         tensors: Mapping[str, Tensor] = SafetensorsFiles(paths)
+        # Older repositories, Stable Diffusion 1 among them, keep the autoencoder's attention under old names.
         if part == "vae":
             tensors = new_attention_names(tensors)
         elif part != "unet":
@@ -53,6 +56,7 @@ def folder_source(folder: Path, *, name: str | None = None) -> Source:
         weights[part] = StoredWeights(tensors, f"'{folder / part}'")
     vocabularies = [read_vocabulary(path) for path in tokenizers]
     pairs = zip(vocabularies, pipeline.padding, strict=True)
+    # The folder's name, not its path, which would tell about the machine.
     record = {"weights": name or folder.resolve().name, "files": hash_files(folder, files)}
     return Source(
         pipeline=pipeline,
@@ -92,6 +96,7 @@ def weight_files(folder: Path, stem: str) -> tuple[Path, ...]:
     Raises:
         UserError: there are none, or pickles only.
     """
+    # Half weights are rounded already; from full ones the autoencoder keeps its float32.
     for variant in ("", ".fp16"):
         whole = folder / f"{stem}{variant}.safetensors"
         if whole.is_file():
@@ -99,6 +104,7 @@ def weight_files(folder: Path, stem: str) -> tuple[Path, ...]:
         listed = folder / f"{stem}.safetensors.index{variant}.json"
         if listed.is_file():
             names = _read_json(listed).get("weight_map")
+            # A name with a slash would lead out of the folder.
             texts = isinstance(names, dict) and all(isinstance(n, str) and "/" not in n for n in names.values())
             if not texts or not names:
                 raise UserError(f"'{listed}': expected a weight_map of file names in this folder; download it again")
@@ -116,10 +122,12 @@ def _pipeline(
     check_unet(unet, f"'{folder / 'unet'}'")
     scheduler = _read_json(_present(folder / "scheduler" / "scheduler_config.json"))
     schedule = _schedule(scheduler, f"'{folder / 'scheduler'}'")
+    # No field says that a model is distilled; its scheduler is what the turbo models have in common.
     turbo = scheduler.get("timestep_spacing") == "trailing" and "Euler" in str(scheduler.get("_class_name"))
     return Pipeline(
         family=folder.name,
         unet=unet,
+        # Configurations older than this field rely on the value of Stable Diffusion 1.
         vae={"scaling_factor": 0.18215, **vae},
         text_encoders=tuple(configurations[part] for part in texts),
         padding=tuple(_padding(path) for path in tokenizers),
@@ -136,6 +144,7 @@ def check_unet(unet: Mapping[str, Any], where: str) -> None:
         if name not in unet:
             raise UserError(f"{where}: config.json: the field {name!r} is missing; the folder is no U-Net's")
     channels = unet.get("in_channels", 4)
+    # No role of a bundle gives the mask or the picture that such a U-Net takes beside the latents.
     if channels != 4 or unet.get("addition_embed_type") not in (None, "text_time"):
         raise UserError(
             f"{where}: expected a U-Net for text to image, with 4 input channels, got one with {channels} "
@@ -151,6 +160,7 @@ def _present(path: Path) -> Path:
 
 
 def _schedule(scheduler: Mapping[str, Any], where: str) -> dict[str, Any]:
+    # With it the last alpha is zero: a prediction of noise says nothing there.
     if scheduler.get("rescale_betas_zero_snr"):
         raise UserError(
             f"{where}: expected a schedule without rescale_betas_zero_snr, which is not implemented, got one"
@@ -159,6 +169,7 @@ def _schedule(scheduler: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise UserError(f"{where}: expected beta_schedule 'scaled_linear', got {scheduler.get('beta_schedule')!r:.60}")
     return {
         "num_timesteps": int(scheduler.get("num_train_timesteps", 1000)),
+        # Defaults are those of diffusers' schedulers, which a configuration may leave out.
         "beta_start": float(scheduler.get("beta_start", 0.0001)),
         "beta_end": float(scheduler.get("beta_end", 0.02)),
         "beta_schedule": "scaled_linear",
@@ -170,6 +181,7 @@ def _padding(tokenizer: Path) -> str:
     """Return the token that a tokenizer fills up with; Stable Diffusion's own repeat the end mark."""
     path = tokenizer / "special_tokens_map.json"
     token = _read_json(path).get("pad_token", END) if path.is_file() else END
+    # Newer tokenizers write a token as an object with flags.
     return str(token["content"] if isinstance(token, dict) and "content" in token else token)
 
 
@@ -182,9 +194,11 @@ def new_attention_names(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     def renamed(name: str) -> str:
         stem, _, kind = name.rpartition(".")
         before, _, last = stem.rpartition(".")
+        # Only inside an attention: `key` or `value` may end other names.
         return f"{before}.{_OLD[last]}.{kind}" if last in _OLD and ".attentions." in name else name
 
     def reader(name: str):
+        # A function of its own binds the name; a lambda in the comprehension would read the last one.
         return lambda: tensors[name]
 
     return Renamed({renamed(name): reader(name) for name in tensors})

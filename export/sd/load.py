@@ -56,6 +56,7 @@ def _find(text: str, seed: int, tokenizer: Path | tuple[bytes, ...] | None, fami
 def _resized(source: Source, size: int) -> Source:
     """Return a source whose pictures have another size; a `UserError` says which they may have."""
     pipeline = source.pipeline
+    # Each stage but the last halves the latents; another size would not meet its skip connection on the way up.
     step = pipeline.latent_factor * 2 ** (len(pipeline.unet["block_out_channels"]) - 1)
     if not step <= size <= 4096 or size % step:
         raise UserError(f"--size: expected a multiple of {step} up to 4096, got {size}")
@@ -73,6 +74,7 @@ def _random(family: str, seed: int) -> Source:
     parts = ("unet", "vae", *("text_encoder", "text_encoder_2")[: len(pipeline.text_encoders)])
     return Source(
         pipeline=pipeline,
+        # Eight numbers to a seed: no part of one seed shares its draws with a part of another.
         weights={part: RandomWeights(8 * seed + i) for i, part in enumerate(parts)},
         tokenizers=tuple(clip_tokenizer(vocabulary, merges, padding) for padding in pipeline.padding),
         record={"weights": RANDOM + family, "seed": seed},

@@ -43,6 +43,7 @@ def empty_module(pipeline: Pipeline, role: str) -> nn.Module:
 
 def load_module(source: Source, role: str, precision: Storage) -> nn.Module:
     """Return the network of a role with its weights; the autoencoder is in float32 whatever the precision."""
+    # XL's autoencoder overflows float16, and rounding in an encoder spoils the loop's gradient.
     dtype = torch.float32 if role.startswith("latent") else dtype_of(precision)
     return fill(empty_module(source.pipeline, role), source.weights[_PART.get(role, role)], dtype)
 
@@ -54,7 +55,7 @@ def tokens(source: Source, index: int) -> Int[Tensor, "V N"]:
 
 
 def network_makers(source: Source, precision: Storage) -> dict[str, Callable[[], ExportedNetwork]]:
-    """Return for each role what makes its network, which is loaded when it is made.
+    """Return for each role a function that loads and makes its network.
 
     Args:
         source: the model.
@@ -105,17 +106,19 @@ def pictures(pipeline: Pipeline) -> Float[Tensor, "V 3 H W"]:
 
 @torch.no_grad()
 def latents(source: Source) -> Float[Tensor, "V C h w"]:
-    """Return latents of those pictures, of deviation 1, which random weights would not give them.
+    """Return latents of those pictures, scaled to deviation 1, which random weights would not give.
 
-    Of large pictures two are encoded, and mirrored.
+    Only two large pictures are encoded; the others are their mirror images.
     """
     encoder = load_module(source, "latent_encoder", Storage.FLOAT32)
     images = pictures(source.pipeline)
+    # A float32 encoder takes gigabytes for a batch of large pictures; mirrored latents are as natural.
     if source.pipeline.image_size > 128:
         first = torch.cat([encoder(image[None]) for image in images[:2]])
         z = torch.cat([first, first.flip(-1)])
     else:
         z = encoder(images)
+    # The denoiser sees noised latents: without unit deviation the schedule's noise would be too much or too little.
     return (z - z.mean()) / z.std()
 
 
@@ -124,6 +127,7 @@ def contexts(source: Source) -> tuple[Float[Tensor, "V N D"], Float[Tensor, "V E
     """Return the contexts of `PROMPTS` in float32, and their pooled texts for XL."""
     texts = []
     for index in range(len(source.pipeline.text_encoders)):
+        # In float32, whatever the export: all precisions are verified on the same inputs.
         network = _text_encoder(source, "text_encoder_2" if index else "text_encoder", index, Storage.FLOAT32)
         outputs = network.module(*network.samples)
         texts.append(outputs if isinstance(outputs, tuple) else (outputs,))

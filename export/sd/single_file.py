@@ -17,7 +17,9 @@ from runtime.errors import UserError
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
 
+# Where the first attention lies: XL has none in its first stage, so the place differs between families.
 _CONTEXT = ("input_blocks.1.1", "input_blocks.2.1", "input_blocks.4.1")
+# A weight that only such a file has, so that the message can say what it is.
 _OTHERS = {
     "Stable Diffusion 3": "joint_blocks.0.",
     "Flux": "double_blocks.0.",
@@ -70,6 +72,7 @@ def _choose(path: Path, tensors: Mapping[str, Tensor], family: str | None) -> Pi
         raise UserError(
             f"'{path}': expected a file of Stable Diffusion 1, 2 or XL, got {other}: there is no weight {first!r}"
         )
+    # Nine channels are inpainting, eight edits of pictures; their U-Nets need inputs that no role here has.
     if tensors[first].shape[1] != 4:
         raise UserError(
             f"'{path}': expected a U-Net for text to image, with 4 input channels, got one with "
@@ -80,6 +83,7 @@ def _choose(path: Path, tensors: Mapping[str, Tensor], family: str | None) -> Pi
             raise UserError(f"--family: expected one of {', '.join(PIPELINES)}, got {family!r:.60}")
         return PIPELINES[family]
     names = [f"{UNET}{block}.transformer_blocks.0.attn2.to_k.weight" for block in _CONTEXT]
+    # The width of the context is that of the text encoders, which tells the families apart.
     width = next((tensors[name].shape[1] for name in names if name in tensors), 0)
     families = _WIDTHS.get(width, ())
     if not families:
@@ -87,6 +91,7 @@ def _choose(path: Path, tensors: Mapping[str, Tensor], family: str | None) -> Pi
             f"'{path}': expected contexts of {', '.join(map(str, _WIDTHS))} numbers, got {width}; name the "
             "configuration that it has with --family"
         )
+    # A wrong guess between noise and velocity would export and verify well, and draw nothing but noise.
     if width == 1024:
         raise UserError(
             f"'{path}': a file of Stable Diffusion 2 does not say what it predicts, nor of what size; name its "
@@ -97,11 +102,13 @@ def _choose(path: Path, tensors: Mapping[str, Tensor], family: str | None) -> Pi
 
 def _parts(tensors: Mapping[str, Tensor], pipeline: Pipeline) -> dict[str, Mapping[str, Tensor]]:
     """Return the weights of each part under the names that its module has."""
+    # The converters without the loader around them: that one asks the hub for configurations.
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     logging.getLogger("diffusers").setLevel(logging.ERROR)
+    # The converters want the tensors themselves; each is given its own part, so that it reads no other.
     unet = {name: tensors[name] for name in tensors if name.startswith(UNET)}
     vae = {name: tensors[name] for name in tensors if name.startswith(VAE)}
     parts: dict[str, Mapping[str, Tensor]] = {
@@ -111,6 +118,7 @@ def _parts(tensors: Mapping[str, Tensor], pipeline: Pipeline) -> dict[str, Mappi
     if pipeline.is_xl:
         parts["text_encoder"] = text_from_transformers(without_prefix(tensors, "conditioner.embedders.0.transformer."))
         parts["text_encoder_2"] = without_prefix(tensors, "conditioner.embedders.1.model.")
+    # Stable Diffusion 2 and XL's second encoder come from open_clip, whose names are this package's own.
     elif any(name.startswith("cond_stage_model.model.") for name in tensors):
         parts["text_encoder"] = without_prefix(tensors, "cond_stage_model.model.")
     else:
@@ -122,5 +130,6 @@ def _whole(kind: Any, configuration: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration with the defaults of its class."""
     import torch
 
+    # The class is made only to learn its defaults; its weights would take gigabytes.
     with torch.device("meta"):
         return dict(kind.from_config(dict(configuration)).config)

@@ -1,4 +1,4 @@
-"""What every way to name a text-to-image model ends in: its configurations, its weights and its tokenizers."""
+"""A text-to-image model, however it was named: its configurations, weights and tokenizers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -127,10 +127,12 @@ class Expected:
     def cotangent(self, rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows ..."]:
         """Return what comes back into the first output at rows, standard normal."""
         shape = self.reference.spec.outputs[0].bound({"B": self.count})
+        # Drawn for all rows, then chosen: a row has the same cotangent in every batch.
         return torch.randn(tuple(map(int, shape)), generator=torch.Generator().manual_seed(0))[rows]
 
     def outputs(self, kind: str, rows: Int[Tensor, " rows"]) -> list[Tensor]:
         """Return the outputs of rows, or, for kind `gradient`, the first one and the vector-Jacobian product."""
+        # Computed at the typical batch and cut by row: the reference, the slowest of all, runs once a row.
         if kind not in self._cache:
             self._cache[kind] = self._compute(kind)
         outputs = self.reference.spec.outputs
@@ -168,11 +170,13 @@ def _compare_batches(
         except Exception as error:  # whatever a backend raises is recorded as its failure
             reason = " ".join(str(error).split())[:160] or type(error).__name__
             return Comparison(name, math.nan, math.nan, math.nan, gate), f"failed at {len(rows)} rows: {reason}", times
+        # The outputs are on the CPU by now, so that a GPU's work is finished and counted.
         times.append((len(rows), 1e3 * (time.perf_counter() - started)))
         for index, pair in enumerate(zip(expected.outputs(provider.kind, rows), outputs, strict=True)):
             pairs.setdefault((len(rows), index), []).append(pair)
     parts = []
     for batch in pairs.values():
+        # Together, not batch by batch: a ratio over few rows depends on which rows they are.
         reference, output = (torch.cat(side).float() for side in zip(*batch, strict=True))
         parts.append(compare(name, reference, output, gate))
     return worst(name, parts, gate), "", times
@@ -191,7 +195,7 @@ def _computed(provider: Provider, expected: Expected, rows: Tensor) -> Sequence[
 
 
 def worst(name: str, parts: Sequence[Comparison], gate: Gate) -> Comparison:
-    """Return the worst of each figure; one that is not a number makes the worst none."""
+    """Return the worst of each figure; NaN if any is NaN."""
     return Comparison(
         name,
         _greatest([part.max_error for part in parts]),
@@ -202,6 +206,7 @@ def worst(name: str, parts: Sequence[Comparison], gate: Gate) -> Comparison:
 
 
 def _greatest(values: Sequence[float]) -> float:
+    # max drops NaN or keeps it by the order of its arguments; a failure must not hide.
     return math.nan if any(math.isnan(value) for value in values) else max(values)
 
 
@@ -217,6 +222,7 @@ def _time(provider: Provider, expected: Expected, sizes: Sequence[int], measured
         started = time.perf_counter()
         _computed(provider, expected, torch.arange(typical) % expected.count)
         times.append(1e3 * (time.perf_counter() - started))
+    # The first call compiles kernels and allocates memory.
     return statistics.median(times[1:] or times)
 
 

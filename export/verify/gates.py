@@ -77,6 +77,7 @@ def compare(name: str, reference: Float[Tensor, "B ..."], output: Float[Tensor, 
     """Return how far an output is from its reference; a `ValueError` says that their shapes differ."""
     if reference.shape != output.shape:
         raise ValueError(f"{name}: expected {tuple(reference.shape)}, got {tuple(output.shape)}")
+    # In double: at 80 dB and more, sums of squares in float32 would measure their own rounding.
     a, b = (tensor.detach().double().flatten(1) for tensor in (reference, output))
     noise = (a - b).square().mean().clamp_min(1e-300)  # equal tensors get a finite, huge ratio
     return Comparison(
@@ -111,11 +112,12 @@ def verify_exported(bundle: Bundle, networks: Mapping[str, ExportedNetwork]) -> 
 
 
 def worst_of(rows: Iterable[Comparison]) -> list[Comparison]:
-    """Return of each network that has several outputs the one nearest to its gate, or below it."""
+    """Return for each network the output that is nearest to its gate, or below it."""
     worst: dict[str, Comparison] = {}
     for row in rows:
         role = row.name.partition(":")[0]
         lowest = worst.setdefault(role, row)
+        # A failed row comes first, even where its ratio is above that of a row with a lower gate.
         if (row.passed, row.snr_db) < (lowest.passed, lowest.snr_db):
             worst[role] = row
     return list(worst.values())
@@ -128,6 +130,7 @@ def _verify_torch_module(
     with torch.no_grad():
         value = engine(*network.samples)[0]
     cotangent = torch.randn(value.shape, generator=torch.Generator().manual_seed(0))
+    # By the network before its weights were stored: this gate takes in what storing costs.
     expected = _input_gradient(network.module, network.samples[0], cotangent)
     gradient = _input_gradient(lambda x: engine(x)[0], network.samples[0], cotangent)
     return [

@@ -47,7 +47,7 @@ class Reference:
     precision: Storage | Compute
     """How the bundle stores the network's weights, or what it computes in."""
     most: int
-    """Rows that it is compared on at most, where the spec allows more: memory, or time, takes no more."""
+    """Greatest number of rows that it is compared on, where the spec allows more than memory or time does."""
 
 
 def reference_of(network: ExportedNetwork, spec: EngineSpec, precision: Storage | Compute, memory: float) -> Reference:
@@ -59,6 +59,7 @@ def reference_of(network: ExportedNetwork, spec: EngineSpec, precision: Storage 
         precision: by which outputs are judged.
         memory: GiB that the activations of a batch may take, those of a backward pass included.
     """
+    # Measured on one row: activations grow with the batch in proportion.
     one = activation_bytes(network.module, take_rows(spec, network.samples, torch.arange(1)))
     return Reference(
         spec=spec,
@@ -91,6 +92,7 @@ def activation_bytes(module: nn.Module, samples: tuple[Tensor, ...]) -> int:
         parts = output if isinstance(output, tuple) else (output,)
         total += sum(part.nbytes for part in parts if isinstance(part, Tensor))
 
+    # Innermost parts only, or the output of every block would count once for each block around it.
     leaves = [part for part in module.modules() if not any(True for _ in part.children())]
     handles = [part.register_forward_hook(count) for part in leaves]
     try:
@@ -109,6 +111,7 @@ def count_rows(spec: EngineSpec, samples: Sequence[Tensor]) -> int:
 
 def take_rows(spec: EngineSpec, samples: Sequence[Tensor], rows: Int[Tensor, " rows"]) -> tuple[Tensor, ...]:
     """Return rows of samples along `B`, by index and counted around; other inputs as they are."""
+    # Counted around: a batch may be larger than there are samples.
     rows = rows % count_rows(spec, samples)
     return tuple(
         sample[rows].contiguous() if is_batched(tensor.shape) else sample
@@ -126,20 +129,21 @@ def sizes_of(reference: Reference) -> tuple[tuple[int, ...], str]:
     if "B" not in reference.spec.ranges:
         return (1,), ""
     least, typical, greatest = reference.spec.ranges["B"]
+    # At least the typical batch, whatever memory is said to be there: it is what the loop runs with.
     most = min(greatest, max(typical, reference.most))
     return tuple(sorted({least, typical, most})), "" if most == greatest else f"{most} rows of {greatest}"
 
 
 def is_large(reference: Reference) -> bool:
-    """Return whether memory takes no more rows than the typical batch has: a row is then much work, too."""
+    """Return whether memory takes no more rows than the typical batch has; a row is then much work, too."""
     return "B" in reference.spec.ranges and reference.most <= reference.spec.ranges["B"][1]
 
 
 def batches_of(reference: Reference) -> list[Int[Tensor, " size"]]:
     """Return the rows of each batch to compare.
 
-    Every row comes at every size: figures then do not depend on which. Of a large network the sizes take turns, and
-    every row comes once.
+    Every row comes at every size, so that figures do not depend on the choice of rows. With a large network the sizes
+    take turns, and every row comes once.
     """
     sizes, count = sizes_of(reference)[0], count_rows(reference.spec, reference.samples)
     if not is_large(reference):
@@ -154,7 +158,7 @@ def batches_of(reference: Reference) -> list[Int[Tensor, " size"]]:
 
 
 def precision_of(bundle: Bundle, role: str) -> Storage | Compute:
-    """Return what a network's products are computed in where that is half precision, or else how weights are stored."""
+    """Return the type of a network's products where that is half precision, or else how its weights are stored."""
     import onnx
 
     graph = onnx.load_from_string(bundle.read_file(role, "model.onnx")).graph
@@ -162,6 +166,7 @@ def precision_of(bundle: Bundle, role: str) -> Storage | Compute:
     multiplied = [kinds.get(name) for node in graph.node if node.op_type in _PRODUCTS for name in node.input]
     halves = ((onnx.TensorProto.FLOAT16, Compute.FP16), (onnx.TensorProto.BFLOAT16, Compute.BF16))
     for kind, compute in halves:
+        # Only operands of products count: other half-precision weights are unpacked to float32 before they are used.
         if kind in multiplied:
             return compute
     stored = set(kinds.values())
@@ -208,4 +213,5 @@ class _Function:
         self.spec, self._value = reference.spec, reference.value
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        # NumPy cannot follow gradients, and refuses tensors that ask for one.
         return self._value(*(tensor.detach() for tensor in inputs))

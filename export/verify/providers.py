@@ -74,6 +74,7 @@ def providers(
             if choice.backend not in backends or choice.device != device:
                 continue
             try:
+                # One at a time: an engine may fill the device's memory.
                 yield from _provide(graph, choice, bundle.threads)
             except UserError as error:
                 report(f"{graph.name}: {choice} on {device} left out: {error}")
@@ -105,6 +106,7 @@ def gradient_of(function: Callable[..., Tensor | tuple[Tensor, ...]]) -> Gradien
 
     def gradient(x: Tensor, cotangent: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
+            # A leaf of its own: the caller's tensor must not start to collect gradients.
             x = x.detach().requires_grad_()
             outputs = function(x)
             value = outputs[0] if isinstance(outputs, tuple) else outputs

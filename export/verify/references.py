@@ -60,6 +60,7 @@ def reference_networks(folder: Path, weights: str | None = None) -> Mapping[str,
     if not manifest.source:
         return _icons_networks(_named(weights, manifest.name, "folder of trained weights"), set(manifest.networks))
     first, _, second = (weights or "").partition(",")
+    # The bundle's own: the vocabulary of the export need not be on this machine.
     tokenizers = {role: bundle.read_file(role, _TOKENIZER) for role, s in bundle.specs.items() if _TOKENIZER in s.files}
     makers: dict[str, Callable[[], ExportedNetwork]] = {}
     if "sd" in manifest.source:
@@ -111,6 +112,7 @@ def encoders_of(
     """Return the image and text encoders that a bundle's record names; arguments and errors as of `source_of`."""
     text = weights or str(record["weights"])
     source = load_encoder(exporter, str(record["model"]), text, tokenizer=tokenizer or None)
+    # By hash: a name or a path says nothing about what is in a file.
     if source.record.get("files") != record.get("files"):
         raise UserError(
             f"'{text}': the bundle's encoders were made of '{record['weights']}' with other "

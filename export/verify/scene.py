@@ -33,7 +33,7 @@ PROMPT = "a red apple"
 
 
 class Replaced(DiffusionBundle):
-    """A bundle of which some networks are others; everything else is the bundle's own."""
+    """A bundle with some of its networks replaced."""
 
     def __init__(self, bundle: DiffusionBundle, engines: Mapping[str, Engine]) -> None:
         """Open the bundle's folder again.
@@ -85,7 +85,9 @@ def scene_gradients(stage: Stage, draws: int = DRAWS) -> dict[str, Tensor]:
     assert stage.loss is not None
     gradients: dict[str, list[Tensor]] = {"points": [], "colours": []}
     for i in range(draws):
+        # Times may shrink over a run, so the steps are spread over all of it.
         step = i * stage.steps // draws
+        # Gradients are compared, not summed; the scene itself never changes, so that draws stay independent.
         scene.zero_grad(set_to_none=True)
         torch.stack(list(stage.loss(scene, step, generator_of(0, 0, step, "loss")).values())).sum().backward()
         for name, parts in gradients.items():
@@ -112,11 +114,13 @@ def verify_scene(
     report(f"verifying the scene's gradient with {choice} on {bundle.device}")
     # Only these two carry the loss; text encoder and rasterizer are the same on both sides.
     exact = Replaced(bundle, {role: as_engine(reference) for role, reference in both.items()})
+    # By PyTorch on the reference's side: both rows of the table are compared with the same gradients.
     expected = scene_gradients(scene_stage(exact, "torch")[1], draws)
     rows = []
     for gradients in ("torch", "engine"):
         try:
             stage = scene_stage(bundle, gradients)[1]
+        # A bundle without a gradient graph has no engine for it; the other row is still worth having.
         except UserError as error:
             report(f"scene: gradients by {gradients} left out: {error}")
             continue
@@ -137,7 +141,7 @@ def _compare(
 
 
 def _result(choice: Choice, role: str, precision: str, comparison: Comparison) -> VerificationResult:
-    """Return the result for a role whose provider is what is special about a row."""
+    """Return the result of a row for the role that it is about."""
     compute = Compute(choice.precision or Compute.MODEL)
     return VerificationResult(
         role=role,

@@ -55,6 +55,7 @@ class BundleReferences(Mapping[str, Reference]):
         # float64: the gradient in float32 would carry rounding of the size of what is looked for.
         module = InDouble(eager.module) if isinstance(eager, EagerEngine) else None
         precision = precision_of(self.bundle, role)
+        # Both sides have the rounded weights, so that a tight gate holds; half-precision products still differ.
         gate = Check.SAME_WEIGHTS if isinstance(precision, Storage) else precision
         return Reference(
             spec=self.bundle.specs[role],
@@ -102,6 +103,7 @@ def _evaluator(bundle: DiffusionBundle, role: str) -> Value:
     names = [tensor.name for tensor in bundle.specs[role].inputs]
 
     def value(*inputs: Tensor) -> tuple[Tensor, ...]:
+        # By operators in NumPy: no backend's kernels or fusions take part in the reference.
         feed = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
         return tuple(torch.from_numpy(np.array(output)) for output in run.run(None, feed))  # pyright: ignore
 
@@ -116,6 +118,7 @@ class _Listener:
         self.calls: list[tuple[Tensor, ...]] = []
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        # Cloned, as a caller may reuse its buffers for the next call.
         self.calls.append(tuple(tensor.detach().clone() for tensor in inputs))
         return self.engine(*inputs)
 
@@ -132,6 +135,7 @@ class _Listened(DiffusionBundle):
     """A bundle whose engines keep their inputs."""
 
     def __init__(self, bundle: DiffusionBundle) -> None:
+        # Samples come from the bundle's own engines on this machine: only their distribution matters, not their digits.
         super().__init__(bundle.folder, device=bundle.device, threads=bundle.threads)
         self.listeners: dict[str, _Listener] = {}
 

@@ -1,7 +1,7 @@
-"""A recorded graph of ATen operators to ONNX, node by node: short, static but for the batch, nothing computed.
+"""Write a recorded graph of ATen operators as ONNX, node by node; every size but the batch is static.
 
 PyTorch's own exporter takes minutes for a graph of a thousand nodes and folds what should stay with the weights. The
-graphs here come from `export.vjp.trace`: a few dozen operators, of which each has a line or two below.
+graphs here come from `export.vjp.trace`: they have a few dozen operators, and each has a line or two below.
 """
 
 import operator
@@ -22,6 +22,7 @@ OPSET = 20
 IR_VERSION = 9
 """Version of the ONNX file format, which goes with it."""
 
+# Slice takes the greatest int64 for an open end.
 _END = (1 << 63) - 1
 
 
@@ -40,12 +41,12 @@ class Emitter:
         self.batch = ""
 
     def new(self) -> str:
-        """Return a name that was not there."""
+        """Return a new name."""
         self._count += 1
         return f"v{self._count:x}"
 
     def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """Write a node with one output, or find the equal one that is there; return its output's name."""
+        """Write a node with one output, unless an equal one exists; return its output's name."""
         # Forward and backward compute much twice, such as sigmoids and centred values: equal nodes are one.
         key = (kind, inputs, domain, repr(sorted(attributes.items())))
         if key not in self._values:
@@ -55,7 +56,7 @@ class Emitter:
         return self._values[key]
 
     def reshape(self, x: str, shape: Sequence[Any]) -> str:
-        """Return x with other sizes, of which one may depend on the batch; reshapes of reshapes are one, or none."""
+        """Return x with other sizes, one of which may depend on the batch; chains of reshapes become one, or none."""
         # Autograd leaves chains of views behind: only their last shape matters.
         while x in self._nodes_by_output and self._nodes_by_output[x].op_type == "Reshape":
             x = self._nodes_by_output[x].input[0]
@@ -68,10 +69,12 @@ class Emitter:
         return self._shaped(self.op("Reshape", x, self.integers(sizes)), shape)
 
     def transpose(self, x: str, axes: Sequence[int], shape: Sequence[Any]) -> str:
-        """Return x (of the result's shape) with its axes permuted; two that undo each other are none."""
+        """Return x with its axes permuted, of the given shape; two permutations that undo each other are left out."""
+        # Backward transposes what forward transposed; pairs that cancel would each copy a whole tensor.
         node = self._nodes_by_output.get(x)
         if node is not None and node.op_type == "Transpose":
             before = list(helper.get_node_attr_value(node, "perm"))
+            # Only the exact inverse goes; the node in front stays for its other readers, or is dropped later as unused.
             if [before[axis] for axis in axes] == list(range(len(axes))):
                 return node.input[0]
         return self._shaped(self.op("Transpose", x, perm=list(axes)), shape)
@@ -86,6 +89,7 @@ class Emitter:
 
     def several(self, kind: str, count: int, *inputs: str, **attributes: Any) -> list[str]:
         """Write a node with several outputs; return their names."""
+        # Not merged with equal ones: a node is found again by its one output's name.
         names = [self.new() for _ in range(count)]
         self.nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
         return names
@@ -93,6 +97,7 @@ class Emitter:
     def constant(self, value: Any, dtype: Any = np.float32) -> str:
         """Return the name of a constant, written once."""
         array = np.ascontiguousarray(np.asarray(value, dtype=dtype)).reshape(np.shape(value))
+        # By bytes: 0.0 and -0.0 are equal numbers and different constants.
         key = (str(array.dtype), array.shape, array.tobytes())
         if key not in self._constants:
             self._constants[key] = name = self.new()
@@ -105,6 +110,7 @@ class Emitter:
 
     def operand(self, value: Any) -> str:
         """Return the name of a value of the graph, or of a number."""
+        # ONNX does not promote types: a Python number has to become float32, the type of every tensor here.
         return value if isinstance(value, str) else self.constant(float(value))
 
 
@@ -116,13 +122,13 @@ def emit(module: fx.GraphModule, inputs: Sequence[str], outputs: Sequence[str], 
     """Return the ONNX model of a recorded graph.
 
     Args:
-        module: its operators are those of `FORMS`, its tensors float32 with a static shape but for the batch.
-        inputs: names of its placeholders; those on which no output depends are left out of the model.
+        module: has only operators of `FORMS`; its tensors are float32, and only their batch is free.
+        inputs: names of its placeholders; the model leaves out those that no output depends on.
         outputs: names of its results.
         name: of the model's graph.
 
     Raises:
-        ValueError: an operator for which there is no form, or a shape that no reshape has.
+        ValueError: an operator without a form, or a shape that a Reshape cannot express.
     """
     emitter, values = Emitter(), {}
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
@@ -186,6 +192,7 @@ def _permute(e: Emitter, node: fx.Node, x: str, axes: Sequence[int]) -> str:
 
 
 def _transpose(e: Emitter, node: fx.Node, x: str, a: int, b: int) -> str:
+    # ATen's axes may be negative, and a list takes those as they are; ONNX wants a whole permutation.
     axes = list(range(_source(node).ndim))
     axes[a], axes[b] = axes[b], axes[a]
     return e.transpose(x, axes, node.meta["val"].shape)
@@ -198,11 +205,13 @@ def _expand(e: Emitter, node: fx.Node, x: str, *_: Any, **__: Any) -> str:
         return _reshape(e, node, x)
     # Expand broadcasts both ways, so 1 stands for a size that stays, whatever it is.
     sizes = [1 if a == b or not isinstance(b, int) else b for a, b in zip(had, has, strict=True)]
+    # An axis that grows from 1 to the batch; its size is known only at run time.
     free = [axis for axis, (a, b) in enumerate(zip(had, has, strict=True)) if a == 1 and not isinstance(b, int)]
     if not free:
         return e.op("Expand", x, e.integers(sizes))
     if free != [0]:
         raise ValueError(f"{node}: expected the batch to come first, got {has}")
+    # The batch is read from the first input's shape, so that the graph holds no batch of its own.
     return e.op("Expand", x, e.op("Concat", e.op("Shape", e.batch, start=0, end=1), e.integers(sizes[1:]), axis=0))
 
 
@@ -219,6 +228,7 @@ def _unary(kind: str) -> Callable[..., str]:
 
 
 def _power(e: Emitter, node: fx.Node, x: str, exponent: float) -> str:
+    # Backends may compute Pow by way of exponentials; a product is rounded once.
     return e.op("Mul", x, x) if exponent == 2 else e.op("Pow", x, e.operand(exponent))
 
 
@@ -242,6 +252,7 @@ def _slice(e: Emitter, node: fx.Node, x: str, axis: int = 0, start: Any = None, 
 
 
 def _select(e: Emitter, node: fx.Node, x: str, axis: int, index: int) -> str:
+    # An end of 0 after a start of -1 would give an empty slice.
     parts = ([index], [index + 1 if index != -1 else _END], [axis])
     return e.op("Reshape", e.op("Slice", x, *map(e.integers, parts)), e.integers(_target(node)))
 
@@ -274,13 +285,16 @@ def _convolution(
     groups: int,
 ) -> str:
     inputs = [x, weight] if bias is None else [x, weight, bias]
+    # ONNX lists both starts, then both ends, which are equal in ATen: the pair twice.
     sizes: dict[str, Any] = {"strides": stride, "pads": [*padding, *padding], "dilations": dilation, "group": groups}
+    # Only ConvTranspose knows an output padding.
     if transposed:
         return e.op("ConvTranspose", *inputs, **sizes, output_padding=rest)
     return e.op("Conv", *inputs, **sizes)
 
 
 def _pixel_shuffle(e: Emitter, node: fx.Node, x: str, factor: int) -> str:
+    # CRD is PyTorch's order of channels; DCR, the default, would mix channels and phases.
     return e.op("DepthToSpace", x, blocksize=factor, mode="CRD")
 
 
@@ -293,6 +307,7 @@ def _pixel_unshuffle(e: Emitter, node: fx.Node, x: str, factor: int) -> str:
 
 def _filled(value: float | None = None) -> Callable[..., str]:
     def form(e: Emitter, node: fx.Node, *args: Any, **_: Any) -> str:
+        # The sizes have to be static: a constant of the batch's size could not be written.
         return e.constant(np.full(tuple(node.meta["val"].shape), args[1] if value is None else value))
 
     return form
@@ -301,12 +316,14 @@ def _filled(value: float | None = None) -> Callable[..., str]:
 def _layer_norm(
     e: Emitter, node: fx.Node, x: str, shape: list[int], weight: str | None, bias: str | None, eps: float
 ) -> list[str]:
+    # ONNX' LayerNormalization has no form without a factor.
     weight = e.constant(np.ones(shape)) if weight is None else weight
     inputs = [x, weight] if bias is None else [x, weight, bias]
     return e.several("LayerNormalization", 3, *inputs, axis=-len(shape), epsilon=eps)
 
 
 def _split(e: Emitter, node: fx.Node, x: str, sizes: int | list[int], axis: int = 0) -> list[str]:
+    # Sizes from the recorded values: the last part of an uneven split is smaller than asked for.
     parts = [int(part.shape[axis]) for part in node.meta["val"]]
     return e.several("Split", len(parts), x, e.integers(parts), axis=axis)
 
@@ -357,6 +374,7 @@ FORMS: dict[Any, Callable[..., Any]] = {
     aten.erf.default: _unary("Erf"),
     aten.relu.default: _unary("Relu"),
     aten.silu.default: lambda e, node, x: e.op("Mul", x, e.op("Sigmoid", x)),
+    # ONNX has Gelu from opset 20 on; before, it was several nodes.
     aten.gelu.default: lambda e, node, x, approximate="none": e.op("Gelu", x, approximate=approximate),
     aten._softmax.default: lambda e, node, x, axis, _: e.op("Softmax", x, axis=axis),
     aten.mm.default: _matmul,
@@ -385,9 +403,11 @@ FORMS: dict[Any, Callable[..., Any]] = {
     aten.lt.Scalar: _compare("Less"),
     aten.where.self: _where,
     aten.scalar_tensor.default: lambda e, node, value, **_: e.constant(value),
+    # A scalar stands for a whole tensor: its readers broadcast, and so its shape need not be known.
     aten.full_like.default: lambda e, node, x, value, **_: e.constant(value),
     aten.zeros_like.default: lambda e, node, x, **_: e.constant(0.0),
     aten.ones_like.default: lambda e, node, x, **_: e.constant(1.0),
+    # `_normalize` removes these from the first recording only; the second one may add some again.
     aten.clone.default: lambda e, node, x, **_: x,
     aten.detach.default: lambda e, node, x: x,
     aten.alias.default: lambda e, node, x: x,

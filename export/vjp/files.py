@@ -1,8 +1,8 @@
-"""Value and vector-Jacobian product of a frozen network as one ONNX graph, whose weights lie in a file beside it.
+"""One ONNX graph of a frozen network's value and vector-Jacobian product; its weights lie in a file beside it.
 
 Autograd is recorded (`export.vjp.trace`), its operators are replaced by closed forms (`export.vjp.rules`), and the
 result is written with the weights as inputs (`export.vjp.emit`), which then become names of places in the network's
-weights.safetensors. So no exporter can copy or fold a weight, and a graph of a few dozen kilobytes serves beside the
+weights.safetensors. So no exporter can copy or fold a weight, and the graph adds only a few dozen kilobytes to the
 forward one.
 """
 
@@ -43,8 +43,8 @@ def vjp_model(module: nn.Module, spec: EngineSpec, file: WeightsFile) -> onnx.Mo
     Args:
         module: frozen, in evaluation mode; one tensor in, one tensor out, both with the batch first. Its parameters may
             be on the meta device.
-        spec: what it takes and gives.
-        file: of its weights, by the names of the module's state.
+        spec: its inputs and outputs.
+        file: holds its weights under the names of the module's state.
 
     Raises:
         ValueError: the file lacks a parameter, or an operator has no form in ONNX.
@@ -52,6 +52,7 @@ def vjp_model(module: nn.Module, spec: EngineSpec, file: WeightsFile) -> onnx.Mo
     both = vjp_spec(spec)
     # Two examples, not one: PyTorch's tracer takes a size of 1 for a constant, and the batch is to stay free.
     traced = trace_vjp(module, [2, *(int(size) for size in spec.inputs[0].shape[1:])])
+    # A buffer that is not persistent is in no file of weights; its values go into the graph itself.
     buffers = dict(module.named_buffers())
     missing = [name for name in traced.weights if name not in file.places and name not in buffers]
     if missing:
@@ -61,6 +62,7 @@ def vjp_model(module: nn.Module, spec: EngineSpec, file: WeightsFile) -> onnx.Mo
     inputs = [tensor.name for tensor in both.inputs]
     outputs = [tensor.name for tensor in both.outputs]
     model = emit(graph, [*inputs, *(f"w.{name}" for name in traced.weights)], outputs, both.name)
+    # The prefix keeps a weight's name apart from those that the emitter counts and from inputs and outputs.
     stored = {f"w.{name}": name for name in traced.weights if name in file.places}
     constants = {f"w.{name}": buffers[name] for name in traced.weights if name not in file.places}
     inputs_to_weights(model, stored, constants, file)

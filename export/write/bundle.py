@@ -34,7 +34,7 @@ class BundleWriter:
     """Writes networks beside a bundle, then makes them the bundle's."""
 
     def __init__(self, folder: Path, report: Callable[[str], None] = lambda line: None) -> None:
-        """Read the bundle that is there, and settle what an interrupted writer has left of it.
+        """Read the present bundle, and settle what an interrupted writer has left.
 
         Args:
             folder: of the bundle; it is empty, or not there, where the bundle is new.
@@ -77,6 +77,7 @@ class BundleWriter:
         shutil.rmtree(self.work / role, ignore_errors=True)
         self.work.mkdir(parents=True, exist_ok=True)
         spec = write(self.work / role)
+        # The note comes last and in one step: a network without one was cut off while it was written.
         replace_file(note, key)
         size = sum(file.size for file in spec.files.values())
         self.report(f"{role}: {size / 2**20:,.1f} MiB")
@@ -109,9 +110,11 @@ class BundleWriter:
         contents = {**texts, **({} if weights is None else {WEIGHTS: weights})}
         for name, content in contents.items():
             (self.work / name).write_bytes(content)
+        # A new bundle needs no keys in its folders' names: nobody reads an older network there.
         paths = {role: role for role in self._staged}
         hashes = {name: describe_file(self.work / name) for name in [*contents, *(f"{p}/spec.json" for p in paths)]}
         manifest = replace(manifest, networks=paths, files=hashes)
+        # No step of its own is needed: until the rename below nobody takes this folder for a bundle.
         (self.work / "bundle.json").write_text(manifest.to_json(), encoding="utf-8")
         if self.folder.exists():
             self.folder.rmdir()  # fails unless it is still empty
@@ -120,11 +123,15 @@ class BundleWriter:
     def _commit_change(
         self, old: Manifest, manifest: Manifest, texts: Mapping[str, bytes], weights: bytes | None
     ) -> None:
+        # Before the journal and before anything moves: a refusal leaves the bundle untouched.
         self._refuse_foreign(old, texts)
         moved = {role: self._free_path(role, key) for role, key in self._staged.items()}
         weights_name = None if weights is None else self._name_weights(old, weights)
+        # The old bundle's files and the new weights: which of them go is decided by the bundle.json that is there in
+        # the end.
         ours = [*files_of(self.folder, old), *([] if weights_name is None else [weights_name])]
         self.work.mkdir(parents=True, exist_ok=True)
+        # Before the first move: from here on a killed writer leaves moved folders that only the journal tells of.
         replace_file(self.work / JOURNAL, json.dumps({"moved": moved, "ours": ours}))
         for role, path in moved.items():
             (self.work / role).rename(self.folder / path)
@@ -132,13 +139,16 @@ class BundleWriter:
             self._place(weights_name, weights)
         self._replace_texts(old, texts)
         networks = {**manifest.networks, **self._kept, **moved}
+        # Hashes are read back from the bundle's folder, from what readers will find.
         names = [*texts, *([] if weights_name is None else [weights_name])]
         names += [f"{path}/spec.json" for path in networks.values()]
         hashes = {name: describe_file(self.folder / name) for name in names}
+        # Files in a network's folder are hashed anew below, or belong to networks that go.
         stay = {name: file for name, file in manifest.files.items() if "/" not in name}
         manifest = replace(manifest, networks=networks, files={**stay, **hashes})
         self._place("bundle.json", manifest.to_json().encode())  # the one step
         self._settle()
+        # Last, since the journal in it is what a next writer would settle by.
         shutil.rmtree(self.work)
 
     def _settle(self) -> None:
@@ -152,10 +162,12 @@ class BundleWriter:
             return
         entries = json.loads(journal.read_text("utf-8"))
         for role, path in entries["moved"].items():
+            # Not listed means that bundle.json was not replaced: the change did not happen.
             if path not in manifest.networks.values() and (self.folder / path).is_dir():
                 (self.folder / path).rename(self.work / role)
         listed = set(files_of(self.folder, manifest))
         remove_files(self.folder, [name for name in entries["ours"] if name not in listed])
+        # Only now: a writer that is killed while it settles is followed by one that settles again.
         journal.unlink()
 
     def _listed_path(self, role: str, key: str) -> str | None:
@@ -163,6 +175,7 @@ class BundleWriter:
         path = None if self.manifest is None else self.manifest.networks.get(role)
         if path is None or self.manifest is None:
             return None
+        # Exporters record their keys; a bundle without a source is found by the hash of its spec.json instead.
         sources = getattr(self.manifest, "source", {}).values()
         keys = {record.get("keys", {}).get(role) for record in sources}
         same = key in keys or self.manifest.files[f"{path}/spec.json"].sha256 == key
@@ -173,7 +186,7 @@ class BundleWriter:
         return note.is_file() and note.read_text() == key and is_whole(self.work / role)
 
     def _free_path(self, role: str, key: str) -> str:
-        """Return a name in the bundle's folder that nothing has; one that is there may be in use, or somebody's."""
+        """Return a free name in the bundle's folder; a name that exists may be in use, or belong to somebody."""
         path, count = f"{role}-{key[:SHORT]}", 1
         while (self.folder / path).exists():
             count += 1
@@ -184,6 +197,7 @@ class BundleWriter:
         """Return the name of the file of weights: that which the old bundle lists for these bytes, or a new one."""
         stem, suffix = Path(WEIGHTS).stem, Path(WEIGHTS).suffix
         described = describe_bytes(weights)
+        # A new name for new bytes: the old bundle.json, and whoever reads by it, stays right until it is replaced.
         same = (name for name, file in old.files.items() if file == described and name.endswith(suffix))
         return next(same, f"{stem}-{described.sha256[:SHORT]}{suffix}")
 
@@ -199,7 +213,7 @@ class BundleWriter:
     def _replace_texts(self, old: Manifest, texts: Mapping[str, bytes]) -> None:
         """Write the texts. One that the bundle lists with another hash is taken off its list first.
 
-        A bundle whose bundle.json names a hash that a file has not is refused by its readers.
+        Readers refuse a bundle in which a file's hash differs from that in bundle.json.
         """
         changed = [
             name for name, content in texts.items() if old.files.get(name) not in (None, describe_bytes(content))
@@ -211,7 +225,7 @@ class BundleWriter:
             self._place(name, content)
 
     def _place(self, name: str, content: bytes) -> None:
-        """Replace a file of the bundle in one step; what a killed writer leaves of it is in the temporary folder."""
+        """Replace a file of the bundle in one step; a killed writer leaves its part in the temporary folder."""
         whole = self.work / "placed"
         replace_file(whole, content)
         whole.replace(self.folder / name)

@@ -50,8 +50,9 @@ def write_spec(folder: Path, spec: EngineSpec, names: Mapping[str, object] | tup
 def network_files(network: ExportedNetwork) -> NetworkFiles:
     """Return the files of a network: the quantized ONNX model, PyTorch's configuration and weights, and the rest.
 
-    What the model and the PyTorch module have in common lies in the file of weights alone.
+    Weights that the model and the PyTorch module share are stored once, in the file of weights.
     """
+    # Two examples: a batch of one would be taken for a constant, and more only cost time.
     model = export_onnx(network.module, network.spec, tuple(sample[:2] for sample in network.samples))
     model = quantize(model, network.storage, groups=network.groups)
     files: dict[str, bytes] = {}
@@ -60,6 +61,7 @@ def network_files(network: ExportedNetwork) -> NetworkFiles:
         content = save(quantize_state(dict(network.torch_module.state), network.storage))
         files[WEIGHTS] = content
         file = WeightsFile.of(WEIGHTS, content)
+        # `quantize` and `quantize_state` give the same bytes, which is what makes weights shared here.
         refer_to_file(model, file, content)
         files |= gradient_files(network, file)
     files["model.onnx"] = model.SerializeToString(deterministic=True)

@@ -44,6 +44,7 @@ def write_network(network: ExportedNetwork, folder: Path) -> EngineSpec:
     if module is None:  # what the graph leaves out, such as a last layer, nobody reads
         state = {name: state[name] for name in set(used.values())}
     places = write_safetensors(state, folder / WEIGHTS)
+    # After the file is written, before the graph is: a graph with its weights inside may pass 2 GB.
     _point(model, used, places)
     _write_graph(model, network.spec, folder / "model.onnx")
     with (folder / WEIGHTS).open("rb") as file:
@@ -57,7 +58,7 @@ def write_network(network: ExportedNetwork, folder: Path) -> EngineSpec:
 
 
 def network_writer(make: Callable[[], ExportedNetwork]) -> Callable[[Path], EngineSpec]:
-    """Return what writes a network's folder, and makes the network only then: it may fill the memory."""
+    """Return a function that makes a network, which may fill the memory, and writes its folder."""
     return lambda folder: write_network(make(), folder)
 
 
@@ -81,13 +82,16 @@ def write_safetensors(state: Mapping[str, Tensor], path: Path) -> dict[str, tupl
             "data_offsets": [begin, end],
         }
     text = json.dumps(header, separators=(",", ":")).encode()
+    # Tensors begin behind the header; padded to 8 bytes, it leaves the first and widest type aligned.
     text += b" " * (-len(text) % 8)
     places: dict[str, tuple[int, int]] = {}
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in names:
             start = file.tell()
+            # As bytes: NumPy has no bfloat16.
             values = state[name].detach().contiguous().reshape(-1).view(torch.uint8).numpy()
+            # In pieces, as some systems refuse one write of more than 2 GB.
             for chunk in range(0, len(values), _CHUNK):
                 file.write(values[chunk : chunk + _CHUNK].data)
             places[name] = (start, len(values))
@@ -95,7 +99,8 @@ def write_safetensors(state: Mapping[str, Tensor], path: Path) -> dict[str, tupl
 
 
 def _used(model: Any, state: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return for each initializer of a traced graph that is a tensor of `state` the name of that."""
+    """Return the name in `state` of each initializer of a traced graph that is one of its tensors."""
+    # By address: the traced graph shares the module's storage, and its names are the exporter's.
     owners = {_identity(tensor): name for name, tensor in state.items()}
     raws = {name: getattr(value.const_value, "raw", None) for name, value in model.graph.initializers.items()}
     names = {name: owners.get(_identity(raw)) for name, raw in raws.items() if isinstance(raw, Tensor)}
@@ -119,8 +124,10 @@ def _write_graph(model: Any, spec: EngineSpec, path: Path) -> None:
     strip(proto)
     pin(proto, spec)
     path.write_bytes(proto.SerializeToString(deterministic=True))
+    # By path: the checker then looks at the file of weights too, and no message has to hold them.
     onnx.checker.check_model(str(path))
 
 
 def _identity(tensor: Tensor) -> tuple[int, torch.Size, torch.dtype]:
+    # Address alone would take a view of a weight, such as a slice from its start, for the whole weight.
     return tensor.data_ptr(), tensor.shape, tensor.dtype

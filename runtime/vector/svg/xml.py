@@ -137,7 +137,7 @@ class _Builder:
     def declare_entity(
         self,
         name: str,
-        is_parameter: bool,
+        is_parameter: int,
         value: str | None,
         base: str | None,
         system: str | None,
