@@ -188,7 +188,10 @@ def test_the_error_is_none_against_itself_and_seen_against_another(bundle: Diffu
 
 
 def test_modules_of_another_bundle_have_to_be_named(bundle: DiffusionBundle) -> None:
-    class Other:
+    class Other(DiffusionBundle):
+        def __init__(self) -> None:
+            pass
+
         folder, latent_shape, specs = bundle.folder, (4, 32, 32), bundle.specs
 
     with pytest.raises(UserError, match="--weights"):

@@ -421,9 +421,11 @@ def test_on_a_gpu_numbers_are_read_once_in_a_while(monkeypatch: pytest.MonkeyPat
 
     plain = module._Loop.measure
 
-    def measure(self, terms):
+    def measure(self: object, terms: object) -> object:
         record = plain(self, terms)
-        return module._Record(record.step, record.terms, record.gradients, Far(record.numbers))
+        far = object.__new__(module._Record)  # its constructor is checked, and takes tensors only
+        vars(far).update(vars(record) | {"numbers": Far(record.numbers)})
+        return far
 
     monkeypatch.setattr(module._Loop, "measure", measure)
     at: list[tuple[int, int]] = []
