@@ -24,15 +24,19 @@ Vjp = Callable[[Float[Tensor, "*shape"], Float[Tensor, "..."]], Float[Tensor, "*
 class _Bridge(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Float[Tensor, "..."], value: Value, vjp: Vjp) -> Float[Tensor, "..."]:
+        # not a plain attribute: autograd then reports a write to x between value and gradient
         ctx.save_for_backward(x)
         ctx.vjp = vjp
         return value(x.detach())
 
     @staticmethod
+    # nothing is recorded in the VJP: a second derivative would be wrong without a word, and now raises
     @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
+        # contiguous, since the gradient of a sum arrives expanded, with strides of 0
         gradient = ctx.vjp(x.detach(), cotangents[0].contiguous())
+        # autograd itself would sum a larger gradient down to the shape of x without a word
         if gradient.shape != x.shape:
             raise ValueError(f"vector-Jacobian product: expected {tuple(x.shape)}, got {tuple(gradient.shape)}")
         return gradient, None, None
@@ -56,6 +60,7 @@ def vjp_of_module(function: Value) -> Vjp:
     """Return the VJP of a differentiable PyTorch function, which runs its forward again."""
 
     def vjp(x: Float[Tensor, "*shape"], cotangent: Float[Tensor, "..."]) -> Float[Tensor, "*shape"]:
+        # a backward pass runs without recording, and this needs a graph of its own
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             return torch.autograd.grad(function(x), x, cotangent)[0]

@@ -22,7 +22,7 @@ class Compute(StrEnum):
     MODEL = "model"
     """As the model's own graph says, without TF32."""
     TF32 = "tf32"
-    """So, but with TF32 in float32 products."""
+    """The same, but with TF32 in float32 products."""
     FP16 = "fp16"
     """IEEE half precision."""
     BF16 = "bf16"

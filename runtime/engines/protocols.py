@@ -1,4 +1,4 @@
-"""The frozen networks that a method may use, as callables: it cannot tell an engine from a PyTorch module.
+"""The frozen networks that a method may use, as callables: a method cannot tell an engine from a PyTorch module.
 
 Letters: B batch, T texts, N tokens, D width of a token, h w latent cells, H W pixels.
 """
@@ -33,7 +33,7 @@ class BindableEngine(Engine, Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the network runs, and the tensors that it is bound to lie."""
+        """Device of the network and of the tensors that it is bound to."""
         ...
 
     def bind(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Callable[[], None]:
@@ -43,7 +43,7 @@ class BindableEngine(Engine, Protocol):
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """A noise predictor eps(z_t; t, y), or one of what `prediction_type` of its schedule names."""
+    """A noise predictor eps(z_t; t, y), or a predictor of what its schedule's `prediction_type` names."""
 
     def __call__(
         self, z: Float[Tensor, "B C h w"], t: Int64[Tensor, " B"], context: Float[Tensor, "B N D"]
@@ -78,7 +78,7 @@ class LatentDecoder(Protocol):
 
 @runtime_checkable
 class TextEncoder(Protocol):
-    """Prompts to the sequence that conditions a denoiser."""
+    """An encoder of prompts to the sequence that conditions a denoiser."""
 
     def __call__(self, prompts: Sequence[str]) -> Float[Tensor, "B N D"]:
         """Return the context; the empty string is the unconditional prompt."""

@@ -27,6 +27,7 @@ class RememberingTextEncoder:
         """Return the context of prompts in a fresh tensor; errors as of the encoder."""
         if isinstance(prompts, str) or not prompts or not all(isinstance(prompt, str) for prompt in prompts):
             return self.encoder(prompts)  # which refuses them in its own words
+        # held while the encoder runs, so that two threads with one prompt do not both encode it
         with self._lock:
             if all(prompt in self._contexts for prompt in prompts):
                 return torch.stack([self._contexts[prompt] for prompt in prompts])

@@ -13,10 +13,12 @@ from runtime.engines.tokens import PromptTokenizer
 def run_in_parts(engine: Engine, *inputs: Shaped[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
     """Return an engine's first output for a batch that may be larger than the engine takes at once."""
     batch = engine.spec.inputs[0].shape[0]
+    # an engine with a fixed batch gets the whole, and refuses it in its own words if it does not fit
     limit = engine.spec.ranges[batch][2] if isinstance(batch, str) else len(inputs[0])
     if len(inputs[0]) <= limit:
         return engine(*inputs)[0]
     count = -(-len(inputs[0]) // limit)
+    # tensor_split evens the parts out: none is empty, and none larger than the limit
     parts = zip(*(tensor.tensor_split(count) for tensor in inputs), strict=True)
     return torch.cat([engine(*part)[0] for part in parts])
 
@@ -69,7 +71,7 @@ class EngineLatentEncoder:
 
 
 class EngineLatentDecoder:
-    """A `LatentDecoder` over one engine, whose pictures are clamped to [0, 1]."""
+    """A `LatentDecoder` over one engine, with pictures clamped to [0, 1]."""
 
     def __init__(self, engine: Engine) -> None:
         """Wrap an engine."""
@@ -121,7 +123,7 @@ class ClipTextEncoder:
 
 
 class DualTextEncoder:
-    """A `TextEncoder` of Stable Diffusion XL: the contexts of two encoders side by side, then the pooled text.
+    """A `TextEncoder` of Stable Diffusion XL: the contexts of two encoders side by side, and the pooled text.
 
     The second encoder's pooled text is the last row of the context, padded with zeros, so that a prompt stays one
     tensor for all code that passes it on.
@@ -147,6 +149,7 @@ def _zeroed(context: Float[Tensor, "B N D"], prompts: Sequence[str], zero_empty:
     if not zero_empty:
         return context
     has_text = torch.tensor([bool(prompt) for prompt in prompts], device=context.device)
+    # where, not a product: 0 times an infinity would be NaN
     return torch.where(has_text[:, None, None], context, 0.0)
 
 

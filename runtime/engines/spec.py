@@ -1,6 +1,6 @@
 """What a network takes and gives: names, shapes with named dimensions, types, and the hash of each of its files.
 
-`spec.json` beside a network is an `EngineSpec`; every backend checks its inputs against it and says the same words.
+`spec.json` beside a network is an `EngineSpec`; every backend checks its inputs against it, with the same messages.
 """
 
 import json
@@ -31,7 +31,7 @@ def check_format(document: Mapping[str, Any], where: str, newest: int = FORMAT) 
     """Return a document's format version, 1 to `newest`.
 
     Raises:
-        UserError: the field `format` is missing, no integer, or beyond `newest`; a newer one names the remedy.
+        UserError: the field `format` is missing, not an integer, or beyond `newest`; a newer one names the remedy.
     """
     version = document.get("format")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
@@ -55,7 +55,7 @@ class TensorSpec:
     name: str
     """The tensor's name in the ONNX graph."""
     shape: Shape
-    """Sizes; a string names a dimension that is free, and the same one wherever it stands."""
+    """Sizes; a string names a free dimension, which is the same in all tensors of the network."""
     dtype: str
     """One of `DTYPES`."""
 
@@ -72,6 +72,7 @@ class TensorSpec:
         declared = self.bound(sizes)
         if dtype != self.dtype or len(shape) != len(declared):
             return False
+        # apart from `sizes` until all fits: a tensor that is refused must settle no dimension
         settled: dict[str, int] = {}
         for want, got in zip(declared, shape, strict=True):
             if (settled.setdefault(want, got) if isinstance(want, str) else want) != got:
@@ -146,6 +147,7 @@ class EngineSpec:
             "name": self.name,
             "inputs": [tensor.to_json() for tensor in self.inputs],
             "outputs": [tensor.to_json() for tensor in self.outputs],
+            # sorted: spec.json is hashed, and the same network has to give the same bytes
             "ranges": {name: list(sizes) for name, sizes in sorted(self.ranges.items())},
             "files": {name: file.to_json() for name, file in sorted(self.files.items())},
         }
@@ -163,6 +165,7 @@ class EngineSpec:
             UserError: not JSON, from a newer version, or a field is missing, unknown or makes no sense.
         """
         document = parse_object(data, where)
+        # before the fields: those that a newer version added would be refused as unknown, without the remedy
         check_format(document, where)
         kinds = {"format": int, "name": str, "inputs": list, "outputs": list, "ranges": dict, "files": dict}
         check_fields(document, where, kinds)
@@ -175,6 +178,7 @@ class EngineSpec:
             parse_files(document["files"], where),
         )
         free = {size for tensor in spec.inputs for size in tensor.shape if isinstance(size, str)}
+        # a dimension without a range would go unchecked, and TensorRT could not build a profile for it
         if free != set(spec.ranges):
             raise UserError(
                 f"{where}: ranges: expected the inputs' free dimensions {sorted(free)}, got {sorted(spec.ranges)}"

@@ -1,4 +1,4 @@
-"""Strict JSON documents and file names: what a bundle's own files may say, checked before anything is believed.
+"""Strict JSON documents and file names: what a bundle's own files may contain, checked before it is used.
 
 A bundle comes from anywhere. Every field is named and typed, nothing is optional by accident, and every refusal names
 the file and the field.
@@ -17,6 +17,7 @@ GREATEST_JSON = 1 << 20
 GREATEST_FILE = 1 << 40
 """Greatest size of any file that a bundle may list, bytes."""
 
+# no leading dot, hence no `..`; neither backslash nor colon, which mean other folders on Windows
 _COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 
 
@@ -30,10 +31,12 @@ def parse_object(data: bytes, where: str) -> dict[str, Any]:
     Raises:
         UserError: too long, not JSON, a key twice, a number that is not finite, nested too deeply, or not an object.
     """
+    # before it is decoded, so that the limit bounds what the parser can be made to do
     if len(data) > GREATEST_JSON:
         raise UserError(f"{where}: expected at most {GREATEST_JSON} bytes of JSON, got {len(data)}")
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+    # ValueError: bad UTF-8, bad JSON, an integer of too many digits, or what the two hooks refuse
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
         raise UserError(f"{where}: expected a JSON object, got text that is none ({reason})") from None
@@ -43,6 +46,7 @@ def parse_object(data: bytes, where: str) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # json keeps the last of two equal keys where another reader may keep the first
     value = dict(pairs)
     if len(value) != len(pairs):
         keys = [key for key, _ in pairs]
@@ -51,6 +55,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(text: str) -> None:
+    # json accepts NaN and Infinity by default
     raise ValueError(f"{text} is not a JSON number")
 
 
@@ -78,12 +83,14 @@ def check_fields(
         if name not in allowed:
             raise UserError(f"{where}: unknown field {name!r}; expected {', '.join(sorted(allowed))}")
         if not _is_a(content, allowed[name]):
+            # cut short, here and in all messages: the value may be as long as the file
             kind, got = allowed[name].__name__, type(content).__name__
             raise UserError(f"{where}: field {name!r}: expected {kind}, got {got} {content!r:.60}")
     return value
 
 
 def _is_a(value: object, kind: type) -> bool:
+    # bool derives from int, and true must not pass for 1
     if isinstance(value, bool):
         return kind is bool
     return isinstance(value, (int, float) if kind is float else kind)

@@ -32,6 +32,7 @@ class PromptTokenizer:
             self._tokenizer = Tokenizer.from_str(document.decode("utf-8"))
         except Exception as error:  # tokenizers raises bare Exception
             raise UserError(f"{where}: expected a tokenizer file, got something else: {error!s:.200}") from None
+        # read before `no_padding` drops it; the file's own limits could cut a prompt unseen
         padding = self._tokenizer.padding
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -54,7 +55,7 @@ class PromptTokenizer:
         return ids, mask
 
     def fits(self, prompt: str) -> bool:
-        """Return whether a prompt has no more tokens than the encoder takes; a `UserError` says that it is no text."""
+        """Return whether a prompt has no more tokens than the encoder takes; a `UserError` says that it is not text."""
         return len(self._encode(prompt)) <= self.length
 
     def _encode(self, prompt: str) -> list[int]:

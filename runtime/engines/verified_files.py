@@ -13,14 +13,16 @@ def read_limited(path: Path, limit: int, where: str) -> bytes:
     """Return the content of a file of at most `limit` bytes.
 
     Raises:
-        UserError: it is missing, no file, unreadable, or longer.
+        UserError: it is missing, not a file, unreadable, or longer.
     """
     try:
+        # not left to open(), which would wait forever for a writer to a named pipe
         if not path.is_file():
             raise UserError(
                 f"{where} is missing: expected a file, got {'a folder' if path.is_dir() else 'none'}; {REMEDY}"
             )
         with path.open("rb") as file:
+            # one byte beyond the limit shows that there are more; the size could be out of date by now
             content = file.read(limit + 1)
     except OSError as error:
         raise UserError(f"{where} cannot be read: {error.strerror or error}; check its permissions") from None
@@ -36,6 +38,7 @@ def read_verified(path: Path, spec: FileSpec, where: str) -> bytes:
         UserError: it is missing, unreadable, of another size, or of another hash.
     """
     check_size(path, spec, where)
+    # read once, then hashed: a second look at the file could find another content
     content = read_limited(path, spec.size, where)
     _compare(hashlib.sha256(content).hexdigest(), spec, where)
     return content
@@ -68,6 +71,7 @@ def check_size(path: Path, spec: FileSpec, where: str) -> None:
     if not path.is_file():
         got = "a folder" if path.is_dir() else "none"
         raise UserError(f"{where} is missing: expected a file of {spec.size} bytes, got {got}; {REMEDY}")
+    # before any hash: it costs no reading, and tells a truncated file from an edited one
     size = path.stat().st_size
     if size != spec.size:
         what = "truncated" if size < spec.size else "too long"

@@ -1,4 +1,4 @@
-"""What every backend does around the run of a network: its inputs and outputs are checked, in the same words."""
+"""What every backend does around the run of a network: it checks inputs and outputs, with the same messages."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -49,14 +49,14 @@ class SpecEngine:
             outputs: likewise, in the order of `spec.outputs`.
 
         Raises:
-            ValueError: a tensor does not fit the spec, is not contiguous, lies on another device, or requires a
+            ValueError: a tensor does not fit the spec, is not contiguous, is on another device, or requires a
                 gradient that the engine does not pass.
         """
         check_outputs(self._spec, outputs, self._check(inputs))
         return self._bind(tuple(inputs), tuple(outputs))
 
     def empty_outputs(self, sizes: dict[str, int], device: torch.device) -> tuple[Tensor, ...]:
-        """Return tensors for the outputs to be written to; `sizes` are the free dimensions' ones."""
+        """Return tensors for the outputs to be written to; `sizes` has those of the free dimensions."""
 
         def empty(tensor: TensorSpec) -> Tensor:
             shape: Any = tensor.bound(sizes)
@@ -103,6 +103,7 @@ def check_inputs(spec: EngineSpec, inputs: Sequence[Tensor]) -> dict[str, int]:
         expected = format_tensor(declared.bound(sizes), declared.dtype)
         got = format_tensor(tensor.shape, dtype_name(tensor.dtype))
         raise ValueError(f"engine '{spec.name}' input '{declared.name}': expected {expected}, got {got}")
+    # after the shapes: inputs that fit have given every dimension with a range its size
     for name, (least, _, greatest) in spec.ranges.items():
         if not least <= sizes[name] <= greatest:
             raise ValueError(
@@ -112,10 +113,11 @@ def check_inputs(spec: EngineSpec, inputs: Sequence[Tensor]) -> dict[str, int]:
 
 
 def check_outputs(spec: EngineSpec, outputs: Sequence[Tensor], sizes: dict[str, int]) -> None:
-    """Refuse tensors that an engine could not fill, with a `ValueError`; `sizes` are the free dimensions' ones."""
+    """Refuse tensors that an engine could not fill, with a `ValueError`; `sizes` has those of the free dimensions."""
     if len(outputs) != len(spec.outputs):
         raise ValueError(f"engine '{spec.name}': expected {len(spec.outputs)} outputs, got {len(outputs)}")
     for declared, tensor in zip(spec.outputs, outputs, strict=True):
+        # exactly: an engine writes through the address, and would run past the end of a smaller tensor
         if declared.bound(sizes) != tuple(tensor.shape) or declared.dtype != dtype_name(tensor.dtype):
             expected = format_tensor(declared.bound(sizes), declared.dtype)
             got = format_tensor(tensor.shape, dtype_name(tensor.dtype))
@@ -130,6 +132,7 @@ def refuse_gradients(spec: EngineSpec, inputs: Sequence[Tensor]) -> None:
     """
     if not torch.is_grad_enabled():
         return
+    # not strict: a wrong count is refused later, in words of its own
     for declared, tensor in zip(spec.inputs, inputs, strict=False):
         if tensor.requires_grad:
             raise ValueError(

@@ -34,11 +34,12 @@ def choose_device(device: str, backend: str | Mapping[str, str] = "auto") -> str
     Raises:
         UserError: no such device, or a GPU where PyTorch sees none.
     """
-    if device == "cpu":
+    if device == "cpu":  # first, since it can be answered without loading PyTorch
         return device
     import torch
 
     if device == "auto":
+        # a GPU that PyTorch sees is of no use where the backend that was named lacks it
         named = BACKENDS.get(backend) if isinstance(backend, str) else None
         return "cuda" if torch.cuda.is_available() and (named is None or named.driver.has_cuda()) else "cpu"
     kind, _, number = device.partition(":")
@@ -79,9 +80,11 @@ def choose(bundle: Networks, graph: Graph, backend: str, device: str) -> Choice:
     if backend == "auto":
         return _fastest(bundle, graph, ready, device)
     for choice in ready:
+        # the device too: ONNX Runtime without CUDA offers the CPU, which nobody asked for
         if (choice.backend, choice.device) == (backend, device):
             return replace(choice, reason="asked for")
     reason = BACKENDS[backend].driver.missing(graph, device)
+    # reached only where ONNX Runtime may stand in, which can run every graph
     return replace(next(choice for choice in ready if choice.backend == "ort"), reason=reason)
 
 
@@ -110,6 +113,7 @@ def _results(bundle: Networks, graph: Graph, device: str) -> "list[VerificationR
     from runtime.engines.backends.results import read_results
 
     provider = "gradient" if graph.file == GRADIENT else "value"
+    # results are of a kind of device: the machine's key covers all its GPUs
     kind = device.partition(":")[0]
     return [
         result
@@ -123,8 +127,8 @@ def _of(
 ) -> "VerificationResult | None":
     """Return the result for a choice.
 
-    That of a plan says its precision; of a plan in the model's own, what the model computes in, which may be half
-    precision too: it counts as such where no plan was cast to that.
+    The result of a plan names the plan's precision. That of a plan in the model's own precision names what the model
+    computes in, which may be half precision; it counts for that plan where no other was cast to the same precision.
     """
     cast = {other.precision for other in ready} - {"", "model"}
     for result in results:

@@ -64,7 +64,7 @@ class EagerEngine(SpecEngine):
 
 
 class _Compiled:
-    """A module that torch.compile compiles on its first call; what stops it is the user's to mend."""
+    """A module that torch.compile compiles on its first call; where that fails, the user gets the remedy."""
 
     def __init__(self, spec: EngineSpec, module: nn.Module) -> None:
         self._spec, self._compiled = spec, torch.compile(module)
@@ -81,7 +81,8 @@ class _Compiled:
 
 
 def _dynamo_error() -> type[Exception]:
-    from torch._dynamo.exc import TorchDynamoException  # which takes a second to import
+    # imported after an error only, since it takes a second
+    from torch._dynamo.exc import TorchDynamoException
 
     return TorchDynamoException
 
@@ -99,6 +100,7 @@ def load_module(config: bytes, weights: bytes, where: str | Path) -> nn.Module:
     """
     module = empty_module(config, where)
     try:
+        # assigned, not copied: parameters on the meta device have no memory to copy to
         module.load_state_dict(expand_weights(weights, where), assign=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
@@ -109,6 +111,7 @@ def load_module(config: bytes, weights: bytes, where: str | Path) -> nn.Module:
 def empty_module(config: bytes, where: str | Path) -> nn.Module:
     """Return the module that config.json names, its parameters on the meta device; errors as of `load_module`."""
     document = check_fields(parse_object(config, f"{where}/config.json"), f"{where}/config.json", _CONFIG_FIELDS)
+    # looked up, never imported: a bundle must not choose code to run
     make = _CLASSES.get(document["class"])
     if make is None:
         raise UserError(
@@ -143,6 +146,7 @@ def expand_weights(data: bytes, where: str | Path) -> dict[str, Float32[Tensor, 
             if scale is None or not tensor.ndim or scale.shape != tensor.shape[:1]:
                 raise UserError(f"{where}/weights.safetensors: {name!r:.80}: expected a scale for each of its rows")
             weights[name] = tensor.float() * scale.float().reshape(-1, *[1] * (tensor.ndim - 1))
+        # a scale is used up with its weight, and the module would refuse it as an unexpected one
         elif not name.endswith(SCALE_SUFFIX):
             weights[name] = tensor.float()
     return weights
@@ -177,6 +181,7 @@ def has_cuda() -> bool:
 
 def ready(graph: Graph, device: str) -> list[Choice]:
     """Return the one way to run a graph, where the bundle has its PyTorch weights."""
+    # PyTorch differentiates the network itself, and cannot run the ONNX graph that does
     return [Choice("torch", device)] if graph.file != GRADIENT and "config.json" in graph.spec.files else []
 
 

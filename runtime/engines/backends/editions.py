@@ -25,6 +25,7 @@ def load_edition(edition: str) -> ModuleType | None:
             module = importlib.import_module(name)
         except (ImportError, OSError, RuntimeError):  # a wheel without its libraries raises what it likes
             continue
+        # a package without its libraries may import as an empty module
         if hasattr(module, "Runtime"):
             return module
     return None
@@ -76,6 +77,7 @@ def buildable(edition: str) -> tuple[str, ...]:
     trt = require_edition(edition)
     if edition == "tensorrt_rtx":
         names = [name.lower() for name in trt.ComputeCapability.__members__ if name.startswith("SM")]
+        # by number: as text, sm120 comes before sm89
         return tuple(sorted(names, key=lambda name: int(name[2:])))
     try:
         return (capability_of(),)
@@ -94,6 +96,7 @@ def make_log(trt: ModuleType) -> Any:
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
                 self.errors.append(" ".join(message.split())[:400])
+                # a log lives as long as its engine, every call of which may fail
                 del self.errors[:-100]
 
         def last(self) -> str:

@@ -1,4 +1,4 @@
-"""The graphs of a bundle's networks, of a value or of value and vector-Jacobian product, and what each needs."""
+"""The graphs of a bundle's networks, for a value or for value and vector-Jacobian product, and what each needs."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from runtime.engines.precision import Compute
 from runtime.engines.spec import EngineSpec, FileSpec
 
 VALUE, GRADIENT = "model.onnx", "vjp.onnx"
-"""File of a network's graph of its value, and of its value and vector-Jacobian product."""
+"""Files of the graph that gives a network's value, and of the one that gives its vector-Jacobian product too."""
 
 BATCH_SHARDS: Mapping[str, int] = {"denoiser": 2}
 """For each role whose batches are best run in parts on a CPU, the number of these. Guidance asks a denoiser about
@@ -18,8 +18,9 @@ pairs, with and without the prompt: a pair took 15.8 ms in two parts and 20.2 ms
 waits for both threads."""
 
 
+# a Protocol, not the class, which imports this module
 class Networks(Protocol):
-    """What is asked of a bundle here; `runtime.engines.bundle.Bundle` is one."""
+    """What a graph needs of its bundle; `runtime.engines.bundle.Bundle` is one."""
 
     specs: dict[str, EngineSpec]
     digest: str
@@ -69,7 +70,7 @@ class Graph:
 
     @property
     def name(self) -> str:
-        """What messages and plans call it: its role, with `.vjp` for the one with the gradient."""
+        """Its name in messages and plans: its role, with `.vjp` for the one with the gradient."""
         return self.role if self.file == VALUE else f"{self.role}.vjp"
 
     @property
@@ -113,6 +114,7 @@ def graph_of(bundle: Networks, role: str, *, gradient: bool = False) -> Graph:
     if not gradient:
         return Graph(bundle, role, bundle.specs[role])
     spec = bundle.vjp_spec(role)
+    # the network's files, since a plan's key takes the hashes of graph and weights from them
     return Graph(bundle, role, replace(spec, files=bundle.specs[role].files), GRADIENT)
 
 

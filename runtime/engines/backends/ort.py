@@ -21,9 +21,9 @@ from runtime.engines.dtypes import DTYPES
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError
 
-# NumPy has no bfloat16: ONNX Runtime then takes the number of ONNX' TensorProto
+# NumPy has no bfloat16: ONNX Runtime then takes the number of ONNX's TensorProto
 _ELEMENT = {name: dtype.onnx if name == "bfloat16" else np.dtype(name).type for name, dtype in DTYPES.items()}
-"""What a binding is told of each type."""
+"""How a binding names each type."""
 
 LARGE = 1 << 28
 """Bytes of weights beyond which memory goes back to the system after each run: the U-Net of Stable Diffusion 1.5 held
@@ -47,10 +47,10 @@ class OrtEngine(SpecEngine):
 
         Args:
             spec: what the network takes and gives; a model that disagrees with it is refused.
-            model: the ONNX file's verified content, or its path where the weights lie in files beside it.
+            model: the ONNX file's verified content, or its path where its weights are in files beside it.
             device: `cpu`, `cuda`, `cuda:N`, or `auto`: CUDA where PyTorch and ONNX Runtime both have it.
             threads: threads of one operator, at least 1; None means as many as PyTorch uses.
-            shared: verified content of the files with weights that the model names as lying beside it.
+            shared: verified content of the model's external weights, by file name.
             shards: parts of a batch that run side by side on a CPU, at least 1 and at most `threads`.
 
         Raises:
@@ -60,6 +60,7 @@ class OrtEngine(SpecEngine):
         self._side = SideStream(self._device) if self._device.type == "cuda" else None
         self._lock = threading.Lock()
         threads = threads or torch.get_num_threads()
+        # on a GPU the parts would only follow each other: a session has one stream, and a lock around it
         self._shards = min(shards, threads) if self._device.type == "cpu" and _is_batched(spec) else 1
         try:
             self._session = onnxruntime.InferenceSession(
@@ -70,28 +71,31 @@ class OrtEngine(SpecEngine):
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            # not every device has kernels for bfloat16, and ONNX Runtime's own words name no remedy
             if "bfloat16" in reason:
                 reason += "; export it with --precision float16, or run it on TensorRT or PyTorch"
             raise UserError(f"engine '{spec.name}': ONNX Runtime cannot load its model: {reason}") from None
         _check_session(spec, self._session)
 
     def _run(self, inputs: tuple[Tensor, ...], sizes: dict[str, int]) -> tuple[Tensor, ...]:
+        # a binding has address and shape but no strides: a strided view would be read in the wrong order
         inputs = tuple(tensor.detach().contiguous() for tensor in inputs)
         outputs = self.empty_outputs(sizes, inputs[0].device)
         self._runner(inputs, outputs)()
         return outputs
 
     def _bind(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Callable[[], None]:
-        # ONNX Runtime would copy one that lies elsewhere now, and not see what is written to it later
+        # ONNX Runtime would copy a tensor from elsewhere now, and not see what is written to it later
         if not all(t.is_contiguous() and t.device.type == self._device.type for t in (*inputs, *outputs)):
             raise ValueError(f"engine '{self._spec.name}': expected contiguous tensors on {self._device} to bind")
         return self._runner(inputs, outputs)
 
     def _runner(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Callable[[], None]:
+        # a shard without rows would be a batch of 0, which no spec allows
         shards = min(self._shards, len(inputs[0])) if self._shards > 1 else 1
         if shards == 1:
             return self._bound(inputs, outputs)
-        # the parts are views: a shard writes straight into its rows of the outputs, and nothing is put together later
+        # the parts are views: a shard writes straight into its rows of the outputs, and nothing is joined later
         parts = (
             zip(*(tensor.tensor_split(shards) for tensor in tensors), strict=True) for tensors in (inputs, outputs)
         )
@@ -103,6 +107,7 @@ class OrtEngine(SpecEngine):
                 first()
             finally:
                 wait(under_way)  # even where the first failed: the others still write into the outputs
+            # an error in another shard would be lost with its future
             for other in under_way:
                 other.result()
 
@@ -147,7 +152,7 @@ def _helpers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="shard")
 
 
-# a forked child has the pool's queue but none of its threads, and would wait for ever
+# a forked child has the pool's queue but none of its threads, and would wait forever
 os.register_at_fork(after_in_child=_helpers.cache_clear)
 
 
@@ -178,7 +183,7 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
 
 
 def _new_options(threads: int) -> onnxruntime.SessionOptions:
-    """Return options for one stream of small networks: deterministic kernels, few warnings.
+    """Return options for one stream of small networks: deterministic kernels, no warnings.
 
     Threads spin between the operators of a run, and stop with it: the rasterizer's and PyTorch's threads run between
     two calls on the same cores.
@@ -209,11 +214,13 @@ def has_cuda() -> bool:
     if not torch.cuda.is_available() or "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         return False
     options = onnxruntime.SessionOptions()
+    # a machine without CUDA is an answer here, not an error to print
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(_IDENTITY, options, providers=["CUDAExecutionProvider"])
     except Exception:  # ONNX Runtime's exceptions share no base class
         return False
+    # without CUDA's libraries a session may come up on the CPU instead of failing
     return "CUDAExecutionProvider" in session.get_providers()
 
 
@@ -238,7 +245,9 @@ def _providers(device: torch.device, side: SideStream | None) -> list[Any]:
         return ["CPUExecutionProvider"]
     options = {
         "device_id": device.index or 0,
+        # TF32 keeps 10 bits of a product's factors: float32 networks would differ from those on a CPU
         "use_tf32": 0,
+        # an exhaustive search picks by measured time, so that two sessions could differ in their last bits
         "cudnn_conv_algo_search": "HEURISTIC",
         "user_compute_stream": str(side.handle),  # never PyTorch's default one, 0, which would be taken for none
     }
@@ -264,6 +273,7 @@ def _check_session(spec: EngineSpec, session: onnxruntime.InferenceSession) -> N
     for tensor in (*spec.inputs, *spec.outputs):
         kind, shape = types[tensor.name]
         fits = len(shape) == len(tensor.shape) and all(
+            # only sizes that both fix: free dimensions of the model may have other names, or none
             not isinstance(got, int) or not isinstance(want, int) or got == want
             for want, got in zip(tensor.shape, shape, strict=True)
         )

@@ -24,8 +24,9 @@ from runtime.errors import UserError
 from runtime.files import replace_file
 
 EDITIONS = ("tensorrt_rtx", "tensorrt")
-"""Kinds of TensorRT; a plan of one is nothing to the other."""
+"""Kinds of TensorRT; neither can load the other's plans."""
 
+# these become parts of a file name, and may come from a stranger's document: no slash, no leading dot
 _PATTERNS = {
     "network": re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}"),
     "source": re.compile(r"[0-9a-f]{64}"),
@@ -42,6 +43,7 @@ _WORDS = {
     "capability": "compute capability",
     "precision": "precision",
 }
+# between two tries at a lock, in seconds: far less than a build takes
 _BEAT_S = 0.2
 
 
@@ -65,10 +67,11 @@ class PlanKey:
     @property
     def stem(self) -> str:
         """Name of the plan's files, without suffix."""
+        # 16 digits keep the name short; a reader compares the whole hash in the document
         return "-".join((self.network, self.capability, self.precision, self.edition, self.version, self.source[:16]))
 
     def __str__(self) -> str:
-        """Return what a message calls the plan: `denoiser for sm89 in fp16 (tensorrt_rtx 1.7.1.116)`."""
+        """Return the plan's name in messages: `denoiser for sm89 in fp16 (tensorrt_rtx 1.7.1.116)`."""
         return f"{self.network} for {self.capability} in {self.precision} ({self.edition} {self.version})"
 
 
@@ -123,8 +126,10 @@ def hash_source(spec: EngineSpec, graph: str, shared: Mapping[str, FileSpec] | N
     """
     if graph not in spec.files:
         raise UserError(f"engine '{spec.name}': the bundle has no {graph}; export it again")
+    # neither notes nor other graphs: a plan stays valid when they change
     weights = {name: file for name, file in spec.files.items() if name == graph or name.endswith(".safetensors")}
     document = {
+        # a network's own weights hide the bundle's of the same name, as they do when a graph is read
         "files": {name: file.sha256 for name, file in sorted({**(shared or {}), **weights}.items())},
         "graph": graph,
         "tensors": [tensor.to_json() for tensor in (*spec.inputs, *spec.outputs)],
@@ -134,7 +139,7 @@ def hash_source(spec: EngineSpec, graph: str, shared: Mapping[str, FileSpec] | N
 
 
 def read_plan(folder: Path, key: PlanKey) -> bytes:
-    """Return a plan's content, whose hash and key were checked.
+    """Return a plan's content, with hash and key checked.
 
     Args:
         folder: the network's `plans` folder.
@@ -145,6 +150,8 @@ def read_plan(folder: Path, key: PlanKey) -> bytes:
     """
     document = _document(folder, key)
     path, where = folder / f"{key.stem}.plan", f"plan '{folder / key.stem}.plan'"
+    # a missing plan counts as one of 0 bytes, since the remedy is to build it, not to copy the bundle.
+    # The bytes that are hashed are those that TensorRT gets, whatever becomes of the file meanwhile
     content = read_limited(path, document.file.size, where) if path.is_file() else b""
     if len(content) != document.file.size:
         raise UserError(
@@ -163,6 +170,7 @@ def _document(folder: Path, key: PlanKey) -> PlanDocument:
         raise UserError(f"no plan of {key}: there is {', '.join(near[:8]) or 'none'}; {_remedy(key)}")
     where = f"plan document '{path}'"
     document = PlanDocument.from_json(read_limited(path, GREATEST_JSON, where), where)
+    # a name proves nothing: a renamed file would be native code of another model, or for another GPU
     for name, expected in asdict(key).items():
         got = getattr(document.key, name)
         if got != expected:
@@ -183,7 +191,7 @@ def list_plans(folder: Path) -> list[PlanDocument]:
     for path in sorted(folder.glob("*.json")):
         try:
             documents.append(PlanDocument.from_json(read_limited(path, GREATEST_JSON, str(path)), str(path)))
-        except UserError:
+        except UserError:  # one damaged document must not hide the sound ones
             continue
     return documents
 
@@ -208,6 +216,7 @@ def remove_stale(folder: Path, key: PlanKey) -> list[str]:
     stale = [document.key for document in list_plans(folder) if document.key != key]
     stale = [other for other in stale if replace(other, source=key.source) == key]
     for other in stale:
+        # the document first: a process that dies in between leaves a plan that nothing reads
         for suffix in (".json", ".plan"):
             (folder / f"{other.stem}{suffix}").unlink(missing_ok=True)
     return [f"{other.stem}.plan" for other in stale]
@@ -238,6 +247,7 @@ def building(folder: Path, key: PlanKey, wait: Callable[[], None] = lambda: None
         try:
             yield
         finally:
+            # removed before it is unlocked: a process that then locks it sees that it is no longer in place
             with suppress(OSError):  # Windows keeps a file that is open
                 path.unlink()
 
@@ -254,10 +264,11 @@ def _try_lock(path: Path) -> IO[bytes] | None:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # the last owner may have removed the file since it was opened, and a third process may hold a new one
         if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
             return file
     except (BlockingIOError, PermissionError, FileNotFoundError):
-        pass
+        pass  # locked on POSIX, locked on Windows, removed between two looks: in each case the caller tries again
     except BaseException:
         file.close()
         raise

@@ -1,7 +1,7 @@
 """What `python -m export verify` found on this machine: which networks of a bundle compute the right numbers here.
 
-The results lie in a cache outside of the bundle, since they hold for a machine: its processor, its GPUs and the
-versions of what runs networks. Another machine's are never read.
+The results are in a cache outside of the bundle, since they hold for a machine: its processor, its GPUs and the
+versions of what runs networks. Results of another machine are never read.
 """
 
 import json
@@ -49,17 +49,17 @@ class VerificationResult:
     passed: bool
     """Whether the figures reach their gates."""
     max_error: float = math.nan
-    """Greatest absolute difference from PyTorch float32; not a number where an output was not finite."""
+    """Greatest absolute difference from PyTorch float32; NaN where an output was not finite."""
     snr_db: float = math.nan
     """Signal-to-noise ratio, dB."""
     cosine: float = math.nan
     """Least cosine of an example with its reference."""
     milliseconds: float = math.nan
-    """Median time of a call at the typical shape; not a number where it was not taken."""
+    """Median time of a call at the typical shape; NaN where it was not measured."""
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What there is at most one result for."""
+        """What identifies a result: a file has at most one for each key."""
         return (self.role, self.provider, self.backend, self.device, self.precision)
 
     def __str__(self) -> str:
@@ -74,22 +74,24 @@ def cache_folder() -> Path:
         return Path(own)
     if shared := os.environ.get("XDG_CACHE_HOME"):
         return Path(shared) / "tgm"
+    # Path.home would raise where there is no home folder
     return Path(os.path.expanduser("~")) / ".cache" / "tgm"
 
 
 def results_file(bundle_digest: str) -> Path:
-    """Return where this machine's results for a bundle are kept.
+    """Return the file of this machine's results for a bundle.
 
     Args:
         bundle_digest: SHA-256 of its bundle.json.
 
     Raises:
-        ValueError: the digest is none.
+        ValueError: it is not a SHA-256.
     """
     return _folder_of(bundle_digest) / f"{bundle_digest}-{machine_key()}.json"
 
 
 def _folder_of(bundle_digest: str) -> Path:
+    # it becomes part of a file's name, which must not lead out of the cache
     if not _DIGEST.fullmatch(bundle_digest):
         raise ValueError(f"bundle digest: expected 64 hexadecimal digits, got {bundle_digest!r:.80}")
     return cache_folder() / "verification"
@@ -112,17 +114,18 @@ def read_results(bundle_digest: str) -> list[VerificationResult]:
 
 
 def write_results(bundle_digest: str, results: Iterable[VerificationResult]) -> Path:
-    """Keep results for a bundle, in place of older ones for the same things; return the file.
+    """Write results for a bundle, in place of older ones with the same keys; return the file.
 
-    Older results for other things stay. A file that cannot be read is replaced. Readers see the old or the new file.
+    Older results with other keys stay. A file that cannot be read is replaced. Readers see the old or the new file.
 
     Raises:
         UserError: the cache cannot be written; the message names `$TGM_CACHE`.
     """
     try:
         latest = {result.key: result for result in read_results(bundle_digest)}
-    except UserError:
+    except UserError:  # what a damaged cache held can be measured again
         latest = {}
+    # there is no lock: of two writers at once the later wins, and the other's results have to be measured again
     latest |= {result.key: result for result in results}
     path = results_file(bundle_digest)
     document = {"format": FORMAT, "results": [_to_json(latest[key]) for key in sorted(latest)]}
@@ -158,6 +161,7 @@ def _parse(content: bytes, path: Path) -> list[VerificationResult]:
         check_format(document, where)
         check_fields(document, where, {"format": int, "results": list})
         results = [_result(entry, f"{where}: results[{i}]") for i, entry in enumerate(document["results"])]
+        # of two results that disagree, the order in the file would decide
         if len({result.key for result in results}) != len(results):
             raise UserError(f"{where}: expected one result for each thing, got two")
     except UserError as error:
@@ -173,6 +177,7 @@ def _result(entry: object, where: str) -> VerificationResult:
     for name in ("role", "precision"):
         if not _WORD.fullmatch(fields[name]):
             raise UserError(f"{where}: field {name!r}: expected a word, got {fields[name]!r:.80}")
+    # figures that are not finite are left out, and a network with such figures cannot have passed
     if fields["passed"] and not {"snr_db", "cosine"} <= set(fields):
         raise UserError(f"{where}: expected the figures of a network that passed, got none")
     return VerificationResult(**fields)

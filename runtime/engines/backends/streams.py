@@ -7,10 +7,10 @@ import torch
 
 
 class SideStream:
-    """A stream of an engine's own, that takes up where PyTorch's current stream is, and that this one then waits for.
+    """A stream of an engine's own, which waits for PyTorch's current stream and which that one then waits for.
 
-    TensorRT and ONNX Runtime both treat the default stream, number 0, as none of the caller's: one stops the device at
-    it, the other makes a stream that nothing is ordered with.
+    The default stream, number 0, would not do: TensorRT stops the device at it, and ONNX Runtime takes it for none and
+    makes a stream that nothing is ordered with.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -29,6 +29,7 @@ class SideStream:
 
         Memory that belongs to the current stream may be used there: whatever reuses it comes after.
         """
+        # asked in every call: another thread, or a capture, has another current stream
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
         yield self.handle

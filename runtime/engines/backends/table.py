@@ -61,9 +61,9 @@ class Backend:
     """One line of the table."""
 
     name: str
-    """What `--backend` calls it, and verification results and run folders."""
+    """Its name in `--backend`, in verification results and in run folders."""
     title: str
-    """What tables call it."""
+    """Its name in tables."""
     module: str
     """Name of its driver."""
 

@@ -2,7 +2,7 @@
 
 One file for full TensorRT and TensorRT-RTX, which have one interface. Weights are on the GPU once; each bound call has
 an execution context of its own, whose scratch memory comes from PyTorch's allocator in the size that the shapes need.
-Nothing here waits for the GPU, but the capture of a CUDA graph, once for each binding.
+Nothing here waits for the GPU except the capture of a CUDA graph, once for each binding.
 """
 
 import threading
@@ -21,7 +21,7 @@ from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError
 
 ALIGNMENT = 256
-"""Bytes that TensorRT wants the address of a tensor to be a multiple of; PyTorch's own allocations are."""
+"""TensorRT needs addresses that are multiples of this many bytes; those of PyTorch's own allocations are."""
 
 
 class Streams(Protocol):
@@ -52,9 +52,11 @@ class CudaStreams:
 
     def capture(self, work: Callable[[int], None]) -> Callable[[], None] | None:
         """Return the replay of a CUDA graph of `work`; None inside another capture, which takes the work as it is."""
+        # captures do not nest; the side stream becomes part of the one around it by its events
         if torch.cuda.is_current_stream_capturing():
             return None
         graph = torch.cuda.CUDAGraph()
+        # the default mode lets a capture fail when another thread allocates GPU memory meanwhile
         with torch.cuda.device(self._device), torch.cuda.graph(graph, capture_error_mode="thread_local"):
             work(torch.cuda.current_stream().cuda_stream)
         return graph.replay
@@ -92,7 +94,7 @@ class TrtEngine(SpecEngine):
         self._streams: Streams = CudaStreams(self._device) if streams is None else streams
         self._trt, self._log = trt, make_log(trt)
         with _current(self._device):
-            self._runtime = trt.Runtime(self._log)  # kept: it has to outlive the engine, which does not hold it
+            self._runtime = trt.Runtime(self._log)  # it has to outlive the engine, which holds no reference to it
             self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise UserError(
@@ -112,6 +114,7 @@ class TrtEngine(SpecEngine):
                 self._context = self._new_context()
             self._context.prepare(held, outputs)
             self._streams.enqueue(self._context.enqueue)
+        # copies come after the run: the current stream waits for the engine's
         return tuple(tensor.to(inputs[0].device) for tensor in outputs)
 
     def bind(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Callable[[], None]:
@@ -125,11 +128,13 @@ class TrtEngine(SpecEngine):
 
     def _bind(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Callable[[], None]:
         for tensor in (*inputs, *outputs):
+            # no copy here as in `_run`: the caller writes to this tensor later, and a copy would not follow
             if not tensor.is_contiguous() or tensor.device.type != self._device.type or tensor.data_ptr() % ALIGNMENT:
                 raise ValueError(
                     f"engine '{self._spec.name}': expected contiguous tensors on {self._device} whose address is a "
                     f"multiple of {ALIGNMENT} to bind"
                 )
+        # addresses belong to a context: in a shared one, a call or another binding would replace them
         context = self._new_context()
         context.prepare(inputs, outputs)
         return _Bound(context, self._streams)
@@ -166,7 +171,9 @@ class _Context:
             for declared, shape in zip(self._spec.inputs, shapes, strict=True):
                 if not self._context.set_input_shape(declared.name, tuple(shape)):
                     raise RuntimeError(f"engine '{self._spec.name}' input '{declared.name}': {self._log.last()}")
+            # asked only now, since it depends on the shapes of all inputs
             size = self._context.update_device_memory_size_for_shapes()
+            # grows and never shrinks: batches of two sizes in turn would otherwise allocate in every call
             if size > self._scratch.numel():
                 self._scratch = torch.empty(size, dtype=torch.uint8, device=self._device)
             self._context.set_device_memory(self._scratch.data_ptr(), self._scratch.numel())
@@ -182,7 +189,7 @@ class _Context:
             raise RuntimeError(f"engine '{self._spec.name}': TensorRT could not run: {self._log.last()}")
 
     def capturable(self, stream: int) -> bool:
-        """Return whether a run on a stream can be captured; full TensorRT can't say and is believed to."""
+        """Return whether a run on a stream can be captured; full TensorRT cannot tell, and counts as capturable."""
         ask = getattr(self._context, "is_stream_capturable", None)
         return True if ask is None else bool(ask(stream))
 
@@ -198,6 +205,7 @@ class _Bound:
 
     def __call__(self) -> None:
         with self._lock:
+            # under the lock, or two threads could both capture, or enqueue on one context at once
             if self._replay is None and self._capturable:
                 self._replay = self._streams.capture(self._context.enqueue)
             if self._replay is None:
@@ -211,7 +219,7 @@ class _Bound:
 
 
 def _current(device: torch.device) -> AbstractContextManager[object]:
-    """Make a GPU the current one, where TensorRT puts what it makes."""
+    """Return a context in which a GPU is the current one: TensorRT puts there what it makes."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
@@ -220,7 +228,7 @@ def _aligned(tensor: Tensor) -> Tensor:
 
 
 def _check_engine(spec: EngineSpec, engine: Any, trt: ModuleType) -> None:
-    """Refuse a plan whose tensors are not those of its spec."""
+    """Refuse a plan that has other tensors than its spec."""
     names = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
     declared = {tensor.name for tensor in (*spec.inputs, *spec.outputs)}
     if names != declared:
@@ -230,6 +238,7 @@ def _check_engine(spec: EngineSpec, engine: Any, trt: ModuleType) -> None:
         )
     for tensor in (*spec.inputs, *spec.outputs):
         shape, kind = tuple(engine.get_tensor_shape(tensor.name)), engine.get_tensor_dtype(tensor.name)
+        # -1 is a dimension that the plan leaves free, even where the spec has a number
         fits = len(shape) == len(tensor.shape) and all(
             got in (-1, want) or isinstance(want, str) for want, got in zip(tensor.shape, shape, strict=True)
         )

@@ -10,14 +10,14 @@ from runtime.errors import UserError
 
 
 def has_cuda() -> bool:
-    """Return whether PyTorch, whose memory TensorRT works on, sees a GPU."""
+    """Return whether PyTorch sees a GPU: TensorRT works on PyTorch's memory."""
     import torch
 
     return torch.cuda.is_available()
 
 
 def ready(graph: Graph, device: str) -> list[Choice]:
-    """Return a choice for each precision that there is a plan in."""
+    """Return a choice for each precision that has a plan."""
     if device == "cpu":
         return []
     built = {plan.key for plan in list_plans(graph.plans)}
@@ -51,6 +51,7 @@ def make(graph: Graph, choice: Choice, *, threads: int | None = None, compile: b
     from runtime.engines.backends.trt import TrtEngine
 
     keys = _keys(graph, choice.device, Compute(choice.precision or "model"))
+    # raises the error that names the extra to install
     if not keys:
         require_edition("tensorrt_rtx")
     built = {plan.key for plan in list_plans(graph.plans)}

@@ -1,4 +1,4 @@
-"""Bundles on disk: folders of frozen networks whose every file is checked against its hash.
+"""Bundles on disk: folders of frozen networks, in which every file is checked against its hash.
 
 The names below are imported on their first use, so that a command can list bundles and read their defaults before it
 waits for PyTorch.

@@ -35,6 +35,7 @@ class DiffusionBundle(Bundle):
     @property
     def manifest(self) -> DiffusionManifest:
         """What bundle.json says."""
+        # for type checkers: `Bundle.__init__` has refused other kinds
         assert isinstance(self._manifest, DiffusionManifest)
         return self._manifest
 
@@ -73,6 +74,7 @@ class DiffusionBundle(Bundle):
         from runtime.engines.roles import ConditionedDenoiser, EngineDenoiser
 
         engine = self.engine("denoiser")
+        # Stable Diffusion XL's denoiser is known by its inputs: bundle.json does not name the family
         if any(tensor.name == "pooled" for tensor in engine.spec.inputs):
             if not self.manifest.time_ids:
                 raise UserError(
@@ -96,6 +98,7 @@ class DiffusionBundle(Bundle):
 
         if gradients not in GRADIENTS:
             raise UserError(f"gradients: expected one of {', '.join(GRADIENTS)}, got {gradients!r:.60}")
+        # PyTorch whatever backend the bundle has: no other engine passes gradients
         if gradients == "torch":
             return EngineLatentEncoder(self.eager_engine("latent_encoder"))
         if gradients == "none":
@@ -154,6 +157,7 @@ class DiffusionBundle(Bundle):
     def _text_encoder(self) -> TextEncoder:
         from runtime.engines.remembering import RememberingTextEncoder
 
+        # one for the whole bundle, so that sampling, ranking and distillation share what it remembers
         return RememberingTextEncoder(self._new_text_encoder())
 
     def _new_text_encoder(self) -> TextEncoder:
@@ -164,6 +168,7 @@ class DiffusionBundle(Bundle):
             first, second = (
                 ClipTextEncoder(self._tokenizer(role), self.engine(role)) for role in ("text_encoder", "text_encoder_2")
             )
+            # the pair zeroes the context as a whole, the pooled row with it; so its parts do not
             return DualTextEncoder(first, second, zero_empty=zero_empty)
         tokenizer, engine = self._tokenizer("text_encoder"), self.engine("text_encoder")
         if len(engine.spec.inputs) == 1:  # CLIP's has no mask

@@ -62,12 +62,12 @@ class DiffusionManifest(Manifest):
     prompt_suffix: str = ""
     """Text that a method appends to each prompt."""
     time_ids: tuple[float, ...] = ()
-    """What Stable Diffusion XL's denoiser is told of the pictures: height and width before cropping, top and left of
+    """What Stable Diffusion XL's denoiser takes about the pictures: height and width before cropping, top and left of
     the crop, height and width."""
     zero_empty: bool = False
     """Whether the context of the empty prompt is all zeros."""
     sample_times: tuple[int, ...] = ()
-    """The only times, falling, that a few-step model samples at; none means any."""
+    """The only times at which a few-step model samples, in falling order; empty means any."""
     source: Mapping[str, Any] = field(default_factory=dict)
     """For each exporter (`sd`, `clip`, `timm`) what the networks were made of: weights, seed, hashes, precision."""
 
@@ -91,6 +91,7 @@ def _schedule(value: dict[str, Any], where: str) -> dict[str, Any]:
     check_fields(value, where, _SCHEDULE_KINDS)
     check_range(value, where, "num_timesteps", 1, 100_000)
     check_range(value, where, "beta_start", 1e-12, 0.999)
+    # below 1, where nothing of the picture would be left, and a prediction of it would divide by 0
     check_range(value, where, "beta_end", value["beta_start"], 0.999)
     if value["beta_schedule"] not in ("scaled_linear", "linear"):
         raise UserError(

@@ -1,7 +1,7 @@
 """A bundle on disk: every file is checked against its hash before use, and engines of its networks are made on demand.
 
-bundle.json holds the hash of each network's spec.json, which holds the hash of that network's files. What does not
-match is refused by name. Nothing is unpickled.
+bundle.json holds the hash of each network's spec.json, which holds the hash of that network's files. A file
+that does not match is refused by name. Nothing is unpickled.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ class Bundle:
     """Frozen networks of any kind. Engines are made on first use and shared."""
 
     manifest_type: ClassVar[type[Manifest]] = Manifest
-    """What bundle.json has to say; the base class takes every kind."""
+    """Class of the bundle.json that it takes; the base class takes every kind."""
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Bundle:
         self.folder, self.threads, self.backend, self.compile = folder, threads, backend, compile
         self.device = choose_device(device, backend)
         content, where = read_bundle_json(folder)
+        # of the very bytes that are parsed: verification results are looked up by it
         self.digest = hashlib.sha256(content).hexdigest()
         self._manifest = read_manifest(content, where)
         if not isinstance(self._manifest, self.manifest_type):
@@ -49,9 +50,11 @@ class Bundle:
         self._files: dict[str, FileSpec] = dict(self._manifest.files)
         self.specs: dict[str, EngineSpec] = {}
         for role, path in self._manifest.networks.items():
+            # checked by its own hash first, since the hashes of all other files of the network come from it
             content = self._read(f"{path}/spec.json")
             self.specs[role] = spec = EngineSpec.from_json(content, f"bundle {self.name!r}: {path}/spec.json")
             self._files |= {f"{path}/{name}": file for name, file in spec.files.items()}
+        # all files now, used or not: a damaged one would otherwise stop a run where it is first needed
         for name, file in self._files.items():
             verify_file(folder / name, file, f"bundle {self.name!r}: {name}")
         self._engines: dict[str, BindableEngine] = {}
@@ -74,7 +77,7 @@ class Bundle:
             device: where the networks run: `cpu`, `cuda`, `cuda:N`, or `auto`.
             threads: threads of one operator, at least 1; None means as many as PyTorch uses.
             backend: what runs the networks, `auto` or one of `backends.table.BACKENDS`; or what an earlier load chose
-                for each graph, as `choices` tells it.
+                for each graph, as `choices` returns it.
             compile: whether torch.compile makes the networks faster that PyTorch runs.
 
         Raises:
@@ -141,10 +144,12 @@ class Bundle:
         return {graph.name: self._choice(graph) for role in self.specs for graph in graphs_of(self, role)}
 
     def _choice(self, graph: Graph) -> Choice:
+        # decided once: `choices` has to tell what the engines run on, even if a verification ends meanwhile
         if graph.name not in self._choices:
             if isinstance(self.backend, str):
                 self._choices[graph.name] = choose(self, graph, self.backend, self.device)
             else:
+                # a resumed run stays with its backends, since others differ in the last bits
                 self._choices[graph.name] = Choice.from_text(self.backend.get(graph.name, "ort"), self.device)
         return self._choices[graph.name]
 
@@ -172,6 +177,7 @@ class Bundle:
 
         A bundle that was exported again in its place has it under another name than before.
         """
+        # a file in a folder belongs to one network
         files = (name for name in self._manifest.files if "/" not in name and name.endswith(".safetensors"))
         return next(files, None)
 
@@ -205,4 +211,5 @@ class Bundle:
         return {} if name is None else {WEIGHTS: self._manifest.files[name]}
 
     def _read(self, name: str) -> bytes:
+        # hashed again: the file may have changed since it was verified, and these bytes are used
         return read_verified(self.folder / name, self._files[name], f"bundle {self.name!r}: {name}")

@@ -1,4 +1,4 @@
-"""Where bundles lie and what their bundle.json says; no other file of theirs is read or checked here."""
+"""Where bundles are and what their bundle.json says; none of their other files is read or checked here."""
 
 import os
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def _describe(folder: Path) -> InstalledBundle:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     try:
         manifest = read_manifest(*read_bundle_json(folder))
-    except UserError as error:
+    except UserError as error:  # a damaged bundle is a line of the list, and hides no other
         return InstalledBundle(folder.name, "", size, folder, str(error))
     return InstalledBundle(folder.name, manifest.licence, size, folder, kind=manifest.kind)
 
@@ -57,6 +57,7 @@ def find_bundle(name_or_path: str | Path) -> Path:
         UserError: there is no such bundle; the message lists those that are installed.
     """
     text = str(name_or_path)
+    # first, so that a folder of this name in the working directory cannot take an installed bundle's place
     if "/" not in text and _holds_bundle(INSTALLED / text):
         return INSTALLED / text
     folder = Path(text)

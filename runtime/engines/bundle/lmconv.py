@@ -5,7 +5,7 @@ from runtime.engines.bundle.lmconv_manifest import LMConvManifest
 
 
 class LMConvBundle(Bundle):
-    """The prefill and step networks of an LMConv network, and whose pictures it models."""
+    """The prefill and step networks of an LMConv network, and what pictures it models."""
 
     manifest_type = LMConvManifest
 

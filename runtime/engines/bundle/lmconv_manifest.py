@@ -1,4 +1,4 @@
-"""What the bundle.json of an LMConv bundle says: whose pictures, how deep, how large, and the architecture."""
+"""What the bundle.json of an LMConv bundle says: data set, orders, sizes of the pictures, and the architecture."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class LMConvManifest(Manifest):
     data: str
     """Name of the data set."""
     orders: str
-    """The orders trained with, as `runtime.pixels.orders.parse_orders` reads them."""
+    """The orders that it was trained with, as `runtime.pixels.orders.parse_orders` reads them."""
     size: tuple[int, int]
     """Height and width of the pictures, pixels."""
     channels: int

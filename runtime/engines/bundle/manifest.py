@@ -17,7 +17,7 @@ FORMAT = 2
 """Version of bundle.json that this package writes; it reads all up to this one."""
 
 LATENT_DIFFUSION = "latent-diffusion"
-"""The kind of a bundle whose bundle.json, in format 1, names none."""
+"""The kind of a bundle that names none in a bundle.json of format 1."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _METHOD = re.compile(r"[a-z][a-z0-9_-]{0,63}")
@@ -55,9 +55,11 @@ class Manifest:
 
     def to_json(self) -> str:
         """Return the text of bundle.json; of the optional fields only those that are not empty."""
+        # empty ones are left out, so that a new optional field changes no bundle that does without it
         optional = [name for name in self.optional if getattr(self, name)]
         names = [*_FIRST, *self.required, *_LAST, *optional]
         document: dict[str, Any] = {"format": FORMAT} | {name: getattr(self, name) for name in names}
+        # sorted: the hash of bundle.json identifies the bundle, and has to be the same for the same files
         document["files"] = {name: file.to_json() for name, file in sorted(self.files.items())}
         return json.dumps(document, indent=1, default=dict) + "\n"
 
@@ -86,6 +88,7 @@ class Manifest:
         }
         own = cls.parse_own(document, where)
         rest = {name: value for name, value in document.items() if name not in ("format", "kind")}
+        # the later win: values that were checked and converted replace those of the document
         return cls(**rest | common | own)
 
     @classmethod
@@ -115,6 +118,7 @@ def parse_document(data: bytes, where: str) -> dict[str, Any]:
     document = parse_object(data, where)
     if check_format(document, where, FORMAT) > 1:
         return document
+    # format 1 has it as `method`, and what is made of that below would replace this one unseen
     if "kind" in document:
         raise UserError(f"{where}: unknown field 'kind' in format 1; expected 'method'")
     kind = document.pop("method", LATENT_DIFFUSION)
@@ -145,6 +149,7 @@ def _check_defaults(value: dict[str, Any], where: str) -> dict[str, Any]:
             raise UserError(f"{where}: expected options for each method by name, got {method!r:.60}: {options!r:.60}")
         for name, content in options.items():
             values = content if isinstance(content, list) else [content]
+            # the bound refuses infinity too, which json makes of a number such as 1e999
             plain = all(isinstance(x, str | bool) or (isinstance(x, int | float) and abs(x) < 1e12) for x in values)
             if not name.isidentifier() or not plain:
                 raise UserError(
@@ -162,6 +167,7 @@ def _check_networks(
         if not isinstance(folder, str):
             raise UserError(f"{where}: {role!r}: expected the name of a folder, got {folder!r:.60}")
         check_file_name(folder, where)
+        # its hash is what vouches for every other file of the folder
         if f"{folder}/spec.json" not in files:
             raise UserError(f"{where}: {role!r}: {folder}/spec.json is not among the files")
     return value

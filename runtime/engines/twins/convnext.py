@@ -19,9 +19,9 @@ class ConvNextConfig:
     """Sizes of a `ConvNext`; the defaults are those of open_clip's convnext_base_w."""
 
     input_size: int
-    """Height and width of the pictures that it is given, pixels."""
+    """Height and width of the pictures, pixels."""
     image_size: int = 256
-    """Height and width that they are resized to, a multiple of 4 * 2^(stages - 1)."""
+    """Height and width to which they are resized, a multiple of 4 * 2^(stages - 1)."""
     depths: tuple[int, ...] = (3, 3, 27, 3)
     """Blocks of each stage."""
     widths: tuple[int, ...] = (128, 256, 512, 1024)
@@ -29,11 +29,11 @@ class ConvNextConfig:
     embedding: int = 640
     """Numbers of the embedding."""
     epsilon: float = 1e-6
-    """Of every normalization."""
+    """Added to the variance in every normalization."""
     mean: tuple[float, float, float] = CLIP_MEAN
     """Subtracted from RGB in [0, 1]."""
     std: tuple[float, float, float] = CLIP_STD
-    """Divided by, then."""
+    """The deviation that the difference is divided by."""
 
     def __post_init__(self) -> None:
         """Check the sizes; a `ValueError` names the field."""
@@ -44,6 +44,7 @@ class ConvNextConfig:
             raise ValueError(f"depths, widths: expected as many of each, up to 8, got {self.depths}, {self.widths}")
         if not all(1 <= n <= 1024 for n in self.depths) or not all(1 <= n <= 16384 for n in self.widths):
             raise ValueError(f"depths, widths: expected 1 to 1024 and to 16384, got {self.depths}, {self.widths}")
+        # the stem divides by 4, each later stage by 2; a remainder of pixels would be dropped unseen
         step = 4 * 2 ** (len(self.depths) - 1)
         if self.image_size % step:
             raise ValueError(f"image_size: expected a multiple of {step}, got {self.image_size}")
@@ -61,16 +62,17 @@ class ConvNext(nn.Module):
         self.head = nn.ModuleDict({"proj": nn.Linear(config.widths[-1], config.embedding, bias=False)})
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float32[Tensor, "B E"]:
-        """Return (B, E) float32 of unit norm, of (B, 3, H, W) RGB in [0, 1]."""
+        """Return embeddings of unit norm of RGB in [0, 1]."""
         x = self.normalize(images).to(self.head["proj"].weight.dtype)  # pyright: ignore
         return unit(self.head["proj"](self.trunk(x)))
 
 
 class ChannelNorm(nn.LayerNorm):
-    """A layer normalization of (B, C, H, W) over C."""
+    """A layer normalization over the channels of maps."""
 
     def forward(self, input: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        """Return the normalized features, computed in float32, of the input's type."""
+        """Return the normalized features, in the input's type."""
+        # in float32, since half precision loses digits in the mean and may overflow in the squares
         last = input.permute(0, 2, 3, 1).float()
         wide = F.layer_norm(last, self.normalized_shape, self.weight, self.bias, self.eps)
         return wide.to(input.dtype).permute(0, 3, 1, 2)
@@ -97,6 +99,7 @@ class _Trunk(nn.Module):
 class _Stage(nn.Module):
     def __init__(self, before: int, width: int, depth: int, epsilon: float) -> None:
         super().__init__()
+        # the first stage follows the stem, which has reduced the resolution already
         halve = (ChannelNorm(before, epsilon), nn.Conv2d(before, width, 2, 2)) if before else ()
         self.downsample = nn.Sequential(*halve)
         self.blocks = nn.ModuleList(_Block(width, epsilon) for _ in range(depth))

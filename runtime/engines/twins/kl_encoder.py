@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# of diffusers; PyTorch's default, 1e-5, would change every normalization
 _EPSILON = 1e-6
 
 
@@ -58,7 +59,7 @@ class KLEncoder(nn.Module):
         self.quant_conv = nn.Conv2d(2 * config.latent_channels, 2 * config.latent_channels, 1)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
-        """Return (B, 4, h, w) scaled mean latents of (B, 3, H, W) RGB in [0, 1]."""
+        """Return the scaled mean latents of RGB in [0, 1]."""
         hidden = self.encoder(F.pixel_unshuffle(2.0 * images - 1.0, self.config.unshuffle))
         count = self.config.latent_channels  # the log-variance, the second half, is not computed
         mean = F.conv2d(hidden, self.quant_conv.weight[:count], self.quant_conv.bias[:count])  # pyright: ignore
@@ -141,7 +142,7 @@ class _Attention(nn.Module):
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
 
     def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
-        tokens = self.group_norm(x).flatten(2).transpose(1, 2)  # (B, H W, C): one head over the pixels
+        tokens = self.group_norm(x).flatten(2).transpose(1, 2)  # one head over all pixels
         query, key, value = (part(tokens)[:, None] for part in (self.to_q, self.to_k, self.to_v))
         mixed = F.scaled_dot_product_attention(query, key, value)[:, 0]
         return x + self.to_out[0](mixed).transpose(1, 2).reshape(x.shape)

@@ -17,9 +17,10 @@ _KINDS: dict[type, type] = {int: int, float: float, bool: bool, str: str}
 
 
 def _maker(name: str, config: type, module: Callable[[Any], nn.Module]) -> Callable[[dict], nn.Module]:
-    """Return what makes a module on the meta device of the fields of its configuration class."""
+    """Return a function that makes a module on the meta device from the fields of its configuration class."""
 
     def make(arguments: dict) -> nn.Module:
+        # `type` is a class only while these modules do not postpone annotations; all else is a tuple, in JSON a list
         kinds = {field.name: _KINDS.get(field.type, list) for field in fields(config)}  # pyright: ignore
         required = {field.name: kinds[field.name] for field in fields(config) if field.default is MISSING}
         given = check_fields(arguments, name, required, kinds)
@@ -34,6 +35,7 @@ def _maker(name: str, config: type, module: Callable[[Any], nn.Module]) -> Calla
 
 
 def _make_unet(arguments: dict) -> nn.Module:
+    # in here, since diffusers takes seconds to import and no other network needs it
     try:
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     except ImportError:
@@ -58,4 +60,4 @@ TWINS: Mapping[str, Callable[[dict], nn.Module]] = {
     "ConvNext": _maker("ConvNext", ConvNextConfig, ConvNext),
     "UNet2DConditionModel": _make_unet,
 }
-"""What makes a module of each class on the list, of the arguments in config.json."""
+"""For each class on the list, the function that makes a module from the arguments in config.json."""

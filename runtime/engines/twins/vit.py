@@ -26,13 +26,13 @@ class VisionConfig:
     """Sizes of a `VisionTransformer`."""
 
     input_size: int
-    """Height and width of the pictures that it is given, pixels."""
+    """Height and width of the pictures, pixels."""
     image_size: int = 224
-    """Height and width that they are resized to."""
+    """Height and width to which they are resized."""
     patch_size: int = 16
     """Side of a patch, pixels."""
     width: int = 768
-    """D."""
+    """D, numbers of a token."""
     layers: int = 12
     """Transformer blocks."""
     heads: int = 12
@@ -40,7 +40,7 @@ class VisionConfig:
     mlp_width: int = 3072
     """Width inside a block's perceptron."""
     embedding: int = 512
-    """E of the projection; 0 is none, and the embedding has `width` numbers."""
+    """E; 0 means no projection, and an embedding of `width` numbers."""
     activation: str = "gelu"
     """One of `ACTIVATIONS`."""
     pre_norm: bool = True
@@ -48,11 +48,11 @@ class VisionConfig:
     patch_bias: bool = False
     """Whether the patches' convolution has a bias, as in timm."""
     epsilon: float = 1e-5
-    """Of every normalization."""
+    """Added to the variance in every normalization."""
     mean: tuple[float, float, float] = CLIP_MEAN
     """Subtracted from RGB in [0, 1]."""
     std: tuple[float, float, float] = CLIP_STD
-    """Divided by, then."""
+    """The deviation that the difference is divided by."""
 
     def __post_init__(self) -> None:
         """Check the sizes; a `ValueError` names the field."""
@@ -91,7 +91,7 @@ class VisionTransformer(nn.Module):
         self.proj = nn.Parameter(torch.zeros(width, config.embedding)) if config.embedding else None
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float32[Tensor, "B E"]:
-        """Return (B, E) float32 of unit norm, of (B, 3, H, W) RGB in [0, 1]."""
+        """Return embeddings of unit norm of RGB in [0, 1]."""
         patches = self.conv1(self.normalize(images).to(self.conv1.weight.dtype)).flatten(2).transpose(1, 2)
         first = self.class_embedding.expand(patches.shape[0], 1, -1)
         tokens = self.ln_pre(torch.cat([first, patches], 1) + self.positional_embedding)
@@ -108,29 +108,34 @@ class Normalize(nn.Module):
     def __init__(
         self, input_size: int, image_size: int, mean: tuple[float, float, float], std: tuple[float, float, float]
     ) -> None:
-        """Make the matrices; they are no parameters, and never on the meta device."""
+        """Make the matrices, which are not parameters and never on the meta device."""
         super().__init__()
         matrix = None if input_size == image_size else resize_matrix(input_size, image_size)
+        # not persistent: the weights that are loaded have no such entry, and loading is strict
         self.register_buffer("matrix", matrix, persistent=False)
+        # on the CPU even under the meta device: no file would fill them in
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(values, device="cpu").view(3, 1, 1), persistent=False)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 h w"]:
-        """Return (B, 3, image_size, image_size) of (B, 3, input_size, input_size)."""
+        """Return pictures of `image_size`, normalized, of those of `input_size`."""
         if self.matrix is not None:
             images = self.matrix @ images @ self.matrix.T  # pyright: ignore
         return (images - self.mean) / self.std  # pyright: ignore
 
 
 def resize_matrix(source: int, target: int) -> Float[Tensor, "{target} {source}"]:
-    """Return the (target, source) matrix of antialiased bicubic interpolation along one axis."""
+    """Return the matrix of antialiased bicubic interpolation along one axis."""
+    # the interpolation is linear, so that resizing the identity along one axis gives its matrix
     rows = torch.eye(source, device="cpu")[None, None]
     return F.interpolate(rows, (target, source), mode="bicubic", antialias=True)[0, 0]
 
 
 def unit(embedding: Float[Tensor, "*shape E"]) -> Float32[Tensor, "*shape E"]:
     """Return float32 vectors of unit norm along the last axis."""
+    # squares overflow float16 from 256 on
     wide = embedding.float()
+    # clamped before the root, whose derivative is infinite at 0; far below the norm of any real embedding
     return wide / wide.square().sum(-1, keepdim=True).clamp_min(1e-24).sqrt()
 
 
@@ -143,7 +148,7 @@ class Transformer(nn.Module):
         self.resblocks = nn.ModuleList(_Block(width, heads, mlp_width, activation, epsilon) for _ in range(layers))
 
     def forward(self, x: Float[Tensor, "B N D"], mask: Float[Tensor, "N N"] | None = None) -> Float[Tensor, "B N D"]:
-        """Return (B, N, D) of (B, N, D); `mask`, (N, N) float32, is added to the scores."""
+        """Return the tokens after all blocks; `mask`, in float32, is added to the scores."""
         for block in self.resblocks:
             x = block(x, mask)
         return x
@@ -169,6 +174,7 @@ class _Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
+        # packed as in torch.nn.MultiheadAttention, so that open_clip's weights load as they are
         self.in_proj_weight = nn.Parameter(torch.zeros(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
@@ -176,6 +182,7 @@ class _Attention(nn.Module):
     def forward(self, x: Float[Tensor, "B N D"], mask: Float[Tensor, "N N"] | None) -> Float[Tensor, "B N D"]:
         parts = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
         query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+        # half precision gets a softmax in float32, which fused attention does not promise on every backend
         if x.dtype == torch.float32:
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         else:
@@ -191,15 +198,16 @@ def attend(
     *,
     upcast: bool = False,
 ) -> Float[Tensor, "B heads N d"]:
-    """Return softmax(q k^T / sqrt(d) + mask) v, (B, heads, N, d), with the softmax in float32 whatever the type.
+    """Return softmax(q k^T / sqrt(d) + mask) v, with the softmax in float32 whatever the type.
 
     Args:
-        query: (B, heads, N, d).
-        key: (B, heads, M, d).
-        value: (B, heads, M, d).
-        mask: (N, M) float32 that is added to the scores.
+        query: q, for each head.
+        key: k, likewise.
+        value: v, likewise.
+        mask: in float32, added to the scores.
         upcast: whether the scores are products in float32 too (Stable Diffusion 2.1 overflows in float16).
     """
+    # scaled before the product, which could overflow float16 otherwise
     query = query * query.shape[-1] ** -0.5
     if upcast:
         query, key = query.float(), key.float()
