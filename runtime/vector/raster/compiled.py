@@ -108,6 +108,7 @@ def _build_strokes(plan: Plan, points: np.ndarray, widths: np.ndarray, view: Vie
     if not finite:
         raise UserError(NOT_FINITE)
     check_widths(widths, plan.strokes)
+    # -1 marks what has no pen, since a stroke may have a width of 0.
     radii = np.where(plan.strokes, widths / 2, -1.0).reshape(-1)
     corners, pen_firsts = _make_pens(radii, view.scale)
     pens = Pens(pen_firsts, corners, radii)
@@ -118,7 +119,7 @@ def _build_strokes(plan: Plan, points: np.ndarray, widths: np.ndarray, view: Vie
 
 
 def _make_pens(radii: np.ndarray, scale: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """(U, 2) corners of unit pens for all radii that are not negative, and (B * P + 1,) the first of each radius."""
+    """Corners of unit pens for all radii that are not negative, and the first corner of each radius: see `Pens`."""
     counts = [count_corners(radius, STROKE_TOLERANCE / max(scale)) if radius >= 0 else 0 for radius in radii.tolist()]
     pens = [unit_pen(count) for count in counts if count]
     return np.concatenate(pens) * scale, np.cumsum([0, *counts])
@@ -130,8 +131,10 @@ def _make_room(entered: Entered, rows: int, dtype: torch.dtype, *, taped: bool) 
     jobs = len(entered[2]) - 1
     keys = np.empty(room, np.int64)
     bands = Bands(*entered, np.zeros(rows, np.int64), np.empty(room, CELL), keys, np.empty(room, PART))
+    # Equal shares, fixed before the threads begin: which rows are taped does not depend on who is first.
     length = TAPE // jobs if taped and jobs else 0
     tapes = np.empty((jobs, length), np.float32 if dtype == torch.float32 else np.float64)
+    # A cell gives at most two spans: its pixel and the run after it.
     spans = np.empty(2 * room, SPAN)
     return bands, Saved(spans, np.empty((rows, 2), np.int64), np.empty(jobs, np.int64), tapes, np.empty(rows, np.int64))
 
@@ -172,6 +175,7 @@ def share_jobs(kernel: Callable, jobs: int, *args) -> None:
         return
     helpers, calls = _helpers()
     done = SimpleQueue()  # one a call: an answer that comes late goes to a queue that nobody reads
+    # Daemons, because they wait for work forever and must not keep the interpreter from ending.
     while len(helpers) < threads - 1:
         helpers.append(Thread(target=_help, args=(calls,), name="raster", daemon=True))
         helpers[-1].start()
@@ -195,12 +199,14 @@ class _Rasterize(torch.autograd.Function):
     def forward(ctx, points, colours, widths, background, layout, canvas, size):
         plan = make_plan(layout)
         scale = size[1] / canvas[1], size[0] / canvas[0]
+        # Curves are flattened on the canvas, so the tolerance is made to hold in the picture along its larger scale.
         view = View(scale, TOLERANCE / max(scale), size)
         outline, entered = build_outline(plan, _double(points), _double(widths), view)
         bands, saved = _make_room(entered, len(points) * size[0], points.dtype, taped=any(ctx.needs_input_grad))
         paths = Paths(outline.edges, _double(colours), _double(background), plan.evenodd)
         image = torch.empty(len(points), 3, *size, dtype=points.dtype)
         share_jobs(forward, len(saved.cell_ends), paths, bands, saved, image.numpy())
+        # The backward pass overwrites cells' areas only, and uses none that it has not written: it may run again.
         ctx.saved = outline, paths, bands, saved
         ctx.structure = plan.structure
         ctx.scale = scale
@@ -215,10 +221,13 @@ class _Rasterize(torch.autograd.Function):
         geometry = ctx.needs_input_grad[0] or ctx.needs_input_grad[2]
         moments = np.zeros((len(bands.entries) if geometry else 0, 2))
         grads = Grads(np.zeros((jobs, ctx.shapes[1][1], 4)), np.zeros((jobs, 3)), moments)
+        # The gradient of a plain sum is one number with strides of 0, but kernels take contiguous arrays.
         share_jobs(backward, jobs, paths, bands, saved, upstream.contiguous().numpy(), grads)
         points, colours, widths, background = [torch.empty(shape, dtype=upstream.dtype) for shape in ctx.shapes]
+        # Views, so that what the kernel writes is in the tensors that are returned.
         out = DrawingGrads(points.numpy(), widths.view(-1).numpy(), colours.flatten(1).numpy(), background.numpy())
         gather_gradients(ctx.structure, outline, bands.entries, grads, ctx.scale, out)
+        # The kernels differentiate by the radius.
         widths *= 0.5
         return points, colours, widths, background, None, None, None
 

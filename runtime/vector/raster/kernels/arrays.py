@@ -22,6 +22,7 @@ class Row(NamedTuple):
 @inlined
 def make_row(width, sample):
     """A row of zeros of an array's dtype. The tape takes its margins, too, so they have to be numbers."""
+    # No block reaches the next plane: a path's last block begins inside the picture, so it ends less than BLOCK beyond.
     stride = width + 2 * BLOCK
     return Row(np.zeros(3 * stride, sample.dtype), stride)
 
@@ -29,6 +30,7 @@ def make_row(width, sample):
 @inner
 def fill_blocks(values, start, blocks, value):
     """Set whole blocks to a value."""
+    # Numba tests a signed index for being negative, which hinders vector instructions: so indices are unsigned.
     first = np.uint64(start)
     for i in range(first, first + np.uint64(blocks * BLOCK)):
         values[i] = value
@@ -53,6 +55,7 @@ def copy_values(source, start, target, at, length):
 @summing
 def sum_values(values, first, length):
     """Sum in an order fixed when compiled."""
+    # Float64 whatever the picture's dtype: a long row would lose digits in float32.
     total = 0.0
     here = np.uint64(first)
     for i in range(here, here + np.uint64(length)):
@@ -63,6 +66,7 @@ def sum_values(values, first, length):
 @inlined
 def round_colour(colour, sample):
     """A colour as four numbers of an array's dtype."""
+    # With float64 colours the loops over float32 pixels would compute in float64, half as many pixels at a time.
     kind = sample.dtype.type
     return kind(colour[0]), kind(colour[1]), kind(colour[2]), kind(colour[3])
 
@@ -72,6 +76,7 @@ def all_finite(values):
     """Whether a contiguous array has finite numbers alone."""
     flat = values.reshape(values.size)
     total = 0.0
+    # One test after the loop instead of one a number. It needs exact arithmetic: fast-math takes x - x for 0.
     for i in range(len(flat)):
         total += flat[i] - flat[i]  # 0, or not a number
     return total == 0.0

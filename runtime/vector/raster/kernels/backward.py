@@ -62,6 +62,7 @@ def spans_backward(bands, spans, path, grad_alpha):
     for k in range(path.first, path.last):
         span = spans[k]
         if span.cells == 1 and span.slope != EXACT:
+            # Alpha is opacity times coverage, and coverage is linear in the signed area, with this slope.
             bands.cells[span.first].area = path.opacity * span.slope * grad_alpha[span.start - start]
         elif span.cells > 0:
             several = True
@@ -82,11 +83,13 @@ def exact_spans_backward(edges, bands, band, spans, path, grad_alpha, moments):
         grad = path.opacity * grad_alpha[span.start - start]
         for n in range(span.first, span.first + span.cells):
             cell = bands.cells[cell_of(bands, band, bands.keys[n])]
+            # 0, else `cells_backward` would take the area from the forward pass for a gradient.
             cell.area = 0.0 if span.slope == EXACT else grad * span.slope
         if span.slope == EXACT:
             gathered = gather_edges(edges, bands, band, span, path.row)
             pixel_moments(gathered, span.corner, path.evenodd)
             for i in range(len(gathered)):
+                # An entry belongs to one band, so no other thread adds here.
                 moments[gathered[i].entry, 0] += grad * gathered[i].zeroth
                 moments[gathered[i].entry, 1] += grad * gathered[i].first
 
@@ -98,9 +101,11 @@ def cells_backward(bands, first, last, moments):
     Twin: `reference.backward.cells_backward`.
     """
     for c in range(first, last):
+        # No span has overwritten the area of a cell left of the picture, but such a cell has no parts.
         grad = bands.cells[c].area
         for k in range(bands.cells[c].part, bands.cells[c].part + bands.cells[c].count):
             part = bands.parts[k]
+            # The integral of the parameter is length times mean: a difference of squares would cancel for short parts.
             share = grad * (part.t - part.s)
             moments[part.entry, 0] += share
             moments[part.entry, 1] += share * 0.5 * (part.s + part.t)
@@ -119,6 +124,7 @@ def row_backward(paths, bands, saved, band, y, space, grads, tape):
     begin, end = saved.rows[band.row + y - band.top]
     colours = paths.colours[band.scene]
     out = grads.colours[band.job]
+    # From the highest path down, because each dims the gradient of what lies below it.
     while end > begin:
         path = saved.spans[end - 1].path
         last = end
@@ -126,10 +132,12 @@ def row_backward(paths, bands, saved, band, y, space, grads, tape):
             end -= 1
         start = saved.spans[end].start
         blocks = row_coverage(saved.spans, end, last, space.coverage)[1]
+        # The same spans give the same number of blocks as when the tape was written, so it is read back exactly.
         at -= 3 * BLOCK * blocks
         colour = round_colour(colours[path], below)
         sums = blend_backward(space.grad, start, blocks, space.coverage, colour, below, at, space.grad_alpha)
         opacity = colours[path, 3]
+        # `out` is this job's own copy: a path spans many bands, and threads would race for a common one.
         out[path, 0] += opacity * sums[0]
         out[path, 1] += opacity * sums[1]
         out[path, 2] += opacity * sums[2]
@@ -149,6 +157,7 @@ def backward_band(paths, bands, saved, band, upstream, space, grads):
     spare = np.empty(0, upstream.dtype)
     for y in range(band.top, band.bottom):
         at = band.row + y - band.top
+        # A copy: the gradient is dimmed in place, and the upstream one belongs to PyTorch.
         for k in range(3):
             copy_values(upstream[band.scene, k, y], 0, space.grad.values, k * space.grad.stride, band.width)
         below = saved.tapes[band.job]
@@ -159,6 +168,7 @@ def backward_band(paths, bands, saved, band, upstream, space, grads):
             if room > len(spare):
                 spare = np.empty(2 * room, upstream.dtype)
             below = spare
+            # The same operations in the same order as in the forward pass, so this is what a tape would have held.
             fill_row(space.row, band.width, paths.background[band.scene])
             colours = paths.colours[band.scene]
             end = composite_row(space.row, saved.spans, (begin, last), colours, space.coverage, below, np.int64(0))
@@ -187,6 +197,7 @@ def backward(work, paths, bands, saved, upstream, grads):
         grads: zeros, written.
     """
     size = (upstream.shape[2], upstream.shape[3])
+    # Each thread makes its own working space, so none of it is shared.
     row = make_row(size[1], upstream)
     grad = make_row(size[1], upstream)
     space = RowSpace(row, grad, np.empty(row.stride, upstream.dtype), np.empty(row.stride, upstream.dtype))

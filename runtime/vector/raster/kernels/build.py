@@ -48,6 +48,7 @@ def flatten_paths(structure, points, widths, view):
     firsts = np.zeros(batch * segments + 1, np.int64)
     ranges = np.zeros((batch * paths, 2), np.int64)
     finite = all_finite(points) and all_finite(widths)
+    # NaN has no number of edges, so nothing is counted: all firsts stay 0, and so do the ranges.
     if finite:
         count_edges(structure.controls, points, view.tolerance, firsts)
     vertices = np.empty((firsts[-1], 2))
@@ -80,6 +81,7 @@ def enter_bands(edges, ranges, batch, size):
     firsts = np.zeros(jobs + 1, np.int64)
     count_entries(edges, ranges, paths, size, entry_firsts, firsts)
     entries = np.empty(entry_firsts[-1], np.int32)
+    # A copy, because each band's place moves on as it is filled, and the firsts are needed later.
     fill_entries(edges, ranges, paths, per_scene, entry_firsts.copy(), entries)
     return entries, entry_firsts, firsts
 
@@ -106,6 +108,7 @@ def sum_bands(parts, per_scene, sums):
     """
     for scene in range(len(sums)):
         for k in range(sums.shape[1]):
+            # In the order of bands, not in that in which threads finish: a sum of floats depends on its order.
             total = 0.0
             for band in range(scene * per_scene, (scene + 1) * per_scene):
                 total += parts[band, k]
@@ -126,6 +129,7 @@ def gather_gradients(structure, outline, entries, grads, scale, out):
         scale: x and y, of the picture to the canvas.
         out: `DrawingGrads`, written.
     """
+    # Summed in float64 and rounded once: many edges add to each point.
     points = np.zeros(out.points.shape)
     radii = np.zeros(len(out.radii))
     if len(grads.moments):

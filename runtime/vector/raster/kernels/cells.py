@@ -23,6 +23,7 @@ ENTER_LEFT, EXIT_LEFT, ENTER_TOP, EXIT_TOP, CUT_BELOW = 1, 2, 4, 8, 16
 """Bits of a part's borders: which of the pixel's left and upper border it crosses, in or out; whether the band's lower
 border cuts it."""
 
+# int16 is enough for columns and rows: a picture has at most 16384 of each.
 CELL = np.dtype(
     [
         *((name, np.int16) for name in ("column", "row", "top", "mask")),
@@ -118,11 +119,14 @@ def count_entries(edges, ranges, paths, size, entry_firsts, firsts):
     height, width = size
     per_scene = (height + BAND - 1) // BAND
     for path in range(len(ranges)):
+        # Counted one place further on, so that the running sums below are each job's first.
         job = path // paths * per_scene + 1
         for e in range(ranges[path, 0], ranges[path, 1]):
             edge = edges[e]
             top = _clamped(min(edge.y0, edge.y1), -1, height)
             bottom = _clamped(max(edge.y0, edge.y1), -1, height)
+            # An edge changes the winding number to its right alone: one beyond the right border changes no pixel, one
+            # left of the picture changes whole rows.
             if bottom < 0 or top >= height or min(edge.x0, edge.x1) >= width:
                 edge.low = 0
                 edge.high = -1
@@ -147,6 +151,7 @@ def fill_entries(edges, ranges, paths, per_scene, fill, entries):
 
     Twin: `reference.cells.fill_entries`.
     """
+    # Edges stay in their order in each band: `accumulate_cells` needs a contour's edges one after another.
     for path in range(len(ranges)):
         job = path // paths * per_scene
         for e in range(ranges[path, 0], ranges[path, 1]):
@@ -158,6 +163,8 @@ def fill_entries(edges, ranges, paths, per_scene, fill, entries):
 @inner
 def _clip(y0, y1, top, bottom):
     """Rows where an edge begins and ends within [top, bottom), the parameters and the borders crossed there."""
+    # Two bands cut an edge at their common border by the same formula, so both get the same bits and no gap. A level
+    # edge lies inside its only band and is not cut.
     scale = 1.0 / (y1 - y0) if y1 != y0 else 0.0
     first = _clamped(y0, top - 1, bottom + 1)
     s0 = 0.0
@@ -201,9 +208,11 @@ def _open_cell(cell, row, column, path, part):
 def _add_part(cell, part, edge, entry, borders, mask, s, t):
     """Add the part s to t of an edge to a cell; writes it unless the cell is left of the picture."""
     height = (t - s) * (edge.y1 - edge.y0)
+    # Left of the picture only height and crossings count: they reach all pixels of the row, whatever the place.
     cell.cover += height
     cell.top += (1 if borders & ENTER_TOP else 0) - (1 if borders & EXIT_TOP else 0)
     if cell.column >= 0:
+        # Exact: along a straight part the mean distance to the pixel's right border is that of its middle.
         cell.area += height * (cell.column + 1 - (edge.x0 + 0.5 * (edge.x1 - edge.x0) * (s + t)))
         cell.count += 1
         cell.mask |= mask
@@ -248,11 +257,13 @@ def accumulate_cells(edges, bands, band):  # noqa: PLR0912, PLR0915
         last_column = _clamped(x0 + dx * end, -1, width)
         right = 1 if last_column > column else 0
         down = 1 if last_row > row else 0
+        # Counted from the two ends, so that the walk ends in the last pixel however parameters are rounded.
         across = abs(last_column - column)
         along = abs(last_row - row)
         mask = _directions(dx, dy)
         if edge.mark & FIRST:
             begin = -1
+        # What comes in over a band's border is a new visit, even of the pixel where the contour left: so a new cell.
         if borders or edge.mark & FIRST:
             open_column = -2
         while True:
@@ -262,10 +273,13 @@ def accumulate_cells(edges, bands, band):  # noqa: PLR0912, PLR0915
             if done:
                 borders |= leaves
             else:
+                # Each from the border itself, since added steps would add up errors. dx is not 0 while columns are
+                # left to cross, nor dy while rows are. 2 is beyond any parameter.
                 sx = (column + right - x0) / dx if across > 0 else 2.0
                 sy = (row + down - y0) / dy if along > 0 else 2.0
                 sideways = across > 0 and sx < sy
                 stop = min(max(sx if sideways else sy, s), end)
+                # A border belongs to the pixel right of it or below it, so that each crossing is counted once.
                 borders |= (0 if right else EXIT_LEFT) if sideways else (0 if down else EXIT_TOP)
             if column >= width:
                 open_column = -2
@@ -275,6 +289,7 @@ def accumulate_cells(edges, bands, band):  # noqa: PLR0912, PLR0915
                     open_row = row
                     open_column = column
                     _open_cell(cells[cell], row, column, edge.path - band.path, part)
+                    # This band's rows, and this job's cells and parts: no other thread touches them.
                     bands.rows[band.row + row - band.top] += 1
                     if begin < 0 and s == 0.0 and edge.mark & FIRST:
                         begin = cell
@@ -291,6 +306,7 @@ def accumulate_cells(edges, bands, band):  # noqa: PLR0912, PLR0915
                 row += 2 * down - 1
                 along -= 1
                 borders = ENTER_TOP if down else 0
+        # Only a contour that began inside the band has a first cell here to join.
         if edge.mark & LAST and not leaves and begin >= 0 and begin != cell:
             first = cells[begin]
             last = cells[cell]
@@ -302,6 +318,7 @@ def accumulate_cells(edges, bands, band):  # noqa: PLR0912, PLR0915
     return cell + 1
 
 
+# 16384 columns and the one left of the picture fit into 15 bits; beside the sign, 20 bits are left for the path.
 COLUMN_BITS, CELL_BITS = 15, 28
 """A key holds the path, the column plus one, and the cell's number within its job, from high bits to low."""
 
@@ -324,6 +341,7 @@ def sort_cells(bands, band, end):
         cell = bands.cells[c]
         place = rows[cell.row - band.top]
         rows[cell.row - band.top] = place + 1
+        # The number makes all keys different: their order, and that of the sums over a pixel's cells, is unique.
         keys[place] = (((cell.path << COLUMN_BITS) | (cell.column + 1)) << CELL_BITS) | (c - band.first)
     # Insertion: the cells of a row come nearly in order, as paths do.
     start = band.first

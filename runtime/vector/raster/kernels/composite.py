@@ -67,6 +67,7 @@ def blend(row, start, blocks, coverage, colour):
     b = np.uint64(start + row.stride)
     c = np.uint64(start + 2 * row.stride)
     for i in range(np.uint64(blocks * BLOCK)):
+        # In this form a pixel of coverage 0 keeps its bits: gaps and margins need no branch.
         alpha = opacity * coverage[i]
         values[a + i] += alpha * (red - values[a + i])
         values[b + i] += alpha * (green - values[b + i])
@@ -90,6 +91,7 @@ def blend_taped(row, start, blocks, coverage, colour, tape, at):
     f = np.uint64(at) + length + length
     for i in range(length):
         alpha = opacity * coverage[i]
+        # The same arithmetic as in `blend`: a picture has the same bits with and without a gradient.
         x = values[a + i]
         y = values[b + i]
         z = values[c + i]
@@ -112,6 +114,7 @@ def composite_row(row, spans, stretch, colours, coverage, tape, at):
     first, last = stretch
     while first < last:
         start = spans[first].start
+        # Order of drawing: 'over' does not commute, and keys have sorted the spans by path.
         colour = round_colour(colours[spans[first].path], row.values)
         first, blocks = row_coverage(spans, first, last, coverage)
         if at >= 0:
@@ -141,6 +144,7 @@ def blend_backward(grad, start, blocks, coverage, colour, tape, at, grad_alpha):
     e = np.uint64(at) + length
     f = np.uint64(at) + length + length
     one = values.dtype.type(1.0)
+    # Sums in the picture's dtype, as wide a vector as the pixels; a path's sums over rows are float64.
     x = values.dtype.type(0.0)
     y = values.dtype.type(0.0)
     z = values.dtype.type(0.0)
@@ -150,6 +154,7 @@ def blend_backward(grad, start, blocks, coverage, colour, tape, at, grad_alpha):
         p = values[a + i]
         q = values[b + i]
         r = values[c + i]
+        # The derivative of x + alpha (c - x) by alpha is c - x, x being what lay below, not what the row holds now.
         change = p * (red - tape[d + i]) + q * (green - tape[e + i]) + r * (blue - tape[f + i])
         grad_alpha[i] = change
         transmittance = one - opacity * cover

@@ -51,6 +51,7 @@ def forward_band(paths, bands, saved, band, image, row, coverage):
     tape = saved.tapes[band.job]
     used = np.int64(0)
     key = band.first
+    # Twice, because a cell gives at most two spans, see `sweep_row`: so the job's spans never reach the next one's.
     stop = 2 * band.first
     for y in range(band.top, band.bottom):
         at = band.row + y - band.top
@@ -63,12 +64,14 @@ def forward_band(paths, bands, saved, band, image, row, coverage):
         saved.rows[at, 0] = begin
         saved.rows[at, 1] = stop
         fill_row(row, band.width, paths.background[band.scene])
+        # A row is taped as a whole or not at all, and after one that has no room a smaller one may still fit.
         fits = len(tape) > 0 and used + count_blocks(saved.spans, begin, stop) * 3 * BLOCK <= len(tape)
         start = used if fits else np.int64(-1)
         after = composite_row(row, saved.spans, (begin, stop), paths.colours[band.scene], coverage, tape, start)
         saved.tape_ends[at] = after if fits else -1
         used = after if fits else used
         for k in range(3):
+            # Composited aside: in the image, blocks would overrun into the next row, perhaps another thread's.
             copy_values(row.values, k * row.stride, image[band.scene, k, y], 0, band.width)
 
 
@@ -89,6 +92,7 @@ def forward(work, paths, bands, saved, image):
         image: (B, 3, H, W), written.
     """
     size = (image.shape[2], image.shape[3])
+    # Each thread makes its own row and coverage, so neither is shared.
     row = make_row(size[1], image)
     coverage = np.empty(row.stride, image.dtype)
     jobs = len(bands.firsts) - 1

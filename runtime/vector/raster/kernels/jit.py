@@ -13,6 +13,7 @@ from numba.extending import intrinsic
 
 _compile: Any = njit  # its annotations lack the options for wrappers
 _intrinsic: Any = intrinsic  # it has a signature of its own
+# NumPy's error model: a division by zero gives an infinity or NaN and raises nothing, so divisions need no branch.
 OPTIONS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 """What all kernels are compiled with. Without the interpreter's lock, threads run them side by side."""
 
@@ -57,6 +58,7 @@ def take_job(work):
     differs from run to run. It doesn't matter to results: a job reads what all share and writes to its own part of
     each array alone.
     """
+    # The count goes beyond the number of jobs: each thread takes one more to learn that none is left.
     return fetch_add(work, TAKEN, 1)
 
 

@@ -90,9 +90,12 @@ def count_edges(controls, points, tolerance, firsts):
                     z = points[b, controls[segment, k + 2, axis], axis]
                     square += (x - 2.0 * y + z) ** 2
                 bend = max(bend, square)
+            # A chord over 1/n of a cubic strays at most 1 / (8 n^2) of its largest second derivative, which is 6 times
+            # its largest second difference: so `off` is n^2.
             off = 0.75 * math.sqrt(bend) / tolerance
             count = 1
             if off >= STRAIGHT:
+                # Limited while still a float: the squares of far points can overflow to infinity, which has no integer.
                 count = max(int(np.ceil(math.sqrt(min(off, float(MAX_EDGES) ** 2)))), 2)
             firsts[at] = total
             total += count
@@ -103,6 +106,7 @@ def count_edges(controls, points, tolerance, firsts):
 @inner
 def _steps(count):
     """Parameter of vertex 1 less that of vertex 0, and the other vertices' step: `reference.outline.vertex_weights`."""
+    # Never a division by zero, as count is 1 or more. At 1 there are no other vertices, and the step has no effect.
     step = 1.0 / (count - 2 + math.sqrt(2.0))
     return step * math.sqrt(0.5), step
 
@@ -125,6 +129,7 @@ def flatten(controls, points, firsts, scale, vertices):
                 p1 = points[b, controls[segment, 1, axis], axis] * scale[axis]
                 p2 = points[b, controls[segment, 2, axis], axis] * scale[axis]
                 p3 = points[b, controls[segment, 3, axis], axis] * scale[axis]
+                # The end is the next segment's start; a stroke's last point is a segment of its own.
                 vertices[first, axis] = p0
                 # The curve as a polynomial, less step^2 / 12 of its second derivative.
                 c2 = 3.0 * (p0 - 2.0 * p1 + p2)
@@ -154,6 +159,7 @@ def flatten_backward(controls, firsts, grad_vertices, scale, grad_points):
                 g1 = 0.0
                 g2 = 0.0
                 g3 = 0.0
+                # These sums are the gradients by the coefficients c0 to c3 of `flatten`.
                 for v in range(first + 1, last):
                     t = start + (v - first - 1) * step
                     grad = grad_vertices[v, axis]
@@ -161,6 +167,7 @@ def flatten_backward(controls, firsts, grad_vertices, scale, grad_points):
                     g1 += t * grad
                     g2 += t * t * grad
                     g3 += t * t * t * grad
+                # `flatten` takes a part of c2 from c0 and a part of c3 from c1.
                 g2 -= step * step / 6.0 * g0
                 g3 -= step * step / 2.0 * g1
                 p0 = grad_vertices[first, axis] + g0 - 3.0 * g1 + 3.0 * g2 - g3
@@ -224,12 +231,16 @@ def edges_backward(outline, entries, moments, grad_vertices, grad_radii):
 
     Twin: `reference.outline.edges_backward`.
     """
+    # One thread: edges share vertices, so several would race, and the order of the sums would differ between runs.
     for k in range(len(entries)):
         if moments[k, 0] == 0.0 and moments[k, 1] == 0.0:
             continue
         edge = outline.edges[entries[k]]
+        # The direction of what a cut has left, because the moments are over that part's own parameter.
         dx = edge.x1 - edge.x0
         dy = edge.y1 - edge.y0
+        # Place t is place p = s0 + (s1 - s0) t of the whole edge, and moves by p with its end, by 1 - p with its start.
+        # s0 and s1 are constants: a cut moves along the edge, which changes no area.
         end = edge.s0 * moments[k, 0] + (edge.s1 - edge.s0) * moments[k, 1]
         start = moments[k, 0] - end
         grad_vertices[edge.v0, 0] -= start * dy
@@ -237,6 +248,7 @@ def edges_backward(outline, entries, moments, grad_vertices, grad_radii):
         grad_vertices[edge.v1, 0] -= end * dy
         grad_vertices[edge.v1, 1] += end * dx
         if edge.k0 >= 0:
+            # A stroke's end is vertex + radius * corner: by the radius it moves along the pen's corner.
             pens = outline.pens
             grad_radii[edge.path] += start * (pens[edge.k0, 1] * dx - pens[edge.k0, 0] * dy)
             grad_radii[edge.path] += end * (pens[edge.k1, 1] * dx - pens[edge.k1, 0] * dy)

@@ -40,6 +40,7 @@ def _insert(breaks, count, value):
     if not 0.0 < value < 1.0:
         return count
     k = count
+    # It stops at breaks[0] at the latest, which is 0 and below any value that gets here.
     while breaks[k - 1] > value:
         breaks[k] = breaks[k - 1]
         k -= 1
@@ -63,6 +64,7 @@ def _find_breaks(edges, breaks):
             bx = b.x1 - b.x0
             by = b.y1 - b.y0
             determinant = ax * by - ay * bx
+            # Parallel edges never change places, so they need no break.
             if determinant != 0.0:
                 ox = b.x0 - a.x0
                 oy = b.y0 - a.y0
@@ -80,12 +82,16 @@ def _sort_slab(edges, middle, winding):
     count = 0
     for i in range(len(edges)):
         edge = edges[i]
+        # Down the left border from the corner: the winding number falls across an edge that comes in and rises across
+        # one that goes out, because below an edge that goes right it is lower by one.
         if edge.borders & ENTER_LEFT and edge.y0 < middle:
             winding -= 1
         if edge.borders & EXIT_LEFT and edge.y1 < middle:
             winding += 1
         if (edge.y0 < middle) != (edge.y1 < middle):
+            # No division by zero: the ends lie on different sides of the middle.
             place = edge.x0 + (middle - edge.y0) / (edge.y1 - edge.y0) * (edge.x1 - edge.x0)
+            # Slot k holds the place and the number of the k-th edge from the left, not those of edge k.
             k = count
             while k > 0 and edges[k - 1].place > place:
                 edges[k].place = edges[k - 1].place
@@ -114,10 +120,13 @@ def _integrate_slab(edges, count, winding, evenodd, slab, sign):
         left = place
         steep = abs(height)
         wide = abs(edge.x1 - edge.x0)
+        # An edge has its moments from the pass in which it is steep, as division by a small height magnifies rounding.
+        # A tie goes to the first pass, whose sign is positive: it must not count twice.
         if after != before and (steep > wide or (steep == wide and sign > 0.0)):
             scale = (edge.t - edge.s) / height
             s = edge.s + (top - edge.y0) * scale
             t = edge.s + (bottom - edge.y0) * scale
+            # For an upward edge t < s, which makes up for the winding number falling across it.
             weight = sign * (after - before) * (t - s)
             edge.zeroth += weight
             edge.first += weight * 0.5 * (s + t)
@@ -128,6 +137,7 @@ def _integrate_slab(edges, count, winding, evenodd, slab, sign):
 @inner
 def _integrate_slabs(edges, corner, evenodd, sign):
     """Filled area of a pixel; adds sign times the moments of its steep edges."""
+    # Enough for 0, 1, two ends of each edge and an intersection of each pair.
     breaks = np.empty(3 + len(edges) * (len(edges) + 3) // 2)
     area = 0.0
     for k in range(_find_breaks(edges, breaks) - 1):

@@ -40,6 +40,8 @@ def simple_coverage(mean, mask, evenodd):
     """
     near = np.rint(mean)
     if abs(mean - near) < _ON_BORDER:
+        # An edge on a border is the left or upper border of its pixel, which then lies on the side of the higher
+        # winding number if the edge goes down or left.
         low = int(near) - 1 if mask & (DOWN | LEFT) else int(near)
     else:
         low = int(np.floor(mean))
@@ -51,6 +53,7 @@ def simple_coverage(mean, mask, evenodd):
 @inlined
 def _is_simple(mask, count):
     """Whether a cell cannot cross itself: two parts, or all parts going one way along one axis."""
+    # Two parts in succession share an end, and lines meet once. A chain that never turns back along an axis is a graph.
     return count <= 2 or not (mask & DOWN and mask & UP) or not (mask & LEFT and mask & RIGHT)
 
 
@@ -63,6 +66,7 @@ def gather_edges(edges, bands, band, span, row):
     count = 0
     for k in range(span.first, span.first + span.cells):
         count += bands.cells[cell_of(bands, band, bands.keys[k])].count
+    # `place` and `order` stay unset: each slab writes what it reads.
     gathered = np.empty(count, PIXEL_EDGE)
     n = 0
     for k in range(span.first, span.first + span.cells):
@@ -90,6 +94,7 @@ def gather_edges(edges, bands, band, span, row):
 @inner
 def _add_run(spans, n, start, stop, path, cover, rule):
     """Append the run from start to stop if it has pixels and they are inside; returns the number of spans."""
+    # Contours are closed, so between edge pixels the cover is a whole number but for rounding.
     if stop <= start or inside(int(np.rint(cover)), rule) == 0.0:
         return n
     span = spans[n]
@@ -125,6 +130,8 @@ def sweep_row(bands, band, first, last, evenodd, spans, n):  # noqa: PLR0915
     cover = 0.0
     corner = 0
     pending = 0
+    # Room for 2 spans a cell is enough: each pixel has one and a run after it. Before a path's first cell there is no
+    # run, as its winding number there is 0.
     while first < last:
         pixel = bands.keys[first] >> CELL_BITS
         if pixel >> COLUMN_BITS != path:
@@ -162,11 +169,13 @@ def sweep_row(bands, band, first, last, evenodd, spans, n):  # noqa: PLR0915
             span.cells = cells
             span.first = begin
             span.corner = corner
+            # A contour that begins and ends in this pixel has two cells here, which are one visit.
             if (cells == 1 or (cells == 2 and wraps == 2)) and _is_simple(mask, count):
                 coverage, slope = simple_coverage(cover + area, mask, rule)
                 span.coverage = coverage
                 span.slope = np.int16(slope)
                 if cells == 1:
+                    # The cell itself, so that the backward pass needs no key.
                     span.first = cell_of(bands, band, bands.keys[begin])
             else:
                 span.coverage = 0.0
@@ -174,6 +183,8 @@ def sweep_row(bands, band, first, last, evenodd, spans, n):  # noqa: PLR0915
                 pending += 1
             n += 1
             column = here + 1
+        # Cover counts to the right of the pixel; what it is worth inside is in `area`. The corner's winding number is
+        # counted in whole numbers, because rounding must not change which side is inside.
         cover += height
         corner += top
     if path >= 0:

@@ -70,19 +70,24 @@ def _walk_polyline(polylines, v, end, corners, walk):
     room = corners
     stops[0] = v
     for i in range(v + 1, end):
+        # The pen is round on the canvas, and an ellipse in a picture of another aspect: angles are those of the canvas.
         dx = (vertices[i, 0] - vertices[i - 1, 0]) / scale[0]
         dy = (vertices[i, 1] - vertices[i - 1, 1]) / scale[1]
+        # A step shorter than 1e-9 pixels has a direction of rounding errors alone.
         if dx * dx + dy * dy <= 1e-18:
             continue
         new = math.atan2(dy, dx)
         if steps > 0:
+            # The nearest turn: a bend is half a turn at most, and its sign says which side is the inner one.
             bend = new - angle
             new = angle + bend - 2.0 * math.pi * np.rint(bend / (2.0 * math.pi))
         else:
             stops[0] = i - 1
         angle = new
+        # The corner nearest to the normal, a quarter turn from the step. Unwrapped, corners tell how far to walk.
         walk.corners[steps] = int(np.floor((angle - math.pi / 2) * corners / (2.0 * math.pi) + 0.5))
         if steps > 0:
+            # Both ways each bend is cut or walked round, so twice at most. The two caps together are one pen.
             room += 2 * abs(walk.corners[steps] - walk.corners[steps - 1])
         steps += 1
         stops[steps] = i
@@ -139,6 +144,7 @@ def _intersect(a, b, after):
         return -1.0, -1.0
     s = ((b.x0 - a.x0) * by - (b.y0 - a.y0) * bx) / determinant
     t = ((b.x0 - a.x0) * ay - (b.y0 - a.y0) * ax) / determinant
+    # A cut before the one at the edge's start would leave an interval that runs backwards.
     if after < s < 1.0 and 0.0 < t < 1.0:
         return s, t
     return -1.0, -1.0
@@ -168,11 +174,14 @@ def _add_stroke(edges, e, vertices, pens, walk, stroke):
     start = 0.0
     cut_x = 0.0
     cut_y = 0.0
+    # At both ends of the polyline the corner grows by half a pen, so a cap is never an inner side: no cut joins the
+    # last edge to the first, and step i + 2 exists wherever a cut is tried.
     for i in range(2 * stroke.steps):
         corner = _corner_at(walk, i, stroke)
         after = _corner_at(walk, i + 1, stroke)
         v0 = _stop_at(walk, i, stroke)
         v1 = _stop_at(walk, i + 1, stroke)
+        # Unwrapped corners can be negative; the modulo, as Python's, is not.
         k = stroke.pen + corner % stroke.corners
         edge = edges[e]
         _set_whole(edge, vertices, pens, stroke, (v0, k), (v1, k))
@@ -183,6 +192,7 @@ def _add_stroke(edges, e, vertices, pens, walk, stroke):
             n = stroke.pen + after % stroke.corners
             _set_whole(edges[e + 1], vertices, pens, stroke, (v1, n), (v2, n))
             s, t = _intersect(edge, edges[e + 1], start)
+        # Before the start of the edge moves to the last cut, as s counts along the whole edge.
         next_x = edge.x0 + s * (edge.x1 - edge.x0)
         next_y = edge.y0 + s * (edge.y1 - edge.y0)
         if start > 0.0:
@@ -192,6 +202,7 @@ def _add_stroke(edges, e, vertices, pens, walk, stroke):
         e += 1
         start = 0.0
         if s > 0.0:
+            # The next edge starts at the very same numbers: a gap of one rounding would leave the contour open.
             edge.x1 = next_x
             edge.y1 = next_y
             edge.s1 = s
@@ -250,6 +261,7 @@ def stroke_edges(structure, polylines, pens, walk, ranges, edges):
         corners = pens.firsts[path + 1] - pen
         steps = _walk_polyline(polylines, begin, end, corners, walk)[0]
         stroke = _Stroke(path, pen, corners, steps)
+        # Room that cuts leave over lies beyond the range's end. It belongs to no path.
         if steps > 0:
             ranges[path, 1] = _add_stroke(edges, ranges[path, 0], polylines.vertices, pens, walk, stroke)
         else:
@@ -269,6 +281,7 @@ def build_strokes(structure, polylines, pens, ranges):
         ranges: (B * P, 2) first vertex of each path, and the one after its last; overwritten with ranges of edges.
     """
     vertices = len(polylines.vertices)
+    # One working space for all strokes, one after another: none has more vertices than all have together.
     walk = Walk(np.empty(vertices + 1, np.int64), np.empty(vertices + 1, np.int64))
     rooms = ranges[:, 1] - ranges[:, 0]
     measure_strokes(structure, polylines, pens, walk, rooms)

@@ -82,6 +82,7 @@ def backward_band(
 ) -> None:
     """Add one band's part to the gradients."""
     for y in range(band.top, band.bottom):
+        # Float64, so that the twin's error is far below the kernel's in float32.
         grad = row_backward(paths, bands, saved, band, y, upstream[band.scene, :, y].astype(np.float64), grads)
         grads.background[band.job] += grad.sum(1)
 

@@ -70,6 +70,7 @@ def gather_gradients(
     for at in range(batch * segments):
         grad = flatten_backward(torch.from_numpy(vertices[outline.firsts[at] : outline.firsts[at + 1]])).numpy()
         for k, axis in np.ndindex(4, 2):
+            # Added, not set: neighbours share a point, and a rectangle's corner takes x and y from different points.
             points[at // segments, structure.controls[at % segments, k, axis], axis] += grad[k, axis] * scale[axis]
     colours = sum_bands(grads.colours.reshape(len(grads.colours), -1), batch)
     return DrawingGrads(points, radii, colours, sum_bands(grads.background, batch))

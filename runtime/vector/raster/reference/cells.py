@@ -39,6 +39,7 @@ def fill_entries(edges: np.ndarray, size: tuple[int, int]) -> list[list[int]]:
 def _interval(start: float, way: float, low: float, high: float) -> tuple[float, float]:
     """Parameters, within 0 to 1, between which start + parameter * way lies in [low, high]; empty if the first is 1."""
     if way == 0:
+        # Half-open, so that a level or upright edge on a border is in one pixel and not in two.
         return (0.0, 1.0) if low <= start < high else (1.0, 1.0)
     a, b = sorted(((low - start) / way, (high - start) / way))
     return (max(a, 0.0), min(b, 1.0)) if max(a, 0.0) < min(b, 1.0) else (1.0, 1.0)
@@ -64,9 +65,11 @@ def accumulate_cells(
     area = np.zeros_like(cover)
     for edge, path in zip(edges, paths.tolist(), strict=True):
         dx, dy = edge["x1"] - edge["x0"], edge["y1"] - edge["y0"]
+        # All columns left of the picture are one, because only the height there matters.
         columns = np.floor(np.array((edge["x0"], edge["x1"])).clip(-1, width)).astype(int)
         for row in range(max(rows.start, int(np.floor(min(edge["y0"], edge["y1"])))), rows.stop):
             s, t = _interval(edge["y0"], dy, row, row + 1)
+            # A level edge has no height: it adds neither cover nor area.
             if s >= t or dy == 0:
                 continue
             for column in range(min(columns), min(max(columns), width - 1) + 1):

@@ -60,6 +60,7 @@ def blend_backward(
     Returns: the gradient by the pixels below; the sums over pixels of coverage times gradient, by channel, which the
     opacity makes the gradient by the colour, and the gradient by the opacity; the gradient by each pixel's alpha.
     """
+    # The derivative of x + alpha (colour - x) by alpha is colour - x.
     grad_alpha = (grad * (colour[:3, None] - below)).sum(0)
     sums = np.append((grad * coverage).sum(1), (grad_alpha * coverage).sum())
     return grad * (1 - colour[3] * coverage), sums, grad_alpha

@@ -32,9 +32,11 @@ def split_edges(
 
     determinant = cross(directions[:, None], directions[None])
     offsets = starts[None] - starts[:, None]
+    # Replaced before the division: after it, autograd would multiply 0 by infinity and give NaN.
     safe = torch.where(determinant == 0, torch.ones_like(determinant), determinant)
     here = cross(offsets, directions[None]) / safe
     there = cross(offsets, directions[:, None]) / safe
+    # Neighbours meet at a common vertex, which rounding could otherwise make a crossing.
     crossing = (determinant != 0) & (here > 1e-12) & (here < 1 - 1e-12) & (there > 1e-12) & (there < 1 - 1e-12)
     new_starts, new_ends = [], []
     for edge in range(len(starts)):
@@ -51,6 +53,7 @@ def winding_numbers(
     """Winding numbers of closed contours' edges about places: downward edges to the left count +1."""
     x, y = places[:, None, 0], places[:, None, 1]
     (x0, y0), (x1, y1) = starts.T, ends.T
+    # Half-open, so that a line through a vertex does not count one crossing twice.
     down, up = (y0 <= y) & (y < y1), (y1 <= y) & (y < y0)
     height = torch.where(y1 == y0, torch.ones_like(y0), y1 - y0)
     left = x0 + (y - y0) / height * (x1 - x0) < x
@@ -62,9 +65,11 @@ def boundary(
 ) -> tuple[Float[Tensor, "M 2"], Float[Tensor, "M 2"], Float[Tensor, " M"]]:
     """Parts of the edges that bound the filled region: starts, ends, and weights, -1 or 1."""
     parts_start, parts_end = split_edges(starts, ends)
+    # Weights are constant between crossings, so they have no gradient.
     with torch.no_grad():
         middle, along = (parts_start + parts_end) / 2, parts_end - parts_start
         normal = torch.stack((along[:, 1], -along[:, 0]), -1) / along.norm(dim=-1, keepdim=True).clamp_min(1e-30)
+        # Far enough aside for rounding, and nearer than any other edge in general position.
         sides = [winding_numbers(middle + sign * 1e-7 * normal, starts, ends) for sign in (1, -1)]
         inside = [side % 2 if kind is Kind.EVENODD else (side != 0).long() for side in sides]
         weights = inside[0] - inside[1]
@@ -82,8 +87,10 @@ def signed_areas(
     near, far = (columns + 1 - (x0 + (y - y0) / height * (x1 - x0))[..., None] for y in (top, bottom))
 
     def integral(u: Float[Tensor, "M H W"]) -> Float[Tensor, "M H W"]:
+        # The integral of a distance that the pixel clamps to 0 and 1.
         return torch.where(u < 1, u.clamp_min(0) ** 2 / 2, u - 0.5)
 
+    # The mean of the clamped distance is a difference quotient, which is 0 / 0 for an upright edge.
     flat = (near - far).abs() < 1e-6
     slope = (integral(near) - integral(far)) / torch.where(flat, torch.ones_like(near), near - far)
     return (bottom - top)[..., None] * torch.where(flat, ((near + far) / 2).clamp(0, 1), slope)
@@ -103,6 +110,7 @@ def path_coverage(drawing: Drawing, scene: int, path: int, size: tuple[int, int]
         loops = [stroke_outline(loops[0], radius, corners)]
     starts, ends = close_loops(loops)
     rule = Kind.EVENODD if kind is Kind.EVENODD else Kind.NONZERO
+    # Scaled after the stroke is widened, because the pen is round on the canvas.
     starts, ends, weights = boundary(starts * scale, ends * scale, rule)
     return torch.einsum("m,mhw->hw", weights, signed_areas(starts, ends, rows, columns))
 

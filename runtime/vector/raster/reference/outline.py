@@ -26,6 +26,7 @@ def vertex_weights(count: int) -> Float64[Tensor, "{count} 4"]:
     """
     if count == 1:
         return torch.tensor([[1.0, 0, 0, 0]], dtype=torch.float64)
+    # count - 2 whole steps and two of 1 / sqrt(2) make 1 together.
     step = 1 / (count - 2 + math.sqrt(2))
     t = (torch.arange(1, count, dtype=torch.float64) - 1 + math.sqrt(0.5)) * step
     bernstein = torch.stack(((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3), -1)
@@ -74,6 +75,7 @@ def edges_backward(
     grad_radii = np.zeros(paths)
     direction = np.stack((edges["x1"] - edges["x0"], edges["y1"] - edges["y0"]), -1)
     by_place = np.stack((-direction[:, 1], direction[:, 0]), -1)
+    # A cut itself moves along the edge, which changes no area: so s0 and s1 are constants here.
     of_end = edges["s0"] * moments[:, 0] + (edges["s1"] - edges["s0"]) * moments[:, 1]
     for vertex, corner, weight in (("v0", "k0", moments[:, 0] - of_end), ("v1", "k1", of_end)):
         grad = weight[:, None] * by_place

@@ -20,6 +20,7 @@ def _left_winding(edges: np.ndarray, corner: int, y: float) -> int:
     """Winding number at the pixel's left border at height y, that of its upper left corner being given."""
     enters = (edges["borders"] & ENTER_LEFT > 0) & (edges["y0"] < y)
     exits = (edges["borders"] & EXIT_LEFT > 0) & (edges["y1"] < y)
+    # Below an edge that goes right the winding number is lower by one than above it.
     return corner - int(enters.sum()) + int(exits.sum())
 
 
@@ -68,6 +69,7 @@ def pixel_area(edges: np.ndarray, corner: int, evenodd: bool) -> float:
         winding = _left_winding(edges, corner, middle)
         left = 0.0
         for place, way in _crossings(edges, middle):
+            # Rounding may put a place a little outside the pixel.
             x = min(max(place, 0.0), 1.0)
             area += (bottom - top) * (x - left) * inside(winding, evenodd)
             winding += way
@@ -84,8 +86,8 @@ def _winding_at(edges: np.ndarray, corner: int, x: float, y: float) -> int:
 def pixel_moments(edges: np.ndarray, corner: int, evenodd: bool) -> Float64[np.ndarray, "n 2"]:
     """Each edge's moments: integrals over its parameter of weight, and of weight times parameter.
 
-    The weight of a place on an edge is what its two sides differ by: `inside` to the right of the direction in which
-    it goes down, less that on the other side. It is constant between intersections. For edges in general position.
+    The weight of a place on an edge is `inside` on the side of the higher winding number, less `inside` on the other
+    side. It is constant between intersections. For edges in general position.
     """
     moments = np.zeros((len(edges), 2))
     intersections = _intersections(edges)
@@ -98,6 +100,7 @@ def pixel_moments(edges: np.ndarray, corner: int, evenodd: bool) -> Float64[np.n
         for begin, end in pairwise(stops):
             middle = (begin + end) / 2
             x, y = edge["x0"] + middle * ax, edge["y0"] + middle * ay
+            # This way the winding number is the higher one, whatever the edge's direction: right of a downward edge.
             aside_x, aside_y = _ASIDE * ay / length, -_ASIDE * ax / length
             right, left = (
                 inside(_winding_at(edges, corner, x + sign * aside_x, y + sign * aside_y), evenodd) for sign in (1, -1)

@@ -85,6 +85,7 @@ def sweep_row(bands: Bands, keys: range, first: int, evenodd: np.ndarray, width:
                     add(path, here, here + 1, **values, slope=EXACT)
                 column = here + 1
             cover += cells["cover"].sum()
+            # A whole number of crossings, where the cover has rounding errors.
             corner += int(cells["top"].sum())
         if column < width and inside(round(cover), rule):
             add(path, column, width, coverage=1.0)

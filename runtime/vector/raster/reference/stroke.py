@@ -18,6 +18,8 @@ WholeEdge = tuple[int, int, int, int, float, float]
 
 def count_corners(radius: float, tolerance: float) -> int:
     """Number of corners of a round pen's polygon, a multiple of 4: it stays within the tolerance of its circle."""
+    # An inscribed polygon strays radius (pi / n)^2 / 2, one of the circle's perimeter less. 1e-4 limits n to 316. Of an
+    # even number each corner has one opposite, for the way back.
     return max(4 * math.ceil(math.pi / 4 / math.sqrt(max(2 * tolerance / max(radius, 1e-9), 1e-4))), 8)
 
 
@@ -41,6 +43,7 @@ def walk_polyline(vertices: Float[Tensor, "V 2"], count: int) -> tuple[list[int]
         return [0], []
     angles = torch.atan2(steps[moving, 1], steps[moving, 0])
     bends = angles.diff()
+    # A bend is half a turn at most: its sign tells the inner side from the outer.
     bends = bends - 2 * math.pi * torch.round(bends / (2 * math.pi))
     angles = angles[0] + torch.cat((bends.new_zeros(1), bends.cumsum(0)))
     corners = torch.floor((angles - math.pi / 2) * count / (2 * math.pi) + 0.5).long().tolist()
@@ -109,6 +112,7 @@ def stroke_edges(
     for i, (start, end, corner) in enumerate(steps[:-1]):
         after = steps[i + 1][2]
         k = corner % count
+        # The inner side of a bend: the offset edges overlap, and what lies beyond the cut is a loop inside the stroke.
         if after < corner:
             cut = intersection(*ends(steps[i]), *ends(steps[i + 1]))
             if begin < cut[0] < 1 and 0 < cut[1] < 1:
