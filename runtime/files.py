@@ -25,6 +25,7 @@ def replace_file(path: Path, content: bytes | memoryview | str) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
+            # On the disk before the rename: after a power cut, the new name may otherwise stand for an empty file.
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)  # mkstemp's 0600 is for secrets

@@ -30,7 +30,9 @@ def read_picture(
         UserError: where the file is missing, is no picture, is truncated, or has more than `MAX_PIXELS` pixels.
     """
     try:
+        # No other decoder is tried: each one more is something for a hostile file to attack.
         with Image.open(path, formats=formats) as image:
+            # Before anything is decoded: a header of a few bytes can promise any size.
             if image.width * image.height > MAX_PIXELS:
                 raise UserError(
                     f"'{path}' has {image.width} x {image.height} pixels: expected at most {MAX_PIXELS}; scale it down"

@@ -68,6 +68,7 @@ def _random_maps(
 ) -> Float64[Tensor, "{count} 3 3"] | None:
     """Return a projective map for each picture, or None where all stay as they are."""
     chosen = torch.rand(count, generator=generator) < probability
+    # Drawn even where no picture is chosen, so that the crop after it is the same either way.
     shift = distortion * torch.rand(count, 4, 2, generator=generator)
     if not chosen.any():
         return None
@@ -114,6 +115,7 @@ def warp(
     x = (torch.arange(left, left + columns, dtype=torch.float64) + 0.5) * (2.0 / width) - 1.0
     places = torch.stack([*torch.meshgrid(x, y, indexing="xy"), torch.ones(rows, columns, dtype=torch.float64)], -1)
     seen = torch.einsum("bij,hwj->bhwi", maps, places)
+    # `align_corners=False` below has -1 and 1 at the outer corners of pixels, as this module does.
     grid = (seen[..., :2] / seen[..., 2:]).to(images)
     # `grid_sample` pads with zeros only: zeros outside of the difference are `fill` outside of the sum.
     colour = fill[:, :, None, None]

@@ -12,7 +12,7 @@ def rank(images: Float[Tensor, "K 3 H W"], text: str, score: ImageTextScorer) ->
     """Return the pictures' indices, the one most consistent with the text first; Thesis 6.4.1, where K = 4.
 
     Args:
-        images: (K, 3, H, W) in [0, 1].
+        images: RGB in [0, 1].
         text: the caption.
         score: the image-text encoder. A score that is no number counts as the worst.
     """

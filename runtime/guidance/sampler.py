@@ -44,6 +44,7 @@ def times(schedule: Schedule, steps: int, rho: float = 7.0) -> list[int]:
     visited: list[int] = []
     for i, t in enumerate((levels[:, None] - wanted).abs().argmin(0).tolist()):
         above = visited[-1] if visited else len(schedule)
+        # Distinct times: each is below the one before and leaves room for those to come.
         visited.append(min(max(t, steps - 1 - i), above - 1))
     return visited
 
@@ -90,6 +91,7 @@ def dpm_solver(
     The first step and the last are of first order: there is nothing before the one, and lambda is infinite after the
     other. Arguments as of `ddim`.
     """
+    # In float64, with `expm1`: the steps in lambda are small differences, and 1 - exp(-h) would cancel.
     alphas, sigmas = schedule.alphas.double(), schedule.sigmas.double()
     lambdas = (alphas / sigmas).log()
     x_before: Tensor | None = None

@@ -40,11 +40,13 @@ def guided_noise(
         omega: weight of guidance, at least -1; 0 is the conditional model alone, elsewhere `guidance_scale` 1 + omega.
         schedule: the network's; may be left out where it predicts the noise.
     """
+    # The unconditional half would count with weight 0, and is half of the work.
     if omega == 0.0:
         predicted = denoise(z, t, prompt.conditional(len(z)))
     else:
         conditional, unconditional = denoise(torch.cat([z, z]), torch.cat([t, t]), prompt.pair(len(z))).chunk(2)
         predicted = (1.0 + omega) * conditional - omega * unconditional
+    # Guidance may come first: the noise is affine in what is predicted, and the two weights sum to 1.
     return predicted if schedule is None else schedule.noise_of(predicted, z, t)
 
 
@@ -78,6 +80,7 @@ def distillation_loss(
     guided = guided_noise(denoise, schedule.diffuse(z.detach(), noise, t), t, prompt, omega, schedule)
     gradient = weight(*schedule.at(t)) * (guided - noise)
     surrogate = (z * gradient).mean()
+    # The surrogate has the gradient and cancels in the value; the square, which has no graph, is the value.
     return surrogate - surrogate.detach() + 0.5 * gradient.square().mean()
 
 
@@ -94,6 +97,7 @@ def draw_time(
         highest: largest t at progress 0 and 1, linear between; the thesis has 950 throughout.
     """
     upper = round(highest[0] + (highest[1] - highest[0]) * progress)
+    # A bound that has fallen below the lowest time leaves that one time, and not an empty range.
     return torch.randint(lowest, max(lowest, upper) + 1, (count,), generator=generator)
 
 

@@ -40,7 +40,7 @@ FRAME_MS, LAST_MS = 50, 1500
 def read_levels(
     path: Path, manifest: LMConvManifest, *, invert: bool = False
 ) -> tuple[Int64[Tensor, "1 C H W"], Size | None]:
-    """Return the picture in a file as levels (1, channels, H, W), and its height and width where it was scaled.
+    """Return the picture in a file as levels, and its height and width where it was scaled.
 
     Args:
         path: the file; what is transparent is black.
@@ -52,6 +52,7 @@ def read_levels(
     """
     picture = read_picture(path, background=0.0)
     size: Size = (picture.shape[1], picture.shape[2])
+    # As products of whole numbers: quotients would be compared in floating point.
     if size[0] * manifest.size[1] != size[1] * manifest.size[0]:
         raise UserError(
             f"'{path}' has {size[1]} x {size[0]} pixels: expected {manifest.size[1]} x {manifest.size[0]}, or a "
@@ -62,12 +63,13 @@ def read_levels(
             0, 1
         )
     if manifest.channels == 1:
+        # ITU-R BT.601's weights, as Pillow has for grey. Their rounded sum may leave [0, 1], which `quantize` refuses.
         picture = (picture * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0, keepdim=True).clamp(0, 1)
     return quantize((1.0 - picture if invert else picture)[None], manifest), None if size == manifest.size else size
 
 
 def read_hidden(hide: str, size: Size, scaled_from: Size | None) -> Region:
-    """Return the hidden region (H, W) that a name or a picture gives.
+    """Return the hidden region that a name or a picture gives.
 
     Args:
         hide: a name of `runtime.pixels.regions`, or a picture that is lighter than mid-grey where it hides.
@@ -82,6 +84,7 @@ def read_hidden(hide: str, size: Size, scaled_from: Size | None) -> Region:
         return hidden_region(hide, size)
     if not Path(hide).is_file():
         raise UserError(f"--hide '{hide}': expected {', '.join(REGIONS)}, or a picture that is white where it hides")
+    # Black and white before it is scaled, so that scaling gives the part of each pixel that is hidden.
     mask = (read_picture(hide, background=0.0).mean(0) > 0.5).float()
     found = (mask.shape[0], mask.shape[1])
     if found not in (size, scaled_from):
@@ -93,12 +96,12 @@ def read_hidden(hide: str, size: Size, scaled_from: Size | None) -> Region:
 
 
 def to_rgb(levels: Int64[Tensor, "B C H W"], manifest: LMConvManifest) -> Float[Tensor, "B 3 H W"]:
-    """Return levels (B, channels, H, W) as (B, 3, H, W) in [0, 1]."""
+    """Return levels as RGB in [0, 1]."""
     return (levels.float() / (manifest.levels - 1)).expand(-1, 3, -1, -1)
 
 
 def tinted(pictures: Float[Tensor, "B 3 H W"], hidden: Region) -> Float[Tensor, "B 3 H W"]:
-    """Return (B, 3, H, W) pictures with the tint instead of what is hidden, (H, W)."""
+    """Return pictures with the tint in place of what is hidden."""
     return torch.where(torch.from_numpy(hidden), torch.tensor(TINT)[:, None, None], pictures)
 
 
@@ -109,18 +112,18 @@ def complete_sheet(
     hidden: Region,
     manifest: LMConvManifest,
 ) -> Float[Tensor, "3 _ _"]:
-    """Return the sheet (3, H, W) of a completion: what is observed, what was drawn, the truth where there is one."""
+    """Return the sheet of a completion: what is observed, what was drawn, the truth where there is one."""
     cells = [tinted(to_rgb(levels, manifest), hidden), to_rgb(drawn, manifest)]
     return sheet(torch.cat(cells if truth is None else [*cells, to_rgb(truth, manifest)]), COLUMNS)
 
 
 def sample_sheet(drawn: Int64[Tensor, "B C H W"], manifest: LMConvManifest) -> Float[Tensor, "3 _ _"]:
-    """Return the sheet (3, H, W) of drawn pictures, about as many in a row as rows."""
+    """Return the sheet of drawn pictures, with about as many rows as columns."""
     return sheet(to_rgb(drawn, manifest), min(COLUMNS, math.ceil(len(drawn) ** 0.5)))
 
 
 def sheet(pictures: Float[Tensor, "B 3 h w"], columns: int) -> Float[Tensor, "3 H W"]:
-    """Return (3, H, W): pictures (B, 3, h, w) enlarged, side by side, with ground between them."""
+    """Return pictures side by side in one, enlarged, with grey ground between them."""
     factor = max(1, math.ceil(SIDE / max(pictures.shape[2:])))
     large = pictures.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
     columns = min(columns, len(large))
@@ -134,7 +137,7 @@ def sheet(pictures: Float[Tensor, "B 3 h w"], columns: int) -> Float[Tensor, "3 
 
 
 def write_video(path: Path, drawn: Int64[Tensor, "B C H W"], order: Order, manifest: LMConvManifest) -> None:
-    """Write the making of pictures (B, channels, H, W), pixel after pixel in an order, as a GIF, whole or not at all.
+    """Write the making of pictures, pixel after pixel in an order, as a GIF: whole, or not at all.
 
     Raises:
         UserError: where the file cannot be written.

@@ -69,6 +69,7 @@ class Observed:
 
 def order_of(config: "Sample", manifest: "LMConvManifest") -> Order:
     """Return the order that whole pictures are drawn in."""
+    # ":8" names all eight variants, of which the first has the bare name of the curve.
     first = manifest.orders.partition(",")[0].replace(":8", "")
     return read_order(config.order or first, manifest.size, manifest.orders, None)
 
@@ -117,6 +118,7 @@ def _stage(
     route = Route.of(order, hidden)
 
     def begin(before: None, generator: torch.Generator) -> PixelScene:
+        # Seeded by the request and not by the loop: `Sampler` gives the same pictures for this seed.
         draws = torch.Generator().manual_seed(config.seed)
         options = {"samples": samples, "temperature": config.temperature}
         return PixelScene(sampler.begin(levels, hidden, order, generator=draws, **options))

@@ -49,8 +49,10 @@ def draw_pixel(parameters: Float[Tensor, "B K"], noise: Float[Tensor, "B n"], pi
     gives to that level. Channels are drawn one after the other, each from a mean shifted by the levels before.
     """
     if is_binary(pixels):
+        # Logistic noise is below a difference of logits with the probability of its sigmoid: that of the second value.
         return (parameters[:, 1:] - parameters[:, :1] > noise).long()
     m, c, half = pixels.mixtures, pixels.channels, 0.5 * (pixels.levels - 1)
+    # The Gumbel-max trick: a categorical draw without a loop or a search, in fixed shapes.
     component = (parameters[:, :m] + noise[:, :m]).argmax(-1)
     values = parameters[:, m:].unflatten(1, (-1, m))  # means, log-scales and couplings of each component
     chosen = values.gather(2, component[:, None, None].expand(-1, values.shape[1], 1))[..., 0]

@@ -1,7 +1,7 @@
 """Distributions of one pixel: two logits, or a mixture of discretized logistics (PixelCNN++, arXiv:1701.05517).
 
-Notation: a channel has L levels v in [0, L), at x = 2 v / (L - 1) - 1. A logistic distribution's mass between
-x - 1 / (L - 1) and x + 1 / (L - 1) is level v's; the first and the last level have everything below and above.
+Notation: a channel has L levels v in [0, L), at x = 2 v / (L - 1) - 1. Level v has the mass of
+a logistic distribution from x - 1 / (L - 1) to x + 1 / (L - 1), the first and the last level also what is beyond.
 With three channels a component's means of green and blue are shifted by linear functions of the channels before.
 """
 
@@ -76,6 +76,7 @@ def quantize(images: Tensor, pixels: Pixels) -> Int64[Tensor, "B C H W"]:
             f"{tuple(images.shape)}"
         )
     low, high = (float(images.min()), float(images.max())) if images.numel() else (0.0, 0.0)
+    # A NaN fails every comparison, so that this form refuses it too.
     if not 0.0 <= low <= high <= 1.0:
         raise UserError(f"images: expected intensities in [0, 1], got {low:g} to {high:g}; divide bytes by 255")
     return (images * (pixels.levels - 1)).round().long()
@@ -110,6 +111,7 @@ def split_mixture(
     m, c = pixels.mixtures, pixels.channels
     logits, means, log_scales, couplings = parameters.split((m, c * m, c * m, c * (c - 1) // 2 * m), -1)
     shape = (c, m)
+    # PixelCNN++ clamps at the same place: without a bound, 1 / scale may overflow.
     log_scales = log_scales.unflatten(-1, shape).clamp(min=MIN_LOG_SCALE)
     return logits, means.unflatten(-1, shape), log_scales, torch.tanh(couplings).unflatten(-1, (-1, m))
 
@@ -140,6 +142,7 @@ def _log_mixture(
     inverse = torch.exp(-log_scales)
     upper, lower = inverse * (centred + half), inverse * (centred - half)
     # sigmoid(u) - sigmoid(l) = sigmoid(u) sigmoid(-l) (1 - exp(l - u)), exact however far out the level is.
+    # `expm1` keeps the digits that 1 - exp loses where a logistic is much wider than a level.
     inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-2.0 * half * inverse))
     v = levels[..., None]
     mass = torch.where(v == 0, F.logsigmoid(upper), torch.where(v == pixels.levels - 1, F.logsigmoid(-lower), inside))

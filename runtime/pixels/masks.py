@@ -61,7 +61,9 @@ def mask_matrix(order: Order, size: Size, kernel: Kernel, dilation: int = 1, *, 
     """
     when = ranks(check_order(order, size))
     sources = tap_sources(size, kernel, dilation)
+    # NumPy reads the last pixel at an index of -1, which is padding here; the first condition drops that.
     mask = (sources >= 0) & (when[sources] < when)
+    # Features at a place come from earlier pixels only, so that later layers may read them (lines 13-15).
     mask[kernel[0] * kernel[1] // 2] = not first
     return mask
 
@@ -107,6 +109,7 @@ def lattice_groups(mask: Mask, size: Size, kernel: Kernel, dilation: int = 1) ->
     """
     check_mask(mask, size, kernel)
     inside = tap_sources(size, kernel, dilation) >= 0
+    # Coarse first: the fewer groups, the fewer and larger are the products that they take.
     for steps in ((1, 1), (2, 1), (1, 2), (2, 2)):
         if groups := _groups_of_steps(mask & inside, inside, size, steps):
             return groups

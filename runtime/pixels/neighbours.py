@@ -1,4 +1,4 @@
-"""Tables of neighbours: where, in a cache with a row for each position, a sampler finds what a kernel reads.
+"""Tables of neighbours: where a sampler finds what a kernel reads, in a cache with a row for each position.
 
 Row 0 of a cache is zero, row 1 + p belongs to pixel p. A tap that its mask hides points to row 0. The centre is not
 among the taps: what a position reads of itself does not come from a cache.
@@ -28,6 +28,7 @@ def neighbour_rows(order: Order, size: Size, kernel: int, dilation: int) -> Rows
     Source: Thesis Algorithm 2.
     """
     sides = (kernel, kernel)
+    # Layers differ in the centre only, which is taken out below: one table serves all of a dilation.
     mask, sources = mask_matrix(order, size, sides, dilation, first=True), tap_sources(size, sides, dilation)
     rows = np.where(mask, sources + 1, 0)
     return np.ascontiguousarray(np.delete(rows, kernel * kernel // 2, axis=0).T)
@@ -40,6 +41,7 @@ def compact_rows(rows: Rows, chosen: Order) -> Rows:
         rows: (H W, T) as `neighbour_rows` gives them.
         chosen: (n,) pixels, of which each reads none but others among them.
     """
+    # Row 0 stays 0, so that hidden taps go on reading zeros.
     places = np.zeros(len(rows) + 1, np.int64)
     places[chosen + 1] = np.arange(1, len(chosen) + 1)
     return places[rows[chosen]]

@@ -20,8 +20,8 @@ def read_order(text: str, size: Size, trained: str, hidden: Region | None) -> Or
     """Return the order (H W,) that a text names.
 
     Args:
-        text: `max-context`: what is observed first, then what is hidden, both along that path of the trained ones
-            which comes to the hidden region last; `max-context:` and a curve: along this one; a curve as `raster`,
+        text: `max-context`: observed pixels first, then hidden ones, both along the trained path that comes to the
+            hidden region last; `max-context:` and a curve: both along this curve; a curve as `raster`,
             `s-curve:3` or `hilbert`: just that; or a .npy or .txt file with the pixels' indices in their sequence.
         size: height and width of the picture.
         trained: the orders that the network was trained with, as `parse_orders` reads them.
@@ -49,12 +49,14 @@ def _read_file(path: Path, size: Size) -> Order:
         if os.path.getsize(path) > GREATEST:
             raise UserError(f"--order '{path}': expected at most {GREATEST} bytes, got {os.path.getsize(path)}")
         if path.suffix == ".npy":
+            # A pickle runs code while it is read.
             array = np.load(path, allow_pickle=False)
         else:
             array = np.array([int(word) for word in path.read_text("utf-8").replace(",", " ").split()], np.int64)
     except OSError as error:
         raise UserError(f"--order '{path}' cannot be read: {error.strerror or error}") from None
     except (ValueError, EOFError, OverflowError) as error:
+        # A `UserError` is a ValueError: the message about the size must not be wrapped in this one.
         if isinstance(error, UserError):
             raise
         raise UserError(f"--order '{path}': expected whole numbers, one a pixel, got something else: {error}") from None

@@ -50,7 +50,9 @@ def _walk(start: Size, along: Size, across: Size) -> Iterator[Size]:
         yield from ((r + i * move[0], c + i * move[1]) for i in range(max(length, breadth)))
         return
     half, half_across = (along[0] // 2, along[1] // 2), (across[0] // 2, across[1] // 2)
+    # A long rectangle is halved along its length alone, so that its parts come near to squares.
     if 2 * length > 3 * breadth:
+        # An even half where there is a choice: odd ones lead to diagonal steps.
         if abs(sum(half)) % 2 and length > 2:
             half = _add(half, step)
         yield from _walk(start, half, across)
@@ -58,6 +60,7 @@ def _walk(start: Size, along: Size, across: Size) -> Iterator[Size]:
         return
     if abs(sum(half_across)) % 2 and breadth > 2:
         half_across = _add(half_across, side)
+    # Hilbert's three strokes: across by a half, along the whole, and back, to the far end on the side of the start.
     yield from _walk(start, half_across, half)
     yield from _walk(_add(start, half_across), along, _add(across, half_across, -1))
     last = _add(_add(start, _add(along, step, -1)), _add(half_across, side, -1))
@@ -94,6 +97,7 @@ def curve_order(curve: str, size: Size, variant: int = 0) -> Order:
         raise UserError(f"order: expected one of {', '.join(CURVES)} and a variant 0 to 7, got {curve}:{variant}")
     transposed = bool(variant & 4)
     path = CURVES[curve](width, height) if transposed else CURVES[curve](height, width)
+    # The transposed picture has W rows of H pixels: its rows are columns of this one.
     rows, columns = np.divmod(path, height)[::-1] if transposed else np.divmod(path, width)
     rows = height - 1 - rows if variant & 1 else rows
     columns = width - 1 - columns if variant & 2 else columns
@@ -137,11 +141,13 @@ def check_order(order: ArrayLike, size: Size) -> Order:
             f"order: expected {height * width} whole numbers, one a pixel of {height} x {width}, "
             f"got {array.dtype} of shape {array.shape}; flatten it row by row"
         )
+    # Unsigned indices beyond int64 become negative here, which the next line refuses.
     array = array.astype(np.int64)
     outside = array[(array < 0) | (array >= height * width)]
     if len(outside):
         raise UserError(f"order: expected pixel indices in [0, {height * width}), got {outside[0]}")
     counts = np.bincount(array, minlength=height * width)
+    # There are as many indices as pixels: where one comes twice, another is missing.
     if counts.max() > 1:
         twice, missing = counts.argmax(), counts.argmin()
         raise UserError(
@@ -164,18 +170,18 @@ def maximum_context_order(path: Order, hidden: NDArray[np.bool_]) -> Order:
     Every hidden pixel is then drawn from all that is observed (Thesis 2.3).
 
     Args:
-        path: an order (H W,).
-        hidden: (H, W) booleans, as `runtime.pixels.regions.hidden_region` checks them.
+        path: an order.
+        hidden: true where a pixel is hidden, as `runtime.pixels.regions.hidden_region` returns it.
     """
     is_hidden = hidden.reshape(-1)[path]
     return np.concatenate((path[~is_hidden], path[is_hidden]))
 
 
 def rank_by_context(orders: Sequence[Order], hidden: NDArray[np.bool_]) -> list[int]:
-    """Return indices of orders, those first that generate the hidden pixels last; equal ones keep their sequence.
+    """Return the indices of orders: the later they generate the hidden pixels, the earlier they are in the list.
 
-    The first of the list are maximum-context orders of the region, the last one is the adversarial order of
-    Thesis 2.6.3.
+    Equal ones keep their sequence. The list begins with the maximum-context orders of the region and ends with the
+    adversarial order of Thesis 2.6.3.
     """
     lateness = [int(ranks(order)[hidden.reshape(-1)].sum()) for order in orders]
     return sorted(range(len(orders)), key=lambda i: -lateness[i])

@@ -21,7 +21,7 @@ REGIONS = tuple(_NAMED)
 
 
 def hidden_region(region: str | NDArray, size: tuple[int, int]) -> Region:
-    """Return (H, W) booleans, true where a pixel is hidden; at least one is hidden and at least one is not.
+    """Return booleans, true where a pixel is hidden; at least one pixel is hidden, and at least one is not.
 
     Args:
         region: `top`, `left`, `bottom`, `right`, `centre`, or a boolean array of the picture's size.

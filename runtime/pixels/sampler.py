@@ -132,6 +132,7 @@ class Sampler:
             )
         levels = _as_rows(pictures, self.pixels, self.step.device)
         walks = Walks(self.step, self.pixels, route, levels.repeat_interleave(samples, 0))
+        # One pass for each picture: its samples differ from the first hidden pixel on only.
         self._observe(walks.parts, levels, order[: route.first], size, order, samples)
         walks.start(make_noise((len(order), len(levels) * samples), self.pixels, generator, temperature))
         return walks

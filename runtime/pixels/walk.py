@@ -83,7 +83,7 @@ class Rows:
     """
 
     def __init__(self, widths: Sequence[int], shape: tuple[int, ...], device: torch.device) -> None:
-        """Make zeros of `shape`, (B, ...), with each stage's width as the last dimension."""
+        """Make zeros of `shape`, which begins with the batch, with each stage's width as the last dimension."""
         self.groups: dict[int, Tensor] = {}
         for width in sorted(set(widths)):
             self.groups[width] = torch.zeros(widths.count(width), *shape, width, device=device)
@@ -125,6 +125,7 @@ class Walk:
         """
         self.layout = Layout.of(step.spec)
         self.pixels = pixels
+        # Pixels are drawn in place, and the caller's pictures stay as they are.
         self.levels = levels.clone()
         self.device = levels.device
         batch, count = len(levels), len(order)
@@ -134,6 +135,7 @@ class Walk:
         self._order = torch.from_numpy(order).to(self.device)
         self._observed = observed.to(self.device)[self._order]
         self._tables = [torch.from_numpy(t[order]).to(self.device) for t in self.layout.tables(order, size)]
+        # The network is bound to these tensors, and a graph to their addresses: they are refilled and never replaced.
         self._taps = [torch.zeros_like(table[0]) for table in self._tables]
         self._capturable = self.device.type == "cuda" and isinstance(step, EagerEngine)  # others wait for the GPU
         self._run = step.bind((*self._taps, *self.caches.of), (self.parameters, *self._computed.of))
@@ -212,6 +214,7 @@ def _captured(walk: Walk) -> Callable[[], None]:
             walk.advance()
     torch.cuda.current_stream().wait_stream(stream)
     walk._place.copy_(place)
+    # The row that the trials wrote into the caches needs no undoing: the first replay writes it again.
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         walk.advance()

@@ -1,4 +1,4 @@
-"""Pictures on their way along one order, in parts that threads walk side by side; to be stopped and resumed anywhere.
+"""Pictures drawn along one order, in parts that threads walk side by side; they can be stopped and resumed anywhere.
 
 A walk that is advanced by blocks, or saved by `state` and restored, draws the same bits as one that is not interrupted:
 all noise is drawn before the first position, and what a position computes depends on the caches and its own noise only.
@@ -148,6 +148,7 @@ class Walks:
         if not 0 <= int(levels.min()) <= int(levels.max()) < pixels.levels:
             raise _damaged("levels")
         walks = cls(step, pixels, route, levels.to(step.device))
+        # A state has no noise of the positions that are behind: nobody draws with it again.
         noise = make_noise((len(route.order), len(levels)), pixels, None)
         noise[place:end] = _checked(state, "noise", noise[place:end])
         walks._enter(state, place, end)
@@ -204,6 +205,7 @@ def _walk_all(walks: list[Walk], steps: int, report: Report | None) -> None:
                 report(done + 1, steps)
 
     threads = min(len(walks), torch.get_num_threads()) if walks[0].device.type == "cpu" else 1
+    # Leaving the pool waits for its threads, even where a report raises: nothing writes into the walks afterwards.
     with ThreadPoolExecutor(max(1, threads - 1)) as pool:
         # Every `threads`-th walk is this thread's own. It reports for all: a report may raise, or draw a bar, which
         # other threads must not do.
@@ -212,6 +214,7 @@ def _walk_all(walks: list[Walk], steps: int, report: Report | None) -> None:
         for number, walk in enumerate(own):
             run(walk, None if report is None else _shifted(report, number * steps, len(own) * steps))
         for other in others:
+            # Raises here what was raised in a thread.
             other.result()
 
 

@@ -42,6 +42,7 @@ class Layout:
     """For each path the number of cubic segments of each of its contours; holes are further contours."""
 
     def __post_init__(self):
+        # Plain ints and lists are taken too. What is stored must be hashable, for caches have layouts as their keys.
         object.__setattr__(self, "kinds", tuple(Kind(kind) for kind in self.kinds))
         object.__setattr__(self, "contours", tuple(tuple(int(n) for n in path) for path in self.contours))
         if len(self.kinds) != len(self.contours):
@@ -218,6 +219,7 @@ def circle_points(
     angles = torch.arange(segments, dtype=torch.float64) * step
     on = torch.stack((angles.cos(), angles.sin()), -1)
     tangent = torch.stack((-angles.sin(), angles.cos()), -1)
+    # A handle of 4/3 tan(step / 4) puts the middle of each segment on the circle as well.
     unit = torch.stack((on, on + handle * tangent, on.roll(-1, 0) - handle * tangent.roll(-1, 0)), 1).reshape(-1, 2)
     radii = torch.as_tensor(radii, dtype=centres.dtype).reshape(*torch.as_tensor(radii).shape, 1, 1)
     return centres[..., None, :] + radii * unit.to(centres.dtype)
@@ -246,6 +248,7 @@ def random_circles(
     """
     radius = 20 / 600 * min(size) if radius is None else radius
     layout = Layout((Kind.NONZERO,) * count, ((segments,),) * count)
+    # The sequence of the draws is part of the result: in another one, a seed gives another scene.
     centres = torch.rand(batch, count, 2, generator=generator) * torch.tensor((float(size[1]), float(size[0])))
     points = circle_points(centres, radius, segments).reshape(batch, -1, 2)
     colours = random_colours(batch, count, generator)
@@ -286,6 +289,7 @@ def random_strokes(
     start = torch.rand(batch, count, 1, 2, generator=generator) * torch.tensor((float(size[1]), float(size[0])))
     steps = (2 * torch.rand(batch, count, 3 * segments, 2, generator=generator) - 1) * (reach * min(size))
     points = torch.cat((start, start + steps.cumsum(2)), 2).reshape(batch, -1, 2)
+    # Cloned, because an expanded tensor has one row in memory, which no optimizer can write to in place.
     colours = torch.tensor((0.0, 0.0, 0.0, 1.0)).expand(batch, count, 4).clone()
     return Drawing(layout, points, colours, torch.full((batch, count), float(width)), torch.ones(batch, 3), size)
 
@@ -322,6 +326,7 @@ def outline(drawing: Drawing, *, width: float | None = None) -> Drawing:
     return dataclasses.replace(
         drawing,
         layout=layout,
+        # The empty part serves a drawing without paths, of which there is nothing to join.
         points=torch.cat((*strokes, drawing.points[:, :0]), 1),
         colours=drawing.colours.new_tensor((0.0, 0.0, 0.0, 1.0)).expand(batch, count, 4).clone(),
         widths=drawing.widths.new_full((batch, count), float(width)),
@@ -367,6 +372,7 @@ def path_areas(drawing: Drawing) -> Float[Tensor, "B P"]:
             areas.append((points[:, 1:] - points[:, :-1]).norm(dim=-1).sum(-1) * drawing.widths[:, path])
         else:
             pieces = points.split([3 * count for count in contours], 1)
+            # The sum comes before the absolute value: a hole that runs the other way round is taken off.
             areas.append(torch.stack([_signed_area(piece) for piece in pieces]).sum(0).abs())
     return torch.stack(areas, 1) if areas else drawing.points.new_zeros(drawing.points.shape[0], 0)
 

@@ -1,4 +1,4 @@
-"""Re-initialization: paths that show nothing begin anew as circles on top; Thesis 6.4.3, 11.2 and Table 11.1."""
+"""Re-initialization: paths that show nothing start anew as circles on top; Thesis 6.4.3, 11.2 and Table 11.1."""
 
 import torch
 from jaxtyping import Bool
@@ -17,8 +17,8 @@ def due(step: int, steps: int, *, every: int = 50, quiet: int = 200) -> bool:
     Args:
         step: in [0, steps), just done.
         steps: of the stage.
-        every: steps between two times.
-        quiet: last steps without, for what is new to settle; a stage that is no longer replaces nothing.
+        every: steps from one replacement to the next.
+        quiet: last steps, without replacement so that new paths settle; a stage of no more steps has none.
     """
     return (step + 1) % every == 0 and step + 1 <= steps - quiet
 
@@ -32,6 +32,7 @@ def unused_paths(drawing: Drawing, *, opacity: float, area: float) -> Bool[Tenso
         area: threshold in square canvas pixels; the thesis has 0 from scratch, and 64 on a canvas of 600 after tracing.
     """
     layout = drawing.layout
+    # A circle can take the place of these only. The area of an open path is hard to measure (Thesis 11.2).
     closed = [
         kind in (Kind.NONZERO, Kind.EVENODD) and len(contours) == 1 and contours[0] >= 2
         for kind, contours in zip(layout.kinds, layout.contours, strict=True)
@@ -68,6 +69,7 @@ def replace_paths(
     scene.layout = Layout(kinds, scene.layout.contours)
     height, width = scene.size
     centres = torch.rand(len(replaced), 2, generator=generator) * torch.tensor([float(width), float(height)])
+    # This drawing holds the parameters themselves: what is written into it, the optimizer goes on with.
     drawing = scene.drawing()
     for path, centre in enumerate(centres, len(stay)):
         (segments,) = scene.layout.contours[path]
@@ -89,6 +91,7 @@ def _reorder(scene: VectorScene, optimizer: torch.optim.Optimizer, order: list[i
     ):
         parameter.copy_(parameter[:, index].clone())
         for moment in optimizer.state.get(parameter, {}).values():
+            # Adam's step counter is a tensor as well, but a single number, and goes on for all paths.
             if isinstance(moment, Tensor) and moment.shape == parameter.shape:
                 moment.copy_(moment[:, index].clone())
                 moment[:, first_new:] = 0.0

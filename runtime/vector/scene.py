@@ -54,7 +54,7 @@ class VectorScene(Scene):
             self.register_parameter(name, parameter)
 
     def drawing(self) -> Drawing:
-        """Return the drawing, its tensors the parameters themselves: gradients flow through it."""
+        """Return the drawing; its tensors are the parameters themselves, so that gradients flow through it."""
         return Drawing(self.layout, *(getattr(self, name) for name in _NAMES), size=self.size)
 
     def render(self, size: tuple[int, int] | None = None) -> Float[Tensor, "B 3 H W"]:
@@ -76,6 +76,7 @@ class VectorScene(Scene):
         """Return everything needed to build the scene again, as tensors by name."""
         contours = self.layout.contours
         state = {name: getattr(self, name).detach() for name in _NAMES}
+        # A checkpoint is a safetensors file, which holds tensors and nothing else.
         state["kinds"] = torch.tensor([int(kind) for kind in self.layout.kinds], dtype=torch.int64)
         state["contour_counts"] = torch.tensor([len(path) for path in contours], dtype=torch.int64)
         state["contour_segments"] = torch.tensor([n for path in contours for n in path], dtype=torch.int64)
@@ -98,6 +99,7 @@ class VectorScene(Scene):
             raise UserError(
                 f"scene state: expected a size of 2 numbers and {len(_NAMES)} flags, got {size} and {train}"
             )
+        # Checked before the contours are dealt out: `next` must not run out among them.
         if min(counts, default=0) < 0 or sum(counts) != len(segments):
             raise UserError(f"scene state: expected {sum(counts)} contours, got {len(segments)}")
         if not set(kinds) <= set(Kind):

@@ -25,7 +25,7 @@ class Config:
     steps: Annotated[int, Interval(ge=0, le=10_000)] = 60
     """Optimizer steps a stage."""
     lr: Annotated[float, Gt(0), Le(10)] = 0.5
-    """Learning rate of control points, in pixels of a canvas of 240; colours have a hundredth of it."""
+    """Learning rate of control points, in pixels of a canvas of 240; that of colours is 0.01."""
     self_intersection: Annotated[float, Interval(ge=0, le=10)] = 1e-3
     """Weight of the self-intersection term."""
     min_gain: Annotated[float, Interval(ge=0, le=1)] = 2e-6

@@ -19,6 +19,7 @@ def arc_points(
 
     Source: SVG 1.1, appendix F.6.
     """
+    # F.6.6: a radius loses its sign, and with a radius of 0 the arc is a straight line.
     rx, ry = abs(radii[0]), abs(radii[1])
     if rx == 0 or ry == 0:
         return line_points(start, end)
@@ -29,8 +30,10 @@ def arc_points(
     u, v = (cos * half_x + sin * half_y) / rx, (cos * half_y - sin * half_x) / ry
     length = math.hypot(u, v)
     if not math.isfinite(length):
+        # Beyond the range of floats. `shape_contours` refuses NaN as it refuses large coordinates.
         return [(math.nan, math.nan)] * 3
     if length > 1:
+        # F.6.6: radii that are too small grow until the ellipse just reaches both ends.
         rx, ry, u, v, length = rx * length, ry * length, u / length, v / length, 1.0
     height = math.sqrt(max(1 / length**2 - 1, 0.0)) * (1 if flags[0] != flags[1] else -1) if length else 0.0
     centre_u, centre_v = height * v, -height * u
@@ -42,6 +45,7 @@ def arc_points(
     centre_y = sin * rx * centre_u + cos * ry * centre_v + (start[1] + end[1]) / 2
     across, down = (rx * cos, rx * sin), (-ry * sin, ry * cos)
     points = turn_points((centre_x, centre_y), across, down, first, sweep)
+    # The end as it was written: a rounded one would leave a gap, which a `Z` closes with a line of its own.
     return [*points[:-1], end]
 
 
@@ -55,8 +59,10 @@ def turn_points(centre: Point, across: Point, down: Point, first: float, sweep: 
         first: angle of the start, in radians.
         sweep: angle of the turn, in radians.
     """
+    # A quarter turn that rounding has made a little larger must not become two pieces.
     pieces = max(math.ceil(abs(sweep) / (math.tau / 4) - 1e-4), 1)
     step = sweep / pieces
+    # With handles of this length a cubic touches the ellipse in the middle of the piece too.
     handle = 4 / 3 * math.tan(step / 4)
     points = []
     for piece in range(pieces):

@@ -27,7 +27,7 @@ class Canvas:
 
 
 def canvas_of(root: Element, size: tuple[int, int] | None) -> Canvas:
-    """Return the canvas of a file, of its own size or of another (H, W).
+    """Return the canvas of a file: of the file's own size, or of another height and width.
 
     Raises:
         ValueError: where the file has no size, or one that cannot be drawn.
@@ -37,8 +37,10 @@ def canvas_of(root: Element, size: tuple[int, int] | None) -> Canvas:
     if box is None:
         if size is None and "%" in width + height:
             raise ValueError("its size: it has neither width and height nor a viewBox")
+        # CSS 2.1, sections 10.3.2 and 10.6.2: 300 x 150 is the size of a picture that does not say its own.
         box = (0.0, 0.0, parse_length(width, 300.0), parse_length(height, 150.0))
     own = _nominal_size(width, height, box)
+    # Before rounding: `round` of an infinite side raises an error that nobody catches.
     if not 0 < max(own) < LARGEST or not max(abs(number) for number in box) < LARGEST:
         raise ValueError(f"its size, {own[1]:g} x {own[0]:g}: expected numbers up to {LARGEST:g}")
     size = size or (round(own[0]), round(own[1]))

@@ -35,6 +35,7 @@ def cut(paint: Paint, corners: Float64[np.ndarray, "4 2"]) -> Paint | None:
     if any((distance <= -margin + _TOUCH).all() for distance in distances):
         return None
     if paint.kind == Kind.STROKE:
+        # The ends of our strokes are round, and a cut through one is straight.
         raise ValueError("a stroke")
     contours = [contour.points for contour in paint.contours]
     for normal, offset in sides:
@@ -59,6 +60,7 @@ def quadrilateral(outline: Contour) -> Points | None:
     corners = closed.points[:-1:3]
     sides = np.roll(corners, -1, axis=0) - corners
     controls = np.stack([closed.points[1::3] - corners, closed.points[2::3] - corners])
+    # Both products are areas, so that the bound below does not depend on the scale.
     off = np.abs(controls[..., 0] * sides[:, 1] - controls[..., 1] * sides[:, 0])
     straight = (off <= 1e-9 * (sides**2).sum(axis=1) + 1e-12).all()
     return corners if straight and _is_convex(corners) else None
@@ -66,6 +68,7 @@ def quadrilateral(outline: Contour) -> Points | None:
 
 def inscribed(outline: Contour, pieces: int = 16) -> Points | None:
     """Return a polygon of points on a convex outline; None of any other."""
+    # Points on a convex curve span a polygon inside of it: what the polygon holds, the curve holds.
     t = np.arange(pieces)[:, None] / pieces
     weights = np.concatenate([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3], axis=1)
     cubics = np.stack([outline.points[first : first + 4] for first in range(0, len(outline.points) - 1, 3)])
@@ -79,6 +82,7 @@ def _is_convex(points: Points) -> bool:
     after = np.roll(edges, -1, axis=0)
     turns = edges[:, 0] * after[:, 1] - edges[:, 1] * after[:, 0]
     bound = 1e-9 * float(np.abs(turns).max())
+    # A pentagram turns to one side only as well, but twice round.
     angles = np.arctan2(turns, (edges * after).sum(axis=1))
     once = abs(abs(float(angles.sum())) - 2 * np.pi) < 1e-6
     return once and bool((turns >= -bound).all() or (turns <= bound).all())
@@ -126,6 +130,7 @@ def _inner_parts(cubic: Points, distances: np.ndarray) -> list[Points]:
     """Return the pieces of a cubic on the inner side, from its Bernstein coefficients' roots."""
     a, b, c, d = distances
     roots = np.roots([d - 3 * c + 3 * b - a, 3 * (c - 2 * b + a), 3 * (b - a), a])
+    # Where the curve only touches the line, rounding may lose the root; the side does not change there.
     real = sorted(root.real for root in roots if abs(root.imag) < 1e-9 and 0 < root.real < 1)
     places = [0.0, *real, 1.0]
     pieces = []

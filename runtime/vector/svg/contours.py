@@ -50,6 +50,7 @@ def stroked(contour: Contour) -> Contour:
 
 def rectangle_of(contours: list[Contour]) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the top left and bottom right of an axis-aligned rectangle; None for any other shape."""
+    # Four segments, the closing one included. A rectangle in more pieces is drawn right as any other path.
     if len(contours) != 1 or len(contours[0].points) != 13:
         return None
     points = contours[0].points
@@ -60,10 +61,11 @@ def rectangle_of(contours: list[Contour]) -> tuple[np.ndarray, np.ndarray] | Non
 
 
 def assemble(shapes: list[Paint], background: tuple[float, float, float], size: tuple[int, int]) -> Drawing:
-    """Return the shapes, lowest first, as a drawing of one scene with (H, W) = `size` pixels."""
+    """Return the shapes, lowest first, as a drawing of one scene; `size` is its height and width in pixels."""
     layout = Layout(
         kinds=tuple(shape.kind for shape in shapes), contours=tuple(_segment_counts(shape) for shape in shapes)
     )
+    # The empty part serves a drawing of nothing but a background.
     points = np.concatenate([np.zeros((0, 2)), *(_control_points(shape) for shape in shapes)])
     return Drawing(
         layout=layout,
@@ -101,6 +103,7 @@ def has_corners(contour: Contour) -> bool:
         arriving = np.roll(arriving, 1, axis=0)
     else:
         leaving, arriving = leaving[1:], arriving[:-1]
+    # A cosine of 0.999 is 2.6 degrees: a join there looks the same in any style.
     return bool(((leaving * arriving).sum(axis=1) < 0.999).any())
 
 

@@ -1,7 +1,7 @@
 """Style sheets: rules, the selectors that choose elements, and declarations.
 
-As CSS says, what is wrong is skipped and the rest applies. One pass reads a sheet. Rules lie in a table by the tag,
-class or identifier that they end with, so that an element is compared with few of them.
+What is wrong is skipped and the rest applies, as CSS asks for. A sheet is read in one pass. A table holds the rules by
+the tag, class or identifier that they end with, so that an element is compared with few of them.
 """
 
 import re
@@ -13,6 +13,7 @@ from runtime.vector.svg.xml import Element
 MAX_COMPARISONS = 250_000
 """Most comparisons of a selector with an element in one file."""
 
+# Escapes are not read: a selector that has one fits no pattern, and its rule is left out with a note.
 _NAME = r"-?[A-Za-z_\u0080-\U0010ffff][\w\u0080-\U0010ffff-]*"
 _PART = re.compile(
     rf"(?P<tag>{_NAME}|\*)|\.(?P<class>{_NAME})|#(?P<id>[\w\u0080-\U0010ffff-]+)|(?P<pseudo>::?{_NAME})"
@@ -38,9 +39,10 @@ class Compound:
     pseudos: frozenset[str] = frozenset()
 
     def matches(self, element: Element) -> bool:
-        """Return whether an element is such."""
+        """Return whether an element is all of this."""
         return (
             self.tag in ("*", element.tag)
+            # An element has one identifier: a selector that asks for two different ones chooses nothing.
             and (not self.identifiers or self.identifiers == {element.attributes.get("id")})
             and (not self.classes or self.classes <= set(element.attributes.get("class", "").split()))
             and all(_has(element, *test) for test in self.attributes)
@@ -111,9 +113,11 @@ class StyleSheet:
     def candidates(self, element: Element) -> list[Rule]:
         """Return the rules that may choose an element, the weakest first."""
         keys = ["*", element.tag, "#" + element.attributes.get("id", "")]
+        # A class that is named twice must not bring its rules twice, nor count them twice against the limit.
         keys += ["." + name for name in dict.fromkeys(element.attributes.get("class", "").split())]
         rules = [pair for key in keys for pair in self.table.get(key, ())]
         self.count_comparisons(len(rules))
+        # CSS Cascade 4, section 6.1: the more specific rule wins, and among equals the later one.
         return [rule for _, rule in sorted(rules, key=lambda pair: (pair[1].specificity, pair[0]))]
 
     def chooses(self, rule: Rule, element: Element) -> bool:
@@ -129,6 +133,7 @@ class StyleSheet:
             elif combinator == ">":
                 candidates = [element.parent] if element.parent else []
             else:
+                # Of a first child the slice is [-1:0], which is empty: nothing stands before it.
                 candidates = element.parent.children[element.index - 1 : element.index] if element.parent else []
             self.count_comparisons(len(candidates))
             fitting = [candidate for candidate in candidates if compound.matches(candidate)]
@@ -143,7 +148,7 @@ class StyleSheet:
         return True
 
     def count_comparisons(self, more: int) -> None:
-        """Hold the file to its limit, for rules and elements multiply."""
+        """Hold the file to its limit: the work grows with rules times elements."""
         self.comparisons += more
         if self.comparisons > MAX_COMPARISONS:
             raise ValueError("its style sheet, which has too many rules for too many elements")
@@ -157,6 +162,7 @@ def parse_declarations(text: str) -> Declarations:
         if not colon:
             continue
         value, mark, priority = value.rpartition("!")
+        # CSS has no other mark: any other "!" is left to the checks of the value.
         important = bool(mark) and priority.strip().lower() == "important"
         declarations.append(
             (name.strip().lower(), (value if important else value + mark + priority).strip(), important)
@@ -176,6 +182,7 @@ def _merged(declarations: list[Declarations]) -> Declarations:
 def strip_comments(text: str) -> str:
     """Return CSS without comments; one that has no end goes on to the end of the text."""
     parts, position = [], 0
+    # A search, because a lazy regular expression takes quadratic time for many openings without an end.
     while (start := text.find("/*", position)) >= 0:
         parts.append(text[position:start])
         end = text.find("*/", start + 2)
@@ -187,6 +194,7 @@ def strip_comments(text: str) -> str:
 
 def _split(text: str, separator: str) -> Iterator[str]:
     """Yield the parts of a text between separators that stand outside of brackets and quotes."""
+    # A data URI has semicolons of its own: "url(data:image/png;base64,...)" is one value.
     depth, quote, start = 0, "", 0
     for match in re.finditer(rf"[()\"'\\{separator}]", text):
         character = match[0]
@@ -195,6 +203,7 @@ def _split(text: str, separator: str) -> Iterator[str]:
         elif character in "\"'":
             quote = character
         elif character in "()":
+            # Never below 0: one stray ")" would hide every separator behind it.
             depth = max(depth + (1 if character == "(" else -1), 0)
         elif character == separator and depth == 0:
             yield text[start : match.start()]
@@ -205,6 +214,7 @@ def _split(text: str, separator: str) -> Iterator[str]:
 def _blocks(sheet: str, note: Callable[[str], None]) -> Iterator[tuple[str, str]]:
     """Yield selectors and body of every rule that applies to a picture on a screen."""
     position, ends = 0, 0
+    # CSS skips these marks: old pages wrapped a sheet in them, to hide it from browsers without CSS.
     sheet = sheet.replace("<!--", "").replace("-->", "")
     while position < len(sheet):
         brace = re.compile(r"[{};]").search(sheet, position)
@@ -227,6 +237,7 @@ def _blocks(sheet: str, note: Callable[[str], None]) -> Iterator[tuple[str, str]
             position = _after_block(sheet, position)
         else:
             end = sheet.find("}", position)
+            # The end of a sheet closes what is open; browsers apply such a last rule too.
             end = len(sheet) if end < 0 else end
             yield head, sheet[position:end]
             position = end + 1
@@ -281,6 +292,7 @@ def _rule_of(text: str, declarations: Declarations) -> Rule:
         position = gap.end()
     if position < len(text) or not compounds or len(combinators) != len(compounds) - 1:
         raise ValueError(f"style rule with selector '{text[:40]}' is left out")
+    # Selectors 3, section 9: identifiers, then classes, attributes and pseudo-classes, then tags; "*" counts nothing.
     specificity = (
         sum(len(compound.identifiers) for compound in compounds),
         sum(len(compound.classes) + len(compound.attributes) + len(compound.pseudos) for compound in compounds),
@@ -290,7 +302,7 @@ def _rule_of(text: str, declarations: Declarations) -> Rule:
 
 
 def _compound(text: str, position: int) -> tuple[Compound, int]:
-    """Return what stands at a position without a gap, and the position behind it."""
+    """Return the parts of a selector that stand together at a position, and the position behind them."""
     tag, classes, identifiers, attributes, pseudos = "*", [], [], [], []
     start = position
     while match := _PART.match(text, position):
@@ -304,6 +316,7 @@ def _compound(text: str, position: int) -> tuple[Compound, int]:
             identifiers.append(match["id"])
         elif match["pseudo"]:
             pseudos.append(match["pseudo"].lstrip(":").lower())
+            # A condition that is not read must not be dropped: without it the rule would choose too many elements.
             if not match["pseudo"].startswith("::") and pseudos[-1] not in (*_UNMATCHED, "root", "first-child"):
                 raise ValueError(f"style rule with selector '{text[:40]}' is left out")
         else:
@@ -314,7 +327,9 @@ def _compound(text: str, position: int) -> tuple[Compound, int]:
 
 
 def _key_of(compound: Compound) -> str:
-    """Return where a rule lies in the table."""
+    """Return the key of a rule in the table."""
+    # Any of the names would do, as an element must have them all. The least is the same in every run, which the
+    # first of a set is not.
     if compound.identifiers:
         return "#" + min(compound.identifiers)
     if compound.classes:
@@ -331,6 +346,7 @@ def _has(element: Element, name: str, operator: str, value: str) -> bool:
         "=": actual == value,
         "~=": value in actual.split(),
         "|=": actual == value or actual.startswith(value + "-"),
+        # Selectors 3, section 6.3.2: these three choose nothing where the value is empty.
         "^=": bool(value) and actual.startswith(value),
         "$=": bool(value) and actual.endswith(value),
         "*=": bool(value) and value in actual,

@@ -29,6 +29,7 @@ def mean_colour(gradient: Element, by_id: Mapping[str, Element], sheet: StyleShe
         sheet: the rules of the file.
     """
     stops: list[Element] = []
+    # References may run in a circle, so that they are followed a bounded number of times.
     for _ in range(_MAX_LINKS):
         stops = [child for child in gradient.children if child.tag == "stop"]
         target = by_id.get(href_of(gradient).removeprefix("#"))
@@ -43,12 +44,14 @@ def mean_colour(gradient: Element, by_id: Mapping[str, Element], sheet: StyleShe
             offset = parse_opacity(stop.attributes.get("offset", "0"))
         except ValueError:  # as browsers take it
             offset = 0.0
+        # SVG 1.1, section 13.2.4: an offset below the one before is raised to it.
         offsets.append(max(offset, offsets[-1] if offsets else 0.0))
         colours.append(_stop_colour(stop, sheet))
     table = np.array(colours)
     # The ends go on with their own colour to 0 and 1; between stops, colours change evenly.
     places = np.array([0.0, *offsets, 1.0])
     values = np.concatenate([table[:1], table, table[-1:]])
+    # Colours count by their alpha: a stop that cannot be seen must not tint the mean.
     values[:, :3] *= values[:, 3:]
     mean = (np.diff(places)[:, None] * (values[1:] + values[:-1]) / 2).sum(axis=0)
     alpha = float(mean[3])

@@ -64,9 +64,11 @@ class Painter:
         if not contours:
             return []
         self.name_markers(element, style)
+        # SVG 1.1, section 9.5: a line has no interior and is never filled.
         fills = self.fill(element, contours, style, opacity) if element.tag != "line" else []
         strokes = self.strokes(element, contours, style, matrix, opacity, view)
         order = style["paint-order"].split()
+        # Markers are not read: of the six orders, all that is left is whether the stroke comes before the fill.
         stroke_first = "stroke" in order and "fill" not in order[: order.index("stroke")]
         return strokes + fills if stroke_first else fills + strokes
 
@@ -93,12 +95,14 @@ class Painter:
     ) -> list[Paint]:
         """Return a path for each contour that the stroke shows."""
         colour = self.colour(element, style, "stroke", opacity)
+        # SVG 1.1, section 7.10: a percentage along neither x nor y is of the diagonal over the square root of 2.
         diagonal = float(np.hypot(*view) / np.sqrt(2))
         width = parse_length(style["stroke-width"], diagonal, float(style["font-size"])) if colour else 0.0
         if colour is None or width <= 0:
             return []
         if width > LARGEST:
             raise ValueError(f"stroke-width '{style['stroke-width'][:40]}', more than {LARGEST:g}")
+        # SVG 1.1, section 11.4: dashes whose sum is 0 are a solid line.
         if style["stroke-dasharray"] not in ("none", "0"):
             self.leave_unread(element, f"dashes '{style['stroke-dasharray'][:40]}'")
         linear = matrix[:2, :2]
@@ -109,6 +113,7 @@ class Painter:
         self.note_ends(element, lines, style, linear)
         if colour[3] < 1 and len(contours) > 1:
             self.note(element, "a translucent stroke of several parts is read as one for each: overlaps are darker")
+        # The pens of the rasterizer are round. The geometric mean keeps the area of one that the matrix stretches.
         size = width * float(np.sqrt(abs(np.linalg.det(linear))))
         dots = [paint for contour in points for paint in _dot(contour, style["stroke-linecap"], linear, width, colour)]
         return dots + [Paint(Kind.STROKE, [stroked(contour)], colour, size) for contour in lines if size > 0]
@@ -150,6 +155,7 @@ class Painter:
         if target is not None and target.tag in _SERVERS:
             self.leave_unread(element, f"{name} by <{target.tag}> '{style[name][:40]}'")
             return None
+        # SVG 2, section 13.2: what follows "url(...)" is painted where the reference leads nowhere.
         if reference and not text:
             self.note(element, f"{name} '{style[name][:40]}' is no colour or gradient of this file and is left out")
         if text.lower() in ("none", ""):

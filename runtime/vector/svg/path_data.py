@@ -1,6 +1,6 @@
 """The `d` attribute of paths as contours of cubic segments, in one pass over the text.
 
-As SVG says, a path with an error is drawn up to it.
+A path with an error is drawn up to the error (SVG 2, section 9.5.4).
 """
 
 import re
@@ -11,8 +11,10 @@ from runtime.vector.svg.arcs import Point, arc_points, line_points
 from runtime.vector.svg.contours import Contour
 from runtime.vector.svg.values import NUMBER
 
+# SVG 2, section 9.3.9: form feeds are space, and a gap between numbers has one comma at most.
 _SPACE = re.compile(r"[ \t\r\n\f]*")
 _GAP = re.compile(r"[ \t\r\n\f]*,?[ \t\r\n\f]*")
+# A flag is one digit, and the next number may follow at once: "a1 1 0 0110 10" has the flags 0 and 1, then 10.
 _FLAG = re.compile(r"[01]")
 _COUNTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
 """Numbers that each command takes."""
@@ -25,6 +27,7 @@ def parse_path_data(text: str) -> tuple[list[Contour], str]:
     command = ""
     while position < len(text):
         letter = text[position]
+        # The grammar lets path data begin with a move only (SVG 2, section 9.3.9).
         if letter.upper() not in _COUNTS or (not command and letter not in "Mm"):
             return pen.finished(), text[position:]
         command, position = letter, position + 1
@@ -33,11 +36,13 @@ def parse_path_data(text: str) -> tuple[list[Contour], str]:
             pen.close()
             continue
         while True:
+            # A repeated command is drawn set by set: an error spoils none of the segments before it (section 9.5.4).
             numbers, after = _arguments(text, position, command.upper())
             if numbers is None:
                 return pen.finished(), text[position:] or "its end"
             pen.draw(command, numbers)
             command = {"M": "L", "m": "l"}.get(command, command)  # more pairs after a move are lines
+            # A comma promises another number. Without one the position stays before it, where it is an error: "L1 1,Z".
             position = _behind(_SPACE, text, after)
             gap = _behind(_GAP, text, after)
             if not NUMBER.match(text, gap):
@@ -54,6 +59,7 @@ def _arguments(text: str, position: int, command: str) -> tuple[list[float] | No
         match = pattern.match(text, position)
         if match is None:
             return None, position
+        # An exponent such as 1e999 makes this infinite; `shape_contours` refuses what is beyond its limit.
         numbers.append(float(match[0]))
         position = match.end()
         if index + 1 < _COUNTS[command]:
@@ -77,7 +83,7 @@ class _Pen:
         self.begin: Point = (0.0, 0.0)
         self.moved = False
         self.smooth = ""
-        """Curve of the last command, "C" or "Q", whose last control a smooth one of the same curve mirrors."""
+        """Kind of the last curve, "C" or "Q": a smooth command of this kind mirrors its control. "" after any other."""
         self.control: Point = (0.0, 0.0)
 
     def draw(self, command: str, numbers: list[float]) -> None:
@@ -106,6 +112,7 @@ class _Pen:
             case _:
                 end = (numbers[5], numbers[6])
                 flags = (numbers[3] == 1, numbers[4] == 1)
+                # SVG 2, section 9.5.1: an arc that ends where it begins is left out, for it has no one centre.
                 if end != self.place:
                     self.add(arc_points(self.place, (numbers[0], numbers[1]), numbers[2], flags, end))
         self.smooth = curve
@@ -130,6 +137,7 @@ class _Pen:
 
     def add(self, points: list[Point]) -> None:
         """Append a segment or several."""
+        # Not at the move: after a `Z`, segments may go on from the start of the contour without another move.
         if not self.points:
             self.points = [self.place]
         self.points += points
@@ -161,6 +169,7 @@ class _Pen:
 
 def _raised(start: Point, control: Point, end: Point) -> list[Point]:
     """Return a quadratic segment as a cubic one, without its start."""
+    # Raising the degree is exact, so that quadratic segments need no kind of their own.
     first = (start[0] + (control[0] - start[0]) * 2 / 3, start[1] + (control[1] - start[1]) * 2 / 3)
     second = (end[0] + (control[0] - end[0]) * 2 / 3, end[1] + (control[1] - end[1]) * 2 / 3)
     return [first, second, end]

@@ -32,7 +32,7 @@ MAX_POINTS = 1_000_000
 MAX_USES = 16
 """Deepest nesting of `<use>`."""
 LANGUAGE = "en"
-"""Language of whoever looks, for `systemLanguage`."""
+"""Language of the viewer, for `systemLanguage`."""
 
 _GROUPS = ("g", "a", "svg", "switch", "use")
 _UNREAD = ("text", "image", "foreignObject", "video", "audio", "canvas", "iframe")
@@ -51,7 +51,7 @@ def read_svg(
 
     Args:
         path: the file; it may be compressed by gzip (svgz).
-        size: (H, W) of the canvas to fit it into, as `preserveAspectRatio` says; by default the file's own size.
+        size: height and width of the canvas to fit it into, as `preserveAspectRatio` says; by default the file's own.
         report: called, a sentence at a time, with what is read only nearly (joins, group opacity, ...) or left out.
 
     Raises:
@@ -129,6 +129,8 @@ class _Reader:
 
     def collect(self, element: Element) -> None:
         """Gather identifiers and style rules before anything is drawn."""
+        # The first of several elements with one identifier counts, as in browsers. Those without one share the key "":
+        # who looks up a reference that may be empty has to ask for another name.
         self.by_id.setdefault(element.attributes.get("id", ""), element)
         if element.tag == "style":
             self.sheet.add(element.text, lambda text: self.note(element, text))
@@ -159,9 +161,11 @@ class _Reader:
         """
         if element.namespace not in (SVG_NAMESPACE, "") or (element.tag in _NOT_DRAWN and viewport is None):
             return
+        # `<use>` multiplies: what is drawn has a limit of its own, besides what the file holds.
         self.drawn += 1
         if self.drawn > MAX_ELEMENTS:
             raise UserError(f"'{self.name}' draws more than {MAX_ELEMENTS} elements; simplify the drawing")
+        # A `<use>` nests deeper than the file does. A level takes up to three frames of Python, which has a thousand.
         if context.depth > MAX_DEPTH:
             raise UserError(f"'{self.name}' nests elements deeper than {MAX_DEPTH}; ungroup the drawing")
         style = self.at(
@@ -194,7 +198,7 @@ class _Reader:
             self.note(element, "the opacity of several shapes together is read as that of each")
 
     def draw_children(self, element: Element, context: _Context) -> None:
-        """Draw what is inside a group; of a `<switch>`, the first child that is meant for whoever looks."""
+        """Draw what is inside a group; of a `<switch>`, the first child that is meant for the viewer."""
         children = element.children
         if element.tag == "switch":
             drawable = [c for c in children if c.namespace in (SVG_NAMESPACE, "") and c.tag not in _NOT_DRAWN]
@@ -213,6 +217,7 @@ class _Reader:
 
     def apply_effects(self, element: Element, context: _Context, before: tuple[int, int]) -> None:
         """Cut the shapes that an element has drawn by its clip path, and name effects that would change them."""
+        # An effect on nothing changes nothing, and is no reason to refuse a file.
         if len(self.shapes) == before[0] and len(self.unread) == before[1]:
             return
         for prop, words in _EFFECTS.items():
@@ -230,11 +235,12 @@ class _Reader:
             self.clip(element, clip, context, before[0])
 
     def clip(self, element: Element, clip: Element, context: _Context, before: int) -> None:
-        """Cut the shapes from one on by a clip path, if that is a rectangle or cuts nothing."""
+        """Cut the shapes from index `before` on by a clip path, if that is a quadrilateral or cuts nothing."""
         words = f"clip path '{context.style['clip-path'][:40]}'"
         units = clip.attributes.get("clipPathUnits", "userSpaceOnUse")
         outlines: list[Contour] = []
         for child in clip.children:
+            # SVG 1.1, section 14.3.5: only the geometry of a clip path counts, so that its paint is worth no note.
             style = style_of(child, {}, self.sheet, lambda _: None)
             if child.namespace not in (SVG_NAMESPACE, "") or child.tag in _NOT_DRAWN or style["display"] == "none":
                 continue
@@ -246,6 +252,7 @@ class _Reader:
         if "transform" in clip.attributes or "clip-path" in clip.attributes or units != "userSpaceOnUse":
             self.leave_unread(element, words)
         elif not outlines:
+            # SVG 1.1, section 14.3.5: a clip path without shapes clips everything away.
             del self.shapes[before:]
         elif len(outlines) == 1 and (corners := quadrilateral(outlines[0])) is not None:
             self.cut(element, corners, before, words)
@@ -253,23 +260,25 @@ class _Reader:
             self.leave_unread(element, words)
 
     def encloses(self, outlines: list[Contour], before: int) -> bool:
-        """Return whether one convex outline holds all shapes from one on."""
+        """Return whether one convex outline holds all shapes from index `before` on."""
         shapes = self.shapes[before:]
         margin = max((shape.width / 2 for shape in shapes if shape.kind == Kind.STROKE), default=0.0)
         points = np.concatenate([contour.points for shape in shapes for contour in shape.contours])
         low, high = points.min(axis=0) - margin, points.max(axis=0) + margin
+        # This errs to one side only: a box around all shapes has to lie in a polygon inside of the outline.
         box = np.array([low, [low[0], high[1]], high, [high[0], low[1]]])
         polygon = inscribed(outlines[0]) if len(outlines) == 1 else None
         return polygon is not None and holds(polygon, box)
 
     def cut(self, element: Element, corners: np.ndarray, before: int, words: str) -> None:
-        """Cut the shapes from one on by a quadrilateral."""
+        """Cut the shapes from index `before` on by a quadrilateral."""
         parts = []
         for shape in self.shapes[before:]:
             try:
                 part = cut(shape, corners)
             except ValueError:
                 self.leave_unread(element, f"{words} across a stroke")
+                # Drawn whole for now. The file is refused at the end, together with all else that is not read.
                 part = shape
             parts += [part] if part else []
         self.shapes[before:] = parts
@@ -277,6 +286,7 @@ class _Reader:
     def pass_over(self, element: Element, style: Style) -> None:
         """Remember an element that is not read, unless it cannot be seen."""
         if element.tag in _UNREAD:
+            # A file is not refused for a text that nobody sees.
             unpainted = element.tag == "text" and style["fill"] == style["stroke"] == "none"
             if style["visibility"] == "visible" and parse_opacity(style["opacity"]) > 0 and not unpainted:
                 self.leave_unread(element, f"<{element.tag}>")
@@ -302,6 +312,7 @@ class _Reader:
         """Draw what is inside a nested `<svg>` or a `<symbol>`, fitted into its viewport and cut by that."""
         sized = {
             **element.attributes,
+            # SVG 1.1, section 5.6: the `<use>` gives the size. Its x and y have moved the whole instance already.
             **({k: v for k, v in use.attributes.items() if k in ("width", "height")} if use else {}),
         }
         width, height = (
@@ -321,6 +332,7 @@ class _Reader:
         view = box[2:] if box else (width, height)
         before = len(self.shapes)
         self.draw_children(element, replace(context, matrix=context.matrix @ inner, view=view))
+        # SVG 2, section 6.8: browsers hide what stands out of both elements unless the file says otherwise.
         if context.style["overflow"] not in ("visible", "auto"):
             corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) + corner
             mapped = corners @ context.matrix[:2, :2].T + context.matrix[:2, 2]
@@ -332,6 +344,7 @@ class _Reader:
 
     def outlines_of(self, element: Element, context: _Context) -> list[Contour]:
         """Return a shape's contours in user units; they are parsed once, however often the shape is used."""
+        # An `id` is safe as a key, because the tree keeps every element alive as long as this reader.
         if id(element) not in self.outlines:
             em = float(context.style["font-size"])
             self.outlines[id(element)] = self.at(
@@ -348,6 +361,7 @@ class _Reader:
                 self.pass_over(child, context.style)
         contours = [contour.mapped(context.matrix) for contour in self.outlines_of(element, context)]
         self.count_points(sum(len(contour.points) for contour in contours))
+        # Checked again in pixels: a matrix within its limit takes points within theirs far beyond.
         if any(not (np.abs(contour.points) <= LARGEST).all() for contour in contours):
             raise UserError(
                 f"'{self.name}' line {element.line}: <{element.tag}>: a coordinate is not a number up to {LARGEST:g}"
@@ -370,6 +384,7 @@ class _Reader:
 
 def _is_shown(element: Element) -> bool:
     """Return whether an element's conditions hold: its language is ours, and it needs no extensions."""
+    # `requiredFeatures` is not asked for: SVG 2 has dropped it.
     languages = element.attributes.get("systemLanguage")
     if languages is not None:
         names = [language.strip().lower() for language in languages.split(",")]

@@ -40,6 +40,7 @@ def shape_contours(
         case _:
             contours = _measured_shape(element.tag, _lengths_of(element, view, em))
     for contour in contours:
+        # Written so that a NaN fails too, such as one of infinity minus infinity.
         if not (np.abs(contour.points) <= LARGEST).all():
             raise ValueError(f"a coordinate is not a number up to {LARGEST:g}")
     return contours
@@ -95,6 +96,7 @@ def _measured_shape(tag: str, length: Callable[..., float | None]) -> list[Conto
         corner = (length("x") or 0.0, length("y") or 0.0)
         if width <= 0 or height <= 0:
             return []
+        # SVG 2, section 10.2: each radius is clamped alone, where CSS scales all radii of a box together.
         return [_rectangle(corner, (width, height), (min(rx, width / 2), min(ry, height / 2)))]
     radii = (length("r") or 0.0,) * 2 if tag == "circle" else _either(length("rx"), length("ry"))
     centre = (length("cx") or 0.0, length("cy") or 0.0)
@@ -102,6 +104,7 @@ def _measured_shape(tag: str, length: Callable[..., float | None]) -> list[Conto
         return []
     start = (centre[0] + radii[0], centre[1])
     points = turn_points(centre, (radii[0], 0.0), (0.0, radii[1]), 0.0, math.tau)
+    # The end is the start to the bit: a rounded one may be closed by another line, with a join of its own.
     return [Contour(np.array([start, *points[:-1], start]), True)]
 
 

@@ -81,9 +81,11 @@ def style_of(element: Element, parent: Style, sheet: StyleSheet, note: Note) -> 
     """
     inherited = {name: parent.get(name, value) for name, value in INHERITED.items()}
     style = inherited | OWN
+    # SVG 2, section 6.6: presentation attributes have specificity 0, so that every rule of a sheet is stronger.
     declarations = [(name, value, False) for name, value in element.attributes.items()]
     declarations += sheet.declarations_of(element)
     declarations += parse_declarations(element.attributes.get("style", ""))
+    # The sort is stable: important declarations go last and keep their own sequence.
     for name, value, _ in sorted(declarations, key=lambda declaration: declaration[2]):
         if name == "marker":
             for end in ("marker-start", "marker-mid", "marker-end"):
@@ -94,6 +96,7 @@ def style_of(element: Element, parent: Style, sheet: StyleSheet, note: Note) -> 
                 style[name] = cascaded
             else:
                 note(f"{name} '{value.strip()[:40]}' is not understood and left out")
+    # Resolved here, because children inherit the size and not the text: "2em" inside of "2em" is four times as large.
     style["font-size"] = _font_size(style["font-size"], inherited["font-size"])
     return style
 
@@ -109,8 +112,10 @@ def split_paint(text: str) -> tuple[str, str]:
 def _cascaded(name: str, value: str, parent: Style) -> str:
     """Return a value with CSS's own keywords replaced by what they stand for."""
     keyword = value.lower()
+    # CSS Color 3, section 4.4: "currentcolor" on `color` itself would refer to itself.
     if name == "color" and keyword == "currentcolor":
         keyword = "inherit"
+    # "revert" goes back to the browser's own sheet. This reader has none, so that it is as "unset".
     if keyword == "inherit" or (keyword in ("unset", "revert") and name in INHERITED):
         return parent.get(name, _INITIAL[name])
     if keyword in ("initial", "unset", "revert"):
@@ -131,6 +136,7 @@ def _is_valid(name: str, value: str) -> bool:
         elif name in _OPACITIES:
             parse_opacity(value)
         elif name == "stroke-width":
+            # Only what browsers skip is skipped. A unit that is not read is an error later on, which names it.
             return not value.startswith("-")
         elif name in _KEYWORDS:
             return _KEYWORDS[name].fullmatch(value) is not None

@@ -15,6 +15,7 @@ Matrix = Float64[np.ndarray, "3 3"]
 Box = tuple[float, float, float, float]
 """Left, top, width and height."""
 
+# SVG 1.1, section 7.6: commas may stand between functions. CSS has spaces only.
 _FUNCTION = re.compile(r"[\s,]*([A-Za-z0-9]+)\s*\(([^()]*)\)[\s,]*")
 _ARGUMENTS = {
     **{"matrix": (6,), "rotate": (1, 3), "translate": (1, 2), "translatex": (1,), "translatey": (1,)},
@@ -45,6 +46,7 @@ def parse_transform(text: str, box: Box = (0.0, 0.0, 0.0, 0.0)) -> Matrix:
         except ValueError:
             raise ValueError(f"transform '{text[:60]}'") from None
         position = match.end()
+        # After every function, or a product of large ones overflows before the end. Written so that a NaN fails too.
         if not (np.abs(matrix) <= LARGEST).all():
             raise ValueError(f"transform '{text[:60]}' is not of numbers up to {LARGEST:g}")
     return matrix
@@ -61,9 +63,11 @@ def about(matrix: Matrix, origin: str, box: Box) -> Matrix:
     Raises:
         ValueError: where the origin cannot be read.
     """
+    # A third length moves the origin towards the viewer, which flat transforms do not show.
     parts = origin.split()[:2]
     if not parts:
         raise ValueError(f"transform-origin '{origin[:40]}'")
+    # Words say which side they mean and may stand in either order; lengths are x, then y.
     if parts[0] in ("top", "bottom") or parts[-1] in ("left", "right"):
         parts.reverse()
     if len(parts) == 1:
@@ -93,12 +97,14 @@ def fit(box: Box, viewport: Box, aspect: str | None) -> Matrix:
         aspect: `preserveAspectRatio`: as `xMidYMid meet`, which is the default, or `none`.
     """
     words = (aspect or "").split()
+    # SVG 1.1, section 7.8: "defer" says something about images alone.
     words = words[1:] if words[:1] == ["defer"] else words
     align = words[0] if words else "xMidYMid"
     scale_x, scale_y = viewport[2] / box[2], viewport[3] / box[3]
     if align != "none":
         scale_x = scale_y = max(scale_x, scale_y) if words[1:] == ["slice"] else min(scale_x, scale_y)
     shares = {"Min": 0.0, "Mid": 0.5, "Max": 1.0}
+    # What is not understood counts as the initial value, which is in the middle of both axes.
     share_x, share_y = shares.get(align[1:4], 0.5), shares.get(align[5:8], 0.5)
     x = viewport[0] + share_x * (viewport[2] - scale_x * box[2]) - scale_x * box[0]
     y = viewport[1] + share_y * (viewport[3] - scale_y * box[3]) - scale_y * box[1]
@@ -109,6 +115,7 @@ def _matrix_of(name: str, arguments: list[str], box: Box) -> Matrix:
     """Return the matrix of one function."""
     match name:
         case "matrix":
+            # A percentage of NaN is not finite and so refused: there is nothing that it could be of.
             a, b, c, d, e, f = (parse_length(argument, math.nan) for argument in arguments)
             return np.array([[a, c, e], [b, d, f], [0.0, 0.0, 1.0]])
         case "rotate":
@@ -129,6 +136,7 @@ def _matrix_of(name: str, arguments: list[str], box: Box) -> Matrix:
             return np.diag([x, y, 1.0])
         case _:
             slopes = [math.tan(math.radians(parse_angle(argument))) for argument in arguments]
+            # CSS defines skew(a, b) as one matrix, which differs from the product of skewX(a) and skewY(b).
             x = 0.0 if name == "skewy" else slopes[0]
             y = slopes[0] if name == "skewy" else slopes[1] if len(slopes) > 1 else 0.0
             return np.array([[1.0, x, 0.0], [y, 1.0, 0.0], [0.0, 0.0, 1.0]])

@@ -9,13 +9,16 @@ import re
 
 from PIL import ImageColor
 
+# A dot may end a number: SVG 1.1 allows that (section 8.3.9), and CSS does not.
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 
 FONT_SIZE = 16.0
 """Pixels of the font where none is set, which `em` and its kin are measured in."""
 
 _UNIT = re.compile(r"[a-zA-Z%]*")
+# CSS fixes the inch at 96 pixels, whatever the screen (CSS Values 3, section 5.2).
 _UNITS = {"": 1.0, "px": 1.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6, "pt": 4 / 3, "pc": 16.0}
+# No font is read. CSS Values 3, section 5.1.1 then asks for half an em for "ex" and "ch".
 _FONT_UNITS = {"em": 1.0, "ex": 0.5, "ch": 0.5}
 _ANGLES = {"": 1.0, "deg": 1.0, "grad": 0.9, "rad": 180 / math.pi, "turn": 360.0}
 _HEX = re.compile(r"#(?:[0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})")
@@ -72,6 +75,7 @@ def parse_opacity(text: str) -> float:
     value, unit = _split(text, "opacity")
     if unit not in ("", "%") or not math.isfinite(value):
         raise ValueError(f"opacity '{text[:40]}'")
+    # CSS Color 3, section 3.2: an opacity out of range is clamped and not invalid.
     return min(max(value / 100 if unit == "%" else value, 0.0), 1.0)
 
 
@@ -84,6 +88,7 @@ def parse_colour(text: str) -> Colour:
     text = text.strip().lower()
     if text == "transparent":
         return (0.0, 0.0, 0.0, 0.0)
+    # Pillow is asked for names only: its parser takes forms that no browser does, such as "hsv(...)".
     if text in ImageColor.colormap:
         red, green, blue = ImageColor.getrgb(text)[:3]
         return (red / 255, green / 255, blue / 255, 1.0)
@@ -91,6 +96,7 @@ def parse_colour(text: str) -> Colour:
         return _hex_colour(text[1:])
     name, bracket, arguments = text.partition("(")
     if bracket and name in ("rgb", "rgba", "hsl", "hsla") and arguments.endswith(")"):
+        # CSS Color 4 writes spaces and a slash where CSS Color 3 has commas; the numbers are the same.
         return _function_colour(name, arguments[:-1].replace(",", " ").replace("/", " ").split())
     raise ValueError(f"colour '{text[:40]}'")
 

@@ -20,6 +20,7 @@ DECIMALS = 3
 METADATA_NAMESPACE = "urn:tgm:drawing"
 """Namespace of the metadata's entries."""
 
+# XML 1.0, section 2.2: no other character may stand in a document, not even escaped.
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -48,6 +49,7 @@ def format_svg(drawing: Drawing, *, metadata: Mapping[str, str] | None = None) -
         '<?xml version="1.0" encoding="UTF-8"?>',
         f'<svg xmlns="{SVG_NAMESPACE}" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
         *_metadata_lines(metadata or {}),
+        # The reader takes an opaque rectangle over the whole canvas for the background.
         f'<rect id="background" width="{width}" height="{height}" fill="{_hex(drawing.background[0].tolist())}"/>',
         *_path_lines(drawing),
         "</svg>",
@@ -99,11 +101,13 @@ def _paint(kind: Kind, colour: list[float], width: float) -> str:
         paint += f' {name}-opacity="{_number(min(max(colour[3], 0.0), 1.0))}"'
     match kind:
         case Kind.STROKE:
+            # The rasterizer's caps and joins are round, SVG's are straight and mitred unless it is told.
             round_ends = 'stroke-linecap="round" stroke-linejoin="round"'
             return f'fill="none" {paint} stroke-width="{_number(width)}" {round_ends}'
         case Kind.EVENODD:
             return f'{paint} fill-rule="evenodd"'
         case Kind.RECTANGLE:
+            # A path of four lines does not say that it has to stay a rectangle; the reader knows it by this mark.
             return f'{paint} data-kind="rectangle"'
         case _:
             return paint
@@ -130,6 +134,7 @@ def _pairs(points: list[list[float]]) -> str:
 
 def _number(value: float) -> str:
     """Return the shortest decimal within half a unit of the last place of `DECIMALS`."""
+    # There always is a dot: without one, stripping zeros would turn 100 into 1.
     text = f"{value:.{DECIMALS}f}".rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text
 

@@ -66,6 +66,8 @@ def parse_xml(data: bytes, name: str) -> Element:
         raise UserError(
             f"'{name}' has {len(data)} bytes: expected at most {MAX_BYTES}; simplify the drawing or split it"
         )
+    # Counted in the raw bytes: a bound that is there before the first entity is expanded. Every encoding that expat
+    # reads has "&" as this byte.
     builder = _Builder(name, references=data.count(b"&"))
     try:
         builder.parser.Parse(data, True)
@@ -82,6 +84,7 @@ def _decompressed(data: bytes, name: str) -> bytes:
     """Return what gzip compressed; a bomb is not unpacked beyond the limit."""
     unpacking = zlib.decompressobj(wbits=31)
     try:
+        # One byte more than the limit tells a file at the limit from one beyond, which the caller refuses.
         result = unpacking.decompress(data, MAX_BYTES + 1)
     except zlib.error as error:
         raise UserError(f"'{name}' cannot be decompressed: {error}; save it anew") from None
@@ -102,6 +105,7 @@ class _Builder:
         self.texts: list[list[str]] = []
         self.count = 0
         self.expansion = 0
+        # A unit separator stands in no XML document (XML 1.0, section 2.2), so that it splits names without doubt.
         self.parser = expat.ParserCreate(namespace_separator="\x1f")
         self.parser.buffer_text = True
         self.parser.StartElementHandler = self.start
@@ -149,6 +153,7 @@ class _Builder:
         Without references inside, an entity cannot multiply others; and all references together, each counted as the
         longest entity, must not expand beyond the largest file.
         """
+        # expat has expanded character references already: "&#38;" arrives as "&", and cannot hide a reference.
         if is_parameter or value is None or system or public or notation or set("&<%") & set(value):
             self.refuse_entity()
         self.expansion = max(self.expansion, len(value or ""))

@@ -35,8 +35,8 @@ def segment_corners(layout: Layout) -> tuple[Int64[Tensor, "S 4"], Float64[Tenso
 def boundary_distance(drawing: Drawing, *, cell: int = 1) -> Float[Tensor, "B h w"]:
     """Return the distance of each cell's middle to the nearest path boundary, in canvas pixels.
 
-    The boundary is taken at points on the canvas, less than half a cell apart. The nearest cell that holds one is
-    found, and from there the nearest of its neighbours along the path: off by less than half a cell where one curve is
+    The boundary is taken at points on the canvas, about half a cell apart. The nearest cell that holds one is found,
+    and from there the nearest of its neighbours along the path: off by less than half a cell where one curve is
     near, by less than one and a half where several are about as near. Without any boundary, infinity.
 
     Args:
@@ -51,12 +51,14 @@ def boundary_distance(drawing: Drawing, *, cell: int = 1) -> Float[Tensor, "B h 
 
 
 def _boundary_points(drawing: Drawing, spacing: float) -> Float[Tensor, "B M 2"]:
-    """Return points along all paths, less than `spacing` apart along cubics."""
+    """Return points along all paths, on average at most `spacing` apart along each cubic."""
     corners, weights = segment_corners(drawing.layout)
     if not len(weights):
         return drawing.points[:, :0]
     cubics = drawing.points[:, corners]  # (B, S, 4, 2)
+    # A curve is at most as long as its control polygon. The longest scene decides, for a batch shares one table of t.
     longest = (cubics[:, :, 1:] - cubics[:, :, :-1]).norm(dim=-1).sum(dim=-1).amax(dim=0)
+    # Bounded, so that a point that is thrown far off the canvas does not fill the memory.
     counts = (longest / spacing).ceil().clamp(1, 4096).long()
     segment = torch.repeat_interleave(torch.arange(len(counts)), counts)
     first = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
@@ -88,6 +90,7 @@ def _refined(points: np.ndarray, index: np.ndarray) -> np.ndarray:
         for column in range(width):
             nearest = np.inf
             own = index[row, column]
+            # The run may reach into another path. Its points are boundary too, so that the least distance stays right.
             for other in range(max(own - 4, 0), min(own + 5, len(points))):
                 x, y = points[other, 0] - column - 0.5, points[other, 1] - row - 0.5
                 nearest = min(nearest, x * x + y * y)

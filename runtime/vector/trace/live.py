@@ -40,7 +40,7 @@ class TraceConfig:
     steps: int = 60
     """Optimizer steps a stage, at least 0."""
     lr: float = 0.5
-    """Initial learning rate of control points, in pixels of a canvas of 240; colours have a hundredth of it."""
+    """Initial learning rate of control points, in pixels of a canvas of 240; that of colours is 0.01."""
     reach: float = 10.0
     """Distance from a path's boundary, in pixels of a canvas of 240, at which the weight is least."""
     floor: float = 0.3
@@ -96,6 +96,7 @@ def self_intersection_loss(points: Float[Tensor, "B N 2"], layout: Layout) -> Fl
     """
     corners, weights = segment_corners(layout)
     if not len(weights):
+        # A plain 0 has no graph, and `backward` fails where it is the only term.
         return points.sum() * 0
     a, b, c, d = points[:, corners].unbind(dim=2)
     turn = _sine(b - a, c - b) >= 0
@@ -146,6 +147,7 @@ def trace(
 def stage_counts(paths: int, stages: int) -> list[int]:
     """Return how many paths each stage adds: `paths` in all, the first two stages half as many as the others."""
     stages = min(stages, paths)
+    # Of 64 paths, 5 stages add 8, 8, 16, 16 and 16: the thesis adds 8 to 16 at a time (6.4.1).
     shares = np.cumsum([1.0, 1.0, *[2.0] * stages][:stages])
     ends = np.maximum(np.round(paths * shares / shares[-1]).astype(int), np.arange(1, stages + 1))
     return np.diff(ends, prepend=0).tolist()
@@ -159,6 +161,7 @@ def _begin(
     with torch.no_grad():
         drawn = VectorScene(drawing).render()[0]
     small, small_drawn = _searchable(target), _searchable(drawn)
+    # Counted against the total, so that paths that have been dropped are made up for.
     missing = total - drawing.layout.num_paths
     patches = find_patches(small, small_drawn, missing, segments=config.segments, min_gain=config.min_gain)
     if patches:
@@ -234,6 +237,7 @@ def _weights(drawing: Drawing, reach: float, floor: float) -> Float[Tensor, "B H
     height, width = drawing.size
     distance = boundary_distance(drawing, cell=cell).clamp(max=reach)
     if cell > 1:
+        # Cells round up: the enlarged map may be larger than the picture and is cut below.
         distance = functional.interpolate(distance[:, None], scale_factor=cell, mode="bilinear")[:, 0]
     return distance_weights(distance[:, :height, :width], reach, floor)
 

@@ -82,11 +82,13 @@ def _resampled(outline: Points, count: int) -> Points:
 
 def _segment_ends(points: Points, segments: int) -> list[int]:
     """Return the indices of the segments' ends, ascending."""
+    # A corner or the end of the long axis, wherever the tracing of the outline began.
     first = int(np.linalg.norm(points - points.mean(axis=0), axis=1).argmax())
     second = int(np.linalg.norm(points - points[first], axis=1).argmax())
     ends = sorted({first, second if second != first else (first + len(points) // 2) % len(points)})
     while len(ends) < segments:
         runs = list(zip(ends, [*ends[1:], ends[0] + len(points)], strict=True))
+        # `_farthest` stays clear of both ends: in a shorter run it has nothing to choose from.
         index = max((_farthest(points, *run) for run in runs if run[1] - run[0] > 3), default=None)
         if index is None:  # fewer points than ends
             break
@@ -102,6 +104,7 @@ def _farthest(points: Points, first: int, last: int) -> tuple[float, int]:
     distance = np.abs(chord[0] * offsets[:, 1] - chord[1] * offsets[:, 0]) / max(float(np.hypot(*chord)), 1e-9)
     inner = distance[2:-1]
     index = int(inner.argmax()) + 2 if inner.max() > 0.75 else len(run) // 2
+    # The length breaks ties: of several straight runs, the longest is halved first.
     return float(distance[index]) + 1e-3 * len(run), first + index
 
 
@@ -119,6 +122,7 @@ def _fit_cubic(run: Points, rounds: int = 3) -> Float64[np.ndarray, "2 2"]:
         controls = np.linalg.solve(inner.T @ inner + ridge, inner.T @ rest + ridge @ thirds)
         curve = _EVENLY @ np.stack([run[0], *controls, run[-1]])
         nearest = ((curve**2).sum(axis=1) - 2 * run @ curve.T).argmin(axis=1) / 64
+        # Where a curve comes near itself, nearest places jump; along a run they must not go back.
         position = np.maximum.accumulate(nearest)
     # A short run can throw its controls far off; the optimizer would take hundreds of steps to bring them back.
     reach = np.ptp(run, axis=0).max()

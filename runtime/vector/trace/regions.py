@@ -85,9 +85,11 @@ class _Search:
         self.segments = segments
         self.error = ((target - drawn) ** 2).sum(axis=-1).ravel()
         maps = [components(quantized(target, colours)) for colours in PALETTES]
+        # A stem joins two parts to one component. Opened, each part can be a path of its own.
         maps.append(components(opened(quantized(target, PALETTES[1]))))
         maps.append(components(quantized(0.5 + 0.5 * (target - drawn), ERROR_COLOURS)))
         self.regions = _Regions(maps, target)
+        # The shapes of a region depend on the target alone and are fitted once; what they gain changes with every path.
         self.shapes: dict[tuple[int, int], list[list[_Shape]]] = {}
         self.useless: set[tuple[int, int]] = set()
 
@@ -101,6 +103,7 @@ class _Search:
             if max(gains) > max(_mean_gain(best), 0.0):
                 best = candidates[int(np.argmax(gains))]
             helpful += max(gains) > 0
+            # What gains nothing now gains nothing until a path changes the error there; `paint` takes it off the list.
             if max(gains) <= 0:
                 self.useless.add(region)
             if helpful >= MAX_HELPFUL:
@@ -108,7 +111,7 @@ class _Search:
         return best
 
     def candidates(self, which: int, label: int, most: int) -> list[list[Patch]]:
-        """Return the ways to draw a region with at most so many paths, and what each gains now."""
+        """Return the ways to draw a region with at most `most` paths, and what each gains now."""
         if (which, label) not in self.shapes:
             self.shapes[which, label] = self.fit(self.regions.mask(which, label))
         return [self.painted(shapes) for shapes in self.shapes[which, label] if len(shapes) <= most]
@@ -141,6 +144,7 @@ class _Search:
     def shape_of(self, region: Mask, colour: Float[np.ndarray, "3"] | None = None) -> "_Shape":
         """Return the closed path around a region, filled with its median colour unless one is given."""
         points = fit_closed(trace_outline(region), self.segments)
+        # Antialiased pixels along the rim pull the mean towards the colours around, and hardly the median.
         colour = np.median(self.target[region], axis=0) if colour is None else colour
         inside = np.flatnonzero(filled_mask(points, region.shape))
         return _Shape(points, colour, inside, ((self.flat[inside] - colour) ** 2).sum(axis=-1))
@@ -185,11 +189,12 @@ class _Regions:
         return squares - (sums**2).sum(axis=-1) / sizes
 
     def promising(self, error: np.ndarray, count: int, skip: set[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Return the components (map, label), but some, that lower the error most if exactly they are painted."""
+        """Return up to `count` components, as (map, label), without `skip`: those whose exact painting gains most."""
         regions = []
         for which, labels in enumerate(self.maps):
             gain = np.bincount(labels, error) - self.left[which]
             gain[self.sizes[which] < MIN_PIXELS] = 0
+            # Label 0 is no region: it is what `opened` has left out.
             gain[0] = 0
             gain[[label for other, label in skip if other == which]] = 0
             regions += [(float(gain[label]), which, int(label)) for label in np.argsort(-gain)[:count]]
@@ -218,7 +223,7 @@ def quantized(picture: Picture, colours: int) -> Labels:
 
 
 def opened(values: Labels) -> Labels:
-    """Return the values with the thin parts of each region, up to 4 pixels wide, set to -1: they join others."""
+    """Return the values, with -1 in the thin parts of each region, up to 4 pixels wide, which join others."""
     disc = np.hypot(*np.mgrid[-2:3, -2:3]) < 2.5
     result = np.full(values.shape, -1)
     for value in np.unique(values):
@@ -239,21 +244,24 @@ def components(values: Labels) -> Labels:
 def labelled(mask: Mask) -> Labels:
     """Return labels, from 1, of the 4-connected regions of a mask."""
     labels = np.zeros(mask.shape, dtype=np.int64)
+    # SciPy joins pixels by their sides unless told otherwise, and `trace_outline` relies on that.
     ndimage.label(mask, output=labels)
     return labels
 
 
 def filled_mask(points: Points, shape: tuple[int, ...], per_segment: int = 12) -> Mask:
-    """Return the pixels, of a picture of a shape (H, W, ...), whose middle a closed path winds round."""
+    """Return the pixels of a picture whose middle a closed path winds round; `shape` begins with height and width."""
     # Each edge adds its direction to the first pixel right of it in every row that it crosses; the running sum along a
     # row is then the winding number.
     start = sample_closed(points, per_segment)
     end = np.roll(start, -1, axis=0)
     middles = np.arange(shape[0]) + 0.5
+    # Half open: a corner in the middle of a row belongs to one of its two edges, so that no crossing counts twice.
     below = start[:, 1:] <= middles
     edge, row = np.nonzero(below != (end[:, 1:] <= middles))
     slope = (end[edge, 0] - start[edge, 0]) / (end[edge, 1] - start[edge, 1])
     across = start[edge, 0] + (middles[row] - start[edge, 1]) * slope
+    # Crossings right of the picture go to a spare column; those left of it turn the whole row.
     column = np.ceil(across - 0.5).clip(0, shape[1]).astype(np.int64)
     directions = np.where(below[edge, row], 1.0, -1.0)
     winding = np.bincount(row * (shape[1] + 1) + column, directions, minlength=shape[0] * (shape[1] + 1))

@@ -11,7 +11,7 @@ ALMOST_WHITE = 0.93
 
 
 def smooth(images: Float32[Tensor, "... 3 H W"]) -> Float32[Tensor, "... 3 H W"]:
-    """Return pictures whose areas have one colour each and whose edges are crisp, as those of the drawings to come.
+    """Return pictures whose areas have one colour each and whose edges are crisp, as in the drawings to come.
 
     Specks go first. Then `kuwahara` works at twice the size, so that the edges that it sharpens are antialiased when
     they are scaled back. Almost white pixels turn white: on white paper, a tint would be traced as a path.
@@ -41,7 +41,7 @@ def despeckle(images: Float32[Tensor, "... 3 H W"]) -> Float32[Tensor, "... 3 H 
 
 
 def kuwahara(images: Float32[Tensor, "B 3 H W"], *, radius: int, passes: int = 1) -> Float32[Tensor, "B 3 H W"]:
-    """Return pictures filtered by Kuwahara's edge-preserving smoothing (Kuwahara et al., 1976).
+    """Return pictures filtered by Kuwahara's edge-preserving smoothing.
 
     Of the four squares of `radius` + 1 pixels a side that have a pixel at a corner, the one whose colours vary least,
     by the sum of the variances of the channels, gives the pixel its mean colour. The border is continued with its own
@@ -51,6 +51,8 @@ def kuwahara(images: Float32[Tensor, "B 3 H W"], *, radius: int, passes: int = 1
         images: RGB.
         radius: pixels, at least 1.
         passes: how often, at least 0.
+
+    Source: Kuwahara et al., 1976.
     """
     height, width = images.shape[-2:]
     filtered = images.double()  # the variance is a difference of two means, which float32 would lose
