@@ -228,6 +228,10 @@ def _directions(dx, dy):
     return (DOWN if dy > 0 else 0) | (UP if dy < 0 else 0) | (RIGHT if dx > 0 else 0) | (LEFT if dx < 0 else 0)
 
 
+# In `accumulate_cells`, pixels are counted from the edge's two ends, so that the walk ends in the last one however
+# parameters are rounded. Each parameter is computed from its border itself, since added steps would add up errors. What
+# comes in over a band's border is a new visit, even of the pixel where the contour left: so a new cell. A border belongs
+# to the pixel right of it or below it, so that each crossing is counted once. Rows and parts are this job's own.
 @inner
 def accumulate_cells(edges, bands, band):  # noqa: PLR0912, PLR0915
     """Fill in the cells of one band and count them by row (all 0 before); returns the index after the last cell.
@@ -257,13 +261,11 @@ def accumulate_cells(edges, bands, band):  # noqa: PLR0912, PLR0915
         last_column = _clamped(x0 + dx * end, -1, width)
         right = 1 if last_column > column else 0
         down = 1 if last_row > row else 0
-        # Counted from the two ends, so that the walk ends in the last pixel however parameters are rounded.
         across = abs(last_column - column)
         along = abs(last_row - row)
         mask = _directions(dx, dy)
         if edge.mark & FIRST:
             begin = -1
-        # What comes in over a band's border is a new visit, even of the pixel where the contour left: so a new cell.
         if borders or edge.mark & FIRST:
             open_column = -2
         while True:
@@ -273,13 +275,10 @@ def accumulate_cells(edges, bands, band):  # noqa: PLR0912, PLR0915
             if done:
                 borders |= leaves
             else:
-                # Each from the border itself, since added steps would add up errors. dx is not 0 while columns are
-                # left to cross, nor dy while rows are. 2 is beyond any parameter.
                 sx = (column + right - x0) / dx if across > 0 else 2.0
                 sy = (row + down - y0) / dy if along > 0 else 2.0
                 sideways = across > 0 and sx < sy
                 stop = min(max(sx if sideways else sy, s), end)
-                # A border belongs to the pixel right of it or below it, so that each crossing is counted once.
                 borders |= (0 if right else EXIT_LEFT) if sideways else (0 if down else EXIT_TOP)
             if column >= width:
                 open_column = -2
@@ -289,7 +288,6 @@ def accumulate_cells(edges, bands, band):  # noqa: PLR0912, PLR0915
                     open_row = row
                     open_column = column
                     _open_cell(cells[cell], row, column, edge.path - band.path, part)
-                    # This band's rows, and this job's cells and parts: no other thread touches them.
                     bands.rows[band.row + row - band.top] += 1
                     if begin < 0 and s == 0.0 and edge.mark & FIRST:
                         begin = cell
@@ -306,7 +304,6 @@ def accumulate_cells(edges, bands, band):  # noqa: PLR0912, PLR0915
                 row += 2 * down - 1
                 along -= 1
                 borders = ENTER_TOP if down else 0
-        # Only a contour that began inside the band has a first cell here to join.
         if edge.mark & LAST and not leaves and begin >= 0 and begin != cell:
             first = cells[begin]
             last = cells[cell]

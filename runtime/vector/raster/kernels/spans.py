@@ -130,8 +130,7 @@ def sweep_row(bands, band, first, last, evenodd, spans, n):  # noqa: PLR0915
     cover = 0.0
     corner = 0
     pending = 0
-    # Room for 2 spans a cell is enough: each pixel has one and a run after it. Before a path's first cell there is no
-    # run, as its winding number there is 0.
+    # Two spans a cell are enough: its pixel and a run after it; before a path's first cell the winding number is 0.
     while first < last:
         pixel = bands.keys[first] >> CELL_BITS
         if pixel >> COLUMN_BITS != path:
@@ -183,8 +182,7 @@ def sweep_row(bands, band, first, last, evenodd, spans, n):  # noqa: PLR0915
                 pending += 1
             n += 1
             column = here + 1
-        # Cover counts to the right of the pixel; what it is worth inside is in `area`. The corner's winding number is
-        # counted in whole numbers, because rounding must not change which side is inside.
+        # The corner's winding number is counted in whole numbers: rounding must not change which side is inside.
         cover += height
         corner += top
     if path >= 0:
