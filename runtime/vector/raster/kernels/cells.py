@@ -230,7 +230,7 @@ def _directions(dx, dy):
 
 # In `accumulate_cells`, pixels are counted from the edge's two ends, so that the walk ends in the last one however
 # parameters are rounded. Each parameter is computed from its border itself, since added steps would add up errors. What
-# comes in over a band's border is a new visit, even of the pixel where the contour left: so a new cell. A border belongs
+# comes in over a band's border is a new visit, even of the pixel where the contour left: a new cell. A border belongs
 # to the pixel right of it or below it, so that each crossing is counted once. Rows and parts are this job's own.
 @inner
 def accumulate_cells(edges, bands, band):  # noqa: PLR0912, PLR0915
