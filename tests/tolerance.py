@@ -54,3 +54,7 @@ RASTER_TWIN_VJP = 1e-5
 ENGINE_HALF = 5e-3
 """Greatest difference of a network of a few layers in float16 from float32, relative to its largest value: each product
 rounds to 11 bits, 5e-4, some ten times in a row."""
+
+CAMERA_PIXELS = 2e-3
+"""Pixels: a point some units away goes through a rotation and a division in float32, 1e-6 relative, times 100 pixels of
+focal length, some ten roundings."""

@@ -1,0 +1,166 @@
+"""Where cameras stand: drawn at random around an object, on an orbit, on a spiral, or between given cameras.
+
+Poses are camera-to-world in the OpenGL convention. Angles in radians. `up` names the world's upward axis; azimuth 0 is
+on the axis behind it in the cycle x, y, z, and grows towards the next: up z puts azimuth 0 on +x and pi / 2 on +y, up y
+puts them on +z and +x.
+"""
+
+import math
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Axis = Literal["x", "y", "z"]
+"""An axis of the world."""
+
+Law = Literal["area", "angle"]
+"""What random elevations are uniform in: the sphere's area, or the angle, as in DietNeRF's published code."""
+
+
+def up_vector(up: Axis) -> Float[Tensor, " 3"]:
+    """Return the unit vector of an axis."""
+    return torch.eye(3)["xyz".index(up)]
+
+
+def look_at(
+    centres: Float[Tensor, "V 3"], target: Float[Tensor, "#V 3"] | Float[Tensor, " 3"], up: Axis = "z"
+) -> Float[Tensor, "V 4 4"]:
+    """Return the poses of cameras at `centres` that look at a target, upright.
+
+    A camera straight above or below its target has no upright: its picture's top then points to azimuth pi or 0.
+    """
+    back = centres.double() - target.double()
+    back = back / back.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    index = "xyz".index(up)
+    right = torch.linalg.cross(up_vector(up).double().expand_as(back), back)
+    # Near the pole the cross product is all rounding; the limit along azimuth 0 is the second horizontal axis.
+    pole = right.norm(dim=1, keepdim=True) < 1e-6
+    right = torch.where(pole, torch.eye(3, dtype=torch.float64)[(index + 2) % 3], right)
+    right = right / right.norm(dim=1, keepdim=True)
+    poses = torch.eye(4, dtype=torch.float64).repeat(len(centres), 1, 1)
+    poses[:, :3, 0] = right
+    poses[:, :3, 1] = torch.linalg.cross(back, right)
+    poses[:, :3, 2] = back
+    poses[:, :3, 3] = centres.double()
+    return poses.float()
+
+
+def on_sphere(
+    azimuth: Float[Tensor, " V"], elevation: Float[Tensor, " V"], radius: Float[Tensor, " V"], up: Axis = "z"
+) -> Float[Tensor, "V 4 4"]:
+    """Return the poses of cameras around the origin that look at it.
+
+    Args:
+        azimuth: around the upward axis.
+        elevation: above the horizon, in [-pi / 2, pi / 2].
+        radius: distance from the origin.
+        up: the world's upward axis.
+    """
+    flat = radius * elevation.cos()
+    local = torch.stack([flat * azimuth.cos(), flat * azimuth.sin(), radius * elevation.sin()], dim=1)
+    # `local` has its upward axis last; the cycle puts it where it belongs.
+    centres = local.roll("xyz".index(up) - 2, dims=1)
+    return look_at(centres, torch.zeros(3), up)
+
+
+def draw_sphere(
+    count: int,
+    generator: torch.Generator,
+    *,
+    radius: tuple[float, float] = (3.5, 4.5),
+    elevation: tuple[float, float] = (0.0, math.pi / 2),
+    law: Law = "area",
+    up: Axis = "z",
+) -> Float[Tensor, "V 4 4"]:
+    """Return random poses that look at the origin: by default uniform over the upper hemisphere.
+
+    The thesis says uniform over the hemisphere (3.4.3), which is law `area`; its published code draws azimuth and
+    elevation uniformly, law `angle`, which favours the pole. The radius is uniform in its range in both.
+
+    Args:
+        count: poses.
+        generator: source of the draws, three a pose.
+        radius: least and greatest distance.
+        elevation: lowest and highest.
+        law: what elevations are uniform in.
+        up: the world's upward axis.
+    """
+    u = torch.rand(3, count, generator=generator)
+    low, high = elevation
+    if law == "area":
+        heights = math.sin(low) + (math.sin(high) - math.sin(low)) * u[1]
+        angles = heights.clamp(-1, 1).asin()
+    else:
+        angles = low + (high - low) * u[1]
+    distance = radius[0] + (radius[1] - radius[0]) * u[2]
+    return on_sphere((2 * u[0] - 1) * math.pi, angles, distance, up)
+
+
+def orbit(
+    count: int, *, radius: float = 4.0, elevation: float = math.pi / 6, start: float = 0.0, up: Axis = "z"
+) -> Float[Tensor, "V 4 4"]:
+    """Return the poses of a turntable: once around at one elevation, evenly, without the first pose again."""
+    azimuth = start + 2 * math.pi * torch.arange(count) / count
+    return on_sphere(azimuth, torch.full((count,), elevation), torch.full((count,), radius), up)
+
+
+def spiral(
+    count: int,
+    *,
+    radius: float = 4.0,
+    elevation: tuple[float, float] = (-math.pi / 18, math.pi / 3),
+    turns: float = 2.0,
+    up: Axis = "z",
+) -> Float[Tensor, "V 4 4"]:
+    """Return poses that wind around the origin from one elevation to another."""
+    along = torch.linspace(0, 1, count)
+    low, high = elevation
+    return on_sphere(2 * math.pi * turns * along, low + (high - low) * along, torch.full((count,), radius), up)
+
+
+def draw_between(poses: Float[Tensor, "V 4 4"], count: int, generator: torch.Generator) -> Float[Tensor, "N 4 4"]:
+    """Return random poses between three given ones each, for scenes that cannot be walked around.
+
+    Three of the poses are drawn, p1 and p2 are interpolated by a1 in [0, 1), and the result and p3 by a2: centres on a
+    line, rotations on the shortest arc. With one or two poses the same one may be drawn again. Thesis 3.4.3.
+    """
+    drawn = []
+    for _ in range(count):
+        if len(poses) >= 3:
+            rows = torch.randperm(len(poses), generator=generator)[:3]
+        else:
+            rows = torch.randint(len(poses), (3,), generator=generator)
+        first, second, third = poses[rows]
+        a1, a2 = torch.rand(2, generator=generator).tolist()
+        drawn.append(interpolate(interpolate(first, second, a1), third, a2))
+    return torch.stack(drawn)
+
+
+def path_through(poses: Float[Tensor, "V 4 4"], count: int, *, closed: bool = False) -> Float[Tensor, "N 4 4"]:
+    """Return a path of `count` poses through the given ones in their order; a closed one ends before the first."""
+    corners = torch.cat([poses, poses[:1]]) if closed else poses
+    spans = len(corners) - 1
+    if spans == 0:
+        return poses.expand(count, 4, 4).clone()
+    places = np.linspace(0, spans, count, endpoint=not closed)
+    path = []
+    for place in places:
+        span = min(int(place), spans - 1)
+        path.append(interpolate(corners[span], corners[span + 1], float(place - span)))
+    return torch.stack(path)
+
+
+def interpolate(first: Float[Tensor, "4 4"], second: Float[Tensor, "4 4"], weight: float) -> Float[Tensor, "4 4"]:
+    """Return the pose between two: at 0 the first, at 1 the second; its rotation on the shortest arc between theirs."""
+    from scipy.spatial.transform import Rotation
+
+    start = Rotation.from_matrix(first[:3, :3].double().numpy())
+    turn = start.inv() * Rotation.from_matrix(second[:3, :3].double().numpy())
+    between = start * Rotation.from_rotvec(weight * turn.as_rotvec())
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[:3, :3] = torch.from_numpy(between.as_matrix())
+    pose[:3, 3] = (1 - weight) * first[:3, 3].double() + weight * second[:3, 3].double()
+    return pose.to(first.dtype)
