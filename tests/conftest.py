@@ -15,6 +15,8 @@ CHECKED = ("runtime", "train", "export", "benchmarks")
 
 UNCHECKED: dict[str, str] = {
     "runtime.vector.raster.kernels.": "numba compiles it",
+    "runtime.kernels.jit": "numba compiles it",
+    "runtime.field.kernels.": "numba compiles it",
     "runtime.loop.progress": "writes to streams of tests, which typing's TextIO does not know",
     "runtime.vector.svg.": "parses text, which has no shapes; the checks' frames would add to its recursion",
     "runtime.vector.trace.boundaries": "numba compiles it",

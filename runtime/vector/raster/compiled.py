@@ -1,10 +1,5 @@
 """The compiled rasterizer as a PyTorch function: arrays, threads, gradients. The kernels are in `kernels`."""
 
-import os
-from collections.abc import Callable
-from functools import lru_cache
-from queue import SimpleQueue
-from threading import Thread
 from typing import NamedTuple
 
 import numpy as np
@@ -13,13 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from runtime.errors import UserError
+from runtime.kernels.threads import share_jobs
 from runtime.vector.paths import Drawing, Kind, Layout
 from runtime.vector.raster.checks import NOT_FINITE, check_widths
 from runtime.vector.raster.kernels.backward import Grads, backward
 from runtime.vector.raster.kernels.build import DrawingGrads, build_fills, enter_bands, flatten_paths, gather_gradients
 from runtime.vector.raster.kernels.cells import CELL, PART, Bands
 from runtime.vector.raster.kernels.forward import Paths, Saved, forward
-from runtime.vector.raster.kernels.jit import wait_for
 from runtime.vector.raster.kernels.limits import STROKE_TOLERANCE, TOLERANCE
 from runtime.vector.raster.kernels.outline import EDGE, Outline, Structure, View, close_loops
 from runtime.vector.raster.kernels.spans import SPAN
@@ -28,9 +23,6 @@ from runtime.vector.raster.reference.stroke import count_corners, unit_pen
 TAPE = 1 << 19
 """Numbers that a forward pass leaves to the backward pass at most, beside edges: what fits a core's cache is faster
 read than composited again."""
-
-POLLS = 2000
-"""How often the calling thread looks whether the others are done before it sleeps: some 20 microseconds."""
 
 
 def _segments(kind: Kind, base: int, contours: tuple[int, ...]) -> list[np.ndarray]:
@@ -137,55 +129,6 @@ def _make_room(entered: Entered, rows: int, dtype: torch.dtype, *, taped: bool) 
     # A cell gives at most two spans: its pixel and the run after it.
     spans = np.empty(2 * room, SPAN)
     return bands, Saved(spans, np.empty((rows, 2), np.int64), np.empty(jobs, np.int64), tapes, np.empty(rows, np.int64))
-
-
-@lru_cache(maxsize=1)
-def _helpers() -> tuple[list[Thread], SimpleQueue]:
-    """Helper threads, started as they are needed, and the queue of their work: much cheaper a call than an executor."""
-    return [], SimpleQueue()
-
-
-# A forked process has this module's memory, but not the threads: without new ones its first picture would wait forever.
-os.register_at_fork(after_in_child=_helpers.cache_clear)
-
-
-def _help(calls: SimpleQueue) -> None:
-    while True:
-        kernel, args, done = calls.get()
-        try:
-            kernel(*args)
-            done.put(None)
-        except BaseException as error:  # handed to the caller, who raises it
-            done.put(error)
-        del kernel, args, done  # else a picture's arrays would live until the next one
-
-
-def share_jobs(kernel: Callable, jobs: int, *args) -> None:
-    """Call a kernel on as many threads as PyTorch uses, this one among them; each takes jobs while any is left.
-
-    The kernel's first argument is a new work counter, see `jit.take_job`; the others are `args`. It returns when all
-    jobs are done, which is not the same as when all calls have returned: a helper that wakes late finds no job left and
-    goes back to sleep, having read the counter alone. So nobody waits for it, unless a job is missing after `POLLS`
-    looks: then it sleeps until each helper has answered, and raises what a helper has raised.
-    """
-    threads = max(1, min(torch.get_num_threads(), jobs))
-    work = np.zeros(2, np.int64)
-    if threads == 1:
-        kernel(work, *args)
-        return
-    helpers, calls = _helpers()
-    done = SimpleQueue()  # one a call: an answer that comes late goes to a queue that nobody reads
-    # Daemons, because they wait for work forever and must not keep the interpreter from ending.
-    while len(helpers) < threads - 1:
-        helpers.append(Thread(target=_help, args=(calls,), name="raster", daemon=True))
-        helpers[-1].start()
-    for _ in range(1, threads):
-        calls.put((kernel, (work, *args), done))
-    kernel(work, *args)
-    if not wait_for(work, jobs, POLLS):
-        errors = [done.get() for _ in range(1, threads)]
-        for error in filter(None, errors):
-            raise error
 
 
 def _double(tensor: Tensor) -> np.ndarray:

@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from numba import njit
 
+from runtime.kernels.jit import OPTIONS
+from runtime.kernels.threads import share_jobs
 from runtime.vector.paths import Drawing, Kind, Layout
 from runtime.vector.raster import compiled, rasterize
 from runtime.vector.raster.kernels.build import build_fills, enter_bands, flatten_paths
 from runtime.vector.raster.kernels.cells import Band, Bands
 from runtime.vector.raster.kernels.forward import Paths, Saved, forward
-from runtime.vector.raster.kernels.jit import OPTIONS
 from runtime.vector.raster.kernels.limits import TOLERANCE
 from runtime.vector.raster.kernels.outline import Outline, View, close_loops
 from runtime.vector.raster.kernels.stroke import Pens, Polylines, build_strokes
@@ -129,7 +130,7 @@ def run_stages(seed: int) -> Stages:
     bands, saved = compiled._make_room(entered, len(points) * size[0], torch.float64, taped=True)
     paths = Paths(edges, drawing.colours.numpy(), drawing.background.numpy(), plan.evenodd)
     image = np.empty((len(points), 3, *size))
-    compiled.share_jobs(forward, len(saved.cell_ends), paths, bands, saved, image)
+    share_jobs(forward, len(saved.cell_ends), paths, bands, saved, image)
     outline = Outline(firsts, corners, edges)
     return Stages(
         drawing, size, np.array(scale), plan, vertices, vertex_ranges, outline, ranges, pens, bands, saved, paths, image

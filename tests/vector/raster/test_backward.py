@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from runtime.vector.raster import compiled
+from runtime.kernels.threads import share_jobs
 from runtime.vector.raster.kernels import backward as kernels
 from runtime.vector.raster.kernels.arrays import BLOCK, Row
 from runtime.vector.raster.kernels.backward import Grads
@@ -25,7 +25,7 @@ def no_grads(stages: Stages) -> Grads:
 def run_backward(stages: Stages) -> Grads:
     grads = no_grads(stages)
     args = stages.paths, stages.bands, stages.saved, upstream_of(stages), grads
-    compiled.share_jobs(kernels.backward, len(stages.saved.cell_ends), *args)
+    share_jobs(kernels.backward, len(stages.saved.cell_ends), *args)
     return grads
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from runtime.vector.raster import kernels
 
-TOOLS = {"jit", "arrays", "limits"}
-"""Modules of tools: threads, compilation, memory. They have no stage of a picture, and so no twins."""
+TOOLS = {"arrays", "limits"}
+"""Modules of tools: arrays and limits. They have no stage of a picture, and so no twins."""
 
 STAGES = sorted({module.name for module in pkgutil.iter_modules(kernels.__path__)} - TOOLS)
 DECORATORS = {"entry", "inner", "inlined", "summing"}
@@ -38,7 +38,7 @@ def test_every_kernel_has_a_twin_of_its_name(module: str) -> None:
         assert node.name in tests, f"{module}.{node.name}: no test of its stage"
 
 
-@pytest.mark.parametrize("module", [*STAGES, "jit", "arrays"])
+@pytest.mark.parametrize("module", [*STAGES, "arrays"])
 def test_at_most_eight_arguments_and_one_assignment_a_line(module: str) -> None:
     for node in functions(module):
         assert len(node.args.args) <= 8, f"{module}.{node.name}"

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from runtime.vector.raster.kernels.jit import inlined, inner, summing
+from runtime.kernels.jit import inlined, inner, summing
 
 BLOCK = 32
 """Pixels of a block: a multiple of what the compiler's vector loops take at a time."""

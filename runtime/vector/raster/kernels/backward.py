@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from runtime.kernels.jit import entry, finish_job, inlined, inner, take_job
 from runtime.vector.raster.kernels.arrays import BLOCK, Row, copy_values, fill_row, make_row, round_colour, sum_values
 from runtime.vector.raster.kernels.cells import cell_of, locate_band
 from runtime.vector.raster.kernels.composite import blend_backward, composite_row, count_blocks, row_coverage
-from runtime.vector.raster.kernels.jit import entry, finish_job, inlined, inner, take_job
 from runtime.vector.raster.kernels.pixel import pixel_moments
 from runtime.vector.raster.kernels.spans import EXACT, gather_edges
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from runtime.kernels.jit import entry, inner
 from runtime.vector.raster.kernels.arrays import all_finite
 from runtime.vector.raster.kernels.cells import BAND, count_entries, fill_entries
-from runtime.vector.raster.kernels.jit import entry, inner
 from runtime.vector.raster.kernels.outline import close_loops, count_edges, edges_backward, flatten, flatten_backward
 
 

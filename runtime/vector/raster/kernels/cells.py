@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from runtime.vector.raster.kernels.jit import inlined, inner
+from runtime.kernels.jit import inlined, inner
 from runtime.vector.raster.kernels.outline import FIRST, LAST
 
 BAND = 32

@@ -6,8 +6,8 @@ a path's end in its last block has coverage 0. The three planes of a row lie `wi
 
 import numpy as np
 
+from runtime.kernels.jit import inner, summing
 from runtime.vector.raster.kernels.arrays import BLOCK, fill_blocks, round_colour
-from runtime.vector.raster.kernels.jit import inner, summing
 
 
 @inner

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from runtime.kernels.jit import entry, finish_job, inlined, take_job
 from runtime.vector.raster.kernels.arrays import BLOCK, copy_values, fill_row, make_row
 from runtime.vector.raster.kernels.cells import accumulate_cells, locate_band, sort_cells
 from runtime.vector.raster.kernels.composite import composite_row, count_blocks
-from runtime.vector.raster.kernels.jit import entry, finish_job, inlined, take_job
 from runtime.vector.raster.kernels.spans import cover_exactly, sweep_row
 
 

@@ -5,16 +5,20 @@ rectangle's sides and a stroke's last point are segments with four equal control
 """
 
 import math
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from runtime.vector.raster.kernels.jit import STAMP, entry, inner
+from runtime.kernels.jit import entry, inner, stamp_of
 from runtime.vector.raster.kernels.limits import MAX_EDGES, STRAIGHT
 
 STROKE = 2
 FIRST, LAST = 1, 2
 """Marks of an edge that opens and of one that closes its contour."""
+
+STAMP = stamp_of(Path(__file__).parent)
+"""A field of `EDGE`, an array of which is in the arguments of every entry kernel that calls into another file."""
 
 EDGE = np.dtype(
     [
@@ -25,7 +29,7 @@ EDGE = np.dtype(
 )
 """An edge, which may be what a cut has left of a whole one: its ends in picture pixels; the interval s0 to s1 that it
 is of the whole edge; the vertex at the start and at the end of the whole edge, and the pen corner of each (-1: none);
-FIRST and LAST; its path, counted through all scenes; the first and last band that it touches; nothing (`jit.STAMP`)."""
+FIRST and LAST; its path, counted through all scenes; the first and last band that it touches; nothing (`STAMP`)."""
 
 
 class Structure(NamedTuple):

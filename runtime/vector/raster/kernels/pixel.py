@@ -6,8 +6,8 @@ order from left to right, so that the filled region is a row of trapezoids.
 
 import numpy as np
 
+from runtime.kernels.jit import inner
 from runtime.vector.raster.kernels.cells import ENTER_LEFT, ENTER_TOP, EXIT_LEFT, EXIT_TOP
-from runtime.vector.raster.kernels.jit import inner
 
 _THINNEST = 1e-13
 """Height in pixels below which a slab is skipped."""

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from runtime.kernels.jit import inlined, inner
 from runtime.vector.raster.kernels.cells import CELL_BITS, COLUMN_BITS, DOWN, LEFT, RIGHT, UP, WRAPS, cell_of
-from runtime.vector.raster.kernels.jit import inlined, inner
 from runtime.vector.raster.kernels.pixel import PIXEL_EDGE, inside, pixel_area
 
 _ON_BORDER = 1e-11

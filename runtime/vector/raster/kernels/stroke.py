@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from runtime.vector.raster.kernels.jit import entry, inlined, inner
+from runtime.kernels.jit import entry, inlined, inner
 from runtime.vector.raster.kernels.outline import FIRST, LAST, STROKE
 
 

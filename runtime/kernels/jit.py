@@ -1,4 +1,4 @@
-"""How the rasterizer's kernels are compiled, and how threads share their work.
+"""How compiled kernels are compiled, and how threads share their work.
 
 `entry` kernels are called from Python and cached on disk; `inner` ones only from other kernels. Both leave arithmetic
 as written (no fast-math), so that a result has the same bits on every run.
@@ -18,7 +18,7 @@ OPTIONS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 """What all kernels are compiled with. Without the interpreter's lock, threads run them side by side."""
 
 entry = _compile(**OPTIONS, cache=True)
-"""Decorator of a kernel that Python calls. Numba looks for changes in the kernel's own file alone: see `STAMP`."""
+"""Decorator of a kernel that Python calls. Numba looks for changes in the kernel's own file alone: see `stamp_of`."""
 
 inner = _compile(**OPTIONS, no_cpython_wrapper=True)
 """Decorator of a kernel that only kernels call."""
@@ -82,18 +82,18 @@ def wait_for(work, jobs, polls):
     return False
 
 
-def _hash_sources() -> str:
+def stamp_of(*sources: Path) -> str:
+    """Return a field name that changes with any kernel's source in some folders and in this one.
+
+    Numba serves an entry kernel from its cache while the kernel's own file is unchanged, even if a kernel that it calls
+    has changed in another file. The name of a field of a dtype is part of a signature, and the signature is part of the
+    cache's key: so an array of such a dtype among the arguments of every entry kernel that calls into another file is
+    all that is needed. A directory of that name in NUMBA_CACHE_DIR would do the same, but that variable belongs to the
+    user: it holds for all code in the process that uses Numba, has to be set before Numba is imported, and would move
+    the cache away from where the user wants it.
+    """
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-# Numba serves an entry kernel from its cache while the kernel's own file is unchanged, even if a kernel that it calls
-# has changed in another file. The name of a field of a dtype is part of a signature, and the signature is part of the
-# cache's key: so a name that holds the hash of all these files is all that is needed. A directory of that name in
-# NUMBA_CACHE_DIR would do the same, but that variable belongs to the user: it holds for all code in the process that
-# uses Numba, has to be set before Numba is imported, and would move the cache away from where the user wants it.
-STAMP = f"stamp_{_hash_sources()}"
-"""Changes with any kernel's source: the name of a field of `outline.EDGE`, an array of which is in the arguments of
-every entry kernel that calls into another file."""
+    for folder in (Path(__file__).parent, *sources):
+        for path in sorted(folder.glob("*.py")):
+            digest.update(path.read_bytes())
+    return f"stamp_{digest.hexdigest()[:12]}"
