@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.environment import describe_environment
-from benchmarks.step_networks import peer_networks
+from benchmarks.step.networks import peer_networks
 from runtime.command.options import parse_options
 from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.spec import EngineSpec

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import consistency
+from benchmarks.consistency import measure
 from runtime.command.options import parse_options
 from runtime.errors import run_main
 
@@ -40,11 +40,11 @@ def main() -> None:
     from runtime.pictures import write_png
 
     config = parse_options(Config, "benchmarks.sheet", description=__doc__)
-    drawing = consistency.Config(icons=Path(), out=config.pictures, bundle=config.bundle, limit=config.count)
-    consistency.run_commands(drawing, config.route)
+    drawing = measure.Config(icons=Path(), out=config.pictures, bundle=config.bundle, limit=config.count)
+    measure.run_commands(drawing, config.route)
     folder = config.pictures / config.route
-    names = [consistency.slug(c) for c in consistency.CAPTIONS[: config.count]]
-    pairs = consistency.read_pictures(
+    names = [measure.slug(c) for c in measure.CAPTIONS[: config.count]]
+    pairs = measure.read_pictures(
         [path for n in names for path in (folder / "runs" / n / "sample.png", folder / f"{n}.png")]
     )
     rows = -(-config.count // config.columns)

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ HEAVY = ("torch", "numba", "onnxruntime", "diffusers", "onnx", "tensorrt", "tran
 
 FILE_LINES = 500
 FUNCTION_LINES = 80
+FOLDER_FILES = 16
 
 
 def sources(*folders: str) -> list[Path]:
@@ -138,6 +140,17 @@ def test_no_function_is_long() -> None:
     lengths = {(path, name): n for path in sources(*packages() - {"tests"}) for name, n in functions(path).items()}
     long = {f"{path.relative_to(ROOT)}: {name}": n for (path, name), n in lengths.items() if n > FUNCTION_LINES}
     assert long == {}
+
+
+def is_question(path: Path) -> bool:
+    """Return whether a file is a benchmark's command: these are a flat list, which no other file imports."""
+    return path.parent == ROOT / "benchmarks" and 'if __name__ == "__main__"' in path.read_text("utf-8")
+
+
+def test_no_folder_is_full() -> None:
+    paths = sources(*packages() - {"tests"})  # tests of kernels and their twins, two folders, share one
+    counts = Counter(path.parent for path in paths if not is_question(path))
+    assert {str(folder.relative_to(ROOT)): n for folder, n in counts.items() if n > FOLDER_FILES} == {}
 
 
 def test_a_long_function_is_seen(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.evaluator import HEADS, Committee, Head, degrade, train_head
+from benchmarks.consistency.evaluator import HEADS, Committee, Head, degrade, train_head
 
 
 def _degraded(count: int, seed: int) -> torch.Tensor:

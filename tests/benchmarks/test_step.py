@@ -1,19 +1,20 @@
 import statistics
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import step
+import benchmarks.step
 from benchmarks.floor import best_rate, inputs_of, operations
-from benchmarks.step import Config, Variant, error_of, format_rows, our_variant, summarize, take_turns, variants
-from benchmarks.step_baseline import PeerScene, PeerStep, PlainEngine, self_intersection_by_loops
-from benchmarks.step_networks import peer_networks
-from benchmarks.step_parts import PARTS, Clock
+from benchmarks.step import measure
+from benchmarks.step.baseline import PeerScene, PeerStep, PlainEngine, self_intersection_by_loops
+from benchmarks.step.measure import Config, Variant, error_of, format_rows, our_variant, summarize, take_turns, variants
+from benchmarks.step.networks import peer_networks
+from benchmarks.step.parts import PARTS, Clock
 from export.verify.scene import PROMPT, Replaced, scene_gradients, scene_stage
+from runtime.command.listing import is_command
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
 from runtime.vector.trace.live import self_intersection_loss
@@ -21,7 +22,7 @@ from runtime.vectorfusion import PRESETS
 from tests.bundles import SPECS, make_latent_encoder_module, make_tiny_bundle
 from tests.tolerance import FLOAT32_ROUNDING
 
-DRAWING = replace(PRESETS["icon"]["scratch"], prompt=PROMPT, steps=step.STEPS, paths=6)
+DRAWING = replace(PRESETS["icon"]["scratch"], prompt=PROMPT, steps=measure.STEPS, paths=6)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +139,7 @@ def test_a_plain_engine_leaves_weights_trainable(bundle: DiffusionBundle) -> Non
 def test_our_loop_is_timed_part_by_part_and_stays_where_it_is(bundle: DiffusionBundle) -> None:
     variant = our_variant("ours", bundle, DRAWING)
     take_turns([variant], 0.0)
-    assert len(variant.clock.steps) == 2 * (step.STEPS - 1)
+    assert len(variant.clock.steps) == 2 * (measure.STEPS - 1)
     row = summarize(variant)
     assert row["parts_ms"]["text"] == 0.0
     assert all(row["parts_ms"][part] > 0 for part in PARTS if part != "text")
@@ -159,9 +160,9 @@ def test_all_variants_of_a_bundle_with_its_modules(bundle: DiffusionBundle, monk
 
     def networks(*_: object) -> object:
         modules = {"text_encoder": Text(), "denoiser": Noise(), "latent_encoder": make_latent_encoder_module(0)}
-        return step.PeerNetworks(modules=modules, trained=True, said="made for this test")
+        return measure.PeerNetworks(modules=modules, trained=True, said="made for this test")
 
-    monkeypatch.setattr(step, "peer_networks", networks)
+    monkeypatch.setattr(measure, "peer_networks", networks)
     notes: list[str] = []
     found = list(variants(Config(bundle=str(bundle.folder), baseline=True), notes.append))
     assert [v.name.partition(" (")[0] for v in found] == [
@@ -179,7 +180,7 @@ def test_all_variants_of_a_bundle_with_its_modules(bundle: DiffusionBundle, monk
 
 
 def test_the_error_is_none_against_itself_and_seen_against_another(bundle: DiffusionBundle) -> None:
-    wanted = scene_gradients(scene_stage(bundle, "torch")[1], step.DRAWS)
+    wanted = scene_gradients(scene_stage(bundle, "torch")[1], measure.DRAWS)
     same = Variant(name="same", round=lambda clock: None, bundle=bundle)
     assert error_of(same, wanted)["cosine"] == pytest.approx(1.0)
     flipped = {name: -gradient for name, gradient in wanted.items()}
@@ -233,5 +234,5 @@ def test_the_random_networks_of_icons_fit_its_specs(bundle: DiffusionBundle) -> 
 
 
 def test_the_benchmark_is_where_its_text_says() -> None:
-    assert "python -m benchmarks.step" in (step.__doc__ or "")
-    assert Path(step.__file__).name == "step.py"
+    assert "python -m benchmarks.step" in (benchmarks.step.__doc__ or "")
+    assert is_command("benchmarks.step")

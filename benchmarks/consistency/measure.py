@@ -1,13 +1,4 @@
-"""How consistent with their captions are pictures and SVGs? R-Precision over 64 captions (thesis 6.5.1).
-
-    python -m benchmarks.consistency --icons data/icons.npz [--routes trace scratch] [--json]
-
-For each caption of `captions.txt` it draws the best of K raster samples, an SVG from scratch and an SVG by the whole
-pipeline, with the command's own defaults, and keeps them in `--out`, so that an interrupted run resumes. The judge is
-`benchmarks.evaluator`. The reference row is real icons of the set that the judge has never seen. A concept that this
-set lacks is left out of that row only. Another row has the same icons, encoded and decoded by the bundle and
-smoothed, as samples are: what its autoencoder alone costs.
-"""
+"""The pictures of each caption, and how many of them the judge matches with it."""
 
 import json
 import os
@@ -21,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import benchmarks.consistency
+from benchmarks.consistency.evaluator import HELD_OUT, features_of, find_lite0, load_backbone, train_evaluator
 from benchmarks.environment import describe_environment
-from benchmarks.evaluator import HELD_OUT, features_of, find_lite0, load_backbone, train_evaluator
 from runtime.command.options import parse_options
-from runtime.errors import run_main
 
-CAPTIONS = tuple(Path(__file__).with_name("captions.txt").read_text("utf-8").split("\n")[:64])
+CAPTIONS = tuple(Path(__file__).parents[1].joinpath("captions.txt").read_text("utf-8").split("\n")[:64])
 """The 64 captions."""
 
 
@@ -81,7 +72,7 @@ def _start(caption: str, route: str, config: Config, threads: int) -> subprocess
     command = [sys.executable, "-m", "runtime.vectorfusion", caption, "--route", route, "--bundle", config.bundle]
     command += ["--out", f"{slug(caption)}.svg"]
     environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
-    environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     return subprocess.Popen(
         command,
         env=environment,
@@ -214,7 +205,7 @@ def judge(config: Config) -> list[dict]:
 
 def main() -> None:
     """Judge and print."""
-    config = parse_options(Config, "benchmarks.consistency", description=__doc__)
+    config = parse_options(Config, "benchmarks.consistency", description=benchmarks.consistency.__doc__)
     rows = judge(config)
     if not config.json:
         print(describe_environment())
@@ -222,7 +213,3 @@ def main() -> None:
     for row in rows:
         values = [str(v) if v is not None else "" for v in row.values()]
         print(json.dumps(row) if config.json else "| " + " | ".join(values) + " |")
-
-
-if __name__ == "__main__":
-    run_main(main)

@@ -1,12 +1,4 @@
-"""How long does one optimization step of text to SVG take, where does its time go, and how exact is its gradient?
-
-    python -m benchmarks.step [--bundle icons] [--weights FOLDER] [--baseline] [--device cuda] [--json]
-
-An icon from scratch at the preset's own settings. Every way to run the networks that this machine has takes its turn in
-rounds of some steps, in one run, on the same views, times and noise. `--baseline` adds the recipe that peers run
-(`benchmarks.step_baseline`). Errors are those of the gradient by the scene's points and colours, against the same step
-with PyTorch float32 networks: the least cosine of some draws. What a table leaves out, this machine has not.
-"""
+"""The variants of a step, their turns, and the table of their times and errors."""
 
 import json
 import statistics
@@ -17,10 +9,11 @@ from functools import partial
 
 import torch
 
+import benchmarks.step
 from benchmarks.environment import describe_environment
-from benchmarks.step_baseline import PeerStep, PlainEngine
-from benchmarks.step_networks import PeerNetworks, peer_networks
-from benchmarks.step_parts import PARTS, Clock, run_steps, timed_stage
+from benchmarks.step.baseline import PeerStep, PlainEngine
+from benchmarks.step.networks import PeerNetworks, peer_networks
+from benchmarks.step.parts import PARTS, Clock, run_steps, timed_stage
 from export.verify.gates import GATES, Check, compare
 from export.verify.inputs import as_engine, precision_of
 from export.verify.scene import PROMPT, Replaced, scene_gradients, scene_stage
@@ -29,7 +22,7 @@ from runtime.command.options import parse_options
 from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.backends.table import BACKENDS
 from runtime.engines.bundle import DiffusionBundle
-from runtime.errors import UserError, run_main
+from runtime.errors import UserError
 from runtime.vectorfusion import PRESETS
 from runtime.vectorfusion.config import Config as Drawing
 
@@ -258,7 +251,7 @@ def format_rows(rows: Sequence[dict]) -> str:
 
 def main() -> None:
     """Time all variants and print them."""
-    config = parse_options(Config, "benchmarks.step", description=__doc__)
+    config = parse_options(Config, "benchmarks.step", description=benchmarks.step.__doc__)
     if config.threads:
         torch.set_num_threads(config.threads)
     notes: list[str] = []
@@ -276,7 +269,3 @@ def main() -> None:
     print(machine)
     print("\n".join(notes))
     print(format_rows(rows))
-
-
-if __name__ == "__main__":
-    run_main(main)
