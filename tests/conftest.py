@@ -1,5 +1,6 @@
 """One hook checks shapes, one says why a marked test is skipped; one fixture seeds what draws without a generator."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -9,6 +10,10 @@ import jaxtyping
 import pytest
 
 import tests.typecheck  # noqa: F401  (what the hook names)
+
+# One thread a process, before PyTorch is loaded, here and in every command that a test starts: pytest runs a process a
+# core, and threads that outnumber the cores wait for one another. A test about threads sets its own number.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 CHECKED = ("runtime", "train", "export", "benchmarks")
 """Packages whose annotations, shapes among them, beartype holds every call to, here and nowhere else."""
