@@ -15,7 +15,7 @@ import tests.typecheck  # noqa: F401  (what the hook names)
 # core, and threads that outnumber the cores wait for one another. A test about threads sets its own number.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-CHECKED = ("runtime", "train", "export", "benchmarks")
+CHECKED = ("runtime", "train", "export", "serving", "benchmarks")
 """Packages whose annotations, shapes among them, beartype holds every call to, here and nowhere else."""
 
 UNCHECKED: dict[str, str] = {

@@ -14,7 +14,7 @@ from tests.bundles import make_tiny_bundle
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = ("runtime", "train", "export")
+SHIPPED = ("runtime", "train", "export", "serving")
 
 FOREIGN = "raise SystemExit('foreign code ran')\n"
 """What must never be imported."""

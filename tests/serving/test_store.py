@@ -1,0 +1,52 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import UserError
+from serving.jobs import Jobs
+from serving.store import QUEUED, RUNNING, Store
+
+
+def test_one_server_a_store(store: Store) -> None:
+    with pytest.raises(UserError, match="another server has it open"):
+        Store(store.folder)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be opened"):
+        Store(tmp_path / "file")
+
+
+def test_a_transaction_is_whole_or_not_at_all(store: Store, jobs: Jobs, ask) -> None:
+    name = jobs.submit(ask())[0].id
+    with pytest.raises(RuntimeError), store.transaction() as connection:
+        store.update(connection, name, (QUEUED,), state=RUNNING)
+        store.append(connection, name, 0.0, "running", {})
+        raise RuntimeError
+    assert jobs.get(name).state == QUEUED
+    assert [event.kind for event in store.events(0)] == ["queued"]
+
+
+def test_events_have_growing_numbers_and_stay(tmp_path: Path) -> None:
+    for _ in range(2):
+        store = Store(tmp_path / "store")
+        with store.transaction() as connection:
+            for job in ("a", "b", "a"):
+                store.append(connection, job, 1.0, "step", {"x": 1})
+        store.close()
+    store = Store(tmp_path / "store")
+    assert [event.n for event in store.events(0)] == [1, 2, 3, 4, 5, 6]
+    assert [event.n for event in store.events(2, "a")] == [3, 4, 6]
+    assert [event.n for event in store.events(2, "a", limit=1)] == [3]
+    assert store.last_event() == 6
+    store.close()
+
+
+def test_what_is_committed_is_on_the_disk(store: Store, jobs: Jobs, ask) -> None:
+    jobs.submit(ask())
+    other = sqlite3.connect(store.folder / "jobs.sqlite")  # another process, as after a kill
+    assert other.execute("SELECT state FROM jobs").fetchall() == [("queued",)]
+    assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    other.close()
