@@ -74,9 +74,7 @@ class Worker:
 
         began = time.monotonic()
         try:
-            manifest = perform(
-                task, report=Previews(Path(task.folder) / "preview", self.send), stop=self.stop, load=load
-            )
+            manifest = perform(task, report=Previews(Path(task.folder) / "preview", self.send), stop=self.stop)
             self.send("done", {**manifest, "seconds": round(time.monotonic() - began, 3)})
         except StoppedRun:
             self.send("stopped", {})

@@ -94,9 +94,17 @@ def test_a_bundle_has_its_own_defaults() -> None:
 
 @pytest.mark.parametrize(
     ("name", "plain"),
-    [("a.png", "a.png"), ("C:\\pictures\\a b.png", "a-b.png"), ("..", "file"), ("", "file"),
-     (".htaccess", "file.htaccess"), ("x" * 300 + ".png", "x" * 60 + ".png"), ("a\0b.svg", "a-b.svg"), ("é.png", "file.png")],
-)  # fmt: skip
+    [
+        ("a.png", "a.png"),
+        ("C:\\pictures\\a b.png", "a-b.png"),
+        ("..", "file"),
+        ("", "file"),
+        (".htaccess", "file.htaccess"),
+        ("x" * 300 + ".png", "x" * 60 + ".png"),
+        ("a\0b.svg", "a-b.svg"),
+        ("é.png", "file.png"),
+    ],
+)
 def test_names_of_files(name: str, plain: str) -> None:
     assert plain_name(name) == plain
 
