@@ -1,0 +1,62 @@
+"""DTU as IDR and NeuS store it: cameras.npz with world_mat_N and scale_mat_N, pictures in image/, masks in mask/."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from runtime.errors import UserError
+from runtime.field.cameras import Cameras
+from runtime.field.captures.capture import Capture
+from runtime.field.captures.parts import list_pictures, poses_array, read_arrays, same_size, sizes_tensor
+from runtime.field.captures.pictures import open_pictures
+from runtime.field.conventions import decompose_projections
+
+NAMES = ("cameras.npz", "cameras_sphere.npz", "cameras_large.npz")
+"""Names of the file of cameras."""
+
+
+def read_dtu(folder: Path) -> Capture:
+    """Return the capture of a scan; scale_mat brings its object into the unit ball around the origin.
+
+    In these matrices the first pixel's centre is at 0; the principal point is shifted by half a pixel.
+
+    Raises:
+        UserError: the archive or the pictures do not fit.
+    """
+    path = next((folder / name for name in NAMES if (folder / name).is_file()), folder / NAMES[0])
+    arrays = read_arrays(path)
+    files = next(
+        (found for n in ("image", "images") if (folder / n).is_dir() and (found := list_pictures(folder / n))), []
+    )
+    missing = [f"world_mat_{row}" for row in range(len(files)) if f"world_mat_{row}" not in arrays]
+    if not files or missing:
+        raise UserError(
+            f"'{path}': expected pictures in image/ and a world_mat for each of {len(files)}, got {missing[:1]}"
+        )
+    pictures, sizes = open_pictures(files)
+    same_size(sizes, f"'{path}'")
+    world = np.stack([arrays[f"world_mat_{row}"] for row in range(len(files))])
+    scale = arrays.get("scale_mat_0", np.eye(4))
+    if world.shape[1:] not in ((4, 4), (3, 4)) or scale.shape != (4, 4):
+        raise UserError(f"'{path}': expected matrices of 4 x 4 numbers, got {world.shape[1:]} and {scale.shape}")
+    matrices = poses_array(world, f"'{path}'") @ torch.from_numpy(scale.astype(np.float64))
+    if not bool(matrices.isfinite().all()):
+        raise UserError(f"'{path}': expected finite numbers in all matrices, got NaN or infinity")
+    try:
+        poses, intrinsics = decompose_projections(matrices)
+    except RuntimeError as error:
+        raise UserError(
+            f"'{path}': expected projections of cameras, got matrices without an inverse ({error!s:.60})"
+        ) from None
+    masks = list_pictures(folder / "mask") if (folder / "mask").is_dir() else []
+    return Capture(
+        format=path.name,
+        cameras=Cameras(poses.float(), (intrinsics + torch.tensor([0.0, 0, 0.5, 0.5])).float(), sizes_tensor(sizes)),
+        names=tuple(file.name for file in files),
+        pictures=pictures,
+        masks=tuple(masks) if len(masks) == len(files) else (),
+        centred=True,
+        half=1.0,
+        to_world=torch.from_numpy(scale.astype(np.float32)),
+    )
