@@ -218,7 +218,7 @@ class _Loop:
 
     def measure(self, terms: Mapping[str, Tensor]) -> _Record:
         """Return the terms and the largest magnitude of each gradient, which is NaN or infinite where one of it is."""
-        gradients = {name: p.grad for name, p in self.scene.named_parameters() if p.grad is not None and p.numel()}
+        gradients = {name: gradient for name, gradient in self.scene.gradients().items() if gradient.numel()}
         # The largest magnitude passes NaN on and needs no copy of the gradient, unlike isfinite().all().
         sizes = [torch.linalg.vector_norm(gradient, math.inf) for gradient in gradients.values()]
         numbers = torch.stack([number.detach().double() for number in (*terms.values(), *sizes)])

@@ -21,3 +21,7 @@ class Scene(nn.Module):
     def from_state(cls, state: Mapping[str, Tensor]) -> Self:
         """Return the scene whose `state` this is, bit for bit."""
         return cls(**state)
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Return the gradients that the loop looks at, by parameter: of a sparse scene those that may be other than 0."""
+        return {name: p.grad for name, p in self.named_parameters() if p.grad is not None}

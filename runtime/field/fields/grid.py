@@ -1,0 +1,250 @@
+"""A dense grid of raw densities and colours as a scene: the fast field.
+
+Values are interpolated first and activated then (softplus for the density; arXiv:2111.11215 found that this makes sharp
+surfaces), so a cell can hold an edge. Colours are plain numbers in [0, 1], or linear in the direction they are seen from.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int32, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+
+from runtime.field.cameras import Rays
+from runtime.field.kernels.nodes import NODES_A_JOB, Moments, Rates, adam, add_rows, vary
+from runtime.field.march import EXTENT, Grid, Room, march, record_of
+from runtime.field.volume import Rendering
+from runtime.kernels.threads import share_jobs
+from runtime.loop.scene import Scene
+
+EMPTY = -4.0
+"""Raw density of a new field: a thin fog, so that every place has a gradient."""
+
+OCCUPIED = 0.01
+"""Opacity of an interval between two nodes from which on a node counts as occupied."""
+
+
+class DenseGrid(Scene):
+    """A field on a grid of nodes in a cube.
+
+    Args:
+        values: raw density and colour at each node; see `runtime.field.kernels.march.Grid`.
+        occupied: cells that may hold something.
+        box: the cube's lowest corner and its side, in world units.
+    """
+
+    values: nn.Parameter
+    occupied: Tensor
+    box: Tensor
+
+    def __init__(
+        self, values: Float[Tensor, "N N N G 4"], occupied: UInt8[Tensor, "M M M"], box: Float[Tensor, " 4"]
+    ) -> None:
+        super().__init__()
+        self.values = nn.Parameter(values.detach().clone().contiguous())
+        self.register_buffer("occupied", occupied.clone())
+        self.register_buffer("box", box.clone())
+        self.room = Room()
+        self.gradient: Tensor | None = None
+        self.active = torch.empty(0, dtype=torch.int32)
+        self._list_active()
+
+    @classmethod
+    def empty(cls, size: int, box: Float[Tensor, " 4"], *, degree: int = 0, colour: float = 0.5) -> Self:
+        """Return a field of thin grey fog.
+
+        Args:
+            size: nodes along an axis, 2^k m + 1; see `cell_of`.
+            box: the cube's lowest corner and its side.
+            degree: 0 for colours that are alike from all sides, 1 for colours linear in the direction.
+            colour: of the fog, in [0, 1].
+        """
+        values = torch.zeros(size, size, size, 1 if degree == 0 else 4, 4)
+        values[..., 0, 0] = EMPTY
+        values[..., 0, 1:] = colour
+        cells = (size - 1) // cell_of(size)
+        return cls(values, torch.ones(cells, cells, cells, dtype=torch.uint8), box)
+
+    @property
+    def size(self) -> int:
+        """Nodes along an axis."""
+        return self.values.shape[0]
+
+    @property
+    def side(self) -> float:
+        """The cube's side in world units."""
+        return float(self.box[3])
+
+    def grid(self) -> Grid:
+        """Return what `march` draws."""
+        return Grid(self.values, self.occupied, self.box[:3], self.side, self.room, self.gradient)
+
+    def render(self, rays: Rays, jitter: Float[Tensor, " R"] | None = None, *, normals: bool = False) -> Rendering:
+        """Return what rays show; see `runtime.field.march.march`."""
+        return march(self.grid(), rays, jitter, normals=normals)
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Return the gradient of the active nodes: nothing else has one."""
+        gradient = self.values.grad
+        return {} if gradient is None else {"values": gradient.view(self.size**3, -1)[self.active.long()]}
+
+    def total_variation(self, density: float, colour: float, epsilon: float) -> Float[Tensor, ""]:
+        """Return the weighted sum of sqrt(d^2 + epsilon) over neighbouring active nodes; see `kernels.nodes.vary`.
+
+        Args:
+            density: weight of raw densities.
+            colour: weight of colours.
+            epsilon: over 0; differences far above its root count as their magnitude, far below it as their square.
+        """
+        return _TotalVariation.apply(self.values, self, (density, colour), epsilon)
+
+    def raw_density(self) -> Float[Tensor, "N N N"]:
+        """Return the raw density at the nodes."""
+        return self.values.detach()[..., 0, 0]
+
+    def node_opacity(self) -> Float[Tensor, "N N N"]:
+        """Return the opacity of an interval between nodes with a node's density."""
+        return 1 - torch.exp(-functional.softplus(self.raw_density()) * EXTENT / (self.size - 1))
+
+    @torch.no_grad()
+    def update_occupancy(self, threshold: float = OCCUPIED) -> None:
+        """Mark the cells in reach of a node whose opacity is over a threshold, so that rays leap over the others."""
+        dense = (self.node_opacity() > threshold).float()[None, None]
+        # One node farther: a surface may move into a cell that it has not reached yet.
+        dense = functional.max_pool3d(dense, 3, stride=1, padding=1)
+        side = cell_of(self.size)
+        # A cell has side + 1 nodes along its edge; the last is shared with the next cell.
+        cells = functional.max_pool3d(dense, side + 1, stride=side)[0, 0]
+        if cells.any():
+            self.occupied.copy_(cells.to(torch.uint8))
+        self._list_active()
+
+    def _list_active(self) -> None:
+        """List the nodes that are corners of occupied cells."""
+        self.active = active_nodes(self.occupied.bool(), self.size)
+
+    def resized(self, size: int) -> Self:
+        """Return the field on another number of nodes, interpolated."""
+        channels = self.values.detach().flatten(3).permute(3, 0, 1, 2)[None]
+        finer = functional.interpolate(channels, size=(size, size, size), mode="trilinear", align_corners=True)
+        values = finer[0].permute(1, 2, 3, 0).unflatten(3, (-1, 4))
+        cells = (size - 1) // cell_of(size)
+        field = type(self)(values, torch.ones(cells, cells, cells, dtype=torch.uint8), self.box)
+        field.update_occupancy()
+        return field
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> Self:
+        """Return the field whose `state` this is."""
+        return cls(state["values"], state["occupied"], state["box"])
+
+
+def cell_of(size: int) -> int:
+    """Return the side of a cell in nodes: 4, where that divides a large grid, else 2 or 1."""
+    for side in (4, 2) if size > 48 else (2,):
+        if (size - 1) % side == 0:
+            return side
+    return 1
+
+
+def active_nodes(occupied: Bool[Tensor, "M M M"], size: int) -> Int32[Tensor, " A"]:
+    """Return the corners of intervals in occupied cells, rising."""
+    side = (size - 1) // len(occupied)
+    active = occupied
+    for axis in range(3):
+        wide = active.repeat_interleave(side, dim=axis)
+        none = torch.zeros_like(wide.narrow(axis, 0, 1))
+        # A node belongs to the interval before it and to the one behind it.
+        active = torch.cat([wide, none], axis) | torch.cat([none, wide], axis)
+    return active.flatten().nonzero().flatten().int()
+
+
+class _TotalVariation(torch.autograd.Function):
+    """Weighted total variation; its gradient is added where the field's is."""
+
+    @staticmethod
+    def forward(ctx, values, field: DenseGrid, weights: tuple[float, float], epsilon: float):
+        active = field.active.numpy()
+        sums = np.zeros(-(-len(active) // NODES_A_JOB))
+        # With the value comes the gradient, for the same loads of neighbours. It waits for the backward pass.
+        pulls = np.empty(len(active) * values.shape[3] * 4, np.float32)
+        both = np.array(weights, np.float32)
+        share_jobs(vary, len(sums), record_of(field.grid()), active, both, np.float32(epsilon), sums, pulls)
+        ctx.pulls, ctx.active, ctx.field, ctx.shape = pulls, active, field, values.shape
+        return torch.tensor(sums.sum(), dtype=torch.float32)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, upstream):
+        target = ctx.field.gradient
+        total = torch.zeros(ctx.shape) if target is None else target
+        jobs = -(-len(ctx.active) // NODES_A_JOB)
+        scale = np.float32(upstream.item())
+        share_jobs(add_rows, jobs, ctx.shape[3], ctx.active, scale, ctx.pulls, total.numpy().reshape(-1))
+        return (total if target is None else None), None, None, None
+
+
+class GridAdam(torch.optim.Optimizer):
+    """Adam on the active nodes of a `DenseGrid` (arXiv:1412.6980), compiled.
+
+    A node that no sample can touch has no gradient and stays; PyTorch's Adam would visit it, and move it by its old
+    moments. After each step colours of the first group are put back into [0, 1] if the field has no others.
+
+    Args:
+        field: its values are optimized; its gradient is kept in one buffer.
+        lr: of the raw density.
+        colour_lr: of colours.
+        betas: decay of the moments.
+        eps: added to the root of the second moment.
+    """
+
+    def __init__(
+        self,
+        field: DenseGrid,
+        *,
+        lr: float,
+        colour_lr: float,
+        betas: tuple[float, float] = (0.9, 0.99),
+        eps: float = 1e-8,
+    ) -> None:
+        self.field = field
+        super().__init__([field.values], {"lr": lr, "colour_share": colour_lr / lr, "betas": betas, "eps": eps})
+        field.gradient = torch.zeros(field.values.shape)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Make the buffer, which the last step has left at zero, the gradient."""
+        self.field.values.grad = self.field.gradient
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        """Update the active nodes and set their gradient to zero."""
+        field = self.field
+        group = self.param_groups[0]
+        state = self.state[field.values]
+        if not state:
+            state["step"] = 0
+            state["exp_avg"] = torch.zeros(field.values.shape)
+            state["exp_avg_sq"] = torch.zeros(field.values.shape)
+        state["step"] += 1
+        beta1, beta2 = group["betas"]
+        lr = group["lr"] / (1 - beta1 ** state["step"])
+        rates = Rates(
+            density=np.float32(lr),
+            colour=np.float32(lr * group["colour_share"]),
+            beta1=np.float32(beta1),
+            beta2=np.float32(beta2),
+            correction=np.float32(1 / (1 - beta2 ** state["step"])),
+            epsilon=np.float32(group["eps"]),
+            bounded=field.values.shape[3] == 1,
+        )
+        values, gradient, first, second = (
+            tensor.detach().numpy().reshape(-1)
+            for tensor in (field.values, field.gradient, state["exp_avg"], state["exp_avg_sq"])
+        )
+        active = field.active.numpy()
+        jobs = -(-len(active) // NODES_A_JOB)
+        share_jobs(adam, jobs, values, field.values.shape[3], active, Moments(first, second), rates, gradient)

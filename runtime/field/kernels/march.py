@@ -1,0 +1,352 @@
+"""Compiled: samples of rays through a grid, and what a ray shows.
+
+A ray advances in equal steps, with one jitter for all of it, and leaps over cells that are empty; so a leap skips
+samples and moves none. Positions are in node coordinates: node (i, j, k) is at (i, j, k), lengths are counted in nodes.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from runtime.field.kernels.activation import ONE, ZERO, opacity
+from runtime.field.kernels.vectors import add_scaled, lane, load, splat
+from runtime.kernels.jit import entry, finish_job, inlined, inner, stamp_of, take_job
+
+RAYS_A_JOB = 128
+"""Neighbouring rays that one thread takes at a time."""
+
+RAW_FLOOR = np.float32(-12)
+"""Raw values below this have no density: softplus is 6e-6 there."""
+
+OPAQUE = np.float32(1e-3)
+"""A ray ends where less than this share of light passes."""
+
+_FAR = np.float32(1e9)
+_TINY = np.float32(1e-9)
+_THIRD = np.float32(1 / 3)
+
+STAMP = stamp_of(Path(__file__).parent)
+"""A field of `SAMPLE`, an array of which is in the arguments of every entry kernel."""
+
+SAMPLE = np.dtype(
+    [
+        ("place", np.int32),
+        ("ray", np.int32),
+        *((name, np.float32) for name in ("f0", "f1", "f2", "t", "weight", "after", "slope")),
+        *((name, np.float32) for name in ("red", "green", "blue", "n0", "n1", "n2")),
+        (STAMP, np.int32),
+    ],
+    align=True,
+)
+"""A sample: the node below it and its ray; where it lies between nodes, each in [0, 1]; its distance from the origin;
+its weight in the picture; the share of light that passes it; d density / d raw; its colour; the gradient of the raw
+value by position, in nodes. 64 bytes, a line of the cache."""
+
+
+class Grid(NamedTuple):
+    """Values at nodes of a box, and which of its cells hold anything."""
+
+    values: np.ndarray
+    """Flat (size, size, size, groups, 4): raw density and colour; further groups: zero, and colour by direction."""
+    occupied: np.ndarray
+    """Flat (cells, cells, cells) uint8 with cells = (size - 1) >> shift."""
+    low: np.ndarray
+    """(3,) float32: the box's lowest corner."""
+    size: int
+    """Nodes along an axis."""
+    groups: int
+    """1: colour alike from all sides; 4: and linear in the direction."""
+    shift: int
+    """Binary logarithm of a cell's side in nodes: a shift takes a cycle, a division thirty."""
+    per_unit: np.float32
+    """Nodes a unit of the world."""
+    step: np.float32
+    """Between two samples, in nodes."""
+    length: np.float32
+    """Of a step, in the unit whose inverse the density has."""
+
+
+class Rays(NamedTuple):
+    """R rays."""
+
+    origins: np.ndarray
+    """(R, 3) float32."""
+    directions: np.ndarray
+    """(R, 3) float32 unit vectors."""
+    jitter: np.ndarray
+    """(R,) float32 in [0, 1): where the first sample lies in the first step."""
+
+
+class Shown(NamedTuple):
+    """What R rays show."""
+
+    colour: np.ndarray
+    """(R, 3) float32, without a background."""
+    transmittance: np.ndarray
+    """(R,) float32: share of the background's light that arrives."""
+    depth: np.ndarray
+    """(R,) float32: mean distance in units of the world, weighted as colours are."""
+    normal: np.ndarray
+    """(R, 3) float32: mean normal, weighted; (0, 3) if none is asked for."""
+    distortion: np.ndarray
+    """(R,) float32: spread of the weights along the ray, distances in sides of the box."""
+
+
+@inlined
+def _slab(position, inverse, extent, near, far):
+    """What is left of an interval of a ray between two planes."""
+    a = -position * inverse
+    b = (extent - position) * inverse
+    return max(near, min(a, b)), min(far, max(a, b))
+
+
+@inlined
+def _inverse(number):
+    """1 / number, huge instead of infinite: infinity times zero would be NaN."""
+    return ONE / number if abs(number) > _TINY else _FAR
+
+
+@inlined
+def interpolate(grid, place, fractions, direction):
+    """Raw density and colour between the eight nodes around a sample.
+
+    Twin: `reference.grid.interpolate`.
+    """
+    f0, f1, f2 = fractions
+    g0 = ONE - f0
+    g1 = ONE - f1
+    g2 = ONE - f2
+    node = 4 * grid.groups
+    row = grid.size * node
+    plane = grid.size * row
+    base = place * node
+    total = splat(ZERO)
+    for group in range(grid.groups):
+        # The first group counts whole, the others as much as the ray goes along their axis.
+        factor = ONE if group == 0 else direction[group - 1]
+        at = base + 4 * group
+        total = add_scaled(total, factor * (g0 * g1 * g2), load(grid.values, at))
+        total = add_scaled(total, factor * (g0 * g1 * f2), load(grid.values, at + node))
+        total = add_scaled(total, factor * (g0 * f1 * g2), load(grid.values, at + row))
+        total = add_scaled(total, factor * (g0 * f1 * f2), load(grid.values, at + row + node))
+        total = add_scaled(total, factor * (f0 * g1 * g2), load(grid.values, at + plane))
+        total = add_scaled(total, factor * (f0 * g1 * f2), load(grid.values, at + plane + node))
+        total = add_scaled(total, factor * (f0 * f1 * g2), load(grid.values, at + plane + row))
+        total = add_scaled(total, factor * (f0 * f1 * f2), load(grid.values, at + plane + row + node))
+    return total
+
+
+@inlined
+def slope_of(grid, place, fractions):
+    """Gradient of the raw density between eight nodes by position, in nodes.
+
+    Twin: `reference.grid.slope_of`.
+    """
+    f0, f1, f2 = fractions
+    g0 = ONE - f0
+    g1 = ONE - f1
+    g2 = ONE - f2
+    node = 4 * grid.groups
+    row = grid.size * node
+    plane = grid.size * row
+    base = place * node
+    v = grid.values
+    a = v[base + node] - v[base]
+    b = v[base + row + node] - v[base + row]
+    c = v[base + plane + node] - v[base + plane]
+    d = v[base + plane + row + node] - v[base + plane + row]
+    n2 = g0 * (g1 * a + f1 * b) + f0 * (g1 * c + f1 * d)
+    # Means along the last axis at the four edges that are parallel to it; their differences are the other two slopes.
+    e = v[base] + f2 * a
+    f = v[base + row] + f2 * b
+    g = v[base + plane] + f2 * c
+    h = v[base + plane + row] + f2 * d
+    n1 = g0 * (f - e) + f0 * (h - g)
+    n0 = g1 * (g - e) + f1 * (h - f)
+    return n0, n1, n2
+
+
+@inner
+def march_ray(grid, rays, ray, normals, samples, first):  # noqa: PLR0915
+    """Find a ray's samples; returns their number, which may be more than there was room for, and the transmittance.
+
+    Twin: `reference.grid.march_rays`.
+
+    Args:
+        grid: see `Grid`.
+        rays: see `Rays`.
+        ray: which one.
+        normals: whether samples need the gradient of the density.
+        samples: room for them; those beyond its end are counted only.
+        first: place of the ray's first sample.
+    """
+    d0 = rays.directions[ray, 0]
+    d1 = rays.directions[ray, 1]
+    d2 = rays.directions[ray, 2]
+    p0 = (rays.origins[ray, 0] - grid.low[0]) * grid.per_unit
+    p1 = (rays.origins[ray, 1] - grid.low[1]) * grid.per_unit
+    p2 = (rays.origins[ray, 2] - grid.low[2]) * grid.per_unit
+    i0 = _inverse(d0)
+    i1 = _inverse(d1)
+    i2 = _inverse(d2)
+    extent = np.float32(grid.size - 1)
+    near, far = _slab(p0, i0, extent, ZERO, _FAR)
+    near, far = _slab(p1, i1, extent, near, far)
+    near, far = _slab(p2, i2, extent, near, far)
+    passing = ONE
+    count = 0
+    if far <= near:
+        return count, passing
+    last = grid.size - 2
+    shift = grid.shift
+    cells = (grid.size - 1) >> shift
+    ahead0 = 1 if d0 > ZERO else 0
+    ahead1 = 1 if d1 > ZERO else 0
+    ahead2 = 1 if d2 > ZERO else 0
+    direction = (d0, d1, d2)
+    k = 0
+    t = near + rays.jitter[ray] * grid.step
+    begin = t
+    while t < far:
+        q0 = p0 + t * d0
+        q1 = p1 + t * d1
+        q2 = p2 + t * d2
+        # Rounding may put the first or last sample just outside of the box.
+        x = min(max(int(q0), 0), last)
+        y = min(max(int(q1), 0), last)
+        z = min(max(int(q2), 0), last)
+        c0 = x >> shift
+        c1 = y >> shift
+        c2 = z >> shift
+        if grid.occupied[(c0 * cells + c1) * cells + c2] == 0:
+            e0 = (np.float32((c0 + ahead0) << shift) - q0) * i0
+            e1 = (np.float32((c1 + ahead1) << shift) - q1) * i1
+            e2 = (np.float32((c2 + ahead2) << shift) - q2) * i2
+            k += max(int(np.ceil(min(e0, min(e1, e2)) / grid.step)), 1)
+            # From the count, not by adding steps: a leap must not move the samples behind it.
+            t = begin + np.float32(k) * grid.step
+            continue
+        fractions = (q0 - np.float32(x), q1 - np.float32(y), q2 - np.float32(z))
+        place = (x * grid.size + y) * grid.size + z
+        value = interpolate(grid, place, fractions, direction)
+        raw = lane(value, 0)
+        if raw >= RAW_FLOOR:
+            share, slope = opacity(raw, grid.length)
+            weight = passing * share
+            passing = passing * (ONE - share)
+            if first + count < len(samples):
+                sample = samples[first + count]
+                sample.place = place
+                sample.ray = ray
+                sample.f0 = fractions[0]
+                sample.f1 = fractions[1]
+                sample.f2 = fractions[2]
+                sample.t = t
+                sample.weight = weight
+                sample.after = passing
+                sample.slope = slope
+                sample.red = lane(value, 1)
+                sample.green = lane(value, 2)
+                sample.blue = lane(value, 3)
+                if normals:
+                    n0, n1, n2 = slope_of(grid, place, fractions)
+                    sample.n0 = n0
+                    sample.n1 = n1
+                    sample.n2 = n2
+            count += 1
+            if passing < OPAQUE:
+                break
+        k += 1
+        t = begin + np.float32(k) * grid.step
+    return count, passing
+
+
+@inlined
+def unit_normal(n0, n1, n2):
+    """The direction in which the density falls, and the inverse length of its gradient; zeros where it is flat."""
+    square = n0 * n0 + n1 * n1 + n2 * n2
+    inverse = ONE / np.sqrt(square) if square > _TINY * _TINY else ZERO
+    return -n0 * inverse, -n1 * inverse, -n2 * inverse, inverse
+
+
+@inner
+def composite_ray(grid, samples, first, stop, shown, ray):
+    """Write what a ray shows, but for the transmittance.
+
+    Twin: `runtime.field.volume.composite`.
+    """
+    red = ZERO
+    green = ZERO
+    blue = ZERO
+    depth = ZERO
+    m0 = ZERO
+    m1 = ZERO
+    m2 = ZERO
+    # Weight, and weight times distance, of the samples before; the sum over pairs needs no second loop then.
+    sum_w = ZERO
+    sum_wt = ZERO
+    spread = ZERO
+    normals = len(shown.normal) > 0
+    for i in range(first, stop):
+        sample = samples[i]
+        w = sample.weight
+        red += w * sample.red
+        green += w * sample.green
+        blue += w * sample.blue
+        depth += w * sample.t
+        # Each pair counts twice, and a sample's own width as a third.
+        spread += w * (np.float32(2) * (sample.t * sum_w - sum_wt) + _THIRD * w * grid.step)
+        sum_w += w
+        sum_wt += w * sample.t
+        if normals:
+            u0, u1, u2, _ = unit_normal(sample.n0, sample.n1, sample.n2)
+            m0 += w * u0
+            m1 += w * u1
+            m2 += w * u2
+    shown.colour[ray, 0] = red
+    shown.colour[ray, 1] = green
+    shown.colour[ray, 2] = blue
+    shown.depth[ray] = depth / grid.per_unit
+    shown.distortion[ray] = spread / np.float32(grid.size - 1)
+    if normals:
+        shown.normal[ray, 0] = m0
+        shown.normal[ray, 1] = m1
+        shown.normal[ray, 2] = m2
+
+
+@entry
+def march(work, grid, rays, samples, capacity, spans, shown):
+    """Draw rays, `RAYS_A_JOB` of them a job.
+
+    Twins: those of `march_ray` and `composite_ray`.
+
+    Args:
+        work: see `jit.take_job`.
+        grid: see `Grid`.
+        rays: see `Rays`.
+        samples: (jobs * capacity,) `SAMPLE`; with `spans`, the samples of all rays, else room that is used again.
+        capacity: samples that a job has room for.
+        spans: (R, 2) int64: first sample of each ray and the one after its last, as if there were room enough; (0, 2)
+            if samples are not used after this call.
+        shown: see `Shown`.
+    """
+    count = len(rays.origins)
+    jobs = (count + RAYS_A_JOB - 1) // RAYS_A_JOB
+    normals = len(shown.normal) > 0
+    job = take_job(work)
+    while job < jobs:
+        room = samples[: (job + 1) * capacity]
+        first = job * capacity
+        for ray in range(job * RAYS_A_JOB, min(count, (job + 1) * RAYS_A_JOB)):
+            taken, passing = march_ray(grid, rays, ray, normals, room, first)
+            shown.transmittance[ray] = passing
+            stop = first + taken
+            # Without room the picture is drawn again with more: nothing of it is used.
+            composite_ray(grid, room, first, min(stop, len(room)), shown, ray)
+            if len(spans) > 0:
+                spans[ray, 0] = first
+                spans[ray, 1] = stop
+                first = stop
+        finish_job(work)
+        job = take_job(work)

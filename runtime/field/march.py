@@ -1,0 +1,196 @@
+"""The compiled march as a PyTorch function: arrays, threads, gradients. The kernels are in `kernels`.
+
+This is the seam for other devices: `march` is called with tensors and gives a `Rendering`, whatever draws it.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from runtime.errors import UserError
+from runtime.field.cameras import Rays
+from runtime.field.kernels import march as kernels
+from runtime.field.kernels.differentiate import SampleGrads, Upstream, differentiate
+from runtime.field.kernels.march import RAYS_A_JOB, SAMPLE
+from runtime.field.kernels.scatter import scatter, sort_samples
+from runtime.field.volume import Rendering
+from runtime.kernels.threads import share_jobs
+
+STEP = 0.5
+"""Between two samples, in nodes."""
+
+EXTENT = 64.0
+"""Length of the box's side in the unit whose inverse the density has: so raw densities survive a finer grid."""
+
+
+@dataclass
+class Room:
+    """Memory for samples that is used again, and how much of it a job needs."""
+
+    capacity: int = 24 * RAYS_A_JOB
+    """Samples of a job; grows when a picture needs more."""
+    free: list[np.ndarray] = field(default_factory=list)
+    """Arrays of samples that no picture holds any more."""
+
+    def take(self, count: int) -> "_Lease":
+        """Return room for so many samples."""
+        for index, array in enumerate(self.free):
+            if len(array) >= count:
+                return _Lease(self.free.pop(index), self.free)
+        self.free.clear()
+        return _Lease(np.empty(count, SAMPLE), self.free)
+
+
+class _Lease:
+    """An array that goes back when nothing refers to the lease any more: a graph may be differentiated twice."""
+
+    def __init__(self, array: np.ndarray, free: list[np.ndarray]) -> None:
+        self.array = array
+        self.free = free
+
+    def __del__(self) -> None:
+        self.free.append(self.array)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid in a box: what `march` draws."""
+
+    values: Float[Tensor, "N N N G 4"]
+    """Raw density and colour at each node; see `kernels.march.Grid`."""
+    occupied: UInt8[Tensor, "M M M"]
+    """1 for cells that may hold something; N - 1 is M times a power of two."""
+    low: Float[Tensor, " 3"]
+    """The box's lowest corner."""
+    side: float
+    """The box's side in world units."""
+    room: Room
+    """Memory that calls share."""
+    accumulator: Float[Tensor, "N N N G 4"] | None = None
+    """Where gradients are added, in place of a tensor of their own that PyTorch would add."""
+
+
+def record_of(grid: Grid) -> kernels.Grid:
+    """Return a grid as the kernels take it."""
+    values = grid.values.detach()
+    size = values.shape[0]
+    cell = (size - 1) // grid.occupied.shape[0]
+    return kernels.Grid(
+        values=values.numpy().reshape(-1),
+        occupied=grid.occupied.numpy().reshape(-1),
+        low=grid.low.numpy(),
+        size=size,
+        groups=values.shape[3],
+        shift=cell.bit_length() - 1,
+        per_unit=np.float32((size - 1) / grid.side),
+        step=np.float32(STEP),
+        length=np.float32(STEP * EXTENT / (size - 1)),
+    )
+
+
+def _empty_shown(count: int, *, normals: bool) -> kernels.Shown:
+    return kernels.Shown(
+        colour=np.empty((count, 3), np.float32),
+        transmittance=np.empty(count, np.float32),
+        depth=np.empty(count, np.float32),
+        normal=np.empty((count if normals else 0, 3), np.float32),
+        distortion=np.empty(count, np.float32),
+    )
+
+
+def _arrays(rays: Rays, jitter: Tensor) -> kernels.Rays:
+    return kernels.Rays(*(_plain(tensor) for tensor in (rays.origins, rays.directions, jitter)))
+
+
+def _plain(tensor: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(tensor.detach().numpy(), np.float32)
+
+
+class _March(torch.autograd.Function):
+    """Colour, transmittance, depth, normal and distortion of values."""
+
+    @staticmethod
+    def forward(ctx, values, grid: Grid, rays: kernels.Rays, normals: bool):
+        record = record_of(grid)
+        count = len(rays.origins)
+        jobs = -(-count // RAYS_A_JOB)
+        shown = _empty_shown(count, normals=normals)
+        spans = np.empty((count, 2), np.int64)
+        room = grid.room
+        while True:
+            capacity = room.capacity
+            lease = room.take(jobs * capacity)
+            share_jobs(kernels.march, jobs, record, rays, lease.array, capacity, spans, shown)
+            starts = capacity * np.arange(jobs)
+            ends = spans[np.minimum(RAYS_A_JOB * np.arange(1, jobs + 1), count) - 1, 1]
+            needed = int((ends - starts).max(initial=0))
+            if needed <= capacity:
+                break
+            # Some job had more samples than there was room for: with more room it draws the same.
+            room.capacity = RAYS_A_JOB * -(-needed * 5 // (4 * RAYS_A_JOB))
+        ctx.record, ctx.rays, ctx.lease, ctx.spans = record, rays, lease, spans
+        ctx.shape, ctx.accumulator, ctx.normals = values.shape, grid.accumulator, normals
+        return tuple(torch.from_numpy(array) for array in shown)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, *upstream):
+        samples, spans, size = ctx.lease.array, ctx.spans, ctx.record.size
+        jobs = -(-len(spans) // RAYS_A_JOB)
+        room = int(spans.max(initial=0))
+        grads = SampleGrads(
+            value=np.empty((room, 4), np.float32), slope=np.empty((room if ctx.normals else 0, 3), np.float32)
+        )
+        counts = np.zeros((jobs, size), np.int64)
+        upstream = Upstream(*(_plain(tensor) for tensor in upstream))
+        share_jobs(differentiate, jobs, ctx.record, samples, spans, upstream, grads, counts)
+        # Places in the order by plane and then by job: known before any thread writes one.
+        flat = counts.T.reshape(-1)
+        ends = np.cumsum(flat)
+        places = np.ascontiguousarray((ends - flat).reshape(size, jobs).T)
+        planes = np.stack([places[0], np.append(places[0, 1:], ends[-1])], 1) if jobs else np.zeros((size, 2), np.int64)
+        order = np.empty(int(flat.sum()), np.int32)
+        share_jobs(sort_samples, jobs, size, samples, spans, places, order)
+        total = torch.zeros(ctx.shape) if ctx.accumulator is None else ctx.accumulator
+        sums = total.numpy().reshape(-1)
+        for parity in (0, 1):
+            part = np.ascontiguousarray(planes[parity::2])
+            share_jobs(scatter, len(part), ctx.record, samples, ctx.rays.directions, grads, order, part, sums)
+        return (total if ctx.accumulator is None else None), None, None, None
+
+
+def march(
+    grid: Grid, rays: Rays, jitter: Float[Tensor, " R"] | None = None, *, normals: bool = False
+) -> Rendering:
+    """Return what rays show of a grid, differentiable in its values.
+
+    Twin: `runtime.field.reference.grid.march_rays`.
+
+    Args:
+        grid: see `Grid`.
+        rays: in world units.
+        jitter: where the first sample lies in the first step, in [0, 1); by default in its middle.
+        normals: whether to composite normals as well.
+
+    Raises:
+        UserError: the values are not float32 on the CPU.
+    """
+    values = grid.values
+    if values.dtype != torch.float32 or values.device.type != "cpu":
+        raise UserError(f"field: expected float32 values on the CPU, got {values.dtype} on {values.device}")
+    arrays = _arrays(rays, torch.full((len(rays.origins),), 0.5) if jitter is None else jitter)
+    if torch.is_grad_enabled() and values.requires_grad:
+        colour, transmittance, depth, normal, distortion = _March.apply(values, grid, arrays, normals)
+    else:
+        shown = _empty_shown(len(arrays.origins), normals=normals)
+        jobs = -(-len(arrays.origins) // RAYS_A_JOB)
+        # Room for one ray a job, which the next one uses again: a picture of any size takes no more memory.
+        capacity = int(2 * np.sqrt(3) * values.shape[0] / STEP) + 8
+        lease = grid.room.take(jobs * capacity)
+        none = np.empty((0, 2), np.int64)
+        share_jobs(kernels.march, jobs, record_of(grid), arrays, lease.array, capacity, none, shown)
+        colour, transmittance, depth, normal, distortion = (torch.from_numpy(array) for array in shown)
+    return Rendering(colour, transmittance, depth, distortion, normal if normals else None)
