@@ -162,9 +162,7 @@ class _March(torch.autograd.Function):
         return (total if ctx.accumulator is None else None), None, None, None
 
 
-def march(
-    grid: Grid, rays: Rays, jitter: Float[Tensor, " R"] | None = None, *, normals: bool = False
-) -> Rendering:
+def march(grid: Grid, rays: Rays, jitter: Float[Tensor, " R"] | None = None, *, normals: bool = False) -> Rendering:
     """Return what rays show of a grid, differentiable in its values.
 
     Twin: `runtime.field.reference.grid.march_rays`.

@@ -23,5 +23,5 @@ class Scene(nn.Module):
         return cls(**state)
 
     def gradients(self) -> dict[str, Tensor]:
-        """Return the gradients that the loop looks at, by parameter: of a sparse scene those that may be other than 0."""
+        """Return the gradients that the loop checks, by parameter; a sparse scene leaves out what is always 0."""
         return {name: p.grad for name, p in self.named_parameters() if p.grad is not None}

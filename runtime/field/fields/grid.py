@@ -1,10 +1,9 @@
 """A dense grid of raw densities and colours as a scene: the fast field.
 
 Values are interpolated first and activated then (softplus for the density; arXiv:2111.11215 found that this makes sharp
-surfaces), so a cell can hold an edge. Colours are plain numbers in [0, 1], or linear in the direction they are seen from.
+surfaces), so a cell can hold an edge. Colours are plain numbers in [0, 1], or linear in the direction of view.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any, Self
 

@@ -108,6 +108,31 @@ def _inverse(number):
 
 
 @inlined
+def _inside(position, inverse, extent):
+    """The interval of a ray in a box; its end is not behind its beginning where the ray misses the box."""
+    near, far = _slab(position[0], inverse[0], extent, ZERO, _FAR)
+    near, far = _slab(position[1], inverse[1], extent, near, far)
+    return _slab(position[2], inverse[2], extent, near, far)
+
+
+@inlined
+def _write(sample, place, ray, fractions, t, light, value):
+    """Write a sample, but for its normal."""
+    sample.place = place
+    sample.ray = ray
+    sample.f0 = fractions[0]
+    sample.f1 = fractions[1]
+    sample.f2 = fractions[2]
+    sample.t = t
+    sample.weight = light[0]
+    sample.after = light[1]
+    sample.slope = light[2]
+    sample.red = lane(value, 1)
+    sample.green = lane(value, 2)
+    sample.blue = lane(value, 3)
+
+
+@inlined
 def interpolate(grid, place, fractions, direction):
     """Raw density and colour between the eight nodes around a sample.
 
@@ -146,7 +171,6 @@ def slope_of(grid, place, fractions):
     f0, f1, f2 = fractions
     g0 = ONE - f0
     g1 = ONE - f1
-    g2 = ONE - f2
     node = 4 * grid.groups
     row = grid.size * node
     plane = grid.size * row
@@ -190,10 +214,7 @@ def march_ray(grid, rays, ray, normals, samples, first):  # noqa: PLR0915
     i0 = _inverse(d0)
     i1 = _inverse(d1)
     i2 = _inverse(d2)
-    extent = np.float32(grid.size - 1)
-    near, far = _slab(p0, i0, extent, ZERO, _FAR)
-    near, far = _slab(p1, i1, extent, near, far)
-    near, far = _slab(p2, i2, extent, near, far)
+    near, far = _inside((p0, p1, p2), (i0, i1, i2), np.float32(grid.size - 1))
     passing = ONE
     count = 0
     if far <= near:
@@ -223,7 +244,7 @@ def march_ray(grid, rays, ray, normals, samples, first):  # noqa: PLR0915
             e0 = (np.float32((c0 + ahead0) << shift) - q0) * i0
             e1 = (np.float32((c1 + ahead1) << shift) - q1) * i1
             e2 = (np.float32((c2 + ahead2) << shift) - q2) * i2
-            k += max(int(np.ceil(min(e0, min(e1, e2)) / grid.step)), 1)
+            k += max(int(np.ceil(min(e0, e1, e2) / grid.step)), 1)
             # From the count, not by adding steps: a leap must not move the samples behind it.
             t = begin + np.float32(k) * grid.step
             continue
@@ -237,18 +258,7 @@ def march_ray(grid, rays, ray, normals, samples, first):  # noqa: PLR0915
             passing = passing * (ONE - share)
             if first + count < len(samples):
                 sample = samples[first + count]
-                sample.place = place
-                sample.ray = ray
-                sample.f0 = fractions[0]
-                sample.f1 = fractions[1]
-                sample.f2 = fractions[2]
-                sample.t = t
-                sample.weight = weight
-                sample.after = passing
-                sample.slope = slope
-                sample.red = lane(value, 1)
-                sample.green = lane(value, 2)
-                sample.blue = lane(value, 3)
+                _write(sample, place, ray, fractions, t, (weight, passing, slope), value)
                 if normals:
                     n0, n1, n2 = slope_of(grid, place, fractions)
                     sample.n0 = n0

@@ -128,9 +128,7 @@ def square_root(_typing, values):
     """The square root of each lane."""
 
     def build(context, builder, signature, args):
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(_LLVM, [_LLVM]), "llvm.sqrt.v4f32"
-        )
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_LLVM, [_LLVM]), "llvm.sqrt.v4f32")
         return builder.call(function, args)
 
     return vector(vector), build
