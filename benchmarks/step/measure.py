@@ -13,11 +13,12 @@ import benchmarks.step
 from benchmarks.environment import describe_environment
 from benchmarks.step.baseline import PeerStep, PlainEngine
 from benchmarks.step.networks import PeerNetworks, peer_networks
-from benchmarks.step.parts import PARTS, Clock, run_steps, timed_stage
+from benchmarks.step.parts import PARTS, Clock, run_steps, timed_method
 from export.verify.gates import GATES, Check, compare
 from export.verify.inputs import as_engine, precision_of
-from export.verify.scene import PROMPT, Replaced, scene_gradients, scene_stage
+from export.verify.scene import PROMPT, Replaced, scene_gradients
 from export.verify.stored import BundleReferences
+from runtime.command.method import Method
 from runtime.command.options import parse_options
 from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.backends.table import BACKENDS
@@ -86,12 +87,12 @@ class Variant:
 
 def our_variant(name: str, bundle: DiffusionBundle, drawing: Drawing) -> Variant:
     """Return our loop with a bundle's networks."""
-    made: list = []  # networks are prepared once, scenes anew for each round
+    ready: list[Method[Drawing]] = []  # networks are prepared once, scenes anew for each round
 
     def round(clock: Clock) -> None:
-        if not made:
-            made.append(timed_stage(drawing, bundle, clock))
-        run_steps(made[0], clock)
+        if not ready:
+            ready.append(timed_method(clock))
+        run_steps(ready[0], drawing, bundle, clock)
 
     return Variant(name=name, round=round, bundle=bundle, gradients=drawing.gradients)
 
@@ -202,14 +203,14 @@ def reference_gradients(config: Config) -> Mapping[str, torch.Tensor]:
     else:
         references = BundleReferences(bundle)
         engines = {role: as_engine(references[role]) for role in ("denoiser", "latent_encoder")}
-    return scene_gradients(scene_stage(Replaced(bundle, engines), "torch")[1], DRAWS)
+    return scene_gradients(Replaced(bundle, engines), "torch", DRAWS)
 
 
 def error_of(variant: Variant, wanted: Mapping[str, torch.Tensor]) -> dict[str, float]:
     """Return the least cosine and the SNR, dB, of a variant's gradients with the reference's."""
     if variant.bundle is None:
         return {}
-    got = scene_gradients(scene_stage(variant.bundle, variant.gradients)[1], DRAWS)
+    got = scene_gradients(variant.bundle, variant.gradients, DRAWS)
     rows = [compare(name, wanted[name], got[name], GATES[Check.SCENE]) for name in wanted]
     return {"cosine": min(row.cosine for row in rows), "snr_db": min(row.snr_db for row in rows)}
 

@@ -1,8 +1,8 @@
 """Where the time of an optimization step goes: a clock around the parts of the loop as it ships.
 
-The loop is `runtime.loop.optimize.optimize` and the loss is VectorFusion's own; only the functions that they call are
-wrapped, by name, while a measurement lasts. Rates are 0, so that the scene stays where it is and every variant sees the
-same views, times and noise at the same step.
+What is drawn is VectorFusion by `draw`, with its own loss; only the functions that it calls are wrapped, by name, while
+a measurement lasts. Learning rates are 0, so that the scene stays where it is and every variant sees the same views,
+times and noise at the same step.
 """
 
 import time
@@ -16,10 +16,12 @@ from unittest.mock import patch
 import torch
 
 from export.verify.scene import Replaced
+from runtime.command.method import Method, draw
 from runtime.engines.bundle import DiffusionBundle
-from runtime.loop.optimize import Stage, optimize
-from runtime.vector.scene import VectorScene
-from runtime.vectorfusion import stages
+from runtime.loop.events import Event, Stepped
+from runtime.loop.optimize import Stage
+from runtime.loop.scene import Scene
+from runtime.vectorfusion import METHOD, stages
 from runtime.vectorfusion.config import Config
 
 PARTS = (
@@ -126,32 +128,48 @@ def watched(clock: Clock) -> Iterator[None]:
         yield
 
 
-def timed_stage(config: Config, bundle: DiffusionBundle, clock: Clock) -> Stage:
-    """Return the distillation of a configuration from scratch, under a clock; its learning rates are 0."""
-    stage = stages.build(config, TimedBundle(bundle, clock), torch.Generator())[-1]
+def timed_method(clock: Clock) -> Method[Config]:
+    """Return text to SVG under a clock: its distillation alone, with learning rates of 0.
 
-    def optimizer(scene: VectorScene) -> torch.optim.Optimizer:
+    Its networks are prepared when it is drawn first, and its scene each time anew.
+    """
+    ready: list[Stage] = []
+
+    def build(config: Config, bundle: DiffusionBundle, generator: torch.Generator, **options: Any) -> list[Stage]:
+        if not ready:
+            stage = METHOD.build(config, TimedBundle(bundle, clock), generator, **options)[-1]
+            ready.append(timed_stage(stage, clock))
+        return ready
+
+    return replace(METHOD, build=build)
+
+
+def timed_stage(stage: Stage, clock: Clock) -> Stage:
+    """Return a stage whose updates count for a clock and change nothing."""
+
+    def optimizer(scene: Scene) -> torch.optim.Optimizer:
         assert stage.optimizer is not None
-        made = stage.optimizer(scene)
-        made.step = clock.around("update", made.step)
-        return made
+        adam = stage.optimizer(scene)
+        adam.step = clock.around("update", adam.step)
+        return adam
 
     after = clock.around("update", stage.after or (lambda *_: None))
     return replace(stage, optimizer=optimizer, lr_factor=lambda step: 0.0, after=after, snapshots=0)
 
 
-def run_steps(stage: Stage, clock: Clock) -> None:
-    """Go through a stage once, with the loop that ships; the clock has every step's parts afterwards.
+def run_steps(method: Method[Config], config: Config, bundle: DiffusionBundle, clock: Clock) -> None:
+    """Draw once with the loop that ships; the clock has every step's parts afterwards.
 
-    The first step makes scene and optimizer, too, and warms everything up: it is left out.
+    The first step makes stages, scene and optimizer, too, and warms everything up: it is left out.
     """
 
-    def report(_progress: Any) -> None:
-        clock.end()
-        clock.begin()
+    def report(event: Event) -> None:
+        if isinstance(event, Stepped):
+            clock.end()
+            clock.begin()
 
     done = len(clock.steps)
     with watched(clock), patch.object(torch.Tensor, "backward", clock.around("backward", torch.Tensor.backward)):
         clock.begin()
-        optimize([stage], seed=0, report=report)
+        draw(method, config, bundle, report=report)
     del clock.steps[done]

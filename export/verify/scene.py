@@ -14,14 +14,16 @@ from torch import Tensor
 from export.verify.bundle import Row, worst
 from export.verify.gates import GATES, Check, Comparison, compare
 from export.verify.inputs import Reference, as_engine, is_large
+from runtime.command.method import Method, draw
 from runtime.engines.backends.results import VerificationResult
 from runtime.engines.backends.table import BACKENDS, Choice
 from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.precision import Compute
 from runtime.engines.protocols import Engine
 from runtime.errors import UserError
+from runtime.loop.events import Event, Stepped
 from runtime.loop.optimize import Stage, generator_of
-from runtime.vectorfusion import METHOD, PRESETS
+from runtime.vectorfusion import METHOD, PRESETS, Config
 
 DRAWS = 8
 """Views, times and noises that a scene's gradient is compared at."""
@@ -60,39 +62,54 @@ class Replaced(DiffusionBundle):
         return self.replaced[role] if role in self.replaced else super().eager_engine(role)
 
 
-def scene_stage(bundle: DiffusionBundle, gradients: str, **changes: Any) -> tuple[Any, Stage]:
-    """Return the configuration and the last stage of an icon from scratch, at the preset's own settings.
+def still_method(draws: int) -> Method[Config]:
+    """Return text to SVG as a method that optimizes nothing: its last stage alone, on a scene that stays as it begins.
+
+    So `draw` makes the loop's own draws, losses and gradients, and every step is about the same scene.
+
+    Args:
+        draws: steps that it takes, spread over those of the stage, so over the times of the schedule.
+    """
+
+    def build(*arguments: Any, **options: Any) -> list[Stage]:
+        stage = METHOD.build(*arguments, **options)[-1]
+        loss = stage.loss
+        assert loss is not None
+
+        def spread(scene: Any, step: int, _generator: torch.Generator) -> dict[str, Tensor]:
+            # Times may shrink over a run, so the steps are spread over all of it; each has the draws of its own place.
+            place = step * stage.steps // draws
+            return loss(scene, place, generator_of(0, 0, place, "loss"))
+
+        return [replace(stage, steps=draws, loss=spread, lr_factor=lambda step: 0.0, after=None, snapshots=0)]
+
+    return replace(METHOD, build=build)
+
+
+def scene_gradients(bundle: DiffusionBundle, gradients: str, draws: int = DRAWS, **changes: Any) -> dict[str, Tensor]:
+    """Return the gradients of the loss by an icon's points and colours as it begins from scratch, each (draws, ...).
 
     Args:
         bundle: the networks.
         gradients: what differentiates the latent encoder.
-        changes: other options.
-    """
-    defaults: dict[str, Any] = {"prompt": PROMPT, "gradients": gradients, **changes}
-    config = replace(PRESETS["icon"]["scratch"], **defaults)
-    stages = METHOD.build(config, bundle, generator_of(0, 0, 0, "sample"), run=None, report=lambda event: None)
-    return config, stages[-1]
-
-
-def scene_gradients(stage: Stage, draws: int = DRAWS) -> dict[str, Tensor]:
-    """Return the gradients of the loss by a fixed scene's points and colours, each (draws, ...).
-
-    Args:
-        stage: a distillation; its draws are spread over its steps, so over the times of the schedule.
         draws: how many gradients.
+        changes: options other than the preset's own.
+
+    Raises:
+        UserError: the bundle has no such gradients.
     """
-    scene = stage.begin(None, generator_of(0, 0, 0, "begin"))
-    assert stage.loss is not None
-    gradients: dict[str, list[Tensor]] = {"points": [], "colours": []}
-    for i in range(draws):
-        # Times may shrink over a run, so the steps are spread over all of it.
-        step = i * stage.steps // draws
-        # Gradients are compared, not summed; the scene itself never changes, so that draws stay independent.
-        scene.zero_grad(set_to_none=True)
-        torch.stack(list(stage.loss(scene, step, generator_of(0, 0, step, "loss")).values())).sum().backward()
-        for name, parts in gradients.items():
-            parts.append(getattr(scene, name).grad.clone())
-    return {name: torch.cat(parts) for name, parts in gradients.items()}
+    options: dict[str, Any] = {"prompt": PROMPT, "gradients": gradients, **changes}
+    config = replace(PRESETS["icon"]["scratch"], **options)
+    parts: dict[str, list[Tensor]] = {"points": [], "colours": []}
+
+    def note(event: Event) -> None:
+        if isinstance(event, Stepped):
+            for name, collected in parts.items():
+                # A step clears the gradients before its own, so these are the last step's alone.
+                collected.append(getattr(event.scene, name).grad.clone())
+
+    draw(still_method(draws), config, bundle, report=note)
+    return {name: torch.cat(collected) for name, collected in parts.items()}
 
 
 def verify_scene(
@@ -115,17 +132,17 @@ def verify_scene(
     # Only these two carry the loss; text encoder and rasterizer are the same on both sides.
     exact = Replaced(bundle, {role: as_engine(reference) for role, reference in both.items()})
     # By PyTorch on the reference's side: both rows of the table are compared with the same gradients.
-    expected = scene_gradients(scene_stage(exact, "torch")[1], draws)
+    expected = scene_gradients(exact, "torch", draws)
     rows = []
     for gradients in ("torch", "engine"):
         try:
-            stage = scene_stage(bundle, gradients)[1]
+            computed = scene_gradients(bundle, gradients, draws)
         # A bundle without a gradient graph has no engine for it; the other row is still worth having.
         except UserError as error:
             report(f"scene: gradients by {gradients} left out: {error}")
             continue
         role = "denoiser" if gradients == "torch" else "latent_encoder"
-        comparison = _compare(choice, gradients, expected, scene_gradients(stage, draws))
+        comparison = _compare(choice, gradients, expected, computed)
         result = _result(choice, role, both[role].precision, comparison)
         rows.append(Row(comparison=comparison, result=result, batches=(1,), remark=f"{draws} draws"))
     return rows

@@ -13,7 +13,7 @@ from benchmarks.step.baseline import PeerScene, PeerStep, PlainEngine, self_inte
 from benchmarks.step.measure import Config, Variant, error_of, format_rows, our_variant, summarize, take_turns, variants
 from benchmarks.step.networks import peer_networks
 from benchmarks.step.parts import PARTS, Clock
-from export.verify.scene import PROMPT, Replaced, scene_gradients, scene_stage
+from export.verify.scene import PROMPT, Replaced, scene_gradients
 from runtime.command.listing import is_command
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
@@ -111,8 +111,7 @@ def test_the_peers_step_has_the_gradient_of_ours(bundle: DiffusionBundle) -> Non
     clock = Clock()
     peers = PeerStep(DRAWING, Replaced(bundle, {}), clock, "numba")
     peers(0)
-    stage = scene_stage(bundle, "torch", steps=DRAWING.steps, paths=DRAWING.paths)[1]
-    ours = scene_gradients(stage, draws=1)
+    ours = scene_gradients(bundle, "torch", draws=1, steps=DRAWING.steps, paths=DRAWING.paths)
     points, colours = (
         torch.cat([p.grad for p in peers.scene.points]),
         torch.stack([c.grad for c in peers.scene.colours]),
@@ -180,7 +179,7 @@ def test_all_variants_of_a_bundle_with_its_modules(bundle: DiffusionBundle, monk
 
 
 def test_the_error_is_none_against_itself_and_seen_against_another(bundle: DiffusionBundle) -> None:
-    wanted = scene_gradients(scene_stage(bundle, "torch")[1], measure.DRAWS)
+    wanted = scene_gradients(bundle, "torch", measure.DRAWS)
     same = Variant(name="same", round=lambda clock: None, bundle=bundle)
     assert error_of(same, wanted)["cosine"] == pytest.approx(1.0)
     flipped = {name: -gradient for name, gradient in wanted.items()}

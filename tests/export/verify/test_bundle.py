@@ -25,30 +25,13 @@ from export.verify.inputs import (
     take_rows,
 )
 from export.verify.providers import Provider, gradient_of
-from export.verify.scene import Replaced, scene_gradients, scene_stage, verify_scene
 from export.verify.stored import ROWS, BundleReferences, InDouble
 from runtime.engines.backends.results import VerificationResult, failed, read_results
 from runtime.engines.bundle import Bundle, DiffusionBundle
 from runtime.engines.precision import Storage
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError, run_main
-from tests.bundles import MANIFEST, SPECS, make_latent_encoder_module, make_tiny_bundle
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TGM_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> DiffusionBundle:
-    return DiffusionBundle.load(make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny"))
-
-
-@pytest.fixture(scope="module")
-def stored(bundle: DiffusionBundle) -> BundleReferences:
-    return BundleReferences(bundle)
+from tests.bundles import MANIFEST, SPECS, make_latent_encoder_module
 
 
 @pytest.fixture
@@ -242,47 +225,6 @@ def test_every_provider_of_the_tiny_bundle_agrees_with_numpy(bundle: DiffusionBu
         rows = list(verify_role(bundle, role, stored[role], ["ort", "torch", "tensorrt"], "cpu", ignore))
         assert [row.comparison.name.removeprefix(f"{role}: ") for row in rows] == names.get(role, ["ONNX Runtime CPU"])
         assert [row.comparison.name for row in rows if not row.comparison.passed] == []
-
-
-# --- the scene --------------------------------------------------------------------------------------------------------
-
-
-class Noisy:
-    """An engine whose output is off by a share of its own size."""
-
-    def __init__(self, engine, share: float) -> None:
-        self.engine, self.spec, self.share = engine, engine.spec, share
-
-    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        (output,) = self.engine(*inputs)
-        noise = torch.randn(output.shape, generator=torch.Generator().manual_seed(1))
-        return (output + self.share * output.std() * noise,)
-
-
-def test_the_scene_s_gradient_sees_a_denoiser_that_is_off(bundle: DiffusionBundle, stored: BundleReferences) -> None:
-    (row,) = verify_scene(bundle, stored, ignore)
-    assert row.comparison.passed
-    assert row.comparison.cosine > 0.99999
-    off = Replaced(bundle, {"denoiser": Noisy(bundle.engine("denoiser"), 0.3)})
-    (row,) = verify_scene(off, stored, ignore)
-    assert not row.comparison.passed
-    assert row.result.role == "denoiser"
-    assert row.result.provider == "scene"
-
-
-def test_the_scene_s_gradient_is_that_of_the_loop_s_loss_by_differences(bundle: DiffusionBundle) -> None:
-    stage = scene_stage(bundle, "torch", paths=4)[1]
-    gradients = scene_gradients(stage, draws=2)
-    assert gradients["points"].shape[0] == 2
-    assert gradients["colours"].shape == (2, 4, 4)
-    assert not torch.equal(gradients["points"][0], gradients["points"][1])
-    assert torch.equal(gradients["points"], scene_gradients(stage, draws=2)["points"])
-
-
-def test_without_a_reference_there_is_no_scene(bundle: DiffusionBundle, stored: BundleReferences) -> None:
-    lines: list[str] = []
-    assert verify_scene(bundle, {"denoiser": stored["denoiser"]}, lines.append) == []
-    assert lines == ["scene: no reference for the denoiser and the latent encoder; left out"]
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
