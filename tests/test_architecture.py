@@ -14,6 +14,9 @@ ROOT = Path(__file__).parent.parent
 SHIPPED = ("runtime", "train", "export", "serving")
 HEAVY = ("torch", "numba", "onnxruntime", "diffusers", "onnx", "tensorrt", "transformers")
 
+NO_NAMES = {"said", "told", "found", "kept", "made", "wanted", "known", "cut", "loose", "least"}
+"""Words that could name any value; CONTRIBUTING.md has the field's words in their place."""
+
 FILE_LINES = 500
 FUNCTION_LINES = 80
 FOLDER_FILES = 16
@@ -121,6 +124,26 @@ def test_nothing_is_unpickled() -> None:
         names = {name.split(".")[0] for name in imported_modules(path)}
         assert not names & banned, path
         assert "torch.load(" not in path.read_text("utf-8"), path
+
+
+# Words
+
+
+def names_in(path: Path) -> set[str]:
+    """Return the names that a file gives to or takes from values: variables, arguments, fields, functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        match node:
+            case ast.Name(id=name) | ast.arg(arg=name) | ast.Attribute(attr=name) | ast.keyword(arg=str(name)):
+                names.add(name)
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                names.add(name)
+    return names
+
+
+def test_no_value_has_a_name_that_says_nothing() -> None:
+    names = {path: names_in(path) & NO_NAMES for path in sources(*packages() - {"tests"})}
+    assert {str(path.relative_to(ROOT)): found for path, found in names.items() if found} == {}
 
 
 # Sizes

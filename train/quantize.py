@@ -44,11 +44,11 @@ def quantize_groups(weight: Float[Tensor, "..."], *, bits: int, group: int) -> G
     if weight.numel() % group:
         raise ValueError(f"weight: expected a multiple of {group} values, got {tuple(weight.shape)}")
     values, levels = weight.detach().float().reshape(-1, group), 2**bits - 1
-    least, greatest = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
+    lowest, highest = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
     best: tuple[Tensor, ...] | None = None
     for shrink in _SHRINKS:
-        low = (least * shrink).half()
-        step = ((greatest - least) * shrink / levels).half().clamp_min(6e-8)
+        low = (lowest * shrink).half()
+        step = ((highest - lowest) * shrink / levels).half().clamp_min(6e-8)
         codes = ((values - low.float()) / step.float()).round().clamp(0, levels)
         error = (codes * step.float() + low.float() - values).square().sum(1, keepdim=True)
         new = (error, codes, step, low)

@@ -101,13 +101,13 @@ def peer_variant(bundle: DiffusionBundle, networks: PeerNetworks, drawing: Drawi
     """Return the peers' recipe, rendering by diffvg where it is installed."""
     engines = {role: PlainEngine(bundle.specs[role], module, device) for role, module in networks.modules.items()}
     plain, rasterizer = Replaced(bundle, engines), "diffvg" if has_diffvg() else "numba"
-    made: list[PeerStep] = []
+    ready: list[PeerStep] = []
 
     def round(clock: Clock) -> None:
-        if not made:
-            made.append(PeerStep(drawing, plain, clock, rasterizer))
+        if not ready:
+            ready.append(PeerStep(drawing, plain, clock, rasterizer))
         for step in range(STEPS):
-            made[0](step)
+            ready[0](step)
         del clock.steps[-STEPS]
 
     return Variant(name=f"peers' recipe ({rasterizer})", round=round)
@@ -163,7 +163,7 @@ def _peers(config: Config, drawing: Drawing, report: Callable[[str], None]) -> I
     """Yield our loop with float32 PyTorch networks, then the peers' recipe, which unfreezes them."""
     bundle = DiffusionBundle.load(config.bundle, threads=config.threads)
     networks = peer_networks(bundle, config.weights)
-    report(f"PyTorch networks: {networks.said}")
+    report(f"PyTorch networks: {networks.origin}")
     texts = {
         role: PlainEngine(bundle.specs[role], networks.modules[role]) for role in networks.modules if "text" in role
     }
@@ -178,14 +178,14 @@ def _peers(config: Config, drawing: Drawing, report: Callable[[str], None]) -> I
     yield peer_variant(bundle, fresh, drawing, config.device)
 
 
-def take_turns(found: Sequence[Variant], seconds: float, rounds: int = 2) -> None:
+def take_turns(chosen: Sequence[Variant], seconds: float, rounds: int = 2) -> None:
     """Run all variants round after round, each at least so many times, for about `seconds`."""
-    for variant in found:
+    for variant in chosen:
         variant.round(variant.clock)
         variant.clock.steps.clear()
     until, done = time.perf_counter() + seconds, 0
     while done < rounds or time.perf_counter() < until:
-        for variant in found:
+        for variant in chosen:
             variant.round(variant.clock)
         done += 1
 
@@ -206,12 +206,12 @@ def reference_gradients(config: Config) -> Mapping[str, torch.Tensor]:
     return scene_gradients(Replaced(bundle, engines), "torch", DRAWS)
 
 
-def error_of(variant: Variant, wanted: Mapping[str, torch.Tensor]) -> dict[str, float]:
+def error_of(variant: Variant, reference: Mapping[str, torch.Tensor]) -> dict[str, float]:
     """Return the least cosine and the SNR, dB, of a variant's gradients with the reference's."""
     if variant.bundle is None:
         return {}
     got = scene_gradients(variant.bundle, variant.gradients, DRAWS)
-    rows = [compare(name, wanted[name], got[name], GATES[Check.SCENE]) for name in wanted]
+    rows = [compare(name, reference[name], got[name], GATES[Check.SCENE]) for name in reference]
     return {"cosine": min(row.cosine for row in rows), "snr_db": min(row.snr_db for row in rows)}
 
 
@@ -256,12 +256,12 @@ def main() -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
     notes: list[str] = []
-    found = [variant for variant in variants(config, notes.append) if config.only in variant.name]
-    if not found:
+    chosen = [variant for variant in variants(config, notes.append) if config.only in variant.name]
+    if not chosen:
         raise UserError(f"--only: expected a part of a row's name, got {config.only!r:.60}")
-    take_turns(found, config.seconds)
-    wanted = reference_gradients(config) if config.error else {}
-    rows = [{**summarize(variant), **(error_of(variant, wanted) if wanted else {})} for variant in found]
+    take_turns(chosen, config.seconds)
+    reference = reference_gradients(config) if config.error else {}
+    rows = [{**summarize(variant), **(error_of(variant, reference) if reference else {})} for variant in chosen]
     machine = f"{describe_environment()}; {torch.get_num_threads()} threads; networks on {config.device}"
     if config.json:
         for row in rows:

@@ -24,7 +24,7 @@ class PeerNetworks:
     """Take and give what the bundle's specs say."""
     trained: bool
     """Whether the weights are those that the bundle was made of; else they are random, for times alone."""
-    said: str
+    origin: str
     """One line for the reader."""
 
 
@@ -46,10 +46,10 @@ def peer_networks(bundle: DiffusionBundle, weights: str | None = None) -> PeerNe
     except UserError:
         if weights is not None or not _is_icons(bundle):
             raise
-        said = "random weights in the architecture of the bundle icons: times are those of trained ones"
-        return PeerNetworks(modules=random_icons(bundle), trained=False, said=said)
+        origin = "random weights in the architecture of the bundle icons: times are those of trained ones"
+        return PeerNetworks(modules=random_icons(bundle), trained=False, origin=origin)
     modules = {role: networks[role].module for role in ROLES if role in networks}
-    return PeerNetworks(modules=modules, trained=True, said=f"weights of {weights or 'the recorded source'}")
+    return PeerNetworks(modules=modules, trained=True, origin=f"weights of {weights or 'the recorded source'}")
 
 
 def _is_icons(bundle: DiffusionBundle) -> bool:

@@ -128,10 +128,10 @@ def sizes_of(reference: Reference) -> tuple[tuple[int, ...], str]:
     """Return the sizes of batches to compare at, and a remark where the greatest is not the spec's."""
     if "B" not in reference.spec.ranges:
         return (1,), ""
-    least, typical, greatest = reference.spec.ranges["B"]
+    smallest, typical, greatest = reference.spec.ranges["B"]
     # At least the typical batch, whatever memory is said to be there: it is what the loop runs with.
     most = min(greatest, max(typical, reference.most))
-    return tuple(sorted({least, typical, most})), "" if most == greatest else f"{most} rows of {greatest}"
+    return tuple(sorted({smallest, typical, most})), "" if most == greatest else f"{most} rows of {greatest}"
 
 
 def is_large(reference: Reference) -> bool:

@@ -328,8 +328,8 @@ def _split(e: Emitter, node: fx.Node, x: str, sizes: int | list[int], axis: int 
     return e.several("Split", len(parts), x, e.integers(parts), axis=axis)
 
 
-def _clamp_min(e: Emitter, node: fx.Node, x: str, least: float) -> str:
-    return e.op("Max", x, e.operand(least))
+def _clamp_min(e: Emitter, node: fx.Node, x: str, bound: float) -> str:
+    return e.op("Max", x, e.operand(bound))
 
 
 def _compare(kind: str) -> Callable[..., str]:

@@ -28,12 +28,12 @@ def describe_range(annotation: Any) -> str:
     bounds = list(_bounds(annotation))
     low = next((bound for bound in bounds if isinstance(bound, Ge | Gt)), None)
     high = next((bound for bound in bounds if isinstance(bound, Le | Lt)), None)
-    least = "" if low is None else f"{low.ge}" if isinstance(low, Ge) else f"above {low.gt}"
+    lowest = "" if low is None else f"{low.ge}" if isinstance(low, Ge) else f"above {low.gt}"
     most = "" if high is None else f"{high.le}" if isinstance(high, Le) else f"less than {high.lt}"
-    if least and most:
-        return f"{least} to {most}"
-    if least:
-        return f"at least {least}" if isinstance(low, Ge) else least
+    if lowest and most:
+        return f"{lowest} to {most}"
+    if lowest:
+        return f"at least {lowest}" if isinstance(low, Ge) else lowest
     return f"at most {most}" if isinstance(high, Le) else most
 
 

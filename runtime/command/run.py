@@ -129,12 +129,12 @@ class _Command(Generic[C]):
         from runtime.loop.folder import read_config
 
         folder = early.resume
-        known = read_config(folder)
-        if known.get("method") != self.method.name:
-            raise UserError(f"--resume '{folder}': the run is of another command ({known.get('method')!r:.60})")
+        recorded = read_config(folder)
+        if recorded.get("method") != self.method.name:
+            raise UserError(f"--resume '{folder}': the run is of another command ({recorded.get('method')!r:.60})")
         where = f"'{folder / 'config.json'}'"
-        stored = from_json(self.method.config, known.get("config"), where)
-        placement = from_json(Placement, known.get("placement"), where) if self.method.kind else Placement()
+        stored = from_json(self.method.config, recorded.get("config"), where)
+        placement = from_json(Placement, recorded.get("placement"), where) if self.method.kind else Placement()
         parsed = parse(self.method, self.words, early=early, stored=stored, placement=placement)
         config = checked(self.method, parsed.config)
         self.refuse_changes(folder, stored, placement, parsed)
@@ -144,12 +144,12 @@ class _Command(Generic[C]):
         """Resume the run in a folder, on the device and backends that it began with."""
         from runtime.loop.folder import RunFolder, read_config
 
-        known = read_config(folder)
+        recorded = read_config(folder)
         device, backends = "cpu", {}
         if self.method.kind is not None:
-            device, backends = _ran_on(known, f"'{folder / 'config.json'}'")
+            device, backends = _ran_on(recorded, f"'{folder / 'config.json'}'")
         bundle = self.load(job.config, device, backends, placement)
-        if bundle is not None and bundle.digest != known.get("bundle_sha256"):
+        if bundle is not None and bundle.digest != recorded.get("bundle_sha256"):
             raise UserError(
                 f"--resume '{folder}': bundle '{bundle.name}' is not the one that the run began with (SHA-256 of "
                 "bundle.json); put that one back or start a new run"
@@ -197,8 +197,8 @@ class _Command(Generic[C]):
             if job.options.again or not is_run(folder):
                 continue
             with contextlib.suppress(UserError):  # a run of another version is somebody's, but not this request's
-                known = read_config(folder)
-                if all(known.get(name) == value for name, value in request.items()):
+                recorded = read_config(folder)
+                if all(recorded.get(name) == value for name, value in request.items()):
                     return folder
         raise AssertionError("free_names is endless")
 
@@ -256,12 +256,12 @@ class _Command(Generic[C]):
         # is killed anywhere between finds files of its own there, and may replace them when it resumes.
         results = run.path / "result"
         results.mkdir(exist_ok=True)
-        made = self.method.write(with_copies(self.method, job.config, run), job.bundle, scene, results / job.out.name)
-        written = [job.out.with_name(file.name) for file in made]
+        copies = self.method.write(with_copies(self.method, job.config, run), job.bundle, scene, results / job.out.name)
+        written = [job.out.with_name(file.name) for file in copies]
         # Entries of earlier calls with another --out stay: those files are this run's, too.
-        digests = {file.absolute(): digest_of(own) for file, own in zip(written, made, strict=True)}
+        digests = {file.absolute(): digest_of(own) for file, own in zip(written, copies, strict=True)}
         run.finish({**before, **digests})
-        for file, own in zip(written, made, strict=True):
+        for file, own in zip(written, copies, strict=True):
             replace_file(file, own.read_bytes())
         print(f"drew {_names(written)}; the run is in {run.path}{os.sep}")
 
@@ -276,12 +276,12 @@ def _defaults(bundle: str, method: str) -> dict[str, Any]:
         return {}
 
 
-def _ran_on(known: dict[str, Any], where: str) -> tuple[str, dict[str, str]]:
+def _ran_on(recorded: dict[str, Any], where: str) -> tuple[str, dict[str, str]]:
     """Return device and backends of a run that is resumed: those that it began with, whatever was verified since."""
     from runtime.engines.backends.table import Choice
     from runtime.engines.strict_json import check_fields
 
-    ran_on = check_fields(known.get("ran_on"), f"{where}: ran_on", {"device": str, "networks": dict})
+    ran_on = check_fields(recorded.get("ran_on"), f"{where}: ran_on", {"device": str, "networks": dict})
     for backend in ran_on["networks"].values():
         Choice.from_text(backend, ran_on["device"])
     return ran_on["device"], ran_on["networks"]

@@ -76,8 +76,8 @@ def blank(kind: type[C], missing: Any) -> C:
     config = object.__new__(kind)  # its constructor would have to accept the mark
     for field in fields(kind):  # pyright: ignore[reportArgumentType]
         required = field.default is MISSING and field.default_factory is MISSING
-        made = field.default if field.default_factory is MISSING else field.default_factory()
-        object.__setattr__(config, field.name, missing if required else made)
+        value = field.default if field.default_factory is MISSING else field.default_factory()
+        object.__setattr__(config, field.name, missing if required else value)
     return config
 
 

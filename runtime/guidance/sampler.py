@@ -40,9 +40,9 @@ def times(schedule: Schedule, steps: int, rho: float = 7.0) -> list[int]:
     if not 1 <= steps <= len(schedule):
         raise ValueError(f"sampler: expected 1 to {len(schedule)} steps, got {steps}")
     levels = (schedule.sigmas.double() / schedule.alphas.double()) ** (1.0 / rho)
-    wanted = torch.linspace(float(levels[-1]), float(levels[0]), steps, dtype=torch.float64)
+    targets = torch.linspace(float(levels[-1]), float(levels[0]), steps, dtype=torch.float64)
     visited: list[int] = []
-    for i, t in enumerate((levels[:, None] - wanted).abs().argmin(0).tolist()):
+    for i, t in enumerate((levels[:, None] - targets).abs().argmin(0).tolist()):
         above = visited[-1] if visited else len(schedule)
         # Distinct times: each is below the one before and leaves room for those to come.
         visited.append(min(max(t, steps - 1 - i), above - 1))

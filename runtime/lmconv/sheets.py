@@ -86,11 +86,11 @@ def read_hidden(hide: str, size: Size, scaled_from: Size | None) -> Region:
         raise UserError(f"--hide '{hide}': expected {', '.join(REGIONS)}, or a picture that is white where it hides")
     # Black and white before it is scaled, so that scaling gives the part of each pixel that is hidden.
     mask = (read_picture(hide, background=0.0).mean(0) > 0.5).float()
-    found = (mask.shape[0], mask.shape[1])
-    if found not in (size, scaled_from):
+    actual = (mask.shape[0], mask.shape[1])
+    if actual not in (size, scaled_from):
         sizes = " or ".join(f"{w} x {h}" for h, w in (size, scaled_from or size)[: 2 if scaled_from else 1])
-        raise UserError(f"mask '{hide}': expected {sizes} pixels, got {found[1]} x {found[0]}; scale the mask")
-    if found != size:
+        raise UserError(f"mask '{hide}': expected {sizes} pixels, got {actual[1]} x {actual[0]}; scale the mask")
+    if actual != size:
         mask = functional.interpolate(mask[None, None], size=size, mode="bilinear", antialias=True)[0, 0]
     return hidden_region((mask > 0.5).numpy(), size)
 

@@ -96,13 +96,13 @@ class RunFolder:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # In the same folder, so that the rename stays on one file system and is atomic.
-            made = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent))
+            temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent))
             try:
-                _fill(made, request, inputs or {})
+                _fill(temporary, request, inputs or {})
                 # Over an empty folder this succeeds; a folder that another process has filled meanwhile makes it fail.
-                os.replace(made, path)
+                os.replace(temporary, path)
             except BaseException:
-                shutil.rmtree(made, ignore_errors=True)
+                shutil.rmtree(temporary, ignore_errors=True)
                 raise
             sync_folder(path.parent)
             return cls(path, interval_s=interval_s)

@@ -47,8 +47,8 @@ def snapshot(config: "Config", bundle: "DiffusionBundle", scene: VectorScene, st
 def metadata_of(config: "Config", bundle: "DiffusionBundle") -> dict[str, str]:
     """Return what an SVG says of how it was made; equal runs say the same."""
     names = ("prompt", "preset", "route", "seed", "steps", "omega")
-    made = {"generator": f"tgm {__version__}", "bundle": f"{bundle.name} {bundle.digest[:12]}"}
-    return {name: str(getattr(config, name)) for name in names} | made
+    origin = {"generator": f"tgm {__version__}", "bundle": f"{bundle.name} {bundle.digest[:12]}"}
+    return {name: str(getattr(config, name)) for name in names} | origin
 
 
 def without_unused(drawing: Drawing) -> Drawing:

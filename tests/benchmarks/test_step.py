@@ -159,7 +159,7 @@ def test_all_variants_of_a_bundle_with_its_modules(bundle: DiffusionBundle, monk
 
     def networks(*_: object) -> object:
         modules = {"text_encoder": Text(), "denoiser": Noise(), "latent_encoder": make_latent_encoder_module(0)}
-        return measure.PeerNetworks(modules=modules, trained=True, said="made for this test")
+        return measure.PeerNetworks(modules=modules, trained=True, origin="made for this test")
 
     monkeypatch.setattr(measure, "peer_networks", networks)
     notes: list[str] = []
@@ -225,7 +225,7 @@ def test_the_best_rate_is_operations_over_the_least_time() -> None:
 def test_the_random_networks_of_icons_fit_its_specs(bundle: DiffusionBundle) -> None:
     networks = peer_networks(bundle, None)
     assert not networks.trained
-    assert "random weights" in networks.said
+    assert "random weights" in networks.origin
     with torch.no_grad():
         for role, module in networks.modules.items():
             output = module(*inputs_of(bundle.specs[role], 2))

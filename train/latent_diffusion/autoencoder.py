@@ -100,8 +100,8 @@ def disturb(images: Float[Tensor, "B 3 H W"], generator: torch.Generator) -> Flo
         if zoom < 0.2:
             size = int(torch.randint(48, 112, (), generator=generator))
             top, left = torch.randint(0, images.shape[-1] - size + 1, (2,), generator=generator).tolist()
-            cut = images[i : i + 1, :, top : top + size, left : left + size]
-            images[i] = F.interpolate(cut, images.shape[-2:], mode="bilinear", antialias=True)[0]
+            crop = images[i : i + 1, :, top : top + size, left : left + size]
+            images[i] = F.interpolate(crop, images.shape[-2:], mode="bilinear", antialias=True)[0]
     return images
 
 

@@ -151,11 +151,11 @@ def leave_out_long(
             continue
         place[i] = len(short)
         short.append(text)
-    kept = []
+    fitted = []
     for row in rows.tolist():
         fitting = [place[i] for i in row if i in place] or [0]
-        kept.append([place.get(i, fitting[0]) for i in row])
-    return short, torch.tensor(kept)
+        fitted.append([place.get(i, fitting[0]) for i in row])
+    return short, torch.tensor(fitted)
 
 
 def prepare(config: Config, report: Callable[[str], object]) -> None:

@@ -125,9 +125,9 @@ def restore_denoiser(bundle: DiffusionBundle) -> IconDenoiser:
     where = f"bundle {bundle.name!r}: its denoiser"
     try:
         layers = _Graph(bundle.read_file("denoiser", "model.onnx")).layers()
-        found = (layers.convolutions, layers.matrices, layers.norms, layers.token_norms)
+        lists = (layers.convolutions, layers.matrices, layers.norms, layers.token_norms)
         filled = set()
-        for modules, weights in zip(order.values(), found, strict=True):
+        for modules, weights in zip(order.values(), lists, strict=True):
             for module, (weight, bias) in zip(modules, weights, strict=True):
                 filled |= _fill(module, "weight", weight) | _fill(module, "bias", bias)
         missing = [name for name, weight in network.named_parameters() if id(weight) not in filled]

@@ -34,9 +34,9 @@ class _LatticeConv2d(torch.autograd.Function):
             live = _live(weight, lattice, x)
             part = torch.ops.aten.convolution(_read(x, lattice), live, None if overlap else bias, *lattice.arguments)
             if overlap:
-                y[lattice.lines] += part[lattice.kept]
+                y[lattice.lines] += part[lattice.valid]
             else:
-                y[lattice.lines] = part[lattice.kept]
+                y[lattice.lines] = part[lattice.valid]
         return y
 
     @staticmethod
@@ -74,7 +74,7 @@ def _everywhere(
     else:
         part = torch.ops.aten.convolution(_read(x, lattice), live, bias, *lattice.arguments)
         y = _empty((len(x), len(weight), *x.shape[2:]), x)
-        y[lattice.lines] = part[lattice.kept]
+        y[lattice.lines] = part[lattice.valid]
     _fill_outside(y, lattice.lines, bias)
     return y
 
@@ -87,7 +87,7 @@ def _tall(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "1 C B*H W"]:
 def _passes(want_x: bool, want_weight: bool, x: Float[Tensor, "B C H W"]) -> list[tuple[bool, bool]]:
     """Return which gradients to compute together: in half precision, where weights' weigh more, each on its own."""
     passes = [(want_x, False), (False, want_weight)] if is_half(x) else [(want_x, want_weight)]
-    return [wanted for wanted in passes if any(wanted)]
+    return [needed for needed in passes if any(needed)]
 
 
 def _slopes(
@@ -163,7 +163,7 @@ def _outputs_slope(
     if (rows.outputs, columns.outputs) == (rows.count, columns.count):
         return mine.contiguous(memory_format=_layout(like))
     part = _empty((*slope.shape[:2], rows.outputs, columns.outputs), like).zero_()
-    part[lattice.kept] = mine
+    part[lattice.valid] = mine
     return part
 
 

@@ -82,7 +82,7 @@ class Axis:
         return cls(used, lines, source, step, dilation, count, padding, skip, outputs)
 
     @property
-    def kept(self) -> slice:
+    def valid(self) -> slice:
         """The lattice's lines among the convolution's outputs."""
         return slice(self.skip, self.skip + self.count)
 
@@ -104,9 +104,9 @@ class Lattice:
         return ALL, ALL, self.rows.lines, self.columns.lines
 
     @property
-    def kept(self) -> tuple[slice, slice, slice, slice]:
+    def valid(self) -> tuple[slice, slice, slice, slice]:
         """Index of the group's positions in the convolution's output."""
-        return ALL, ALL, self.rows.kept, self.columns.kept
+        return ALL, ALL, self.rows.valid, self.columns.valid
 
     @property
     def source(self) -> tuple[slice, slice, slice, slice]:

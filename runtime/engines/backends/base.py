@@ -104,10 +104,10 @@ def check_inputs(spec: EngineSpec, inputs: Sequence[Tensor]) -> dict[str, int]:
         got = format_tensor(tensor.shape, dtype_name(tensor.dtype))
         raise ValueError(f"engine '{spec.name}' input '{declared.name}': expected {expected}, got {got}")
     # after the shapes: inputs that fit have given every dimension with a range its size
-    for name, (least, _, greatest) in spec.ranges.items():
-        if not least <= sizes[name] <= greatest:
+    for name, (lowest, _, highest) in spec.ranges.items():
+        if not lowest <= sizes[name] <= highest:
             raise ValueError(
-                f"engine '{spec.name}' dimension '{name}': expected {least} to {greatest}, got {sizes[name]}"
+                f"engine '{spec.name}' dimension '{name}': expected {lowest} to {highest}, got {sizes[name]}"
             )
     return sizes
 

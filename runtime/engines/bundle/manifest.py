@@ -137,10 +137,10 @@ def check_bundle_name(name: str, where: str) -> str:
     return name
 
 
-def check_range(fields: Mapping[str, Any], where: str, name: str, least: float, greatest: float) -> None:
-    """Refuse a number outside [least, greatest] with a `UserError` that names it."""
-    if not least <= fields[name] <= greatest:
-        raise UserError(f"{where}: field {name!r}: expected {least} to {greatest}, got {fields[name]!r:.40}")
+def check_range(fields: Mapping[str, Any], where: str, name: str, lowest: float, highest: float) -> None:
+    """Refuse a number outside [lowest, highest] with a `UserError` that names it."""
+    if not lowest <= fields[name] <= highest:
+        raise UserError(f"{where}: field {name!r}: expected {lowest} to {highest}, got {fields[name]!r:.40}")
 
 
 def _check_defaults(value: dict[str, Any], where: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ _TOUCH = 1e-6
 """Pixels by which a shape may stand out of a region and count as inside."""
 
 
-def cut(paint: Paint, corners: Float64[np.ndarray, "4 2"]) -> Paint | None:
+def crop(paint: Paint, corners: Float64[np.ndarray, "4 2"]) -> Paint | None:
     """Return the part of a shape inside a convex quadrilateral, in pixels; None where nothing is left.
 
     Args:

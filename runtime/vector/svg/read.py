@@ -13,7 +13,7 @@ import numpy as np
 from runtime.errors import UserError
 from runtime.vector.paths import Drawing, Kind
 from runtime.vector.svg.canvas import canvas_of, view_box
-from runtime.vector.svg.clips import cut, holds, inscribed, quadrilateral
+from runtime.vector.svg.clips import crop, holds, inscribed, quadrilateral
 from runtime.vector.svg.contours import Contour, Paint, assemble, rectangle_of
 from runtime.vector.svg.css import StyleSheet
 from runtime.vector.svg.gradients import href_of
@@ -255,7 +255,7 @@ class _Reader:
             # SVG 1.1, section 14.3.5: a clip path without shapes clips everything away.
             del self.shapes[before:]
         elif len(outlines) == 1 and (corners := quadrilateral(outlines[0])) is not None:
-            self.cut(element, corners, before, words)
+            self.crop(element, corners, before, words)
         elif not self.encloses(outlines, before):
             self.leave_unread(element, words)
 
@@ -270,12 +270,12 @@ class _Reader:
         polygon = inscribed(outlines[0]) if len(outlines) == 1 else None
         return polygon is not None and holds(polygon, box)
 
-    def cut(self, element: Element, corners: np.ndarray, before: int, words: str) -> None:
+    def crop(self, element: Element, corners: np.ndarray, before: int, words: str) -> None:
         """Cut the shapes from index `before` on by a quadrilateral."""
         parts = []
         for shape in self.shapes[before:]:
             try:
-                part = cut(shape, corners)
+                part = crop(shape, corners)
             except ValueError:
                 self.leave_unread(element, f"{words} across a stroke")
                 # Drawn whole for now. The file is refused at the end, together with all else that is not read.
@@ -336,7 +336,7 @@ class _Reader:
         if context.style["overflow"] not in ("visible", "auto"):
             corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) + corner
             mapped = corners @ context.matrix[:2, :2].T + context.matrix[:2, 2]
-            self.cut(element, mapped, before, f"the border of <{element.tag}>")
+            self.crop(element, mapped, before, f"the border of <{element.tag}>")
 
     def length(self, element: Element, name: str, context: _Context) -> float:
         """Return an element's x or y."""
@@ -405,7 +405,7 @@ def _split_background(shapes: list[Paint], size: tuple[int, int]) -> tuple[tuple
     return (1.0, 1.0, 1.0), shapes
 
 
-def _listed(found: dict[str, int], most: int = 8) -> str:
+def _listed(unread: dict[str, int], most: int = 8) -> str:
     """Return `<text> (line 3), mask 'url(#m)' (line 9) and 4 more`."""
-    listed = ", ".join(f"{words} (line {line})" for words, line in list(found.items())[:most])
-    return listed + (f" and {len(found) - most} more" if len(found) > most else "")
+    listed = ", ".join(f"{words} (line {line})" for words, line in list(unread.items())[:most])
+    return listed + (f" and {len(unread) - most} more" if len(unread) > most else "")

@@ -8,7 +8,7 @@ import torch
 
 from runtime.vector.paths import Kind
 from runtime.vector.raster import rasterize
-from runtime.vector.svg.clips import cut, holds, inscribed, quadrilateral
+from runtime.vector.svg.clips import crop, holds, inscribed, quadrilateral
 from runtime.vector.svg.contours import Contour, Paint
 from runtime.vector.svg.path_data import parse_path_data
 from tests.tolerance import RASTER_PIXEL
@@ -39,7 +39,7 @@ def picture(paint: Paint | None) -> torch.Tensor:
     ],
 )
 def test_inside_the_region_the_shape_is_as_it_was_and_outside_is_nothing(data: str, kind: Kind, turn: int) -> None:
-    whole, part = picture(fill(data, kind)), picture(cut(fill(data, kind), CORNERS[::turn]))
+    whole, part = picture(fill(data, kind)), picture(crop(fill(data, kind), CORNERS[::turn]))
     # A segment that was cut is flattened in other pieces.
     torch.testing.assert_close(part[10:40, 10:50], whole[10:40, 10:50], atol=RASTER_PIXEL, rtol=0)
     part[10:40, 10:50] = 1
@@ -50,25 +50,25 @@ def test_a_turned_region_cuts_along_its_sides() -> None:
     angle = math.radians(30)
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     corners = (np.array([[-8.0, -8.0], [8.0, -8.0], [8.0, 8.0], [-8.0, 8.0]]) @ turn.T) + 32
-    assert (1 - picture(cut(fill("M2 2H62V62H2Z"), corners))).sum().item() == pytest.approx(256, abs=0.01)
+    assert (1 - picture(crop(fill("M2 2H62V62H2Z"), corners))).sum().item() == pytest.approx(256, abs=0.01)
 
 
 def test_what_is_inside_stays_the_same_and_what_is_outside_goes() -> None:
     inside = fill("M20 20H30V30Z")
-    assert cut(inside, CORNERS) is inside
-    assert cut(fill("M52 0H60V60Z"), CORNERS) is None
+    assert crop(inside, CORNERS) is inside
+    assert crop(fill("M52 0H60V60Z"), CORNERS) is None
     line = Contour(np.array([[20.0, 20.0], [22, 20], [24, 20], [26, 20]]), False)
     stroke = Paint(Kind.STROKE, [line], (0.0, 0.0, 0.0, 1.0), 4.0)
-    assert cut(stroke, CORNERS) is stroke
+    assert crop(stroke, CORNERS) is stroke
     with pytest.raises(ValueError, match="stroke"):
-        cut(Paint(Kind.STROKE, [line], (0.0, 0.0, 0.0, 1.0), 30.0), CORNERS)
+        crop(Paint(Kind.STROKE, [line], (0.0, 0.0, 0.0, 1.0), 30.0), CORNERS)
 
 
 def test_a_square_that_is_cut_to_a_square_stays_one() -> None:
     square = fill("M0 0H30V30H0Z", Kind.RECTANGLE)
-    half = cut(square, CORNERS)
+    half = crop(square, CORNERS)
     assert half is not None and half.kind == Kind.RECTANGLE
-    tilted = cut(square, CORNERS @ np.array([[0.9, 0.1], [-0.1, 0.9]]))
+    tilted = crop(square, CORNERS @ np.array([[0.9, 0.1], [-0.1, 0.9]]))
     assert tilted is not None and tilted.kind == Kind.NONZERO
 
 

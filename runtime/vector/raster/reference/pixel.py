@@ -27,8 +27,8 @@ def _left_winding(edges: np.ndarray, corner: int, y: float) -> int:
 def _crossings(edges: np.ndarray, y: float) -> list[tuple[float, int]]:
     """Where a level line crosses edges, from left to right: x, and 1 for downward edges, -1 for upward ones."""
     down = edges["y1"] > edges["y0"]
-    cut = edges[(edges["y0"] < y) != (edges["y1"] < y)]
-    x = cut["x0"] + (y - cut["y0"]) / (cut["y1"] - cut["y0"]) * (cut["x1"] - cut["x0"])
+    crossed = edges[(edges["y0"] < y) != (edges["y1"] < y)]
+    x = crossed["x0"] + (y - crossed["y0"]) / (crossed["y1"] - crossed["y0"]) * (crossed["x1"] - crossed["x0"])
     ways = np.where(down[(edges["y0"] < y) != (edges["y1"] < y)], 1, -1)
     return sorted(zip(x.tolist(), ways.tolist(), strict=True))
 

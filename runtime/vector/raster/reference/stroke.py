@@ -114,10 +114,10 @@ def stroke_edges(
         k = corner % count
         # The inner side of a bend: the offset edges overlap, and what lies beyond the cut is a loop inside the stroke.
         if after < corner:
-            cut = intersection(*ends(steps[i]), *ends(steps[i + 1]))
-            if begin < cut[0] < 1 and 0 < cut[1] < 1:
-                edges.append((start, end, k, k, begin, cut[0]))
-                begin = cut[1]
+            places = intersection(*ends(steps[i]), *ends(steps[i + 1]))
+            if begin < places[0] < 1 and 0 < places[1] < 1:
+                edges.append((start, end, k, k, begin, places[0]))
+                begin = places[1]
                 continue
         edges.append((start, end, k, k, begin, 1.0))
         begin = 0.0
