@@ -74,7 +74,7 @@ def focus_point(cameras: Cameras) -> Float[Tensor, " 3"]:
     centres = cameras.centres.double()
     aim = (across @ centres[:, :, None]).mean(0)[:, 0]
     # A touch of the mean position where the axes leave the point free.
-    ridge = 1e-4 * torch.eye(3, dtype=torch.float64)
+    ridge = 1e-7 * torch.eye(3, dtype=torch.float64)
     return torch.linalg.solve(matrix + ridge, aim + ridge @ centres.mean(0)).float()
 
 

@@ -69,7 +69,7 @@ def read_transforms(path: Path, convention: Convention = "opengl") -> Capture:
         depths=_beside(frames, "depth_file_path", path),
         depth_unit=number(document.get("depth_unit_scale_factor", 1e-3), "depth_unit_scale_factor", f"'{path}'"),
         splits=_splits(document, files, path),
-        upright=synthetic or bool(document.get("upright", False)),
+        upright=synthetic or document.get("orientation_override") == "none",
         centred=synthetic or "aabb_scale" in document,
         half=_ngp_half(document, str(path)),
     )

@@ -17,6 +17,7 @@ def write_transforms(
     *,
     splits: Mapping[str, Sequence[int]] | None = None,
     masks: Sequence[str] | None = None,
+    orientation: str | None = None,
 ) -> None:
     """Write cameras and the names of their pictures, with intrinsics for each frame where they differ.
 
@@ -26,6 +27,7 @@ def write_transforms(
         files: names of the pictures, relative to the folder of `path`.
         splits: indices of the pictures of named parts: train, val, test.
         masks: names of their masks.
+        orientation: nerfstudio's orientation_override; "none" says that +z is up already.
 
     Raises:
         OSError: the file cannot be written.
@@ -41,6 +43,8 @@ def write_transforms(
             frame |= rows[row]
         frames.append({**frame, "transform_matrix": cameras.poses[row].tolist()})
     document: dict[str, Any] = {"camera_model": "OPENCV", **(rows[0] if common else {})}
+    if orientation is not None:
+        document["orientation_override"] = orientation
     for name, indices in (splits or {}).items():
         document[f"{name}_filenames"] = [files[index] for index in indices]
     replace_file(path, json.dumps({**document, "frames": frames}, indent=1) + "\n")

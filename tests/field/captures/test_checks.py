@@ -21,7 +21,7 @@ def names(count: int) -> list[str]:
 def test_axes_meet_where_the_cameras_look() -> None:
     target = torch.tensor([1.0, -2.0, 0.5])
     poses = look_at(target + 4 * torch.nn.functional.normalize(torch.randn(20, 3)), target)
-    assert torch.allclose(focus_point(around(poses)), target, atol=2e-3)
+    assert torch.allclose(focus_point(around(poses)), target, atol=1e-4)
 
 
 def test_parallel_cameras_do_not_converge() -> None:
