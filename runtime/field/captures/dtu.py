@@ -8,7 +8,14 @@ import torch
 from runtime.errors import UserError
 from runtime.field.cameras import Cameras
 from runtime.field.captures.capture import Capture
-from runtime.field.captures.parts import list_pictures, poses_array, read_arrays, same_size, sizes_tensor
+from runtime.field.captures.parts import (
+    first_pictures,
+    list_pictures,
+    poses_array,
+    read_arrays,
+    same_size,
+    sizes_tensor,
+)
 from runtime.field.captures.pictures import open_pictures
 from runtime.field.conventions import decompose_projections
 
@@ -26,9 +33,7 @@ def read_dtu(folder: Path) -> Capture:
     """
     path = next((folder / name for name in NAMES if (folder / name).is_file()), folder / NAMES[0])
     arrays = read_arrays(path)
-    files = next(
-        (found for n in ("image", "images") if (folder / n).is_dir() and (found := list_pictures(folder / n))), []
-    )
+    files = first_pictures(folder, ("image", "images"))
     missing = [f"world_mat_{row}" for row in range(len(files)) if f"world_mat_{row}" not in arrays]
     if not files or missing:
         raise UserError(

@@ -8,7 +8,7 @@ import torch
 from runtime.errors import UserError
 from runtime.field.cameras import Cameras
 from runtime.field.captures.capture import Capture
-from runtime.field.captures.parts import list_pictures, poses_array, same_size, sizes_tensor
+from runtime.field.captures.parts import first_pictures, poses_array, same_size, sizes_tensor
 from runtime.field.captures.pictures import open_pictures
 from runtime.field.conventions import to_opengl
 
@@ -29,9 +29,7 @@ def read_llff(folder: Path) -> Capture:
         raise UserError(f"'{path}': expected an array of numbers, got {error!s:.100}") from None
     if rows.ndim != 2 or rows.shape[1] != 17 or rows.dtype.kind not in "fiu" or not len(rows):
         raise UserError(f"'{path}': expected numbers of shape (V, 17), got {rows.dtype} {rows.shape}")
-    files = next(
-        (found for name in FOLDERS if (folder / name).is_dir() and (found := list_pictures(folder / name))), []
-    )
+    files = first_pictures(folder, FOLDERS)
     if len(files) != len(rows):
         raise UserError(
             f"'{path}': expected a picture for each of {len(rows)} poses, got {len(files)}; put them all there"

@@ -111,10 +111,15 @@ def focal_of(angle: float, side: float) -> float:
 def list_pictures(folder: Path) -> list[Path]:
     """Return the pictures of a folder in the order of their names, numbers by their value."""
     try:
-        found = [path for path in folder.iterdir() if path.suffix in SUFFIXES and not path.name.startswith(".")]
+        files = [path for path in folder.iterdir() if path.suffix in SUFFIXES and not path.name.startswith(".")]
     except OSError as error:
         raise UserError(f"'{folder}': expected a folder of pictures, got none ({error.strerror})") from None
-    return sorted(found, key=_by_number)
+    return sorted(files, key=_by_number)
+
+
+def first_pictures(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Return the pictures of the first of some folders that has any, in the order of their names; else none."""
+    return next(filter(None, (list_pictures(folder / name) for name in names if (folder / name).is_dir())), [])
 
 
 def _by_number(path: Path) -> list[tuple[int, int, str]]:
