@@ -8,6 +8,7 @@
 From `running` back to `queued` goes a job whose process or server has died: its run folder resumes to the same bytes.
 """
 
+import hashlib
 import json
 import math
 import shutil
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from runtime.errors import UserError
@@ -70,8 +72,8 @@ class Jobs:
         self.store, self.limits, self.clock = store, limits or Limits(), clock
         self.draining = False
         self.changed = threading.Condition()
-        self.listeners: list[Callable[[str], None]] = []
-        """Called with a job's id after each of its events, from any thread."""
+        self.listeners: list[Callable[[str, str, Mapping[str, Any]], None]] = []
+        """Called after each event, from any thread, with the job's id, the event's kind and its data."""
 
     # Asking
 
@@ -135,7 +137,7 @@ class Jobs:
                 again = {"rank": rank, "deadline": deadline, "ended": None, "message": None, "webhook": webhook}
                 self._queue(connection, name, (FAILED, CANCELLED), **again)
             self.store.append(connection, name, now, QUEUED, {"method": request.method})
-        self._tell(name)
+        self._tell(name, QUEUED)
         return self.get(name), True
 
     def get(self, name: str) -> Job:
@@ -149,9 +151,10 @@ class Jobs:
             raise UnknownJobError(f"job {name!r:.80}: there is none of this id; it may have been deleted")
         return job
 
-    def listed(self, limit: int = 200, before: float = math.inf) -> list[Job]:
-        """Return the newest jobs that were submitted before a time, newest first."""
-        return self.store.jobs("hidden = 0 AND submitted < ? ORDER BY submitted DESC LIMIT ?", before, limit)
+    def listed(self, limit: int = 200, before: float = math.inf, client: str = "") -> list[Job]:
+        """Return the newest jobs that were submitted before a time, newest first; of one client where it has a name."""
+        where = "hidden = 0 AND submitted < ? AND (? = '' OR client = ?) ORDER BY submitted DESC LIMIT ?"
+        return self.store.jobs(where, before, client, client, limit)
 
     def position(self, job: Job) -> int | None:
         """Return how many jobs go before a queued one; None for others."""
@@ -191,8 +194,9 @@ class Jobs:
                 self._ended(connection, name, now, CANCELLED, {})
             elif self.store.update(connection, name, (RUNNING,), stopping=1):
                 self.store.append(connection, name, now, "cancelling", {})
-        self._tell(name)
-        return self.get(name)
+        job = self.get(name)
+        self._tell(name, "cancelling" if job.stopping else job.state)
+        return job
 
     def retry(self, name: str, *, anew: bool = False) -> Job:
         """Queue a job that failed or was cancelled again and return it; `anew`: without what it has computed.
@@ -209,7 +213,7 @@ class Jobs:
             if anew:
                 shutil.rmtree(self.store.job_folder(name), ignore_errors=True)
             self.store.append(connection, name, now, QUEUED, {"method": job.method})
-        self._tell(name)
+        self._tell(name, QUEUED)
         return self.get(name)
 
     def delete(self, name: str) -> None:
@@ -227,12 +231,10 @@ class Jobs:
             connection.execute("DELETE FROM events WHERE job = ?", (name,))
             self.store.append(connection, name, self.clock(), "deleted", {})
         shutil.rmtree(self.store.job_folder(name), ignore_errors=True)
-        self._tell(name)
+        self._tell(name, "deleted")
 
     def keep_file(self, content: bytes) -> str:
         """Keep a file that a client has sent; return its SHA-256."""
-        import hashlib
-
         digest = hashlib.sha256(content).hexdigest()
         path = self.store.file(digest)
         if not path.is_file():
@@ -258,7 +260,7 @@ class Jobs:
             chosen = job.threads or threads
             self.store.update(connection, job.id, (QUEUED,), state=RUNNING, started=now, threads=chosen, eta_s=None)
             self.store.append(connection, job.id, now, RUNNING, {"resumed": job.done > 0})
-        self._tell(job.id)
+        self._tell(job.id, RUNNING)
         return self.get(job.id)
 
     def note(self, name: str, kind: str, data: Mapping[str, Any]) -> bool:
@@ -273,7 +275,7 @@ class Jobs:
                     steps["attempts"] = 0
                 self.store.update(connection, name, (RUNNING,), **steps)
             self.store.append(connection, name, self.clock(), kind, data)
-        self._tell(name)
+        self._tell(name, kind, data)
         return not job.stopping
 
     def finish(self, name: str, manifest: Mapping[str, Any]) -> None:
@@ -318,7 +320,7 @@ class Jobs:
         with self.store.transaction() as connection:
             if self._queue(connection, name, (RUNNING,), attempts=attempts, seconds=spent):
                 self.store.append(connection, name, now, QUEUED, {"method": job.method, "reason": reason})
-        self._tell(name)
+        self._tell(name, QUEUED)
 
     def recover(self) -> int:
         """Put back what a server that was killed has left running; return how many. Call it before the first `take`."""
@@ -337,7 +339,7 @@ class Jobs:
                     self._ended(connection, job.id, now, FAILED, {"message": message})
                 else:
                     self.store.update(connection, job.id, (RUNNING,), stopping=1)
-            self._tell(job.id)
+            self._tell(job.id, "deadline")
         ended = self.store.jobs("state IN (?, ?, ?) ORDER BY ended DESC", *ENDED)
         total = 0
         for job in ended:
@@ -368,7 +370,7 @@ class Jobs:
         with self.store.transaction() as connection:
             if self.store.update(connection, name, (RUNNING,), state=state, ended=now, seconds=seconds, **values):
                 self._ended(connection, name, now, state, data)
-        self._tell(name)
+        self._tell(name, state, data)
 
     def _ended(self, connection: Any, name: str, now: float, state: str, data: Mapping[str, Any]) -> None:
         """Log the end of a job, and note whom to tell."""
@@ -379,12 +381,12 @@ class Jobs:
             values = (name, job.webhook, body, 0, now)
             connection.execute("INSERT OR REPLACE INTO webhooks VALUES (?, ?, ?, ?, ?)", values)
 
-    def _tell(self, name: str) -> None:
+    def _tell(self, name: str, kind: str, data: Mapping[str, Any] = MappingProxyType({})) -> None:
         """Wake whoever waits for something to happen."""
         with self.changed:
             self.changed.notify_all()
         for listener in list(self.listeners):
-            listener(name)
+            listener(name, kind, data)
 
     def _typical_s(self, method: str) -> float | None:
         """Return the median seconds of a method's last jobs; None where none has ended."""

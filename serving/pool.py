@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from runtime.errors import UserError
 from serving.jobs import Jobs
@@ -34,6 +35,8 @@ class Placed:
     """Threads of a job."""
     networks: str = ""
     """Address of the Triton server that runs the networks; empty: each worker does."""
+    bundles: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of the bundles that are offered, by name."""
 
 
 class Pool:
@@ -52,6 +55,7 @@ class Pool:
         self.deaths = 0
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._ending = threading.Lock()
 
     def start(self) -> None:
         """Begin to work; jobs that an earlier server has left come first."""
@@ -64,6 +68,10 @@ class Pool:
 
     def drain(self, within_s: float = DRAIN_S) -> None:
         """Take no more jobs, let those that run save their state, and end; what is not ready in time is killed."""
+        with self._ending:  # a second call waits for the first
+            self._drain(within_s)
+
+    def _drain(self, within_s: float) -> None:
         until = time.monotonic() + within_s
         self.jobs.draining = True
         self._closing.set()
@@ -98,6 +106,7 @@ class Pool:
             backend=self.placed.backend,
             threads=job.threads or self.placed.threads,
             networks=self.placed.networks,
+            bundle=str(self.placed.bundles.get(request["options"].get("bundle", ""), "")),
         )
 
     def _serve(self, lane: Lane) -> None:
@@ -145,7 +154,7 @@ class Pool:
             _LOG.warning("job %s: %s", job.id, reason)
         self.jobs.requeue(job.id, reason, died=not self._closing.is_set())
 
-    def _look(self, name: str) -> None:
+    def _look(self, name: str, *_: object) -> None:
         """Stop a job that is to be cancelled; called after each event of any job."""
         lane = self.running.get(name)
         if lane is not None:

@@ -84,7 +84,11 @@ class Request:
 
 
 def parse_request(
-    document: object, served: Mapping[str, Served], digest_of: Callable[[str], str], *, defaults: Any = None
+    document: object,
+    served: Mapping[str, Served],
+    digest_of: Callable[[str], str],
+    *,
+    defaults: Callable[[str, str], Mapping[str, Any]] | None = None,
 ) -> Request:
     """Return the request that a JSON value asks for.
 
@@ -105,13 +109,13 @@ def parse_request(
         raise UserError(f"options: expected an object, got {options!r:.60}")
     method, given, files = chosen.method, dict(options), _files(options)
     refuse_unknown(method, given)
-    bundle_sha256 = None
+    bundle_sha256, own = None, {}
     if method.kind is not None:
         bundle = given.get("bundle", vars(method.config).get("bundle"))
         if not isinstance(bundle, str):
             raise UserError(f"--bundle: expected the name of a bundle, got {bundle!r:.60}")
         bundle_sha256 = digest_of(bundle)
-    own = defaults(given.get("bundle", vars(method.config).get("bundle")), method.name) if defaults else {}
+        own = defaults(bundle, method.name) if defaults else {}
     values = {**starting_values(method, given, own), **given, **{option: file.name for option, file in files.items()}}
     missing = [name for name in get_type_hints(method.config) if name not in values]
     if missing:

@@ -55,6 +55,8 @@ class Task:
     """What runs them."""
     threads: int = 1
     """Threads that it computes with; others end in other last bits."""
+    bundle: str = ""
+    """Folder of its bundle; empty: the installed one of the name that the request gives."""
     networks: str = ""
     """Address of the Triton server that runs the networks; empty: this process does."""
 
@@ -87,7 +89,7 @@ def perform(
         with FileLock(folder / "lock", timeout=LOCK_S):
             set_threads(task.threads)
             config = checked(method, request.config(method, place_files(request, task.files, folder)))
-            bundle = None if method.kind is None else (load or load_bundle)(task, method, config.bundle)
+            bundle = None if method.kind is None else (load or load_bundle)(task, method, task.bundle or config.bundle)
             if bundle is not None and bundle.digest != request.bundle_sha256:
                 raise UserError(f"bundle {bundle.name!r} is not the one that the job began with; submit it again")
             method.validate(config, bundle)

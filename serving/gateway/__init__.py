@@ -1,0 +1,1 @@
+"""The gateway: jobs over HTTP with server-sent events, access, health, metrics."""

@@ -1,0 +1,52 @@
+// How things are said: names of methods, times, states.
+
+const TITLES = {
+  vectorfusion: "Text to SVG", vectorize: "Trace a picture", lmconv_complete: "Complete a digit", lmconv_sample: "Draw digits",
+};
+const ORDER = Object.keys(TITLES);
+
+export function title(method) {
+  const words = method.replaceAll("_", " ");
+  return TITLES[method] ?? words[0].toUpperCase() + words.slice(1);
+}
+
+export function inOrder(methods) {
+  const place = (name) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
+  return [...methods].sort((a, b) => place(a.name) - place(b.name) || a.name.localeCompare(b.name));
+}
+
+export function duration(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 60) return `${whole} s`;
+  const minutes = Math.floor(whole / 60);
+  return minutes < 60 ? `${minutes} min ${whole % 60} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+export function when(seconds) {
+  const date = new Date(seconds * 1000);
+  const today = date.toDateString() === new Date().toDateString();
+  return date.toLocaleString([], today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });
+}
+
+export function subject(job) {
+  const { options, files } = job;
+  if (options.prompt || options.text) return options.prompt || options.text;
+  const file = Object.values(files)[0];
+  return file ? file.name : title(job.method);
+}
+
+export function describeState(job) {
+  const left = job.eta_s == null ? "" : `, about ${duration(job.eta_s)} left`;
+  if (job.state === "queued") {
+    if (job.done > 0) return `Waits to go on at step ${job.done} of ${job.total}`;
+    return job.position ? `Queued, ${job.position} before it${left}` : `Next in the queue${left}`;
+  }
+  if (job.state === "running") {
+    if (job.cancelling) return "Stopping after this step";
+    if (!job.stage) return job.done > 0 ? "Going on where it stood" : "Starting";
+    return `${job.stage} ${job.step} of ${job.steps}${left}`;
+  }
+  if (job.state === "done") return `Done in ${duration(job.seconds)}`;
+  if (job.state === "failed") return `Failed: ${job.message}`;
+  return "Cancelled";
+}
