@@ -1,0 +1,29 @@
+import math
+
+import pytest
+import torch
+
+from runtime.field.meshes.shape import describe
+from runtime.field.meshes.simplify import keep_pieces, simplify
+from tests.field.meshes.solids import sphere, surface, torus
+
+
+def test_floaters_go() -> None:
+    values = torch.maximum(sphere(radius=0.4, centre=(-0.3, 0, 0)), sphere(radius=0.06, centre=(0.7, 0.7, 0.7)))
+    mesh = surface(values)
+    assert describe(mesh).pieces == 2
+    alone = describe(keep_pieces(mesh, 0.05))
+    assert (alone.pieces, alone.watertight) == (1, True)
+    assert alone.volume == pytest.approx(4 / 3 * math.pi * 0.4**3, rel=0.01)
+    assert describe(keep_pieces(mesh, 0.0)).pieces == 2
+    assert describe(keep_pieces(mesh, 1.0)).pieces == 1
+
+
+def test_fewer_faces_keep_the_shape() -> None:
+    mesh = surface(torus())
+    few = simplify(mesh, 1500)
+    before, after = describe(mesh), describe(few)
+    assert after.faces <= 1500 < before.faces
+    assert (after.watertight, after.genus, after.pieces) == (True, 1, 1)
+    assert after.volume == pytest.approx(before.volume, rel=0.02)
+    assert simplify(mesh, 10**6) is mesh
