@@ -72,3 +72,6 @@ FIELD_CLOSED_FORM = 2e-4
 MESH_RELATIVE = 6e-3
 """Volume and area of a mesh of a sphere or torus on some 60 nodes: chords of a cell, 0.034, across a radius of 0.25
 lose (0.034 / 0.25)^2 / 8 of it, 0.2 %, and as much again by linear interpolation."""
+
+FLOAT64_ROUNDING = 1e-12
+"""Quotients and products of some thousand float64 factors of order one."""

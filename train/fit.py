@@ -48,6 +48,10 @@ class FitConfig:
     """Steps of linear warm-up; a cosine to 2% of the peak follows."""
     decay: float = 0.0
     """Fall of the learning rate a step after the warm-up, as 5e-6, in place of the cosine; 0 is the cosine."""
+    constant: bool = False
+    """Keep the peak learning rate after the warm-up, in place of the cosine."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    """Decays of AdamW's two moments, each in [0, 1)."""
     weight_decay: float = 0.01
     """Decoupled weight decay of AdamW."""
     ema: float = 0.999
@@ -69,9 +73,11 @@ class FitConfig:
 
 
 def lr_at(step: int, config: FitConfig) -> float:
-    """Return the learning rate of a step: linear warm-up, then a cosine to 2% of the peak, or an exponential."""
+    """Return the learning rate of a step: a warm-up, then a cosine to 2% of the peak, a constant or an exponential."""
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
+    if config.constant:
+        return config.lr
     if config.decay > 0.0:
         return config.lr * (1.0 - config.decay) ** (step - config.warmup)
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)
@@ -143,7 +149,7 @@ class _Run:
         self.optimizer = torch.optim.AdamW(
             [{"params": weights, "factor": factor} for factor, weights in groups.items()],
             lr=config.lr,
-            betas=(0.9, 0.99),
+            betas=config.betas,
             weight_decay=config.weight_decay,
             fused=True,
         )
@@ -179,8 +185,9 @@ class _Run:
             mean.copy_(state[f"ema/{name}"])
             self.optimizer.state[weight] = {
                 "step": torch.tensor(float(self.step)),
-                "exp_avg": state[f"exp_avg/{name}"].to(weight).clone(memory_format=torch.preserve_format),
-                "exp_avg_sq": state[f"exp_avg_sq/{name}"].to(weight).clone(memory_format=torch.preserve_format),
+                # In the weight's own layout: the fused optimizer goes through both as they lie in memory.
+                "exp_avg": torch.empty_like(weight).copy_(state[f"exp_avg/{name}"]),
+                "exp_avg_sq": torch.empty_like(weight).copy_(state[f"exp_avg_sq/{name}"]),
             }
         return True
 
@@ -225,6 +232,7 @@ def fit(
     config: FitConfig,
     report: Callable[[str], object],
     describe: Callable[[float], str] = lambda loss: f"loss {loss:.4f}",
+    saved: Callable[[int], object] = lambda step: None,
 ) -> None:
     """Train a network in place; at the end its weights are the moving average.
 
@@ -234,6 +242,8 @@ def fit(
         config: how long and how fast; an existing checkpoint in `config.out` is resumed.
         report: called with a line of progress about every ten seconds.
         describe: writes the mean loss in that line.
+        saved: called with the step after each checkpoint, by the process that has written it; must draw from no
+            generator of its own process's but new ones.
 
     Raises:
         FloatingPointError: where the loss is not finite; the last checkpoint stays.
@@ -243,7 +253,12 @@ def fit(
     run = _Run(network, config)
     if run.load():
         report(f"resumed at step {run.step}")
-    saved = reported = time.monotonic()
+    saved_at = reported = time.monotonic()
+
+    def tell_saved() -> None:
+        if run.rank == 0:
+            saved(run.step)
+
     recent: list[float] = []
     started, first = time.monotonic(), run.step
     while run.step < config.steps:
@@ -259,10 +274,12 @@ def fit(
             with (config.out / "log.jsonl").open("a") as log:
                 log.write(json.dumps({"step": run.step, "loss": mean}) + "\n")
             reported, recent = now, []
-        if run.exchange(due=now - saved > 60.0 * config.minutes):
+        if run.exchange(due=now - saved_at > 60.0 * config.minutes):
             run.save()
-            saved = now
+            tell_saved()
+            saved_at = time.monotonic()
     run.save()
+    tell_saved()
     if run.size > 1:
         dist.barrier()  # the others stay until what the first one writes is whole
     with torch.no_grad():

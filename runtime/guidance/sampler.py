@@ -1,10 +1,9 @@
 """Samplers: from noise to clean latents by a denoiser's predictions.
 
-Notation: eps_hat the guided prediction, x_hat = (z_t - sigma_t eps_hat) / alpha_t, lambda_t = log(alpha_t / sigma_t),
-h the step in lambda, from a time t to the next one, s. The last step goes to alpha = 1, sigma = 0, where z is x_hat.
+Notation: eps_hat the guided prediction, x_hat = (z_t - sigma_t eps_hat) / alpha_t. The steps themselves are in
+`runtime.guidance.solvers`.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -15,9 +14,7 @@ from runtime.engines.protocols import Denoiser
 from runtime.guidance.prompt import Prompt
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import guided_noise
-
-Predict = Callable[[Float[Tensor, "B C h w"], int], Float[Tensor, "B C h w"]]
-"""eps_hat(z, t)."""
+from runtime.guidance.solvers import Ddim, DpmSolver, Predict, solve
 
 SamplerReport = Callable[[int, Float[Tensor, "B C h w"]], None]
 """Called with the number of calls of the network so far, and x_hat."""
@@ -49,7 +46,6 @@ def times(schedule: Schedule, steps: int, rho: float = 7.0) -> list[int]:
     return visited
 
 
-@torch.no_grad()
 def ddim(
     predict: Predict,
     z: Float[Tensor, "B C h w"],
@@ -67,18 +63,9 @@ def ddim(
         report: called with the number of calls so far and the predicted clean latents.
     """
     visited = times(schedule, steps) if isinstance(steps, int) else list(steps)
-    x_hat = z
-    for i, t in enumerate(visited):
-        eps_hat = predict(z, t)
-        x_hat = (z - schedule.sigmas[t] * eps_hat) / schedule.alphas[t]
-        report(i + 1, x_hat)
-        if i + 1 < len(visited):
-            s = visited[i + 1]
-            z = schedule.alphas[s] * x_hat + schedule.sigmas[s] * eps_hat
-    return x_hat
+    return solve(Ddim(schedule, visited), predict, z, report=report)
 
 
-@torch.no_grad()
 def dpm_solver(
     predict: Predict,
     z: Float[Tensor, "B C h w"],
@@ -88,29 +75,9 @@ def dpm_solver(
 ) -> Float[Tensor, "B C h w"]:
     """Return clean latents by DPM-Solver++(2M), second order, arXiv:2211.01095 Algorithm 2.
 
-    The first step and the last are of first order: there is nothing before the one, and lambda is infinite after the
-    other. Arguments as of `ddim`.
+    Arguments as of `ddim`.
     """
-    # In float64, with `expm1`: the steps in lambda are small differences, and 1 - exp(-h) would cancel.
-    alphas, sigmas = schedule.alphas.double(), schedule.sigmas.double()
-    lambdas = (alphas / sigmas).log()
-    x_before: Tensor | None = None
-    h_before = torch.tensor(0.0)
-    visited = times(schedule, steps)
-    for i, (t, s) in enumerate(itertools.pairwise(visited)):
-        x_hat = (z - schedule.sigmas[t] * predict(z, t)) / schedule.alphas[t]
-        report(i + 1, x_hat)
-        h = lambdas[s] - lambdas[t]
-        d = x_hat  # D_i of the paper, with r = h_before / h
-        if x_before is not None:
-            d = x_hat + (h / (2.0 * h_before)).float() * (x_hat - x_before)
-        z = (sigmas[s] / sigmas[t]).float() * z + (-alphas[s] * torch.expm1(-h)).float() * d
-        x_before = x_hat
-        h_before = h
-    last = visited[-1]
-    x_hat = (z - schedule.sigmas[last] * predict(z, last)) / schedule.alphas[last]
-    report(len(visited), x_hat)
-    return x_hat
+    return solve(DpmSolver(schedule, times(schedule, steps)), predict, z, report=report)
 
 
 def sample_latents(

@@ -8,17 +8,56 @@ velocity v = alpha_t eps - sigma_t x (arXiv:2202.00512 Appendix D). All formulas
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from runtime.errors import UserError
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 """What a network may predict, as diffusers names it: the noise, the velocity, or the clean latents."""
+
+
+BETA_SCHEDULES = ("linear", "scaled_linear")
+"""How beta_t may grow, as diffusers names it: linear in t (DDPM), or its square root so (Stable Diffusion)."""
+
+
+def make_betas(kind: str, beta_start: float, beta_end: float, num_timesteps: int) -> Float64[Tensor, " T"]:
+    """Return beta_t, the variance of the noise that step t adds.
+
+    Args:
+        kind: one of `BETA_SCHEDULES`.
+        beta_start: beta_0, in (0, beta_end].
+        beta_end: beta_{T-1}, in (0, 1).
+        num_timesteps: T, at least 2.
+
+    Raises:
+        ValueError: where an argument is out of its range.
+    """
+    if not 0.0 < beta_start <= beta_end < 1.0 or num_timesteps < 2:
+        given = f"beta_start {beta_start}, beta_end {beta_end}, num_timesteps {num_timesteps}"
+        raise ValueError(f"schedule: expected 0 < beta_start <= beta_end < 1 and at least 2 steps, got {given}")
+    if kind == "linear":
+        return torch.linspace(beta_start, beta_end, num_timesteps, dtype=torch.float64)
+    return torch.linspace(beta_start**0.5, beta_end**0.5, num_timesteps, dtype=torch.float64) ** 2
+
+
+def betas_of(description: Mapping[str, Any]) -> Float64[Tensor, " T"]:
+    """Return the beta_t that a bundle describes.
+
+    Raises:
+        UserError: where their kind or what its network predicts is another one than is implemented.
+    """
+    kind, predicts = description["beta_schedule"], description.get("prediction_type", "epsilon")
+    if kind not in BETA_SCHEDULES or predicts not in PREDICTIONS:
+        raise UserError(
+            f"bundle's schedule: expected {' or '.join(BETA_SCHEDULES)} and one of {', '.join(PREDICTIONS)}, "
+            f"got '{kind}' and '{predicts}'; use another bundle"
+        )
+    return make_betas(kind, description["beta_start"], description["beta_end"], description["num_timesteps"])
 
 
 @dataclass(frozen=True)
@@ -37,39 +76,28 @@ class Schedule:
 
     @classmethod
     def scaled_linear(cls, *, beta_start: float, beta_end: float, num_timesteps: int) -> "Schedule":
-        """Return Stable Diffusion's schedule, whose beta_t has a square root linear in t.
-
-        Args:
-            beta_start: beta_0, in (0, beta_end].
-            beta_end: beta_{T-1}, in (0, 1).
-            num_timesteps: T, at least 2.
-
-        Raises:
-            ValueError: where an argument is out of its range.
-        """
-        if not 0.0 < beta_start <= beta_end < 1.0 or num_timesteps < 2:
-            given = f"beta_start {beta_start}, beta_end {beta_end}, num_timesteps {num_timesteps}"
-            raise ValueError(f"schedule: expected 0 < beta_start <= beta_end < 1 and at least 2 steps, got {given}")
-        betas = torch.linspace(beta_start**0.5, beta_end**0.5, num_timesteps, dtype=torch.float64) ** 2
-        # In float64: 1 - alpha^2 of the first steps would lose most of its digits in float32.
-        squared_alphas = torch.cumprod(1.0 - betas, 0)
-        return cls(squared_alphas.sqrt().float(), (1.0 - squared_alphas).sqrt().float())
+        """Return Stable Diffusion's schedule; arguments and errors as of `make_betas`."""
+        return cls.of_betas(make_betas("scaled_linear", beta_start, beta_end, num_timesteps))
 
     @classmethod
-    def of(cls, description: Mapping[str, Any]) -> "Schedule":
-        """Return the schedule that a bundle describes.
+    def of_betas(
+        cls, betas: Float64[Tensor, " T"], prediction: str = "epsilon", dtype: torch.dtype = torch.float32
+    ) -> "Schedule":
+        """Return the schedule of these beta_t.
 
-        Raises:
-            UserError: where its kind or what its network predicts is another one than is implemented.
+        Args:
+            betas: the variance that each step adds.
+            prediction: what the network predicts, one of `PREDICTIONS`.
+            dtype: of the tables. Variances of single steps are small differences, which need float64.
         """
-        kind, predicts = description["beta_schedule"], description.get("prediction_type", "epsilon")
-        if kind != "scaled_linear" or predicts not in PREDICTIONS:
-            raise UserError(
-                f"bundle's schedule: expected 'scaled_linear' and one of {', '.join(PREDICTIONS)}, "
-                f"got '{kind}' and '{predicts}'; use another bundle"
-            )
-        names = ("beta_start", "beta_end", "num_timesteps")
-        return replace(cls.scaled_linear(**{name: description[name] for name in names}), prediction=predicts)
+        # In float64: 1 - alpha^2 of the first steps would lose most of its digits in float32.
+        squared_alphas = torch.cumprod(1.0 - betas, 0)
+        return cls(squared_alphas.sqrt().to(dtype), (1.0 - squared_alphas).sqrt().to(dtype), prediction)
+
+    @classmethod
+    def of(cls, description: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> "Schedule":
+        """Return the schedule that a bundle describes; errors as of `betas_of`."""
+        return cls.of_betas(betas_of(description), description.get("prediction_type", "epsilon"), dtype)
 
     def __len__(self) -> int:
         """Return T."""
@@ -80,18 +108,23 @@ class Schedule:
         alpha, sigma = self.alphas.to(t.device)[t], self.sigmas.to(t.device)[t]
         return alpha.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)
 
+    def _for(self, t: Int64[Tensor, " B"], z: Float[Tensor, "B ..."]) -> tuple[Tensor, Tensor]:
+        """Return alpha_t and sigma_t in the type of `z`, which tables in float64 must not change."""
+        alpha, sigma = self.at(t)
+        return alpha.to(z.dtype), sigma.to(z.dtype)
+
     def diffuse(
         self, x: Float[Tensor, "B C h w"], noise: Float[Tensor, "B C h w"], t: Int64[Tensor, " B"]
     ) -> Float[Tensor, "B C h w"]:
         """Return z_t = alpha_t x + sigma_t noise."""
-        alpha, sigma = self.at(t)
+        alpha, sigma = self._for(t, x)
         return alpha * x + sigma * noise
 
     def clean(
         self, z: Float[Tensor, "B C h w"], noise: Float[Tensor, "B C h w"], t: Int64[Tensor, " B"]
     ) -> Float[Tensor, "B C h w"]:
         """Return the x that z_t = alpha_t x + sigma_t noise was made of, the first line of Thesis Eq. 6.2."""
-        alpha, sigma = self.at(t)
+        alpha, sigma = self._for(t, z)
         return (z - sigma * noise) / alpha
 
     def noise_of(
@@ -106,7 +139,16 @@ class Schedule:
         """
         if self.prediction == "epsilon":
             return prediction
-        alpha, sigma = self.at(t)
+        alpha, sigma = self._for(t, z)
         if self.prediction == "v_prediction":
             return alpha * prediction + sigma * z
         return (z - alpha * prediction) / sigma
+
+    def target_of(
+        self, x: Float[Tensor, "B C h w"], noise: Float[Tensor, "B C h w"], t: Int64[Tensor, " B"]
+    ) -> Float[Tensor, "B C h w"]:
+        """Return what a network should predict of z_t = alpha_t x + sigma_t noise: the inverse of `noise_of`."""
+        if self.prediction == "epsilon":
+            return noise
+        alpha, sigma = self._for(t, x)
+        return alpha * noise - sigma * x if self.prediction == "v_prediction" else x
