@@ -100,7 +100,7 @@ def find_flips(cameras: Cameras, names: Sequence[str]) -> list[str]:
     if int(behind.sum()) >= SEEN_SHARE * count:
         return [
             f"{int(behind.sum())} of {count} cameras look away from the point where their axes meet: the poses are "
-            "probably OpenCV's; try --convention opencv"
+            "probably in another convention; try --convention opencv, or opengl where it is opencv now"
         ]
     if int(behind.sum()) >= 1 and int(ahead.sum()) >= 1 and int((ahead | behind).sum()) >= SEEN_SHARE * count:
         few = behind if behind.sum() <= ahead.sum() else ahead
@@ -120,6 +120,6 @@ def find_tilt(cameras: Cameras) -> list[str]:
     if float((up < -0.1).float().mean()) >= SEEN_SHARE:
         return ["the pictures stand upside down: up in most of them is -z; try --convention opencv, or --orient up"]
     sideways = cameras.poses[:, 2, 0].abs()
-    if float((sideways > 0.7).float().mean()) >= SEEN_SHARE:
+    if float((sideways > 0.5).float().mean()) >= SEEN_SHARE:
         return ["the pictures lie on their sides: their right is up or down; try --convention llff, or --orient up"]
     return []
