@@ -1,0 +1,100 @@
+"""Train pixelNeRF on a set of posed objects: from one to three views of each to all others.
+
+    python -m train.pixelnerf --data objects --out runs/pixelnerf
+
+A run that is interrupted resumes from its last checkpoint with the same command. The averaged weights in the run folder
+are whole after every checkpoint, so that a run may be ended at any time; `python -m export pixelnerf` takes them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from runtime.command.options import parse_options
+from runtime.errors import UserError, run_main
+from train.fit import FitConfig, fit
+from train.pixelnerf.loss import Batch, loss_of_batch
+from train.pixelnerf.network import Architecture, PixelNeRF
+from train.pixelnerf.objects import load_objects
+from train.pixelnerf.runs import write_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What to train, on what, and for how long."""
+
+    data: Path
+    """Folder of the set: objects.json, cameras.npz, views/."""
+    out: Path
+    """Run folder; an existing checkpoint in it is resumed."""
+    cache: Path | None = None
+    """Folder of the reduced pictures, some 540 MB at 64 px; by default the run folder."""
+    encoder: Literal["small", "resnet34"] = "small"
+    """A U-Net for CPUs, or the paper's ResNet-34."""
+    side: int = 64
+    """Height and width that pictures are reduced to, pixels: 32, 64 or 128."""
+    objects: int = 12
+    """Objects a step."""
+    rays: int = 48
+    """Rays through each of the two target views of an object."""
+    steps: int = 20000
+    """Optimizer steps."""
+    lr: float = 1e-3
+    """Peak learning rate."""
+    decay: float = 2e-4
+    """Fall of the learning rate a step; 0 for a cosine over all steps."""
+    ema: float = 0.998
+    """Decay of the moving average of the weights."""
+    minutes: float = 3.0
+    """Minutes between checkpoints."""
+    seed: int = 0
+    """Seed of initialization and draws."""
+
+
+def train(config: Config, report: Callable[[str], None] = print) -> PixelNeRF:
+    """Return the trained network; everything is in the run folder.
+
+    Raises:
+        UserError: where the data, the sizes or an existing run folder do not fit.
+    """
+    if config.side not in (32, 64, 128):
+        raise UserError(f"--side: expected 32, 64 or 128, got {config.side}")
+    if min(config.objects, config.rays, config.steps) < 1:
+        raise UserError("--objects, --rays and --steps: expected at least 1 of each")
+    architecture = Architecture(encoder=config.encoder, side=config.side)
+    write_run(config.out, architecture)
+    objects = load_objects(config.data, config.cache or config.out, config.side)
+    torch.manual_seed(config.seed)
+    network = PixelNeRF(architecture)
+    batch = Batch(objects=config.objects, rays=config.rays)
+
+    def loss_of_step(network: PixelNeRF, generator: torch.Generator) -> Float[Tensor, ""]:
+        return loss_of_batch(network, objects, batch, generator)
+
+    fit_config = FitConfig(
+        out=config.out,
+        steps=config.steps,
+        lr=config.lr,
+        warmup=100,
+        decay=config.decay,
+        ema=config.ema,
+        seed=config.seed,
+        minutes=config.minutes,
+        bf16=False,
+    )
+    fit(network, loss_of_step, fit_config, report)
+    return network
+
+
+def main() -> None:
+    """Train from a command line."""
+    train(parse_options(Config, "train.pixelnerf", description=__doc__))
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,107 @@
+"""The set of posed objects, reduced to the network's size and cached as one array.
+
+The folder of the set holds `objects.json`, `cameras.npz` and `views/`, one sheet of 4 x 4 RGBA views an object.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64, UInt8
+from PIL import Image
+from torch import Tensor
+
+from runtime.errors import UserError
+
+VIEWS = 16
+"""Views of an object."""
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Objects of the set, each seen from 16 sides."""
+
+    views: UInt8[np.ndarray, "N 16 H W 4"]
+    """Premultiplied RGBA, memory-mapped."""
+    poses: Float32[Tensor, "N 16 4 4"]
+    """Camera-to-world, OpenGL, +y up."""
+    train: Int64[Tensor, " T"]
+    """Rows of the training split."""
+    validation: Int64[Tensor, " U"]
+    """Rows of the validation split."""
+    ids: tuple[str, ...]
+    """Names."""
+    categories: tuple[str, ...]
+    """Kinds."""
+
+    def pictures(self, rows: Int64[Tensor, " B"], views: Int64[Tensor, "B V"]) -> Float32[Tensor, "B V 4 H W"]:
+        """Return views of objects, premultiplied RGBA in [0, 1]."""
+        chosen = self.views[rows[:, None].numpy(), views.numpy()]
+        return torch.from_numpy(chosen).permute(0, 1, 4, 2, 3).float().div_(255)
+
+
+def load_objects(folder: Path, cache: Path, side: int) -> Objects:
+    """Return the set, reading all sheets the first time.
+
+    Args:
+        folder: of the set.
+        cache: folder of the reduced pictures; they are written where they are missing.
+        side: height and width to reduce the pictures to, a divisor of theirs.
+
+    Raises:
+        UserError: the folder is none of the set, or the sizes do not fit.
+    """
+    try:
+        entries = json.loads((folder / "objects.json").read_text("utf-8"))["objects"]
+        with np.load(folder / "cameras.npz", allow_pickle=False) as file:
+            rows = {name: i for i, name in enumerate(file["ids"].tolist())}
+            poses = torch.from_numpy(file["c2w"]).float()
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"'{folder}': expected objects.json, cameras.npz and views/, got {error!s:.100}") from None
+    entries = [entry for entry in entries if entry["split"] in ("train", "validation")]
+    path = cache / f"objects-{side}.npy"
+    if not path.is_file():
+        _write_cache(folder, [entry["file"] for entry in entries], path, side)
+    views = np.load(path, mmap_mode="r", allow_pickle=False)
+    if views.shape != (len(entries), VIEWS, side, side, 4):
+        raise UserError(f"'{path}': expected {len(entries)} objects of {side} px, got {views.shape}; delete it")
+    splits = np.array([entry["split"] for entry in entries])
+    return Objects(
+        views=views,
+        poses=poses[[rows[entry["id"]] for entry in entries]],
+        train=torch.from_numpy(np.flatnonzero(splits == "train")),
+        validation=torch.from_numpy(np.flatnonzero(splits == "validation")),
+        ids=tuple(entry["id"] for entry in entries),
+        categories=tuple(entry["category"] for entry in entries),
+    )
+
+
+def _write_cache(folder: Path, files: list[str], path: Path, side: int) -> None:
+    """Write the reduced views of all sheets, under another name until they are whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part.npy")
+    views = np.lib.format.open_memmap(part, "w+", np.uint8, (len(files), VIEWS, side, side, 4))
+    for row, file in enumerate(files):
+        views[row] = reduce_sheet(folder / "views" / file, side)
+    views.flush()
+    part.replace(path)
+
+
+def reduce_sheet(path: Path, side: int) -> UInt8[np.ndarray, "16 H W 4"]:
+    """Return a sheet's views, premultiplied and reduced by means over boxes."""
+    try:
+        with Image.open(path) as image:
+            sheet = np.asarray(image.convert("RGBA"), dtype=np.float32)
+    except OSError as error:
+        raise UserError(f"'{path}': expected a sheet of 16 views, got {error!s:.100}; fetch the set anew") from None
+    cell = sheet.shape[0] // 4
+    if sheet.shape != (4 * cell, 4 * cell, 4) or cell % side:
+        raise UserError(f"'{path}': expected 4 x 4 views of a multiple of {side} px, got {sheet.shape[:2]}")
+    box = cell // side
+    cells = sheet.reshape(4, side, box, 4, side, box, 4)
+    alpha = cells[..., 3:] / 255
+    cells = np.concatenate([cells[..., :3] * alpha, cells[..., 3:]], axis=-1)
+    reduced = cells.mean(axis=(2, 5))  # (4, side, 4, side, 4): rows of views, y, columns of views, x
+    return np.rint(reduced.swapaxes(1, 2).reshape(VIEWS, side, side, 4)).astype(np.uint8)
