@@ -1,0 +1,107 @@
+"""Pictures that a field is fitted to, and the rays that a step takes of them."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64, UInt8
+from torch import Tensor
+
+from runtime.field.cameras import Cameras, Rays
+from runtime.field.captures import Capture
+
+VIEWS_A_STEP = 16
+"""Most pictures that one step takes rays of: neighbouring rays of few pictures stay in the cache."""
+
+BUDGET = 2**30
+"""Most bytes of pixels in memory: 1 GiB, 600 pictures of 640 x 640. More are read smaller."""
+
+PIXEL_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rays of a step and what they should show."""
+
+    rays: Rays
+    colour: Float[Tensor, "R 3"]
+    """Premultiplied with alpha: before a black background."""
+    alpha: Float[Tensor, " R"]
+    jitter: Float[Tensor, " R"]
+    """Where each ray's first sample lies in its first step."""
+
+    def on(self, background: Float[Tensor, "#R 3"]) -> Float[Tensor, "R 3"]:
+        """Return the colours before a background."""
+        return self.colour + (1 - self.alpha[:, None]) * background
+
+
+@dataclass(frozen=True)
+class TrainingViews:
+    """Pictures of one scene with their cameras."""
+
+    cameras: Cameras
+    pixels: UInt8[Tensor, "P 4"]
+    """All pixels of all pictures, row by row, premultiplied with alpha."""
+    valid: Bool[Tensor, " P"] | None
+    """Pixels that count; None: all do."""
+    has_alpha: bool
+    """Whether pictures are transparent where the scene is not."""
+
+    @classmethod
+    def of(cls, capture: Capture, indices: list[int], budget: int = BUDGET) -> "TrainingViews":
+        """Read some pictures of a capture one by one, smaller where all of them would need more than the budget."""
+        part = capture.select(indices).fitted(budget * 4)
+        pixels, valid = [], []
+        for view, (height, width) in enumerate(part.cameras.sizes.tolist()):
+            rgba = part.rgba([view], (height, width))[0]
+            rgba[..., :3] *= rgba[..., 3:]
+            pixels.append((rgba * 255).round().to(torch.uint8).view(-1, 4))
+            if part.masks:
+                valid.append(part.valid([view], (height, width)).view(-1))
+        counted = torch.cat(valid) if valid else None
+        return cls(part.cameras, torch.cat(pixels), counted, capture.has_alpha)
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    @property
+    def firsts(self) -> Int64[Tensor, " V"]:
+        """Where each picture's pixels begin."""
+        counts = self.cameras.sizes.prod(1)
+        return counts.cumsum(0) - counts
+
+    def picture(self, view: int) -> Float[Tensor, "H W 4"]:
+        """Return a picture, premultiplied with alpha."""
+        height, width = self.cameras.sizes[view].tolist()
+        first = int(self.firsts[view])
+        return self.pixels[first : first + height * width].view(height, width, 4).float() / 255
+
+    def draw(self, count: int, generator: torch.Generator) -> Batch:
+        """Return about `count` rays: every n-th pixel in both directions, from random pixels on, of up to 16 pictures.
+
+        Each ray goes through a random place of its pixel, as the pixel's colour is the mean over it. The order is that
+        of the pictures: rays side by side share what they read of the field.
+        """
+        views = torch.arange(len(self))
+        if len(self) > VIEWS_A_STEP:
+            views = torch.randperm(len(self), generator=generator)[:VIEWS_A_STEP].sort().values
+        sizes = self.cameras.sizes[views]
+        stride = max(1, round(math.sqrt(int(sizes.prod(1).sum()) / count)))
+        top, left = torch.randint(stride, (2,), generator=generator).tolist()
+        owners, places = [], []
+        for view, (height, width) in zip(views.tolist(), sizes.tolist(), strict=True):
+            rows = torch.arange(min(top, height - 1), height, stride)
+            columns = torch.arange(min(left, width - 1), width, stride)
+            place = torch.cartesian_prod(rows, columns)
+            places.append(place)
+            owners.append(torch.full((len(place),), view))
+        owner, place = torch.cat(owners), torch.cat(places)
+        index = self.firsts[owner] + place[:, 0] * self.cameras.sizes[owner, 1] + place[:, 1]
+        if self.valid is not None:
+            counted = self.valid[index]
+            owner, place, index = owner[counted], place[counted], index[counted]
+        offsets = torch.rand(len(index), 2, generator=generator)
+        rays = self.cameras.rays_of(owner, place.flip(1) + offsets)
+        rgba = self.pixels[index].float() / 255
+        jitter = torch.rand(len(index), generator=generator)
+        return Batch(rays, rgba[:, :3], rgba[:, 3], jitter)

@@ -1,0 +1,28 @@
+"""Photos to 3D: a radiance field fitted to pictures with known cameras, as a mesh, a film and figures.
+
+    python -m runtime.nerf capture/ --views 8
+
+Thesis chapter 3 (DietNeRF; arXiv:2104.00677) and NeRF (arXiv:2003.08934). By default on a grid whose rays are marched
+by compiled kernels: seconds on a CPU. It writes a GLB, an MP4, a JSON, and a run folder.
+"""
+
+from runtime.command.method import Method, later
+from runtime.command.run import main_of
+from runtime.nerf.config import Config, check, stem
+
+__all__ = ["METHOD", "Config", "main"]
+
+METHOD: Method[Config] = Method(
+    name="nerf",
+    config=Config,
+    build=later("runtime.nerf.stages", "build"),
+    write=later("runtime.nerf.output", "write"),
+    snapshot=later("runtime.nerf.output", "snapshot"),
+    validate=later("runtime.nerf.stages", "validate"),
+    suffixes=lambda config: (".json",),
+    stem=stem,
+    check=check,
+)
+"""Photos to 3D, for `runtime.draw`."""
+
+main = main_of(METHOD)

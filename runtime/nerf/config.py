@@ -1,0 +1,74 @@
+"""What `runtime.nerf` can be asked for: its options and presets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from annotated_types import Interval
+
+from runtime.errors import UserError
+
+Weight = Annotated[float, Interval(ge=0, le=1000)]
+"""Weight of a term."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Turn photos with known cameras into 3D: a mesh (GLB), a film of it (MP4), and figures (JSON)."""
+
+    capture: Annotated[Path, tyro.conf.Positional]
+    """Folder or file: transforms.json (nerfstudio, instant-ngp, Blender), LLFF, COLMAP, DTU, or an .npz archive."""
+    out: Path | None = None
+    """GLB file to write, with an MP4 and a JSON beside it; by default the capture's name, in the working directory."""
+    preset: Literal["fast"] = "fast"
+    """fast: a grid, compiled. Sets the defaults of other options."""
+    views: Annotated[int, Interval(ge=1, le=100_000)] | None = None
+    """Pictures to train on, drawn as in DietNeRF's published code; the others are held out. By default all."""
+    hold_out: Annotated[int, Interval(ge=0, le=100_000)] = 0
+    """Hold out every n-th picture where the capture names no test pictures; 0: none."""
+    size: Annotated[int, Interval(ge=8, le=8192)] = 400
+    """Longest side, in pixels, at which pictures are read."""
+    background: Literal["white", "black", "random"] = "white"
+    """What is behind the scene where pictures are transparent; random: another colour each ray."""
+    steps: Annotated[int, Interval(ge=1, le=1_000_000)] = 500
+    """Steps of all stages."""
+    rays: Annotated[int, Interval(ge=16, le=10_000_000)] = 5000
+    """Rays a step."""
+    nodes: Annotated[int, Interval(ge=9, le=513)] = 113
+    """Nodes of the finest grid along an axis, a multiple of 16 and one more; coarser ones come first."""
+    degree: Annotated[int, Interval(ge=0, le=1)] = 0
+    """0: colours alike from all sides; 1: linear in the direction of view, which takes four times the memory."""
+    alpha: Weight = 1.0
+    """Weight of the pictures' alpha as a second target, where they have one."""
+    variation: Weight = 3e-5
+    """Weight of the total variation of raw densities and colours, L1 but for small differences."""
+    distortion: Weight = 0.0
+    """Weight of the distortion loss (mip-NeRF 360, arXiv:2111.12077)."""
+    half: Annotated[float, Interval(gt=0, le=1e6)] | None = None
+    """Half the side of the scene's box, in the capture's units; by default from its cameras and points."""
+    convention: Literal["opengl", "opencv"] = "opengl"
+    """Axes of the capture's poses, where its format does not say."""
+    seed: Annotated[int, Interval(ge=0, le=2**63 - 1)] = 0
+    """Seed of every draw."""
+
+
+PRESETS: Mapping[str, Mapping[str, object]] = {"fast": {}}
+"""Options that a preset sets, where they are not the defaults."""
+
+
+def stem(config: Config) -> str:
+    """Return the name of a capture: that of its folder, or of an archive."""
+    path = config.capture.absolute()
+    generic = path.stem.startswith(("transforms", "poses")) or path.is_dir()
+    name = (path if path.is_dir() else path.parent).name if generic else path.stem
+    return name or "capture"
+
+
+def check(config: Config) -> Config:
+    """Refuse options that do not go together."""
+    if (config.nodes - 1) % 8:
+        near = 8 * round((config.nodes - 1) / 8) + 1
+        raise UserError(f"--nodes: expected a multiple of 8 and one more, such as {near}, got {config.nodes}")
+    return config

@@ -1,0 +1,46 @@
+"""A capture as `runtime.nerf` uses it: which pictures are trained on, which are held out, and the box."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from runtime.field.captures import Capture, Frame, load_capture, split_views
+
+if TYPE_CHECKING:
+    from runtime.nerf.config import Config
+
+BOX = (-1.0, -1.0, -1.0, 2.0)
+"""Lowest corner and side of the box that a capture is normalized to."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A capture and its two parts."""
+
+    capture: Capture
+    train: list[int]
+    held_out: list[int]
+
+    @classmethod
+    def of(cls, config: "Config") -> "Split":
+        """Read the capture of a request, but no pixel of it; a `UserError` says what is wrong with it."""
+        capture = load_capture(config.capture, Frame(half=config.half), config.convention).scaled(config.size)
+        train, held_out = split_views(capture, views=config.views, hold_out=config.hold_out, seed=0)
+        return cls(capture, train, held_out)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the cameras and names of the pictures: a run must not change its capture on the way."""
+        digest = hashlib.sha256()
+        for tensor in (self.capture.cameras.poses, self.capture.cameras.intrinsics, self.capture.cameras.sizes):
+            digest.update(tensor.numpy().tobytes())
+        digest.update("\n".join(self.capture.names).encode())
+        return digest.hexdigest()
+
+
+def box() -> Float[Tensor, " 4"]:
+    """Return the box as a tensor."""
+    return torch.tensor(BOX)
