@@ -8,7 +8,7 @@ by compiled kernels: seconds on a CPU. It writes a GLB, an MP4, a JSON, and a ru
 
 from runtime.command.method import Method, later
 from runtime.command.run import main_of
-from runtime.nerf.config import Config, check, stem
+from runtime.nerf.config import Config, check, preset_config, stem
 
 __all__ = ["METHOD", "Config", "main"]
 
@@ -21,6 +21,8 @@ METHOD: Method[Config] = Method(
     validate=later("runtime.nerf.stages", "validate"),
     suffixes=lambda config: (".json",),
     stem=stem,
+    default=lambda chosen: preset_config(chosen["preset"]),
+    selectors=("preset",),
     check=check,
 )
 """Photos to 3D, for `runtime.draw`."""

@@ -1,9 +1,9 @@
 """What `runtime.nerf` can be asked for: its options and presets."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from annotated_types import Interval
@@ -18,12 +18,12 @@ Weight = Annotated[float, Interval(ge=0, le=1000)]
 class Config:
     """Turn photos with known cameras into 3D: a mesh (GLB), a film of it (MP4), and figures (JSON)."""
 
-    capture: Annotated[Path, tyro.conf.Positional]
+    capture: Annotated[Path, tyro.conf.Positional] = Path()
     """Folder or file: transforms.json (nerfstudio, instant-ngp, Blender), LLFF, COLMAP, DTU, or an .npz archive."""
     out: Path | None = None
     """GLB file to write, with an MP4 and a JSON beside it; by default the capture's name, in the working directory."""
-    preset: Literal["fast"] = "fast"
-    """fast: a grid, compiled. Sets the defaults of other options."""
+    preset: Literal["fast", "nerf", "simplified", "diet"] = "fast"
+    """fast: a grid, compiled, seconds on a CPU; nerf, simplified, diet: the thesis' networks, hours on a GPU."""
     views: Annotated[int, Interval(ge=1, le=100_000)] | None = None
     """Pictures to train on, drawn as in DietNeRF's published code; the others are held out. By default all."""
     hold_out: Annotated[int, Interval(ge=0, le=100_000)] = 0
@@ -37,15 +37,21 @@ class Config:
     rays: Annotated[int, Interval(ge=16, le=10_000_000)] = 5000
     """Rays a step."""
     nodes: Annotated[int, Interval(ge=9, le=513)] = 113
-    """Nodes of the finest grid along an axis, a multiple of 16 and one more; coarser ones come first."""
-    degree: Annotated[int, Interval(ge=0, le=1)] = 0
-    """0: colours alike from all sides; 1: linear in the direction of view, which takes four times the memory."""
+    """Preset fast: nodes of the finest grid along an axis, a multiple of 8 and one more; coarser ones come first."""
+    view_dependent: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Let colours depend on the direction of view; for preset fast linearly, in four times the memory."""
     alpha: Weight = 1.0
     """Weight of the pictures' alpha as a second target, where they have one."""
     variation: Weight = 3e-5
-    """Weight of the total variation of raw densities and colours, L1 but for small differences."""
+    """Preset fast: weight of the total variation of raw densities and colours, L1 but for small differences."""
     distortion: Weight = 0.0
     """Weight of the distortion loss (mip-NeRF 360, arXiv:2111.12077)."""
+    anneal: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    """Networks: part of the steps in which high frequencies fade in (FreeNeRF, arXiv:2303.07418); 0: none."""
+    encoder: str | None = None
+    """Bundle whose image encoder judges pictures from random cameras (DietNeRF): its name, or a folder."""
+    semantic: Weight = 0.1
+    """Weight of that judgement, every tenth step; without an encoder there is none."""
     half: Annotated[float, Interval(gt=0, le=1e6)] | None = None
     """Half the side of the scene's box, in the capture's units; by default from its cameras and points."""
     convention: Literal["opengl", "opencv"] = "opengl"
@@ -54,8 +60,41 @@ class Config:
     """Seed of every draw."""
 
 
-PRESETS: Mapping[str, Mapping[str, object]] = {"fast": {}}
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """The thesis' networks of a preset (Table 9.1)."""
+
+    frequencies: int
+    """Of positions: 2^0 to 2^(frequencies - 1)."""
+    coarse: int
+    """Stratified samples a ray."""
+    fine: int
+    """Further samples a ray, of a second network; 0: none."""
+    lr: float
+    """Learning rate of Adam; it falls to a tenth over 500,000 steps, as in the published code."""
+
+
+NETWORKS: Mapping[str, Networks] = {
+    "nerf": Networks(frequencies=10, coarse=64, fine=128, lr=5e-4),
+    "simplified": Networks(frequencies=6, coarse=128, fine=0, lr=5e-5),
+    "diet": Networks(frequencies=10, coarse=64, fine=128, lr=5e-4),
+}
+"""Networks of the presets that have some."""
+
+_LONG: Mapping[str, Any] = {"steps": 200_000, "rays": 1024, "alpha": 0.0}
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "fast": {},
+    "nerf": {**_LONG, "view_dependent": True},
+    "simplified": _LONG,
+    "diet": {**_LONG, "view_dependent": True, "encoder": "icons"},
+}
 """Options that a preset sets, where they are not the defaults."""
+
+
+def preset_config(preset: str | None) -> Config:
+    """Return the options of a preset."""
+    return replace(Config(), preset=preset or "fast", **PRESETS[preset or "fast"])  # pyright: ignore[reportArgumentType]
 
 
 def stem(config: Config) -> str:
@@ -68,6 +107,8 @@ def stem(config: Config) -> str:
 
 def check(config: Config) -> Config:
     """Refuse options that do not go together."""
+    if config.capture == Path():
+        raise UserError("capture: expected a folder or a file, got none; try benchmarks/capture/transforms.json")
     if (config.nodes - 1) % 8:
         near = 8 * round((config.nodes - 1) / 8) + 1
         raise UserError(f"--nodes: expected a multiple of 8 and one more, such as {near}, got {config.nodes}")

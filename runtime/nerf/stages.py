@@ -1,38 +1,18 @@
-"""The stages of `runtime.nerf`: a field fitted to pictures, from coarse to fine."""
+"""The stages of `runtime.nerf`: a field fitted to pictures."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from runtime.errors import UserError
-from runtime.field.fields.grid import DenseGrid, GridAdam
 from runtime.field.training_views import TrainingViews
 from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
-from runtime.nerf.losses import alpha_error, background_of, photometric
-from runtime.nerf.scenes import Split, box
+from runtime.nerf.scenes import Split
 
 if TYPE_CHECKING:
     from runtime.loop.folder import RunFolder
     from runtime.nerf.config import Config
-
-LR = 0.3
-"""Learning rate of raw densities; it falls to a tenth over all stages."""
-COLOUR_LR = 0.03
-DECAY = 0.1
-
-SHARES = (0.16, 0.4, 0.44)
-"""Parts of all steps on grids of a quarter, half and all of the intervals."""
-
-SMOOTH = 0.01
-"""Differences of raw values below its root cost their square: epsilon of the total variation."""
-
-OCCUPANCY_EVERY = 50
-"""Steps between two looks at which cells are empty."""
-OCCUPANCY_FIRST = 60
-"""Steps before the first one: a new field is fog everywhere."""
 
 
 def build(
@@ -50,7 +30,13 @@ def build(
     views = TrainingViews.of(split.capture, split.train)
     height, width = views.cameras.sizes[0].tolist()
     report(Note(f"{len(views)} pictures of {width} x {height} to train on, {len(split.held_out)} held out"))
-    return grid_stages(config, views)
+    if config.preset == "fast":
+        from runtime.nerf.grid_stages import grid_stages
+
+        return grid_stages(config, views)
+    from runtime.nerf.network_stages import network_stages
+
+    return network_stages(config, views)
 
 
 def validate(config: "Config", bundle: None) -> None:
@@ -61,62 +47,3 @@ def validate(config: "Config", bundle: None) -> None:
             f"'{config.capture}': expected at least two pictures to train on, got {len(split.train)}; one picture is "
             "what `python -m runtime.pixelnerf` is for"
         )
-
-
-def grid_sizes(nodes: int) -> list[int]:
-    """Return the nodes of each stage's grid: a quarter, half and all of the intervals, at least 8."""
-    sizes = [max((nodes - 1) // factor // 4 * 4, 8) + 1 for factor in (4, 2)]
-    return sorted({*sizes, nodes})
-
-
-def grid_stages(config: "Config", views: TrainingViews) -> list[Stage]:
-    """Return the stages of a grid, each with twice the nodes along an axis."""
-    sizes = grid_sizes(config.nodes)
-    shares = SHARES[-len(sizes) :]
-    counts = [max(1, round(config.steps * share / sum(shares))) for share in shares[:-1]]
-    counts.append(max(1, config.steps - sum(counts)))
-    return [
-        _grid_stage(config, views, size, count, sum(counts[:index]), sum(counts))
-        for index, (size, count) in enumerate(zip(sizes, counts, strict=True))
-    ]
-
-
-def _grid_stage(config: "Config", views: TrainingViews, size: int, steps: int, before: int, total: int) -> Stage:
-    """Return one stage of a grid that begins after `before` of `total` steps."""
-
-    def begin(scene: DenseGrid | None, generator: torch.Generator) -> DenseGrid:
-        return DenseGrid.empty(size, box(), degree=config.degree) if scene is None else scene.resized(size)
-
-    def loss(scene: DenseGrid, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        batch = views.draw(config.rays, generator)
-        shown = scene.render(batch.rays, batch.jitter)
-        terms = {"colour": photometric(shown, batch, background_of(config, len(batch.alpha), generator))}
-        if views.has_alpha and config.alpha > 0:
-            terms["alpha"] = config.alpha * alpha_error(shown, batch)
-        if config.distortion > 0:
-            terms["distortion"] = config.distortion * shown.distortion.mean()
-        if config.variation > 0:
-            # By the area of a surface in nodes, so that a weight means the same on any grid.
-            weight = config.variation / size**2
-            terms["variation"] = scene.total_variation(weight, weight, SMOOTH)
-        return terms
-
-    def after(scene: DenseGrid, optimizer: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
-        if before + step >= OCCUPANCY_FIRST and step % OCCUPANCY_EVERY == OCCUPANCY_EVERY // 2:
-            scene.update_occupancy()
-
-    return Stage(
-        name=f"grid {size}",
-        steps=steps,
-        begin=begin,
-        restore=restore,
-        optimizer=lambda scene: GridAdam(scene, lr=LR, colour_lr=COLOUR_LR),
-        loss=loss,
-        lr_factor=lambda step: DECAY ** ((before + step) / total),
-        after=after,
-    )
-
-
-def restore(state: Mapping[str, Tensor]) -> DenseGrid:
-    """Return the grid of a checkpoint."""
-    return DenseGrid.from_state(state)

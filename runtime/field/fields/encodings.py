@@ -1,0 +1,93 @@
+"""Encodings of positions: sines and cosines, of points or, integrated, of Gaussians."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def positional(points: Float[Tensor, "*S D"], frequencies: int, *, identity: bool = True) -> Float[Tensor, "*S F"]:
+    """Return points, and the sine and cosine of 2^l times them for l in [0, frequencies).
+
+    As in NeRF's code: no factor of pi, and the points themselves first (arXiv:2003.08934, Eq. 4; thesis Eq. 4.5 has
+    neither).
+    """
+    parts = [points] if identity else []
+    for level in range(frequencies):
+        parts += [torch.sin(2.0**level * points), torch.cos(2.0**level * points)]
+    return torch.cat(parts, -1)
+
+
+def masked(
+    encoded: Float[Tensor, "*S F"], dimensions: int, frequencies: int, share: float, *, identity: bool = True
+) -> Float[Tensor, "*S F"]:
+    """Return an encoding whose high frequencies are faded out (FreeNeRF, arXiv:2303.07418, Eq. 4).
+
+    Args:
+        encoded: of `positional`.
+        dimensions: of a point.
+        frequencies: of the encoding.
+        share: of the frequencies that are in view, in [0, 1]; the next one fades in.
+        identity: whether the points come first; they stay.
+    """
+    levels = torch.arange(frequencies, dtype=encoded.dtype)
+    visible = (share * frequencies - levels).clamp(0, 1).repeat_interleave(2 * dimensions)
+    if identity:
+        visible = torch.cat([torch.ones(dimensions, dtype=encoded.dtype), visible])
+    return encoded * visible
+
+
+def fourier_basis(
+    directions: int, octaves: float, generator: torch.Generator, *, identity: bool = True
+) -> Float[Tensor, "F 3"]:
+    """Return random frequencies 2^u d with u uniform in [0, octaves) and d uniform on the sphere (thesis Eq. 4.6).
+
+    As in Dream Fields' code they are rounded to integers, and the three axes come first: 131 for 128 directions.
+    """
+    drawn = torch.randn(directions, 3, generator=generator)
+    unit = drawn / drawn.norm(dim=1, keepdim=True)
+    lengths = 2 ** (octaves * torch.rand(directions, 1, generator=generator))
+    basis = (lengths * unit).round()
+    return torch.cat([torch.eye(3), basis]) if identity else basis
+
+
+def integrated(
+    mean: Float[Tensor, "*S 3"], covariance: Float[Tensor, "*S 3 3"], basis: Float[Tensor, "F 3"]
+) -> Float[Tensor, "*S G"]:
+    """Return the expected cosine and sine of each frequency of a Gaussian (mip-NeRF, arXiv:2103.13415, Eq. 14).
+
+    The expectation of cos(b.x) for x of mean m and covariance S is cos(b.m) exp(-b.S.b / 2): what varies within the
+    Gaussian fades.
+    """
+    phase = mean @ basis.T
+    variance = torch.einsum("fi,...ij,fj->...f", basis, covariance, basis)
+    fading = torch.exp(-0.5 * variance)
+    return torch.cat([torch.cos(phase) * fading, torch.sin(phase) * fading], -1)
+
+
+def frustum_gaussians(
+    directions: Float[Tensor, "R 3"], distances: Float[Tensor, "R E"], radius: float
+) -> tuple[Float[Tensor, "R S 3"], Float[Tensor, "R S 3 3"]]:
+    """Return mean, from the ray's origin, and covariance of each interval of a cone (arXiv:2103.13415, Eq. 7, 8).
+
+    Args:
+        directions: unit vectors.
+        distances: borders of the intervals, rising.
+        radius: of the cone at distance 1: a pixel's width there times 2 / sqrt(12).
+    """
+    near, far = distances[:, :-1], distances[:, 1:]
+    middle, half = (near + far) / 2, (far - near) / 2
+    scale = 3 * middle.square() + half.square()
+    along = middle + 2 * middle * half.square() / scale
+    # Variances along the ray and across it, in the stable form of the paper.
+    variance_along = half.square() / 3 - (4 / 15) * half**4 * (12 * middle.square() - half.square()) / scale.square()
+    variance_across = radius**2 * (middle.square() / 4 + (5 / 12) * half.square() - (4 / 15) * half**4 / scale)
+    outer = directions[:, None, :, None] * directions[:, None, None, :]
+    across = torch.eye(3, dtype=directions.dtype) - outer
+    covariance = variance_along[..., None, None] * outer + variance_across[..., None, None] * across
+    return along[..., None] * directions[:, None], covariance
+
+
+CONE_RADIUS = 2 / math.sqrt(12)
+"""A pixel's width times this is the radius of a cone with the pixel's variance (arXiv:2103.13415, section 3.1)."""

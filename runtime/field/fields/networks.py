@@ -1,0 +1,133 @@
+"""Fields by networks: NeRF's, Dream Fields', and a signed distance as a density."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from runtime.field.fields.encodings import integrated, masked, positional
+
+WIDTH = 256
+LAYERS = 8
+SKIP = 4
+"""Layer behind which the encoded points are joined again."""
+
+DIRECTION_FREQUENCIES = 4
+
+
+class RadianceMLP(nn.Module):
+    """NeRF's network (arXiv:2003.08934, appendix A): 8 layers of 256 with a skip; colours may depend on the direction.
+
+    Args:
+        frequencies: of the positions' encoding; 10 for NeRF, 2^5 or 2^3 at most (6 or 4) for Simplified NeRF.
+        view_directions: whether colours depend on the direction: 595,844 parameters in place of 494,084.
+    """
+
+    def __init__(self, frequencies: int = 10, *, view_directions: bool = True) -> None:
+        super().__init__()
+        self.frequencies = frequencies
+        self.view_directions = view_directions
+        encoded = 3 * (1 + 2 * frequencies)
+        inputs = [encoded] + [WIDTH + (encoded if layer == SKIP else 0) for layer in range(LAYERS - 1)]
+        self.layers = nn.ModuleList(nn.Linear(width, WIDTH) for width in inputs)
+        if view_directions:
+            self.density = nn.Linear(WIDTH, 1)
+            self.feature = nn.Linear(WIDTH, WIDTH)
+            self.view = nn.Linear(WIDTH + 3 * (1 + 2 * DIRECTION_FREQUENCIES), WIDTH // 2)
+            self.colour = nn.Linear(WIDTH // 2, 3)
+        else:
+            self.both = nn.Linear(WIDTH, 4)
+
+    def forward(
+        self, points: Float[Tensor, "S 3"], directions: Float[Tensor, "S 3"], share: float = 1.0
+    ) -> tuple[Float[Tensor, " S"], Float[Tensor, "S 3"]]:
+        """Return density and colour.
+
+        Args:
+            points: positions, about [-1, 1].
+            directions: unit vectors of view.
+            share: of the frequencies in view, see `encodings.masked`.
+        """
+        encoded = masked(positional(points, self.frequencies), 3, self.frequencies, share)
+        hidden = encoded
+        for index, layer in enumerate(self.layers):
+            hidden = functional.relu(layer(hidden))
+            if index == SKIP:
+                hidden = torch.cat([encoded, hidden], -1)
+        if not self.view_directions:
+            both = self.both(hidden)
+            return functional.relu(both[:, 3]), both[:, :3].sigmoid()
+        view = torch.cat([self.feature(hidden), positional(directions, DIRECTION_FREQUENCIES)], -1)
+        return functional.relu(self.density(hidden)[:, 0]), self.colour(functional.relu(self.view(view))).sigmoid()
+
+
+class _Block(nn.Module):
+    """A residual block of two layers behind a normalization."""
+
+    def __init__(self, width: int, wide: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.wide = nn.Linear(width, wide)
+        self.narrow = nn.Linear(wide, width)
+
+    def forward(self, x: Float[Tensor, "S W"]) -> Float[Tensor, "S W"]:
+        return x + self.narrow(functional.silu(self.wide(self.norm(x))))
+
+
+class ResidualMLP(nn.Module):
+    """Dream Fields' network (thesis 4.3.3): residual blocks on an integrated random Fourier basis, no directions.
+
+    315,396 parameters with the published code's widths and 131 frequencies; the thesis says 280K.
+
+    Args:
+        basis: frequencies, see `encodings.fourier_basis`.
+        width: of the blocks' ends.
+        wide: within a block.
+        blocks: how many.
+    """
+
+    basis: Tensor
+
+    def __init__(self, basis: Float[Tensor, "F 3"], width: int = 128, wide: int = 256, blocks: int = 4) -> None:
+        super().__init__()
+        self.register_buffer("basis", basis)
+        self.first = nn.Linear(2 * len(basis), width)
+        self.blocks = nn.ModuleList(_Block(width, wide) for _ in range(blocks))
+        self.late = nn.Linear(width, width)
+        self.last = nn.Linear(width, 4)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                # LeCun's normal distribution, Flax's default (thesis 10.2).
+                nn.init.trunc_normal_(layer.weight, std=layer.in_features**-0.5)
+                nn.init.zeros_(layer.bias)
+
+    def forward(
+        self, mean: Float[Tensor, "S 3"], covariance: Float[Tensor, "S 3 3"]
+    ) -> tuple[Float[Tensor, " S"], Float[Tensor, "S 3"]]:
+        """Return the raw density, whose softplus is the density, and the colour of Gaussians."""
+        x = functional.silu(self.first(integrated(mean, covariance, self.basis)))
+        for block in self.blocks:
+            x = block(x)
+        out = self.last(functional.silu(self.late(x)))
+        return out[:, 0], out[:, 1:].sigmoid()
+
+
+def laplace_density(
+    distance: Float[Tensor, "*S"], beta: "Float[Tensor, ''] | float", alpha: "Float[Tensor, ''] | float | None" = None
+) -> Float[Tensor, "*S"]:
+    """Return the density of a signed distance: alpha times the Laplace distribution of -distance (VolSDF; thesis 10.5).
+
+    Args:
+        distance: to the surface, negative inside.
+        beta: width of the surface, over 0.
+        alpha: density deep inside; by default 1 / beta.
+    """
+    scale = 1 / beta if alpha is None else alpha
+    outside = 0.5 * torch.exp(-distance.clamp(min=0) / beta)
+    inside = 1 - 0.5 * torch.exp(distance.clamp(max=0) / beta)
+    return scale * torch.where(distance > 0, outside, inside)
+
+
+def eikonal(gradient: Float[Tensor, "S 3"]) -> Float[Tensor, ""]:
+    """Return the mean squared deviation of a distance's gradient from length 1 (arXiv:2002.10099)."""
+    return (gradient.norm(dim=1) - 1).square().mean()

@@ -1,0 +1,86 @@
+"""A radiance field by NeRF's networks as a scene: coarse and fine (arXiv:2003.08934, section 5.2)."""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from runtime.field.cameras import Rays
+from runtime.field.fields.networks import RadianceMLP
+from runtime.field.volume import Rendering, composite, importance_samples, opacity, weights_of
+from runtime.loop.scene import Scene
+
+RAYS_AT_ONCE = 2048
+"""Rays of a picture that are evaluated together: 192 samples of 256 numbers a layer are 400 MB."""
+
+REACH = 3**0.5
+"""Rays are sampled within this of the origin's distance: a ball around the box [-1, 1]^3."""
+
+
+class NeuralField(Scene):
+    """NeRF: a coarse network decides where a fine one is evaluated; without a fine one the coarse is all there is.
+
+    Args:
+        frequencies: of positions, see `networks.RadianceMLP`.
+        view_directions: whether colours depend on the direction.
+        coarse: stratified samples a ray.
+        fine: further samples a ray where the coarse network has weight; 0: no fine network.
+    """
+
+    def __init__(self, *, frequencies: int, view_directions: bool, coarse: int, fine: int) -> None:
+        super().__init__()
+        self.coarse_samples = coarse
+        self.fine_samples = fine
+        self.share = 1.0
+        self.coarse = RadianceMLP(frequencies, view_directions=view_directions)
+        self.fine = RadianceMLP(frequencies, view_directions=view_directions) if fine else None
+
+    def renderings(self, rays: Rays, generator: torch.Generator | None = None) -> list[Rendering]:
+        """Return what rays show by each network, the best one last; without a generator samples are evenly spaced."""
+        count = len(rays.origins)
+        distance = rays.origins.norm(dim=1, keepdim=True)
+        near, far = (distance - REACH).clamp(min=0.05), distance + REACH
+        edges = near + (far - near) * torch.linspace(0, 1, self.coarse_samples + 1)
+        place = torch.rand(count, self.coarse_samples, generator=generator) if generator else 0.5
+        t = edges[:, :-1] + (edges[:, 1:] - edges[:, :-1]) * place
+        first, weights = self._evaluate(self.coarse, rays, t, far)
+        if self.fine is None:
+            return [first]
+        if generator:
+            uniform = torch.rand(count, self.fine_samples, generator=generator)
+        else:
+            uniform = ((torch.arange(self.fine_samples) + 0.5) / self.fine_samples).expand(count, -1)
+        # Intervals around the middle samples, as in the authors' code: the first and last one are ends.
+        middles = (t[:, 1:] + t[:, :-1]) / 2
+        drawn = importance_samples(middles.detach(), weights.detach()[:, 1:-1], uniform)
+        both = torch.cat([t, drawn], 1).sort(dim=1).values
+        second, _ = self._evaluate(self.fine, rays, both, far)
+        return [first, second]
+
+    def render(self, rays: Rays, jitter: Tensor | None = None, *, normals: bool = False) -> Rendering:
+        """Return what rays show by the best network, some rays at a time, without random draws."""
+        parts = [self.renderings(part)[-1] for part in _parts(rays, RAYS_AT_ONCE)]
+        return Rendering(
+            colour=torch.cat([part.colour for part in parts]),
+            transmittance=torch.cat([part.transmittance for part in parts]),
+            depth=torch.cat([part.depth for part in parts]),
+            distortion=torch.cat([part.distortion for part in parts]),
+        )
+
+    def _evaluate(
+        self, network: RadianceMLP, rays: Rays, t: Float[Tensor, "R S"], far: Float[Tensor, "R 1"]
+    ) -> tuple[Rendering, Float[Tensor, "R S"]]:
+        """Return what a network shows at samples, and their weights."""
+        points = rays.origins[:, None] + t[..., None] * rays.directions[:, None]
+        directions = rays.directions[:, None].expand_as(points)
+        density, colour = network(points.reshape(-1, 3), directions.reshape(-1, 3), self.share)
+        length = torch.cat([t[:, 1:], far], 1) - t
+        alpha = opacity(density.view(t.shape), length)
+        shown = composite(alpha, colour.view(*t.shape, 3), t, unit=2 * REACH, length=length)
+        return shown, weights_of(alpha)[0]
+
+
+def _parts(rays: Rays, size: int) -> Iterator[Rays]:
+    for first in range(0, max(len(rays.origins), 1), size):
+        yield Rays(rays.origins[first : first + size], rays.directions[first : first + size])

@@ -1,0 +1,110 @@
+"""The stages of preset fast: a grid, from coarse to fine."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from runtime.field.fields.grid import DenseGrid, GridAdam
+from runtime.field.training_views import TrainingViews
+from runtime.loop.optimize import Stage
+from runtime.nerf.losses import alpha_error, background_of, photometric
+from runtime.nerf.scenes import box
+from runtime.nerf.semantic import Semantics
+
+if TYPE_CHECKING:
+    from runtime.nerf.config import Config
+
+LR = 0.3
+"""Learning rate of raw densities; it falls to a tenth over all stages."""
+COLOUR_LR = 0.03
+DECAY = 0.1
+
+SHARES = (0.16, 0.4, 0.44)
+"""Parts of all steps on grids of a quarter, half and all of the intervals."""
+
+SMOOTH = 0.01
+"""Differences of raw values below its root cost their square: epsilon of the total variation."""
+
+OCCUPANCY_EVERY = 50
+"""Steps between two looks at which cells are empty."""
+OCCUPANCY_FIRST = 60
+"""Steps before the first one: a new field is fog everywhere."""
+
+
+class Place(NamedTuple):
+    """A stage among the others."""
+
+    size: int
+    """Nodes along an axis."""
+    steps: int
+    before: int
+    """Steps of the stages before."""
+    total: int
+    """Steps of all stages."""
+
+
+def grid_sizes(nodes: int) -> list[int]:
+    """Return the nodes of each stage's grid: a quarter, half and all of the intervals, at least 8."""
+    sizes = [max((nodes - 1) // factor // 4 * 4, 8) + 1 for factor in (4, 2)]
+    return sorted({*sizes, nodes})
+
+
+def grid_stages(config: "Config", views: TrainingViews) -> list[Stage]:
+    """Return the stages of a grid, each with twice the nodes along an axis."""
+    sizes = grid_sizes(config.nodes)
+    shares = SHARES[-len(sizes) :]
+    counts = [max(1, round(config.steps * share / sum(shares))) for share in shares[:-1]]
+    counts.append(max(1, config.steps - sum(counts)))
+    semantics = Semantics.of(config.encoder, views) if config.encoder else None
+    return [
+        _grid_stage(config, views, semantics, Place(size, count, sum(counts[:index]), sum(counts)))
+        for index, (size, count) in enumerate(zip(sizes, counts, strict=True))
+    ]
+
+
+def _grid_stage(config: "Config", views: TrainingViews, semantics: Semantics | None, place: Place) -> Stage:
+    """Return one stage of a grid."""
+    size, steps, before, total = place
+
+    def begin(scene: DenseGrid | None, generator: torch.Generator) -> DenseGrid:
+        return DenseGrid.empty(size, box(), degree=int(config.view_dependent)) if scene is None else scene.resized(size)
+
+    def loss(scene: DenseGrid, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        batch = views.draw(config.rays, generator)
+        shown = scene.render(batch.rays, batch.jitter)
+        terms = {"colour": photometric(shown, batch, background_of(config, len(batch.alpha), generator))}
+        if views.has_alpha and config.alpha > 0:
+            terms["alpha"] = config.alpha * alpha_error(shown, batch)
+        if config.distortion > 0:
+            terms["distortion"] = config.distortion * shown.distortion.mean()
+        if semantics is not None and semantics.due(before + step, total):
+            rays, target = semantics.draw(generator)
+            seen = scene.render(rays).on(torch.ones(1, 3))
+            terms["semantic"] = config.semantic * semantics.loss(seen, target)
+        if config.variation > 0:
+            # By the area of a surface in nodes, so that a weight means the same on any grid.
+            weight = config.variation / size**2
+            terms["variation"] = scene.total_variation(weight, weight, SMOOTH)
+        return terms
+
+    def after(scene: DenseGrid, optimizer: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
+        if before + step >= OCCUPANCY_FIRST and step % OCCUPANCY_EVERY == OCCUPANCY_EVERY // 2:
+            scene.update_occupancy()
+
+    return Stage(
+        name=f"grid {size}",
+        steps=steps,
+        begin=begin,
+        restore=restore,
+        optimizer=lambda scene: GridAdam(scene, lr=LR, colour_lr=COLOUR_LR),
+        loss=loss,
+        lr_factor=lambda step: DECAY ** ((before + step) / total),
+        after=after,
+    )
+
+
+def restore(state: Mapping[str, Tensor]) -> DenseGrid:
+    """Return the grid of a checkpoint."""
+    return DenseGrid.from_state(state)

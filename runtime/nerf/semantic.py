@@ -1,0 +1,96 @@
+"""DietNeRF's loss for a field: pictures from random cameras against observed ones, by an image encoder."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from runtime.engines.protocols import ImageEncoder
+from runtime.errors import UserError
+from runtime.field.cameras import Cameras, Rays, pixel_centres
+from runtime.field.poses import draw_sphere
+from runtime.field.training_views import TrainingViews
+from runtime.guidance.semantic import semantic_consistency, typical_cosine
+
+EVERY = 10
+"""Steps from one semantic loss to the next: the published code's K; the thesis has 10 to 16."""
+
+SIDE = 64
+"""Side, in pixels, of the pictures that are rendered for it. The thesis renders 15 to 20 % of 400 x 400."""
+
+PARTS = (0.1, 0.85)
+"""Part of a run in which it counts: before, there is nothing to see; after, pictures alone decide (thesis 3.5.2)."""
+
+
+@dataclass(frozen=True)
+class Semantics:
+    """Features of the pictures that a field is fitted to, and what draws others."""
+
+    encode: ImageEncoder
+    input_side: int
+    """Side of the pictures that the encoder takes."""
+    targets: Float[Tensor, "V E"]
+    radius: tuple[float, float]
+    """Distances that random cameras are drawn from: those of the observed ones."""
+    camera: Cameras
+    """A camera of `SIDE` x `SIDE` pixels, wherever it stands."""
+    gate: float
+    """See `guidance.semantic.semantic_consistency`."""
+
+    @classmethod
+    def of(cls, encoder: str, views: TrainingViews) -> "Semantics":
+        """Load a bundle's image encoder and encode the pictures, once.
+
+        Raises:
+            UserError: the bundle has no image encoder.
+        """
+        from runtime.engines.bundle import DiffusionBundle
+
+        bundle = DiffusionBundle.load(encoder)
+        spec = bundle.specs.get("image_embedder")
+        if spec is None:
+            raise UserError(f"--encoder '{encoder}': expected a bundle with an image encoder, got one without")
+        side = int(spec.inputs[0].shape[-1])
+        encode = bundle.image_encoder()
+        pictures = torch.stack([_squared(views.picture(view), side) for view in range(len(views))])
+        with torch.no_grad():
+            targets = torch.cat([encode(picture[None]) for picture in pictures])
+        distances = views.cameras.centres.norm(dim=1)
+        focal = views.cameras.intrinsics[0, 0] / views.cameras.sizes[0, 1] * SIDE
+        camera = Cameras(
+            poses=torch.eye(4)[None],
+            intrinsics=torch.tensor([[focal, focal, SIDE / 2, SIDE / 2]]),
+            sizes=torch.tensor([[SIDE, SIDE]]),
+        )
+        radius = (float(distances.min()), float(distances.max()))
+        return cls(encode, side, targets, radius, camera, typical_cosine(targets))
+
+    def due(self, step: int, total: int) -> bool:
+        """Return whether a step has a semantic loss."""
+        first, last = PARTS
+        return step % EVERY == 0 and first * total <= step < last * total
+
+    def draw(self, generator: torch.Generator) -> tuple[Rays, int]:
+        """Return the rays of a picture from the upper hemisphere, on a jittered grid, and the picture to resemble."""
+        pose = draw_sphere(1, generator, radius=self.radius, elevation=(0.0, 1.5))
+        offset = torch.rand(2, generator=generator) - 0.5
+        rays = self.camera.moved(pose).rays(0, pixel_centres(SIDE, SIDE) + offset)
+        return rays, int(torch.randint(len(self.targets), (1,), generator=generator))
+
+    def loss(self, colour: Float[Tensor, "R 3"], target: int) -> Float[Tensor, ""]:
+        """Return the semantic loss of a picture of `SIDE` x `SIDE` rays before white."""
+        picture = colour.clamp(0, 1).T.reshape(1, 3, SIDE, SIDE)
+        resized = functional.interpolate(picture, size=(self.input_side, self.input_side), mode="bilinear")
+        return semantic_consistency(self.encode(resized), self.targets[target : target + 1], self.gate)
+
+
+def _squared(picture: Float[Tensor, "H W 4"], side: int) -> Float[Tensor, "3 S S"]:
+    """Return the middle square of a picture before white, at a side."""
+    white = (picture[..., :3] + 1 - picture[..., 3:]).permute(2, 0, 1)
+    height, width = white.shape[1:]
+    edge = min(height, width)
+    top, left = (height - edge) // 2, (width - edge) // 2
+    square = white[None, :, top : top + edge, left : left + edge]
+    return functional.interpolate(square, size=(side, side), mode="bilinear", antialias=edge > side)[0]
