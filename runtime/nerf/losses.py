@@ -1,25 +1,16 @@
 """What a field is fitted by: terms of the loss, each by its name."""
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from runtime.field.cameras import Rays
 from runtime.field.training_views import Batch
 from runtime.field.volume import Rendering
 
 if TYPE_CHECKING:
     from runtime.nerf.config import Config
-
-
-class Field(Protocol):
-    """What draws rays."""
-
-    def render(self, rays: Rays, jitter: Tensor | None = None, *, normals: bool = False) -> Rendering:
-        """Return what rays show."""
-        ...
 
 
 def background_of(config: "Config", count: int, generator: torch.Generator) -> Float[Tensor, "#R 3"]:

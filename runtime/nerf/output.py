@@ -9,9 +9,9 @@ import torch
 from runtime.field.cameras import Cameras
 from runtime.field.pictures import look
 from runtime.field.quality import psnr, ssim
+from runtime.field.results import LEVEL, Field, Orbit, write_model, write_turntable
 from runtime.files import replace_file
-from runtime.nerf.losses import Field
-from runtime.nerf.scenes import Split
+from runtime.nerf.scenes import Split, box
 from runtime.pictures import write_png
 from runtime.version import __version__
 
@@ -27,15 +27,19 @@ MEASURED = 25
 
 
 def write(config: "Config", bundle: None, scene: Field, out: Path) -> list[Path]:
-    """Write figures of held-out pictures beside `out`; return the paths."""
-    figures = out.with_suffix(".json")
-    replace_file(figures, json.dumps(figures_of(config, scene), indent=1) + "\n")
-    return [figures]
-
-
-def figures_of(config: "Config", scene: Field) -> dict[str, object]:
-    """Return PSNR and SSIM of each held-out picture and their means; without held-out pictures, of those trained on."""
+    """Write a mesh, a film of it, and figures of held-out pictures; return the paths."""
+    film, figures = out.with_suffix(".mp4"), out.with_suffix(".json")
     split = Split.of(config)
+    report = figures_of(config, scene, split)
+    around = Orbit.of(split.capture.cameras)
+    write_turntable(scene, film, around, background=0.0 if config.background == "black" else 1.0)
+    report["mesh"] = {"level": LEVEL, **write_model(scene, box(), out).to_json()}
+    replace_file(figures, json.dumps(report, indent=1) + "\n")
+    return [out, film, figures]
+
+
+def figures_of(config: "Config", scene: Field, split: Split) -> dict[str, object]:
+    """Return PSNR and SSIM of each held-out picture and their means; without held-out pictures, of those trained on."""
     measured = split.held_out or split.train
     # Networks take minutes a picture: as many as the thesis measures, evenly spread, one ray a pixel.
     samples = 2 if config.preset == "fast" else 1

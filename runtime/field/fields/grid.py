@@ -16,6 +16,7 @@ from torch.nn import functional
 from runtime.field.cameras import Rays
 from runtime.field.kernels.nodes import NODES_A_JOB, Moments, Rates, adam, add_rows, vary
 from runtime.field.march import EXTENT, Grid, Room, march, record_of
+from runtime.field.reference.grid import interpolate, slope_of
 from runtime.field.volume import Rendering
 from runtime.kernels.threads import share_jobs
 from runtime.loop.scene import Scene
@@ -25,6 +26,10 @@ EMPTY = -4.0
 
 OCCUPIED = 0.01
 """Opacity of an interval between two nodes from which on a node counts as occupied."""
+
+
+INSIDE = 0.75
+"""Nodes below the surface at which its colour is taken."""
 
 
 class DenseGrid(Scene):
@@ -104,6 +109,18 @@ class DenseGrid(Scene):
     def raw_density(self) -> Float[Tensor, "N N N"]:
         """Return the raw density at the nodes."""
         return self.values.detach()[..., 0, 0]
+
+    @torch.no_grad()
+    def colour_at(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, "P 3"]:
+        """Return the colours of points near the surface, taken a little further inside.
+
+        At the surface itself half of what is mixed is the colour of empty nodes, which no picture has ever shown.
+        """
+        at = (points - self.box[:3]) * ((self.size - 1) / self.side)
+        values = self.values.detach()
+        inwards = functional.normalize(slope_of(values, at), dim=1)
+        forward = torch.zeros_like(at)
+        return interpolate(values, at + INSIDE * inwards, forward)[:, 1:].clamp(0, 1)
 
     def node_opacity(self) -> Float[Tensor, "N N N"]:
         """Return the opacity of an interval between nodes with a node's density."""

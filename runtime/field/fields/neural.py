@@ -14,6 +14,12 @@ from runtime.loop.scene import Scene
 RAYS_AT_ONCE = 2048
 """Rays of a picture that are evaluated together: 192 samples of 256 numbers a layer are 400 MB."""
 
+GRID = 97
+"""Nodes along an axis on which a mesh is extracted."""
+
+POINTS = 16_384
+"""Points that are evaluated together."""
+
 REACH = 3**0.5
 """Rays are sampled within this of the origin's distance: a ball around the box [-1, 1]^3."""
 
@@ -67,6 +73,29 @@ class NeuralField(Scene):
             depth=torch.cat([part.depth for part in parts]),
             distortion=torch.cat([part.distortion for part in parts]),
         )
+
+    @torch.no_grad()
+    def raw_density(self) -> Float[Tensor, "N N N"]:
+        """Return what a grid's raw density would be, the inverse softplus of the best network's density."""
+        axis = torch.linspace(-1, 1, GRID)
+        planes = []
+        for x in axis:
+            points = torch.cartesian_prod(x[None], axis, axis)
+            density, _ = self._best(points, torch.zeros_like(points).index_fill(1, torch.tensor([2]), -1.0))
+            # Of a 32nd of a world unit, as grids count: the box has 64 such units along its side.
+            scaled = (density / 32).clamp(1e-6, 80)
+            planes.append((scaled.expm1().log()).view(GRID, GRID))
+        return torch.stack(planes)
+
+    @torch.no_grad()
+    def colour_at(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, "P 3"]:
+        """Return colours of points, each seen from outside."""
+        inwards = -torch.nn.functional.normalize(points, dim=1)
+        return torch.cat([self._best(part, way)[1] for part, way in zip(points.split(POINTS), inwards.split(POINTS), strict=True)]
+
+    def _best(self, points: Float[Tensor, "P 3"], directions: Float[Tensor, "P 3"]) -> tuple[Tensor, Tensor]:
+        """Return density and colour by the best network."""
+        return (self.fine or self.coarse)(points, directions, self.share)
 
     def _evaluate(
         self, network: RadianceMLP, rays: Rays, t: Float[Tensor, "R S"], far: Float[Tensor, "R 1"]
