@@ -39,6 +39,7 @@ ELSEWHERE = {
     "runtime/loop/events.py": "loop/test_progress.py",
     "runtime/loop/plot.py": "loop/test_optimize.py",
     "runtime/loop/scene.py": "loop/test_optimize.py",
+    "runtime/nerf/": "nerf/test_nerf.py",
     "runtime/pixels/neighbours.py": "pixels/test_walks.py",
     "runtime/pixels/order_names.py": "lmconv/test_lmconv.py",
     "runtime/pixels/regions.py": "pixels/test_orders.py",

@@ -50,8 +50,8 @@ class Orbit:
     """Radians above the horizon."""
     angle: float = 0.5
     """Angle of view of the whole picture, radians."""
-    frames: int = 60
-    side: int = 200
+    frames: int = 48
+    side: int = 192
     """Pixels."""
 
     def cameras(self) -> Cameras:
@@ -74,24 +74,30 @@ class Orbit:
         return cls(radius=radius, elevation=min(max(elevation, 0.1), 0.7), angle=angle, **options)
 
 
-def surface_of(field: Field, box: Float[Tensor, " 4"], *, level: float = LEVEL) -> Mesh:
+def level_of(raw: Float[Tensor, "N N N"]) -> float:
+    """Return the raw density of the surface: `LEVEL`, or half way where no place, or every place, is that dense."""
+    low, high = float(raw.min()), float(raw.max())
+    return LEVEL if low < LEVEL < high else (low + high) / 2
+
+
+def surface_of(field: Field, box: Float[Tensor, " 4"]) -> Mesh:
     """Return the surface of a field, without floaters and with at most `FACES` faces.
 
     Args:
         field: see `Field`.
         box: lowest corner and side.
-        level: raw density of the surface.
 
     Raises:
-        UserError: no place, or every place, is that dense.
+        UserError: all places are equally dense.
     """
-    surface = extract_surface(field.raw_density(), level=level, low=box[:3], side=float(box[3]))
+    raw = field.raw_density()
+    surface = extract_surface(raw, level=level_of(raw), low=box[:3], side=float(box[3]))
     return simplify(keep_pieces(surface), FACES)
 
 
-def write_model(field: Field, box: Float[Tensor, " 4"], path: Path, *, level: float = LEVEL) -> Report:
+def write_model(field: Field, box: Float[Tensor, " 4"], path: Path) -> Report:
     """Write the surface with a baked texture to a .glb, .obj or .ply file; return what can be told of it."""
-    mesh = surface_of(field, box, level=level)
+    mesh = surface_of(field, box)
     write_mesh(path, bake(mesh, field.colour_at, side=TEXTURE_SIDE))
     return describe(mesh)
 
@@ -102,6 +108,7 @@ def write_turntable(field: Field, path: Path, around: Orbit, *, background: floa
     def frames() -> Iterator[Float[Tensor, "3 H W"]]:
         cameras = around.cameras()
         for index in range(len(cameras)):
-            yield look(field.render, cameras, index).on(background).permute(2, 0, 1)
+            # One ray a pixel: a grid has no edges that are sharper than a pixel here.
+            yield look(field.render, cameras, index, samples=1).on(background).permute(2, 0, 1)
 
     return write_film(path, frames())

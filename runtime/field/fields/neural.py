@@ -91,7 +91,8 @@ class NeuralField(Scene):
     def colour_at(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, "P 3"]:
         """Return colours of points, each seen from outside."""
         inwards = -torch.nn.functional.normalize(points, dim=1)
-        return torch.cat([self._best(part, way)[1] for part, way in zip(points.split(POINTS), inwards.split(POINTS), strict=True)]
+        parts = zip(points.split(POINTS), inwards.split(POINTS), strict=True)
+        return torch.cat([self._best(part, way)[1] for part, way in parts])
 
     def _best(self, points: Float[Tensor, "P 3"], directions: Float[Tensor, "P 3"]) -> tuple[Tensor, Tensor]:
         """Return density and colour by the best network."""

@@ -1,0 +1,185 @@
+"""Photos to 3D: the method on the example capture, small."""
+
+import json
+import math
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from runtime.command.method import draw
+from runtime.errors import UserError
+from runtime.field.cameras import Rays
+from runtime.field.fields.grid import DenseGrid
+from runtime.field.fields.neural import NeuralField
+from runtime.field.pictures import look
+from runtime.field.quality import psnr
+from runtime.field.training_views import Batch, TrainingViews
+from runtime.field.volume import Rendering
+from runtime.loop.events import Note, Stepped
+from runtime.loop.signals import StoppedRun
+from runtime.nerf import METHOD, Config, main
+from runtime.nerf.config import check, preset_config, stem
+from runtime.nerf.grid_stages import grid_sizes, grid_stages
+from runtime.nerf.losses import alpha_error, background_of, photometric
+from runtime.nerf.scenes import Split
+from runtime.nerf.semantic import PARTS, SIDE, Semantics
+
+CAPTURE = Path(__file__).parents[2] / "benchmarks" / "capture"
+
+SMALL = Config(capture=CAPTURE, views=6, size=24, steps=60, rays=600, nodes=33)
+
+
+def test_a_field_is_fitted_to_pictures_that_it_has_not_seen() -> None:
+    events = []
+    scene = draw(METHOD, replace(SMALL, steps=120), report=events.append)
+    assert isinstance(scene, DenseGrid)
+    assert scene.size == 33
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert any("6 pictures of 24 x 24 to train on" in note for note in notes)
+    steps = [event for event in events if isinstance(event, Stepped)]
+    assert len(steps) == 120
+    assert steps[-1].terms["colour"] < 0.1 * steps[0].terms["colour"]
+    assert {"colour", "alpha", "variation"} <= set(steps[0].terms)
+    from runtime.nerf.output import figures_of
+
+    figures = figures_of(SMALL, scene, Split.of(SMALL))
+    assert figures["measured_on"] == "held-out pictures"
+    # A white picture has 9 dB here, the mean colour 12.
+    assert figures["psnr"] > 18
+
+
+def test_the_command_writes_three_files_and_the_same_bytes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [str(CAPTURE), "--views", "4", "--size", "16", "--steps", "20", "--nodes", "17", "--rays", "300", "--quiet"]
+    assert main([*words, "--out", "a.glb"]) == 0
+    config = Config(capture=CAPTURE, views=4, size=16, steps=20, nodes=17, rays=300)
+    METHOD.write(config, None, draw(METHOD, config), tmp_path / "b.glb")
+    for suffix in (".glb", ".mp4", ".json"):
+        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+    figures = json.loads((tmp_path / "a.json").read_text())
+    assert len(figures["pictures"]) == 20
+    assert math.isclose(figures["psnr"], sum(row["psnr"] for row in figures["pictures"]) / 20)
+    assert (tmp_path / "runs" / "a" / "snapshots").is_dir()
+
+
+def test_a_cut_run_ends_in_the_same_field(tmp_path: Path) -> None:
+    whole = draw(METHOD, SMALL)
+    stop = threading.Event()
+    seen = []
+
+    def report(event: object) -> None:
+        if isinstance(event, Stepped):
+            seen.append(event)
+            if len(seen) == 37:
+                stop.set()
+
+    with pytest.raises(StoppedRun):
+        draw(METHOD, SMALL, run=tmp_path / "run", report=report, stop=stop)
+    resumed = draw(METHOD, SMALL, run=tmp_path / "run")
+    for name, value in whole.state().items():
+        assert torch.equal(value, resumed.state()[name]), name
+
+
+def test_grids_go_from_coarse_to_fine() -> None:
+    assert grid_sizes(113) == [29, 57, 113]
+    assert grid_sizes(33) == [9, 17, 33]
+    assert grid_sizes(9) == [9]
+    views = TrainingViews.of(Split.of(SMALL).capture, [0, 1])
+    stages = grid_stages(replace(SMALL, nodes=113, steps=500), views)
+    assert [stage.steps for stage in stages] == [80, 200, 220]
+    assert math.isclose(stages[0].lr_factor(0), 1.0)
+    assert math.isclose(stages[2].lr_factor(220), 0.1)
+    assert math.isclose(stages[1].lr_factor(0), stages[0].lr_factor(80))
+
+
+def test_losses() -> None:
+    rays = Rays(torch.zeros(2, 3), torch.zeros(2, 3))
+    batch = Batch(rays, torch.tensor([[0.5, 0, 0], [0, 0, 0]]), torch.tensor([0.5, 0.0]), torch.zeros(2))
+    shown = Rendering(torch.zeros(2, 3), torch.tensor([1.0, 0.5]), torch.zeros(2), torch.zeros(2))
+    white = background_of(SMALL, 2, torch.Generator())
+    # Before white: (1, .5, .5) and white are wanted, white and half grey are shown.
+    assert math.isclose(photometric(shown, batch, white).item(), (2 * 0.25 + 3 * 0.25) / 6, rel_tol=1e-6)
+    assert math.isclose(alpha_error(shown, batch).item(), (0.25 + 0.25) / 2 / 3, rel_tol=1e-6)
+    assert background_of(replace(SMALL, background="black"), 2, torch.Generator()).max() == 0
+    assert background_of(replace(SMALL, background="random"), 5, torch.Generator()).shape == (5, 3)
+
+
+@pytest.mark.parametrize("preset", ["nerf", "simplified"])
+def test_the_thesis_networks_learn(preset: str) -> None:
+    config = replace(preset_config(preset), capture=CAPTURE, views=3, size=8, rays=48, anneal=0.5)
+    views = TrainingViews.of(Split.of(config).capture, [0])
+
+    def error(steps: int) -> float:
+        scene = draw(METHOD, replace(config, steps=steps))
+        assert isinstance(scene, NeuralField)
+        assert (scene.fine is None) is (preset == "simplified")
+        shown = look(scene.render, views.cameras, samples=1).on(1.0)
+        return -psnr(shown, views.picture(0)[..., :3] + 1 - views.picture(0)[..., 3:])
+
+    assert error(12) < error(1)
+
+
+def test_presets_have_the_thesis_options() -> None:
+    nerf, simplified, diet = (preset_config(name) for name in ("nerf", "simplified", "diet"))
+    assert (nerf.steps, nerf.rays, nerf.view_dependent, nerf.encoder) == (200_000, 1024, True, None)
+    assert not simplified.view_dependent
+    assert (diet.encoder, diet.semantic) == ("icons", 0.1)
+
+
+def test_semantics_draw_pictures_from_around() -> None:
+    views = TrainingViews.of(Split.of(SMALL).capture, [0, 1, 2])
+
+    def encode(images: torch.Tensor) -> torch.Tensor:
+        return images.mean((2, 3))
+
+    distances = views.cameras.centres.norm(dim=1)
+    semantics = Semantics(
+        encode=encode,
+        input_side=32,
+        targets=torch.eye(3),
+        radius=(float(distances.min()), float(distances.max())),
+        camera=views.cameras[0].resized(torch.tensor([[SIDE, SIDE]])),
+        gate=1.0,
+    )
+    rays, target = semantics.draw(torch.Generator().manual_seed(0))
+    assert rays.origins.shape == (SIDE * SIDE, 3)
+    assert rays.origins[0, 2] >= 0
+    assert distances.min() - 1e-4 <= rays.origins[0].norm() <= distances.max() + 1e-4
+    assert 0 <= target < 3
+    colour = torch.zeros(SIDE * SIDE, 3)
+    colour[:, 1] = 1.0
+    assert math.isclose(semantics.loss(colour, 1).item(), 0.0, abs_tol=1e-6)
+    assert math.isclose(semantics.loss(colour, 0).item(), 1.0, abs_tol=1e-6)
+    due = [step for step in range(1000) if semantics.due(step, 1000)]
+    assert due == list(range(int(PARTS[0] * 1000), int(PARTS[1] * 1000), 10))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "expected a folder or a file"),
+        (["nowhere"], "expected a capture, got nothing of that name"),
+        ([str(CAPTURE), "--views", "1"], "expected at least two pictures"),
+        ([str(CAPTURE), "--views", "99"], "expected 1 to"),
+        ([str(CAPTURE), "--nodes", "100"], "a multiple of 8 and one more, such as 97"),
+        ([str(CAPTURE), "--steps", "0"], "steps"),
+        ([str(CAPTURE), "--out", "x.obj"], "GLB"),
+    ],
+)
+def test_mistakes_are_named(words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        main(words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_of_captures() -> None:
+    assert stem(Config(capture=Path("x/garden/transforms.json"))) == "garden"
+    assert stem(Config(capture=CAPTURE)) == "capture"
+    assert stem(Config(capture=Path("x/lego.npz"))) == "lego"
+    assert check(SMALL) is SMALL
