@@ -238,7 +238,8 @@ class GridAdam(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
         """Update the active nodes and set their gradient to zero."""
-        field = self.field
+        field, buffer = self.field, self.field.gradient
+        assert buffer is not None, "the constructor has made it"
         group = self.param_groups[0]
         state = self.state[field.values]
         if not state:
@@ -259,7 +260,7 @@ class GridAdam(torch.optim.Optimizer):
         )
         values, gradient, first, second = (
             tensor.detach().numpy().reshape(-1)
-            for tensor in (field.values, field.gradient, state["exp_avg"], state["exp_avg_sq"])
+            for tensor in (field.values, buffer, state["exp_avg"], state["exp_avg_sq"])
         )
         active = field.active.numpy()
         jobs = -(-len(active) // NODES_A_JOB)
