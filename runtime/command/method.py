@@ -68,6 +68,10 @@ class Method(Generic[C]):
     """Refuses, before anything is written, what the bundle or the inputs cannot do."""
     inputs: Callable[[C], Mapping[str, Path]] = lambda config: {}
     """Files that it reads, by the option that names each: a run keeps copies, so that a resumed one reads the same."""
+    one_thread: bool = True
+    """Whether PyTorch's own operators run on one thread while it draws, for the same bytes on any number of cores;
+    kernels and engines take all of them. False where PyTorch does most of the work on a CPU: then bytes are the same
+    for the same number of threads only."""
     snapshot: "Callable[[C, Any, Scene, Path], Path] | None" = None
     """snapshot(config, bundle, scene, path without suffix) writes a picture on the way and returns its path."""
 
@@ -113,6 +117,7 @@ def draw(
     """
     from runtime.loop.optimize import generator_of, optimize
     from runtime.loop.signals import raise_if_stopped, stop_on_signals
+    from runtime.threads import one_torch_thread
 
     # Python users reach this without the command, which has checked already; checking twice is harmless.
     config = checked(method, config)
@@ -121,6 +126,8 @@ def draw(
         raise UserError(f"{method.name}: expected a bundle for {method.kind}, got {got}")
     seed = getattr(config, "seed", 0)
     with contextlib.ExitStack() as stack:
+        if method.one_thread:
+            stack.enter_context(one_torch_thread())
         event = stop or stack.enter_context(stop_on_signals())
         folder = stack.enter_context(_opened(run, method, config, bundle)) if isinstance(run, Path) else run
 

@@ -7,9 +7,9 @@ from queue import SimpleQueue
 from threading import Thread
 
 import numpy as np
-import torch
 
 from runtime.kernels.jit import wait_for
+from runtime.threads import thread_count
 
 POLLS = 2000
 """How often the calling thread looks whether the others are done before it sleeps: some 20 microseconds."""
@@ -37,14 +37,14 @@ def _help(calls: SimpleQueue) -> None:
 
 
 def share_jobs(kernel: Callable, jobs: int, *args) -> None:
-    """Call a kernel on as many threads as PyTorch uses, this one among them; each takes jobs while any is left.
+    """Call a kernel on as many threads as `thread_count` says, this one among them; each takes jobs while any is left.
 
     The kernel's first argument is a new work counter, see `jit.take_job`; the others are `args`. It returns when all
     jobs are done, which is not the same as when all calls have returned: a helper that wakes late finds no job left and
     goes back to sleep, having read the counter alone. So nobody waits for it, unless a job is missing after `POLLS`
     looks: then it sleeps until each helper has answered, and raises what a helper has raised.
     """
-    threads = max(1, min(torch.get_num_threads(), jobs))
+    threads = max(1, min(thread_count(), jobs))
     work = np.zeros(2, np.int64)
     if threads == 1:
         kernel(work, *args)

@@ -21,6 +21,7 @@ from runtime.pixels.heads import Pixels
 from runtime.pixels.orders import Order, Size, check_order
 from runtime.pixels.regions import Region
 from runtime.pixels.walk import Walk
+from runtime.threads import thread_count
 
 Report = Callable[[int, int], None]
 
@@ -195,7 +196,7 @@ def _part_size(count: int, device: torch.device) -> int:
 
 
 def _walk_all(walks: list[Walk], steps: int, report: Report | None) -> None:
-    """Take every walk some steps further, as many walks at once as PyTorch uses threads."""
+    """Take every walk some steps further, as many walks at once as there are threads."""
 
     def run(walk: Walk, report: Report | None) -> None:
         advance = walk.repeated()
@@ -204,7 +205,7 @@ def _walk_all(walks: list[Walk], steps: int, report: Report | None) -> None:
             if report is not None:
                 report(done + 1, steps)
 
-    threads = min(len(walks), torch.get_num_threads()) if walks[0].device.type == "cpu" else 1
+    threads = min(len(walks), thread_count()) if walks[0].device.type == "cpu" else 1
     # Leaving the pool waits for its threads, even where a report raises: nothing writes into the walks afterwards.
     with ThreadPoolExecutor(max(1, threads - 1)) as pool:
         # Every `threads`-th walk is this thread's own. It reports for all: a report may raise, or draw a bar, which

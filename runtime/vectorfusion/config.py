@@ -56,8 +56,9 @@ class Config:
     """Weight of guidance of the raster samples; the thesis has 6.5."""
     rasterizer: Literal["numba", "torch", "diffvg"] = "numba"
     """What draws: numba (compiled), torch (slow, readable), diffvg (a peer, where it is installed)."""
-    gradients: Literal["torch", "engine"] = "torch"
-    """What differentiates the latent encoder: PyTorch, or an engine where the bundle has one."""
+    gradients: Literal["auto", "torch", "engine"] = "auto"
+    """What differentiates the latent encoder: PyTorch, an engine where the bundle has one, or the engine on a CPU and
+    PyTorch elsewhere."""
     lr: Annotated[float, Interval(ge=0, le=100)] = 0.1
     """Peak learning rate of control points, in pixels of a canvas of 600; warmed up from a tenth, decayed to
     a quarter. The thesis has 0.2, for 1000 to 2000 steps."""

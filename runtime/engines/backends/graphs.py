@@ -17,6 +17,10 @@ BATCH_SHARDS: Mapping[str, int] = {"denoiser": 2}
 pairs, with and without the prompt: a pair took 15.8 ms in two parts and 20.2 ms as one batch, whose every operator
 waits for both threads."""
 
+ONE_THREAD = frozenset({"text_encoder", "text_encoder_2", "text_embedder"})
+"""Roles whose network ONNX Runtime runs on one thread of a CPU: products of a few rows get other last bits with three
+threads than with one or two, and these networks run once a drawing."""
+
 
 # a Protocol, not the class, which imports this module
 class Networks(Protocol):
@@ -77,6 +81,11 @@ class Graph:
     def shards(self) -> int:
         """Parts of a batch that ONNX Runtime runs side by side on a CPU."""
         return BATCH_SHARDS.get(self.role, 1)
+
+    @property
+    def in_one_thread(self) -> bool:
+        """Whether ONNX Runtime takes one thread for it on a CPU."""
+        return self.role in ONE_THREAD
 
     @property
     def plans(self) -> Path:

@@ -20,6 +20,7 @@ from runtime.engines.backends.table import Choice
 from runtime.engines.dtypes import DTYPES
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError
+from runtime.threads import thread_count
 
 # NumPy has no bfloat16: ONNX Runtime then takes the number of ONNX's TensorProto
 _ELEMENT = {name: dtype.onnx if name == "bfloat16" else np.dtype(name).type for name, dtype in DTYPES.items()}
@@ -49,7 +50,7 @@ class OrtEngine(SpecEngine):
             spec: what the network takes and gives; a model that disagrees with it is refused.
             model: the ONNX file's verified content, or its path where its weights are in files beside it.
             device: `cpu`, `cuda`, `cuda:N`, or `auto`: CUDA where PyTorch and ONNX Runtime both have it.
-            threads: threads of one operator, at least 1; None means as many as PyTorch uses.
+            threads: threads of one operator, at least 1; None means `thread_count()`.
             shared: verified content of the model's external weights, by file name.
             shards: parts of a batch that run side by side on a CPU, at least 1 and at most `threads`.
 
@@ -59,7 +60,7 @@ class OrtEngine(SpecEngine):
         super().__init__(spec, _choose_device(device))
         self._side = SideStream(self._device) if self._device.type == "cuda" else None
         self._lock = threading.Lock()
-        threads = threads or torch.get_num_threads()
+        threads = threads or thread_count()
         # on a GPU the parts would only follow each other: a session has one stream, and a lock around it
         self._shards = min(shards, threads) if self._device.type == "cpu" and _is_batched(spec) else 1
         try:
@@ -297,4 +298,5 @@ def missing(graph: Graph, device: str) -> str:
 def make(graph: Graph, choice: Choice, *, threads: int | None = None, compile: bool = False) -> OrtEngine:
     """Return the engine of a graph; arguments and errors as of `table.Driver`."""
     model, weights = graph.read()
+    threads = 1 if graph.in_one_thread else threads
     return OrtEngine(graph.spec, model, device=choice.device, threads=threads, shared=weights, shards=graph.shards)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from runtime.engines.backends.graphs import graph_of
+from runtime.engines.backends.graphs import GRADIENT, graph_of, graphs_of
 from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
 from runtime.engines.bundle.folder import Bundle
 from runtime.engines.protocols import (
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from runtime.engines.tokens import PromptTokenizer
 
-GRADIENTS = ("torch", "engine", "none")
-"""Providers of the latent encoder: PyTorch, engines for value and VJP, or an engine that runs forward only."""
+GRADIENTS = ("auto", "torch", "engine", "none")
+"""Providers of the latent encoder: the bundle's choice, PyTorch, engines for value and VJP, or an
+engine that runs forward only."""
 
 
 class DiffusionBundle(Bundle):
@@ -89,7 +90,8 @@ class DiffusionBundle(Bundle):
 
         Args:
             gradients: `torch`: PyTorch forward and backward; `engine`: value and vector-Jacobian product from
-                engines; `none`: forward only, and an input that requires a gradient is refused.
+                engines; `none`: forward only, and an input that requires a gradient is refused; `auto`: engines on a
+                CPU where the bundle has the graph, else PyTorch.
 
         Raises:
             UserError: an unknown provider, or one that the bundle has no files for.
@@ -98,6 +100,7 @@ class DiffusionBundle(Bundle):
 
         if gradients not in GRADIENTS:
             raise UserError(f"gradients: expected one of {', '.join(GRADIENTS)}, got {gradients!r:.60}")
+        gradients = self._provider("latent_encoder") if gradients == "auto" else gradients
         # PyTorch whatever backend the bundle has: no other engine passes gradients
         if gradients == "torch":
             return EngineLatentEncoder(self.eager_engine("latent_encoder"))
@@ -111,6 +114,7 @@ class DiffusionBundle(Bundle):
 
         if gradients not in GRADIENTS:
             raise UserError(f"gradients: expected one of {', '.join(GRADIENTS)}, got {gradients!r:.60}")
+        gradients = self._provider("image_embedder") if gradients == "auto" else gradients
         if gradients == "torch":
             return EngineImageEncoder(self.eager_engine("image_embedder"))
         if gradients == "none":
@@ -146,6 +150,20 @@ class DiffusionBundle(Bundle):
         from runtime.engines.backends.eager import torch_engine
 
         return torch_engine(graph_of(self, role), device=self.device, compile=self.compile)
+
+    def _provider(self, role: str) -> str:
+        """Return what is to differentiate a role's network where nobody has said it.
+
+        On a CPU the engine adds in one order whatever its threads are, and is the faster one for small networks.
+        PyTorch's own threads would change the last bits, and on one thread it is slower.
+        """
+        if self.compile or role not in self.specs or GRADIENT not in self.specs[role].files:
+            return "torch"
+        try:
+            choices = [self._choice(graph) for graph in graphs_of(self, role)]
+        except UserError:  # the engine failed its verification on this machine
+            return "torch"
+        return "engine" if all((choice.backend, choice.device) == ("ort", "cpu") for choice in choices) else "torch"
 
     def _differentiable(self, role: str) -> "Callable[[Tensor], Tensor]":
         """Return a role's network as a function whose value and gradient come from engines."""

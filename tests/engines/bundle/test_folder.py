@@ -130,7 +130,7 @@ def test_a_role_or_file_that_is_not_there_is_named(tiny: DiffusionBundle) -> Non
         tiny.latent_encoder(gradients="engine")
     with pytest.raises(UserError, match=r"has no file denoiser/config\.json"):
         tiny.eager_engine("denoiser")
-    with pytest.raises(UserError, match="gradients: expected one of torch, engine, none, got 'magic'"):
+    with pytest.raises(UserError, match="gradients: expected one of auto, torch, engine, none, got 'magic'"):
         tiny.latent_encoder(gradients="magic")
 
 
