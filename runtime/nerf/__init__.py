@@ -1,10 +1,14 @@
 """Photos to 3D: a radiance field fitted to pictures with known cameras, as a mesh, a film and figures.
 
     python -m runtime.nerf capture/ --views 8
+    python -m runtime.nerf inspect capture/
+    python -m runtime.nerf render runs/capture --path spiral --depth --normals
 
 Thesis chapter 3 (DietNeRF; arXiv:2104.00677) and NeRF (arXiv:2003.08934). By default on a grid whose rays are marched
 by compiled kernels: seconds on a CPU. It writes a GLB, an MP4, a JSON, and a run folder.
 """
+
+import sys
 
 from runtime.command.method import Method, later
 from runtime.command.run import main_of
@@ -27,4 +31,15 @@ METHOD: Method[Config] = Method(
 )
 """Photos to 3D, for `runtime.draw`."""
 
-main = main_of(METHOD)
+_fit = main_of(METHOD)
+
+TOOLS = {"inspect": later("runtime.nerf.inspect", "main"), "render": later("runtime.nerf.render", "main")}
+"""Further commands, by their first word: a capture of such a name is given as ./inspect."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line, by default the process's, and return the exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words and words[0] in TOOLS:
+        return TOOLS[words[0]](words[1:])
+    return _fit(words)

@@ -20,10 +20,11 @@ from runtime.field.training_views import Batch, TrainingViews
 from runtime.field.volume import Rendering
 from runtime.loop.events import Note, Stepped
 from runtime.loop.signals import StoppedRun
-from runtime.nerf import METHOD, Config, main
+from runtime.nerf import METHOD, Config, main, render
 from runtime.nerf.config import check, preset_config, stem
 from runtime.nerf.grid_stages import grid_sizes, grid_stages
 from runtime.nerf.losses import alpha_error, background_of, photometric
+from runtime.nerf.render import load_run
 from runtime.nerf.scenes import Split
 from runtime.nerf.semantic import PARTS, SIDE, Semantics
 
@@ -183,3 +184,30 @@ def test_names_of_captures() -> None:
     assert stem(Config(capture=CAPTURE)) == "capture"
     assert stem(Config(capture=Path("x/lego.npz"))) == "lego"
     assert check(SMALL) is SMALL
+
+
+def test_inspect_lists_cameras(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(CAPTURE), "--rows", "5"]) == 0
+    lines = capsys.readouterr().out
+    assert "transforms.json: 24 pictures, with alpha" in lines
+    assert "% meet the box" in lines
+    with pytest.raises(UserError, match="expected a folder or a file"):
+        main(["inspect"])
+
+
+def test_a_run_is_filmed_along_any_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw(METHOD, replace(SMALL, steps=20, nodes=17, size=12), run=tmp_path / "run")
+    for path, count in (("orbit", 3), ("spiral", 3), ("test", 18), ("interpolate", 3)):
+        words = ["render", "run", "--path", path, "--frames", "3", "--size", "8", "--depth", "--normals"]
+        assert main(words) == 0
+        scene, split = load_run(tmp_path / "run")
+        config = render.Config(run=Path("run"), path=path, frames=3, size=8)  # pyright: ignore[reportArgumentType]
+        assert len(render.cameras_of(config, split)) == count
+        assert (tmp_path / f"run-{path}.mp4").stat().st_size > 500
+    pictures = list(
+        render.frames(replace(config, depth=True, normals=True), scene, split.capture.cameras[0].scaled(1 / 3))
+    )
+    assert pictures[0].shape[2] == 3 * pictures[0].shape[1]
+    with pytest.raises(UserError, match="no run is here"):
+        main(["render", "nowhere"])
