@@ -66,11 +66,12 @@ def main() -> None:
     import tempfile
 
     from runtime.engines.bundle import LMConvBundle
-    from runtime.lmconv.sheets import COLUMNS, read_levels, sheet, tinted, to_rgb
+    from runtime.lmconv.sheets import read_levels, to_rgb
     from runtime.pictures import write_png
     from runtime.pixels.order_names import read_order
     from runtime.pixels.regions import hidden_region
     from runtime.pixels.sampler import Sampler
+    from runtime.pixels.sheets import COLUMNS, sheet, tinted
 
     config = parse_options(Config, "benchmarks.completions", description=__doc__)
     bundle = LMConvBundle.load(config.bundle)

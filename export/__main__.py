@@ -2,6 +2,7 @@
 
 python -m export icons --weights checkpoints --out runtime/bundles/icons
 python -m export lmconv runs/mnist --out bundles/mnist
+python -m export ddpm runs/ddpm --out bundles/mine
 python -m export sd --weights random:tiny-sd15 --out bundles/tiny
 python -m export clip --model tiny-clip --pretrained random:0 --into bundles/tiny
 python -m export build bundles/mnist --target sm86,sm89 --precision fp16
@@ -17,6 +18,7 @@ from typing import Any
 from export.commands.build import Build, run_build
 from export.commands.check import Check, run_check
 from export.commands.clip import Clip, run_clip
+from export.commands.ddpm import Ddpm, run_ddpm
 from export.commands.icons import Icons, run_icons
 from export.commands.lmconv import Lmconv, run_lmconv
 from export.commands.sd import Sd, run_sd
@@ -41,6 +43,7 @@ class Subcommand:
 SUBCOMMANDS: Mapping[str, Subcommand] = {
     "icons": Subcommand(Icons, run_icons),
     "lmconv": Subcommand(Lmconv, run_lmconv),
+    "ddpm": Subcommand(Ddpm, run_ddpm),
     "sd": Subcommand(Sd, run_sd),
     "clip": Subcommand(Clip, run_clip),
     "timm": Subcommand(Timm, run_timm),

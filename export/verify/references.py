@@ -11,6 +11,7 @@ from export.sd import networks as sd_networks
 from export.sd.load import load_source
 from export.sd.source import Source
 from runtime.engines.bundle import Bundle
+from runtime.engines.bundle.ddpm_manifest import DdpmManifest
 from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
 from runtime.engines.bundle.lmconv_manifest import LMConvManifest
 from runtime.engines.precision import Storage
@@ -56,6 +57,8 @@ def reference_networks(folder: Path, weights: str | None = None) -> Mapping[str,
     manifest = bundle.manifest
     if isinstance(manifest, LMConvManifest):
         return _lmconv_networks(_named(weights, manifest.name, "run folder"))
+    if isinstance(manifest, DdpmManifest):
+        return _ddpm_networks(_named(weights, manifest.name, "run folder, or folder of weights,"))
     assert isinstance(manifest, DiffusionManifest)
     if not manifest.source:
         return _icons_networks(_named(weights, manifest.name, "folder of trained weights"), set(manifest.networks))
@@ -141,3 +144,12 @@ def _lmconv_networks(folder: Path) -> Mapping[str, ExportedNetwork]:
 
     network, run = load_run(folder)
     return make_networks(network, run.size)
+
+
+def _ddpm_networks(folder: Path) -> Mapping[str, ExportedNetwork]:
+    from export.ddpm import make_networks
+    from export.ddpm.source import source_of_run, source_of_weights
+
+    # A run folder of training has its own averages; what else there is came from elsewhere.
+    is_run = (folder / "ema.safetensors").is_file()
+    return make_networks(source_of_run(folder) if is_run else source_of_weights(folder))

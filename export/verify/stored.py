@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from export.verify.gates import GATES, Check
 from export.verify.inputs import Reference, Value, count_rows, precision_of, take_rows
 from runtime.engines.backends.eager import EagerEngine
-from runtime.engines.bundle import Bundle, DiffusionBundle
+from runtime.engines.bundle import Bundle, DdpmBundle, DiffusionBundle
 from runtime.engines.precision import Storage
 from runtime.engines.protocols import BindableEngine
 from runtime.engines.spec import WEIGHTS
 from runtime.errors import UserError
-from runtime.guidance.sampler import sample_latents
+from runtime.guidance.sampler import dpm_solver, sample_latents
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import Prompt
 
@@ -34,7 +34,7 @@ ROWS = 8
 
 
 class BundleReferences(Mapping[str, Reference]):
-    """References that are made of a latent diffusion bundle's own files, each when it is asked for."""
+    """References that are made of a diffusion bundle's own files, each when it is asked for."""
 
     def __init__(self, bundle: Bundle) -> None:
         """Record what the networks get in use: prompts, sampling, latents noised to all times.
@@ -42,6 +42,9 @@ class BundleReferences(Mapping[str, Reference]):
         Raises:
             UserError: a bundle for another method, which has to be compared with the weights that it was made of.
         """
+        if isinstance(bundle, DdpmBundle):
+            self.bundle, self.samples = bundle, {"denoiser": pixel_samples(bundle)}
+            return
         if not isinstance(bundle, DiffusionBundle):
             raise UserError(
                 f"bundle {bundle.name!r}: expected the weights that it was made of; name them with --weights"
@@ -51,7 +54,9 @@ class BundleReferences(Mapping[str, Reference]):
     def __getitem__(self, role: str) -> Reference:
         """Return a network's reference."""
         files = self.bundle.specs[role].files
-        eager = self.bundle.eager_engine(role) if {"config.json", WEIGHTS} <= set(files) else None
+        eager = None
+        if isinstance(self.bundle, DiffusionBundle) and {"config.json", WEIGHTS} <= set(files):
+            eager = self.bundle.eager_engine(role)
         # float64: the gradient in float32 would carry rounding of the size of what is looked for.
         module = InDouble(eager.module) if isinstance(eager, EagerEngine) else None
         precision = precision_of(self.bundle, role)
@@ -90,7 +95,7 @@ class InDouble(nn.Module):
         return self.module(images.double()).float()
 
 
-def _evaluator(bundle: DiffusionBundle, role: str) -> Value:
+def _evaluator(bundle: Bundle, role: str) -> Value:
     """Return a network as NumPy evaluates it, operator by operator."""
     import numpy as np
     import onnx
@@ -172,3 +177,18 @@ def samples_of(bundle: DiffusionBundle) -> dict[str, tuple[Tensor, ...]]:
     if {"image_embedder", "text_embedder"} <= set(listened.specs):
         listened.scorer()(images, PROMPTS)
     return {role: listener.recorded() for role, listener in listened.listeners.items()}
+
+
+def pixel_samples(bundle: DdpmBundle) -> tuple[Tensor, Tensor]:
+    """Return inputs of a pixel denoiser as it gets them in use: its own samples, noised to times over the schedule."""
+    schedule, denoise = Schedule.of(bundle.schedule), bundle.denoiser()
+    generator = torch.Generator().manual_seed(0)
+
+    def predict(z: Float[Tensor, "B C H W"], t: int) -> Float[Tensor, "B C H W"]:
+        time = torch.full((len(z),), t, device=z.device)
+        return schedule.noise_of(denoise(z, time), z, time)
+
+    start = torch.randn((ROWS, *bundle.shape), generator=generator).to(bundle.device)
+    pictures = dpm_solver(predict, start, schedule, STEPS).clamp(-1.0, 1.0).cpu()
+    times = torch.linspace(0, len(schedule) - 1, ROWS).long()
+    return schedule.diffuse(pictures, torch.randn(pictures.shape, generator=generator), times), times

@@ -59,6 +59,20 @@ class Denoiser(Protocol):
 
 
 @runtime_checkable
+class PixelDenoiser(Protocol):
+    """A predictor, from noisy pictures alone, of what its schedule's `prediction_type` names."""
+
+    def __call__(self, z: Float[Tensor, "B C H W"], t: Int64[Tensor, " B"]) -> Float[Tensor, "B C H W"]:
+        """Return the prediction for noisy pictures; no gradient passes.
+
+        Args:
+            z: noisy pictures, of clean ones in [-1, 1].
+            t: times in [0, num_timesteps).
+        """
+        ...
+
+
+@runtime_checkable
 class LatentEncoder(Protocol):
     """The encoder of an autoencoder, differentiable in its images."""
 

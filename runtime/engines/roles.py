@@ -37,6 +37,18 @@ class EngineDenoiser:
         return run_in_parts(self.engine, z, t, context)
 
 
+class EnginePixelDenoiser:
+    """A `PixelDenoiser` over one engine (sample, timestep) -> prediction."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Wrap an engine."""
+        self.engine = engine
+
+    def __call__(self, z: Float[Tensor, "B C H W"], t: Int64[Tensor, " B"]) -> Float[Tensor, "B C H W"]:
+        """Return what the network predicts, shaped as `z`."""
+        return run_in_parts(self.engine, z, t)
+
+
 class ConditionedDenoiser:
     """A `Denoiser` over an engine (sample, timestep, context, pooled, time_ids) -> prediction: Stable Diffusion XL's.
 

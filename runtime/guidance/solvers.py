@@ -37,8 +37,10 @@ class State:
 class Solver(Protocol):
     """The steps of a sampler along falling times."""
 
-    visited: Sequence[int]
-    """The time of each step."""
+    @property
+    def visited(self) -> Sequence[int]:
+        """The time of each step."""
+        ...
 
     def advance(self, predict: Predict, state: State, step: int, generator: torch.Generator) -> State:
         """Return the state after a step."""

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from runtime.lmconv.sheets import read_hidden, read_levels
+from runtime.lmconv.sheets import read_levels
 from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
 from runtime.loop.scene import Scene
@@ -18,6 +18,7 @@ from runtime.pixels.order_names import read_order
 from runtime.pixels.orders import Order
 from runtime.pixels.regions import Region
 from runtime.pixels.sampler import Sampler
+from runtime.pixels.sheets import read_hidden
 from runtime.pixels.walks import Route, Walks
 
 if TYPE_CHECKING:

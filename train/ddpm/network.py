@@ -238,9 +238,9 @@ class PixelDenoiser(nn.Module):
         self.conv_out = nn.Conv2d(widths[0], pixels, 3, padding=1)
         self.apply(_initialize)
         for layer in self._last_layers():
-            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.weight)  # pyright: ignore[reportArgumentType]
 
-    def _last_layers(self) -> list[nn.Conv2d | nn.Linear]:
+    def _last_layers(self) -> list[nn.Module]:
         """Return the layers that begin at zero: each block and attention is the identity then, and the output 0."""
         blocks = [module.conv2 for module in self.modules() if isinstance(module, ResidualBlock)]
         return [*blocks, *(m.to_out[0] for m in self.modules() if isinstance(m, Attention)), self.conv_out]

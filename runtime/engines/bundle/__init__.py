@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from runtime.engines.bundle.ddpm import DdpmBundle
     from runtime.engines.bundle.diffusion import GRADIENTS, DiffusionBundle
     from runtime.engines.bundle.folder import Bundle
     from runtime.engines.bundle.installed import (
@@ -23,6 +24,7 @@ __all__ = [
     "GRADIENTS",
     "INSTALLED",
     "Bundle",
+    "DdpmBundle",
     "DiffusionBundle",
     "InstalledBundle",
     "LMConvBundle",
@@ -31,7 +33,13 @@ __all__ = [
     "read_manifest",
 ]
 
-_HOMES = {"GRADIENTS": "diffusion", "Bundle": "folder", "DiffusionBundle": "diffusion", "LMConvBundle": "lmconv"}
+_HOMES = {
+    "GRADIENTS": "diffusion",
+    "Bundle": "folder",
+    "DdpmBundle": "ddpm",
+    "DiffusionBundle": "diffusion",
+    "LMConvBundle": "lmconv",
+}
 """The module of each name that is not in `installed`."""
 
 

@@ -77,7 +77,7 @@ class DiffusionManifest(Manifest):
         check_range(document, where, "image_size", 1, 16384)
         check_range(document, where, "text_length", 1, 65536)
         check_range(document, where, "latent_scale", 1e-6, 1e6)
-        schedule = _schedule(document["schedule"], f"{where}: schedule")
+        schedule = parse_schedule(document["schedule"], f"{where}: schedule")
         return {
             "schedule": schedule,
             "latent_shape": _latent_shape(document["latent_shape"], where),
@@ -87,7 +87,8 @@ class DiffusionManifest(Manifest):
         }
 
 
-def _schedule(value: dict[str, Any], where: str) -> dict[str, Any]:
+def parse_schedule(value: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return the fields of a noise schedule; a `UserError` names one that is missing or makes no sense."""
     check_fields(value, where, _SCHEDULE_KINDS)
     check_range(value, where, "num_timesteps", 1, 100_000)
     check_range(value, where, "beta_start", 1e-12, 0.999)

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.engines.bundle.ddpm_manifest import DdpmManifest
 from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
 from runtime.engines.bundle.lmconv_manifest import LMConvManifest
 from runtime.engines.bundle.manifest import Manifest, parse_document
@@ -14,7 +15,9 @@ from runtime.errors import UserError
 INSTALLED = Path(__file__).resolve().parents[2] / "bundles"
 """Folder of the bundles that ship in the package."""
 
-MANIFESTS: dict[str, type[Manifest]] = {manifest.kind: manifest for manifest in (DiffusionManifest, LMConvManifest)}
+MANIFESTS: dict[str, type[Manifest]] = {
+    manifest.kind: manifest for manifest in (DiffusionManifest, LMConvManifest, DdpmManifest)
+}
 """What bundle.json says for each kind of bundle."""
 
 

@@ -16,7 +16,7 @@ from runtime.pixels.sampler import Sampler
 from tests.tolerance import ENGINE_FLOAT32
 
 BUNDLES = installed_bundles()
-LIMITS = {"latent-diffusion": 32 * 2**20, "lmconv": 6 * 2**20}
+LIMITS = {"latent-diffusion": 32 * 2**20, "lmconv": 6 * 2**20, "ddpm": 3 * 2**20}
 NEEDED = {kind: set(manifest.roles) - {"text_encoder_2"} for kind, manifest in MANIFESTS.items()}
 
 
