@@ -24,8 +24,8 @@ PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 """Suffixes of files that would have to be unpickled."""
 
 CONVERT = (
-    'python -c "import sys, torch; from safetensors.torch import save_file; '
-    "d = torch.load(sys.argv[1], weights_only=True, map_location='cpu'); d = d.get('state_dict', d); "
+    'python -c "import sys; from torch import load; from safetensors.torch import save_file; '
+    "d = load(sys.argv[1], weights_only=True, map_location='cpu'); d = d.get('state_dict', d); "
     'save_file({k: v.contiguous() for k, v in d.items()}, sys.argv[2])"'
 )
 """Command that converts such a file; it unpickles tensors only, and the user runs it, once."""
@@ -145,8 +145,8 @@ def _architecture(config: Mapping[str, Any]) -> Architecture:
         kinds = config["down_block_types"]
         size = int(config["sample_size"])
         attention = tuple(size >> level for level, kind in enumerate(kinds) if kind == "AttnDownBlock2D")
-        known = all(kind in ("DownBlock2D", "AttnDownBlock2D") for kind in kinds)
-        if not known or config.get("attention_head_dim") is not None or len(kinds) != len(widths):
+        fits = all(kind in ("DownBlock2D", "AttnDownBlock2D") for kind in kinds)
+        if not fits or config.get("attention_head_dim") is not None or len(kinds) != len(widths):
             raise ValueError(f"blocks {', '.join(kinds)} with heads of {config.get('attention_head_dim')}")
         return Architecture(
             channels=int(config["in_channels"]),

@@ -75,15 +75,15 @@ class CodeScene(Scene):
 
     def steps(self) -> list[Step]:
         """Return the steps that were sent."""
-        found: list[Step] = []
+        parsed: list[Step] = []
         numbers: list[int] = []
         for number in self.sent.tolist():
             if number == _MARK:
-                found.append(Step(numbers[0], tuple(numbers[1:])))
+                parsed.append(Step(numbers[0], tuple(numbers[1:])))
                 numbers = []
             else:
                 numbers.append(number)
-        return found
+        return parsed
 
 
 def build_codec(

@@ -188,7 +188,7 @@ def read_code(data: bytes, where: str) -> tuple[Header, list[Step]]:
         )
     body = data[_HEADER.size :]
     text = f"{int.from_bytes(body, 'big'):0{8 * len(body)}b}" if body else ""
-    place, found = 0, []
+    place, parsed = 0, []
     for _ in range(sent):
         bits, place = _number(text, place, 4, where)
         chosen = []
@@ -198,10 +198,10 @@ def read_code(data: bytes, where: str) -> tuple[Header, list[Step]]:
             for _ in range(count):
                 index, place = _number(text, place, bits, where)
                 chosen.append(index)
-        found.append(Step(bits, tuple(chosen)))
+        parsed.append(Step(bits, tuple(chosen)))
     if len(text) - place >= 8 or "1" in text[place:]:
         raise UserError(f"'{where}': expected {-(-place // 8)} bytes behind the header, got {len(body)}")
-    return Header(network=network, seed=seed, steps=steps, sent=sent), found
+    return Header(network=network, seed=seed, steps=steps, sent=sent), parsed
 
 
 def _number(text: str, place: int, digits: int, where: str) -> tuple[int, int]:
