@@ -1,6 +1,8 @@
 """Serve the methods, or ask a server for a drawing.
 
 python -m serving studio
+python -m serving build icons mnist --out repository
+python -m serving up repository
 python -m serving submit "a red apple" --preset icon --seeds 0-3 --wait
 python -m serving batch prompts.txt --out drawings
 """
@@ -14,8 +16,10 @@ from runtime.command.listing import subcommand_listing
 from runtime.command.options import parse_options
 from runtime.command.program import program_name
 from runtime.errors import UserError, run_main
+from serving.commands.build import Build, run_build
 from serving.commands.studio import Studio, run_studio
 from serving.commands.submit import Submit, run_submit
+from serving.commands.up import Up, run_up
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Subcommand:
 
 SUBCOMMANDS: Mapping[str, Subcommand] = {
     "studio": Subcommand(Studio, run_studio),
+    "build": Subcommand(Build, run_build),
+    "up": Subcommand(Up, run_up),
     "submit": Subcommand(Submit, run_submit),
 }
 """What `python -m serving` does, by the word that a user types."""

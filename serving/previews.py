@@ -73,6 +73,9 @@ class Previews:
         if not self.works or began - self.drawn_at < max(PREVIEW_S, self.drawn_s / SHARE):
             return
         self.folder.mkdir(exist_ok=True)
+        if self.number == 0:
+            # An earlier attempt at the job has left some: numbers go on, so that the last one is the newest.
+            self.number = 1 + max((int(old.stem) for old in self.folder.iterdir() if old.stem.isdigit()), default=0)
         try:
             path = make(self.folder / f"{self.number:06d}")
         # A picture on the way must not cost the run, whatever is wrong with it.

@@ -114,7 +114,7 @@ class Store:
         try:
             for name in ("files", "jobs"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(self.folder / "lock", timeout=0)
+            self._lock = FileLock(self.folder / "lock", timeout=0, thread_local=False)
             self._lock.acquire()
             self._database = sqlite3.connect(self.folder / "jobs.sqlite", check_same_thread=False, isolation_level=None)
             self._database.row_factory = sqlite3.Row

@@ -74,7 +74,11 @@ class Worker:
 
         began = time.monotonic()
         try:
-            manifest = perform(task, report=Previews(Path(task.folder) / "preview", self.send), stop=self.stop)
+            load = None
+            if task.networks:
+                from serving.remote import load_remote as load
+            previews = Previews(Path(task.folder) / "preview", self.send)
+            manifest = perform(task, report=previews, stop=self.stop, load=load)
             self.send("done", {**manifest, "seconds": round(time.monotonic() - began, 3)})
         except StoppedRun:
             self.send("stopped", {})

@@ -67,12 +67,18 @@ class ThreadLane:
 
 
 @contextmanager
-def gateway(folder: Path, lanes: int = 1, modules: tuple[str, ...] = ("tests.serving.toy",), **address: Any):
+def gateway(
+    folder: Path, lanes: int = 1, modules: tuple[str, ...] = ("tests.serving.toy",), use: Any = None, **address: Any
+):
     """Yield a server in this process, and a client of it."""
     limits = Limits(queue=address.pop("queue", 256), upload=1 << 20)
-    threads: list[Lane] = [ThreadLane() for _ in range(lanes)]
+    threads: list[Lane] = use or [ThreadLane() for _ in range(lanes)]
     setup = Setup(
-        store=folder, served=served_methods(modules), lanes=threads, address=Address(port=0, **address), limits=limits
+        store=folder,
+        served=served_methods(modules),
+        lanes=threads,
+        address=Address(**{"port": 0, **address}),
+        limits=limits,
     )
     server, ready = RunningServer(setup), threading.Event()
     thread = threading.Thread(target=server.run, args=(lambda url: ready.set(),), daemon=True)

@@ -56,6 +56,18 @@ def test_steps_and_previews_come_not_too_often(tmp_path: Path) -> None:
     assert (tmp_path / "preview" / files[-1]).read_text().startswith("<svg")
 
 
+def test_the_previews_of_a_resumed_run_come_after_those_before(tmp_path: Path) -> None:
+    for attempt in range(2):
+        fake = Fake()
+        previews = Previews(tmp_path / "preview", fake.send, fake)
+        for done in range(1, 7):
+            fake.now += 1.0
+            previews(stepped(done + 10 * attempt), toy.METHOD, toy.Config(), None)
+            last = fake.kinds("preview")[-1]["file"]
+            assert (tmp_path / "preview" / last).is_file(), "what was reported is there"
+    assert last == "000012.svg"
+
+
 def test_slow_previews_come_more_rarely(tmp_path: Path) -> None:
     fake = Fake()
 

@@ -109,7 +109,7 @@ METHOD = Method(
     snapshot=snapshot,
     suffixes=lambda config: (".svg", ".txt"),
     stem=lambda config: "toy",
-    default=lambda chosen: Config(shape=chosen["shape"] or "bars", count=9 if chosen["shape"] == "dots" else 5),
+    default=lambda chosen: Config(shape="dots", count=9) if chosen["shape"] == "dots" else Config(),
     selectors=("shape",),
     inputs=inputs,
 )

@@ -5,7 +5,7 @@ that does not match is refused by name. Nothing is unpickled.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -34,9 +34,11 @@ class Bundle:
         threads: int | None = None,
         backend: str | Mapping[str, str] = "ort",
         compile: bool = False,
+        make: Callable[..., BindableEngine] = make_engine,
     ) -> None:
         """Read and verify a bundle in a folder; `load` also takes the name of an installed one."""
         self.folder, self.threads, self.backend, self.compile = folder, threads, backend, compile
+        self._make = make
         self.device = choose_device(device, backend)
         content, where = read_bundle_json(folder)
         # of the very bytes that are parsed: verification results are looked up by it
@@ -69,6 +71,7 @@ class Bundle:
         threads: int | None = None,
         backend: str | Mapping[str, str] = "ort",
         compile: bool = False,
+        make: Callable[..., BindableEngine] = make_engine,
     ) -> Self:
         """Return a verified bundle, of the class of its kind.
 
@@ -79,6 +82,7 @@ class Bundle:
             backend: what runs the networks, `auto` or one of `backends.table.BACKENDS`; or what an earlier load chose
                 for each graph, as `choices` returns it.
             compile: whether torch.compile makes the networks faster that PyTorch runs.
+            make: makes the engine of a graph, with the arguments of `make_engine`; it may run elsewhere.
 
         Raises:
             UserError: there is no such bundle, it is of another kind or from a newer version, or a file of it is
@@ -90,7 +94,7 @@ class Bundle:
             from runtime.engines.bundle.kinds import BUNDLES  # the classes of `BUNDLES` derive from this one
 
             bundle_class = BUNDLES[read_manifest(*read_bundle_json(folder)).kind]
-        return bundle_class(folder, device=device, threads=threads, backend=backend, compile=compile)
+        return bundle_class(folder, device=device, threads=threads, backend=backend, compile=compile, make=make)
 
     @property
     def manifest(self) -> Manifest:
@@ -132,7 +136,7 @@ class Bundle:
         if graph.name not in self._engines:
             choice = self._choice(graph)
             threads = threads or self.threads
-            self._engines[graph.name] = make_engine(graph, choice, threads=threads, compile=self.compile)
+            self._engines[graph.name] = self._make(graph, choice, threads=threads, compile=self.compile)
         return self._engines[graph.name]
 
     def choices(self) -> dict[str, Choice]:
