@@ -16,6 +16,7 @@ from runtime.command.listing import subcommand_listing
 from runtime.command.options import parse_options
 from runtime.command.program import program_name
 from runtime.errors import UserError, run_main
+from serving.commands.batch import Batch, run_batch
 from serving.commands.build import Build, run_build
 from serving.commands.studio import Studio, run_studio
 from serving.commands.submit import Submit, run_submit
@@ -34,6 +35,7 @@ class Subcommand:
 
 SUBCOMMANDS: Mapping[str, Subcommand] = {
     "studio": Subcommand(Studio, run_studio),
+    "batch": Subcommand(Batch, run_batch),
     "build": Subcommand(Build, run_build),
     "up": Subcommand(Up, run_up),
     "submit": Subcommand(Submit, run_submit),

@@ -1,4 +1,4 @@
-"""A lane does one job at a time; this one is a process of this machine. See `serving.triton_lanes` for another kind."""
+"""A lane does one job at a time; this one is a process of this machine. See `serving.triton.lanes` for another kind."""
 
 import json
 import os

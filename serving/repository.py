@@ -21,8 +21,16 @@ from runtime.engines.precision import Compute
 from runtime.engines.spec import FileSpec
 from runtime.errors import UserError
 from runtime.files import replace_file
-from serving.configs import Placement, from_text, method_config, network_config, spec_of, to_text
 from serving.methods import Served
+from serving.triton.configs import (
+    Placement,
+    from_text,
+    method_config,
+    model_name,
+    network_config,
+    spec_of,
+    to_text,
+)
 
 MARK = ".tgm-repository"
 """File that says that a folder is ours to write into."""
@@ -58,7 +66,7 @@ def build_repository(
         bundles: verified.
         served: methods; those of a kind that no bundle has are left out.
         instances: jobs of a method side by side.
-        networks: `process` or `triton`; see `serving.configs.method_config`.
+        networks: `process` or `triton`; see `serving.triton.configs.method_config`.
 
     Raises:
         UserError: the folder holds something else.
@@ -86,11 +94,6 @@ def claim(folder: Path) -> None:
         replace_file(folder / MARK, "A Triton model repository, written by python -m serving build.\n")
     except OSError as error:
         raise UserError(f"--out '{folder}' cannot be written: {error.strerror}; choose another") from error
-
-
-def model_name(bundle: str, graph: str) -> str:
-    """Return the name of a network's model: `icons_denoiser`, `icons_latent_encoder_vjp`."""
-    return f"{bundle}_{graph}".replace(".", "_").replace("-", "_")
 
 
 def write_network(folder: Path, bundle: Bundle, graph: Graph) -> list[Written]:

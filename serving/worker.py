@@ -76,7 +76,7 @@ class Worker:
         try:
             load = None
             if task.networks:
-                from serving.remote import load_remote as load
+                from serving.triton.remote import load_remote as load
             previews = Previews(Path(task.folder) / "preview", self.send)
             manifest = perform(task, report=previews, stop=self.stop, load=load)
             self.send("done", {**manifest, "seconds": round(time.monotonic() - began, 3)})

@@ -13,7 +13,7 @@ from serving.commands.studio import ServerOptions
 if TYPE_CHECKING:
     from serving.gateway.server import Setup
     from serving.methods import Served
-    from serving.tritonserver import TritonServer
+    from serving.triton.server import Triton
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,36 +28,46 @@ class Up(ServerOptions):
     """Folder that python -m serving build has written."""
     environment: Path | None = None
     """Folder of the server's environment; by default in the user's cache."""
+    triton: str | None = None
+    """Ports HTTP,GRPC of a tritonserver that runs here on this repository already, such as 8000,8001."""
 
 
 def run_up(options: Up) -> int:
     """Serve until a signal ends it; return the exit code."""
     from serving.gateway.server import serve
+    from serving.triton.server import TritonServer
 
     server = triton_server(options)
     setup = triton_setup(options, server)
-    print("starting tritonserver; the first time, its environment is made, which takes minutes", flush=True)
+    first = "starting tritonserver; the first time its environment is made, which takes minutes"
+    print("waiting for tritonserver" if options.triton else first, flush=True)
     server.start()
     try:
-        where = f"gRPC {server.grpc}   HTTP 127.0.0.1:{server.ports.http}   metrics 127.0.0.1:{server.ports.metrics}"
+        where = f"gRPC {server.grpc}   HTTP 127.0.0.1:{server.ports.http}"
         return serve(setup, lambda url: print(f"studio: {url}   tritonserver: {where}", flush=True))
     finally:
-        server.stop()
+        if isinstance(server, TritonServer):
+            server.stop()
 
 
-def triton_server(options: Up) -> "TritonServer":
+def triton_server(options: Up) -> "Triton":
     """Return the server of a repository, not yet started.
 
     Raises:
         UserError: the folder is no repository, or something in it is wrong.
     """
     from serving.repository import check_repository
-    from serving.tritonserver import TritonServer, environment_folder
+    from serving.triton.server import Ports, Triton, TritonServer, environment_folder
     from serving.work import usable_cores
 
     wrong = check_repository(options.repository)
     if wrong:
         raise UserError(f"repository '{options.repository}': {wrong[0]}; build it with: python -m serving build")
+    if options.triton:
+        ports = [int(text) for text in options.triton.split(",") if text.isdigit()]
+        if len(ports) != 2 or max(ports) > 65535:
+            raise UserError(f"--triton: expected two ports such as 8000,8001, got {options.triton!r:.60}")
+        return Triton(Ports(ports[0], ports[1], 0))
     variables = {
         "TGM_WORK": str(options.store.absolute()),
         "TGM_BUNDLES": os.pathsep.join(str(Path(bundle).absolute()) for bundle in options.bundle),
@@ -67,13 +77,13 @@ def triton_server(options: Up) -> "TritonServer":
     return TritonServer(options.repository, options.store / "triton", environment, variables)
 
 
-def triton_setup(options: Up, server: "TritonServer") -> "Setup":
+def triton_setup(options: Up, server: "Triton") -> "Setup":
     """Return the gateway before a server: a lane for each job that it does at once."""
     from serving.gateway.server import Setup
     from serving.jobs import Limits
     from serving.lanes import Lane
     from serving.pool import Placed
-    from serving.triton_lanes import TritonLane
+    from serving.triton.lanes import TritonLane
     from serving.work import usable_cores
 
     served = models_served(options.repository)
@@ -112,7 +122,7 @@ def _instances(repository: Path) -> dict[str, int]:
 
 def _methods(repository: Path) -> dict[str, Any]:
     """Return the configurations of a repository's methods."""
-    from serving.configs import from_text
+    from serving.triton.configs import from_text
 
     paths = sorted(repository.glob("*/config.pbtxt"))
     configs = {path.parent.name: from_text(path.read_text("utf-8"), str(path)) for path in paths}

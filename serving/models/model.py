@@ -13,7 +13,7 @@ import triton_python_backend_utils as pb  # pyright: ignore[reportMissingImports
 
 from runtime.errors import UserError
 from runtime.loop.signals import StoppedRun
-from serving.hosted import Host
+from serving.triton.hosted import Host
 
 FINAL = pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 

@@ -69,12 +69,17 @@ def test_fifty_jobs_killed_at_random_moments(tmp_path: Path, served) -> None:
     """Kills the server or a worker until 50 jobs are done; a job may be cut many times."""
     chance = random.Random(0)
     server = Server(tmp_path / "store", lanes=2)
-    options = [{"seed": seed, "steps": 40, "pause_s": 0.02} for seed in range(50)]
+    options = [{"seed": seed, "steps": 40, "pause_s": 0.04} for seed in range(50)]
     names = [server.submit(**each)["id"] for each in options]
     kills = {"server": 0, "worker": 0}
-    while not all(server.job(name)["state"] == "done" for name in names):
-        time.sleep(chance.uniform(0.2, 9.0))
-        if chance.random() < 0.3:
+    while listed := [job for job in server.client.get("/v1/jobs").json()["jobs"] if job["state"] != "done"]:
+        assert not [job for job in listed if job["state"] == "failed"], listed
+        # A process that has just begun loads PyTorch for seconds: a moment is random among those in which it draws.
+        if not [job for job in listed if job["state"] == "running" and job.get("step")]:
+            time.sleep(0.05)
+            continue
+        time.sleep(chance.uniform(0.0, 3.0))
+        if chance.random() < 0.25:
             server.end(signal.SIGKILL)
             kills["server"] += 1
             server = Server(tmp_path / "store", lanes=2)

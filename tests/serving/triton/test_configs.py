@@ -6,7 +6,16 @@ from runtime.engines.backends.graphs import graphs_of
 from runtime.engines.bundle import Bundle
 from runtime.engines.spec import EngineSpec, FileSpec, TensorSpec
 from runtime.errors import UserError
-from serving.configs import Placement, batch_of, describe, from_text, method_config, network_config, spec_of, to_text
+from serving.triton.configs import (
+    Placement,
+    batch_of,
+    describe,
+    from_text,
+    method_config,
+    network_config,
+    spec_of,
+    to_text,
+)
 from tests.bundles import make_tiny_bundle
 
 

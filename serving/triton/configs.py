@@ -45,6 +45,11 @@ class Placement:
     """The version that is served."""
 
 
+def model_name(bundle: str, graph: str) -> str:
+    """Return the name of a network's model: `icons_denoiser`, `icons_latent_encoder_vjp`."""
+    return f"{bundle}_{graph}".replace(".", "_").replace("-", "_")
+
+
 def network_config(name: str, spec: EngineSpec, placement: Placement) -> Any:
     """Return the configuration of a network.
 

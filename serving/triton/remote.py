@@ -21,8 +21,7 @@ from runtime.command.method import Method
 from runtime.engines.backends.base import SpecEngine
 from runtime.engines.backends.graphs import Graph
 from runtime.engines.spec import EngineSpec
-from serving.configs import DTYPES, batch_of, wire_shape
-from serving.repository import model_name
+from serving.triton.configs import DTYPES, batch_of, model_name, wire_shape
 from serving.work import Task
 
 if TYPE_CHECKING:

@@ -130,7 +130,7 @@ class Host:
 
     def load(self, task: Task, method: Method[Any], name: str) -> "Bundle":
         """Return a bundle whose networks the server runs, for all jobs together."""
-        from serving.remote import bls_maker, remote_bundle
+        from serving.triton.remote import bls_maker, remote_bundle
 
         return remote_bundle(task, method, name, "bls", bls_maker(self.backend))
 

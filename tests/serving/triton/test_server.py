@@ -21,11 +21,12 @@ import torch
 
 from runtime.engines.bundle import Bundle
 from serving.methods import Served, served_methods
-from serving.remote import GrpcEngine
-from serving.repository import build_repository, check_repository, model_name
+from serving.repository import build_repository, check_repository
 from serving.requests import parse_request
-from serving.triton_lanes import TritonLane
-from serving.tritonserver import TritonServer, environment_folder
+from serving.triton.configs import model_name
+from serving.triton.lanes import TritonLane
+from serving.triton.remote import GrpcEngine
+from serving.triton.server import TritonServer, environment_folder
 from tests.serving.conftest import ended, no_bundle, results, steps, until
 from tests.serving.live import gateway
 from tests.serving.test_pool import whole

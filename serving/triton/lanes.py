@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from serving.lanes import Report
-from serving.tritonserver import TritonServer
+from serving.triton.server import Triton
 from serving.work import Task
 
 LOOK_S = 0.5
@@ -33,7 +33,7 @@ class TritonLane:
         model_of: name of the model by the home of its method.
     """
 
-    def __init__(self, name: str, server: TritonServer, model_of: Mapping[str, str]) -> None:
+    def __init__(self, name: str, server: Triton, model_of: Mapping[str, str]) -> None:
         self.name, self.server, self.model_of = name, server, model_of
         self._client: Any = None
 
@@ -87,7 +87,7 @@ class TritonLane:
         """Return what an error of the server means."""
         if "stopped after step" in message or "CANCELLED" in message.upper():
             return "stopped", {}
-        if self.server.process is not None and self.server.process.poll() is not None:
+        if not self.server.alive():
             return "died", {"reason": f"tritonserver has ended: {message}"[:300]}
         if not self.server.stubs(model):
             return "died", {"reason": self._revive(model)}
@@ -96,7 +96,7 @@ class TritonLane:
 
     def _revive(self, model: str) -> str:
         """Have a model loaded again whose process has died; return what happened."""
-        if self.server.process is None or self.server.process.poll() is not None:
+        if not self.server.alive():
             return "tritonserver has ended"
         loaded = self.server.reload(model)
         return f"the process of model '{model}' has died" + ("; loaded again" if loaded else "; it does not load")

@@ -90,7 +90,70 @@ class Ports:
             return cls(*(each.getsockname()[1] for each in sockets))
 
 
-class TritonServer:
+class Triton:
+    """A tritonserver that somebody else has started, in a container perhaps.
+
+    Args:
+        ports: where it listens on this machine.
+    """
+
+    def __init__(self, ports: Ports) -> None:
+        self.ports = ports
+        self._access = threading.RLock()
+
+    @property
+    def grpc(self) -> str:
+        """Address of its gRPC."""
+        return f"127.0.0.1:{self.ports.grpc}"
+
+    def start(self) -> None:
+        """Wait until it is ready.
+
+        Raises:
+            UserError: it does not get ready.
+        """
+        until = time.monotonic() + READY_S
+        while not self.alive():
+            if time.monotonic() > until:
+                raise UserError(f"tritonserver at {self.grpc} is not ready: start it, or look into its log")
+            time.sleep(0.5)
+
+    def alive(self) -> bool:
+        """Return whether the server itself answers; its models' processes may be dead all the same."""
+        return self.call("GET", "/v2/health/live", 5.0) == 200
+
+    def stubs(self, model: str) -> list[int]:
+        """Return the ids of the processes of a model."""
+        stub = "triton_python_backend_stub"
+        return [pid for pid, words in _processes() if stub in words[0] and any(f"/{model}/" in word for word in words)]
+
+    def call(self, verb: str, path: str, timeout_s: float = 30.0) -> int:
+        """Return the status of a call to its HTTP; 0 where it does not answer."""
+        url = f"http://127.0.0.1:{self.ports.http}{path}"
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, method=verb), timeout=timeout_s) as response:
+                return response.status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    def reload(self, model: str) -> bool:
+        """Load a model again whose process has died, which loading alone does not do; return whether it is ready."""
+        with self._access:
+            self.call("POST", f"/v2/repository/models/{model}/unload")
+            until = time.monotonic() + 30.0
+            while self.stubs(model) and time.monotonic() < until:
+                time.sleep(0.1)
+            # It is called unloaded a moment before it is.
+            for _ in range(20):
+                time.sleep(0.3)
+                if self.call("POST", f"/v2/repository/models/{model}/load", READY_S) == 200 and self.stubs(model):
+                    return True
+        return False
+
+
+class TritonServer(Triton):
     """A tritonserver on a repository; started again where it has died.
 
     Args:
@@ -103,18 +166,20 @@ class TritonServer:
     def __init__(
         self, repository: Path, work: Path, environment: Path, variables: Mapping[str, str] | None = None
     ) -> None:
+        super().__init__(Ports.free())
         self.repository, self.work, self.environment = repository.absolute(), work.absolute(), environment
         self.variables = dict(variables or {})
-        self.ports = Ports.free()
         self.prefix = f"tgm{os.getpid()}x{id(self) % 10**6}"
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
-        self._access = threading.RLock()
 
-    @property
-    def grpc(self) -> str:
-        """Address of its gRPC."""
-        return f"127.0.0.1:{self.ports.grpc}"
+    def alive(self) -> bool:
+        """Return whether its process runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def stubs(self, model: str) -> list[int]:
+        """Return the ids of the processes of a model."""
+        return [pid for pid, words in _children(self.process) if any(f"/{model}/" in word for word in words)]
 
     def start(self) -> None:
         """Start it and wait until it is ready; nothing where it runs.
@@ -185,7 +250,7 @@ class TritonServer:
             shutil.copy2(program, backends / "python")
         for name in ("onnxruntime", "tensorrt"):
             (backends / name).mkdir(exist_ok=True)
-            shutil.copy2(Path(__file__).parent / "models" / "onnx_backend.py", backends / name / "model.py")
+            shutil.copy2(Path(__file__).parents[1] / "models" / "onnx_backend.py", backends / name / "model.py")
         return backends
 
     def _wait_until_ready(self) -> None:
@@ -199,35 +264,6 @@ class TritonServer:
         lines = (self.work / "triton.log").read_text("utf-8", "replace").splitlines()
         reason = next((line for line in reversed(lines) if "error" in line.lower() or "failed" in line.lower()), "")
         raise UserError(f"tritonserver did not get ready: {reason[-400:]}; its log: {self.work / 'triton.log'}")
-
-    def call(self, verb: str, path: str, timeout_s: float = 30.0) -> int:
-        """Return the status of a call to its HTTP; 0 where it does not answer."""
-        url = f"http://127.0.0.1:{self.ports.http}{path}"
-        try:
-            with urllib.request.urlopen(urllib.request.Request(url, method=verb), timeout=timeout_s) as response:
-                return response.status
-        except urllib.error.HTTPError as error:
-            return error.code
-        except OSError:
-            return 0
-
-    def stubs(self, model: str) -> list[int]:
-        """Return the ids of the processes of a model."""
-        return [pid for pid, words in _children(self.process) if any(f"/{model}/" in word for word in words)]
-
-    def reload(self, model: str) -> bool:
-        """Load a model again whose process has died, which loading alone does not do; return whether it is ready."""
-        with self._access:
-            self.call("POST", f"/v2/repository/models/{model}/unload")
-            until = time.monotonic() + 30.0
-            while self.stubs(model) and time.monotonic() < until:
-                time.sleep(0.1)
-            # It is called unloaded a moment before it is.
-            for _ in range(20):
-                time.sleep(0.3)
-                if self.call("POST", f"/v2/repository/models/{model}/load", READY_S) == 200 and self.stubs(model):
-                    return True
-        return False
 
     def stop(self) -> None:
         """End it, with the processes of its models."""
