@@ -6,6 +6,10 @@ FLOAT32_ROUNDING = 1e-5
 ENGINE_FLOAT32 = 1e-5
 """Two float32 backends on a network of order-one activations, some tens of layers: their sums run in other orders."""
 
+DIFFERENCE_FLOAT32 = 4e-3
+"""Central differences of a float32 network, relative: at a step of 2e-3 the value's roundings, 1e-7 for each of
+hundreds of numbers, are up to a thousandth of a slope, and third derivatives less."""
+
 VJP_FLOAT32 = 1e-4
 """Relative difference of two float32 backward passes of a small convolutional network."""
 

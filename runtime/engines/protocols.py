@@ -119,3 +119,12 @@ class ImageTextScorer(Protocol):
     def __call__(self, images: Float[Tensor, "B 3 H W"], texts: Sequence[str]) -> Float[Tensor, "B T"]:
         """Return the cosine similarity of each picture, RGB in [0, 1], with each text."""
         ...
+
+
+@runtime_checkable
+class TextGuide(Protocol):
+    """How well pictures fit one text, differentiable in the pictures."""
+
+    def __call__(self, images: Float[Tensor, "B 3 H W"], /) -> Float[Tensor, " B"]:
+        """Return the cosine similarity of each picture, RGB in [0, 1], with the text."""
+        ...

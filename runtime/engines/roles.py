@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
-from runtime.engines.protocols import Engine, TextEncoder
+from runtime.engines.protocols import Engine, ImageEncoder, TextEncoder
 from runtime.engines.tokens import PromptTokenizer
 
 
@@ -174,8 +174,11 @@ class ClipScorer:
 
     def __call__(self, images: Float[Tensor, "B 3 H W"], texts: Sequence[str]) -> Float[Tensor, "B T"]:
         """Return cosine similarities in [-1, 1]."""
-        sentences = run_in_parts(self.text_embedder, self.tokenizer(texts)[0])
-        return _cosines(run_in_parts(self.image_embedder, images), sentences)
+        return _cosines(run_in_parts(self.image_embedder, images), self.embed(texts))
+
+    def embed(self, texts: Sequence[str]) -> Float[Tensor, "T E"]:
+        """Return the embeddings of texts; a `UserError` names one that is too long."""
+        return run_in_parts(self.text_embedder, self.tokenizer(texts)[0])
 
 
 class EngineImageEncoder:
@@ -199,8 +202,24 @@ class DualEncoderScorer:
 
     def __call__(self, images: Float[Tensor, "B 3 H W"], texts: Sequence[str]) -> Float[Tensor, "B T"]:
         """Return cosine similarities in [-1, 1]."""
-        sentences = run_in_parts(self.text_embedder, self.text_encoder(texts))
-        return _cosines(run_in_parts(self.image_embedder, images), sentences)
+        return _cosines(run_in_parts(self.image_embedder, images), self.embed(texts))
+
+    def embed(self, texts: Sequence[str]) -> Float[Tensor, "T E"]:
+        """Return the embeddings of texts; a `UserError` names one that is too long."""
+        return run_in_parts(self.text_embedder, self.text_encoder(texts))
+
+
+class EncoderTextGuide:
+    """A `TextGuide` over an image encoder and the embedding of a text; gradients pass if the encoder passes them."""
+
+    def __init__(self, image_encoder: ImageEncoder, sentence: Float[Tensor, " E"]) -> None:
+        """Wrap an image encoder and the embedding of a text."""
+        self.image_encoder, self.sentence = image_encoder, sentence
+
+    def __call__(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
+        """Return cosine similarities in [-1, 1]."""
+        pictures = self.image_encoder(images)
+        return _cosines(pictures, self.sentence[None].to(pictures.device))[:, 0]
 
 
 def _cosines(pictures: Float[Tensor, "B E"], sentences: Float[Tensor, "T E"]) -> Float[Tensor, "B T"]:

@@ -2,10 +2,11 @@ import pytest
 import torch
 
 from runtime.engines.bundle import DiffusionBundle
+from runtime.engines.protocols import TextGuide
 from runtime.engines.tokens import PromptTokenizer
 from runtime.errors import UserError
 from tests.bundles import WORDS, make_tokenizer
-from tests.tolerance import ENGINE_FLOAT32, FLOAT32_ROUNDING
+from tests.tolerance import ENGINE_FLOAT32, FLOAT32_ROUNDING, VJP_FLOAT32
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +117,58 @@ def test_scores_are_cosines_of_the_two_embeddings(tiny: DiffusionBundle) -> None
         for j, sentence in enumerate(sentences):
             cosine = picture.dot(sentence) / (picture.norm() * sentence.norm())
             assert float(scores[i, j]) == pytest.approx(float(cosine), abs=FLOAT32_ROUNDING)
+
+
+def test_a_guide_is_a_column_of_the_scores(tiny: DiffusionBundle) -> None:
+    images = torch.rand(3, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    texts = ["a cat", "a red apple"]
+    scores = tiny.scorer()(images, texts)
+    for column, text in enumerate(texts):
+        guide = tiny.guide(text, gradients="none")
+        assert isinstance(guide, TextGuide)
+        torch.testing.assert_close(guide(images), scores[:, column], atol=FLOAT32_ROUNDING, rtol=0)
+
+
+def test_a_guide_through_an_encoder_that_cannot_guide_is_refused(tiny: DiffusionBundle) -> None:
+    images = torch.rand(1, 3, 128, 128).requires_grad_()
+    with pytest.raises(ValueError, match="requires a gradient"):
+        tiny.guide("a cat", gradients="none")(images)
+    with pytest.raises(UserError, match=r"'tiny' has no file image_embedder/config\.json; export it again"):
+        tiny.guide("a cat")
+    with pytest.raises(UserError, match="is too long: expected at most 14 tokens, got 15; use fewer words"):
+        tiny.guide("a " * 15, gradients="none")
+
+
+@pytest.fixture(scope="module")
+def icons() -> DiffusionBundle:
+    return DiffusionBundle.load("icons", threads=1)
+
+
+def test_a_guides_gradient_is_that_of_the_cosine(icons: DiffusionBundle) -> None:
+    z = torch.randn(2, *icons.latent_shape, generator=torch.Generator().manual_seed(0))
+    images = icons.latent_decoder()(z)
+    (sentence,) = icons.engine("text_embedder")(icons.text_encoder()(["a red apple"]))[0]
+    twin = icons.image_encoder()
+    ours = images.clone().requires_grad_()
+    embeddings = twin(ours)
+    cosines = (embeddings @ sentence) / (embeddings.norm(dim=1) * sentence.norm())
+    (expected,) = torch.autograd.grad(cosines.sum(), ours)
+    for gradients in ("torch", "engine", "auto"):
+        x = images.clone().requires_grad_()
+        value = icons.guide("a red apple", gradients)(x)
+        torch.testing.assert_close(value, cosines, atol=ENGINE_FLOAT32, rtol=0)
+        (gradient,) = torch.autograd.grad(value.sum(), x)
+        torch.testing.assert_close(gradient, expected, atol=VJP_FLOAT32 * float(expected.abs().max()), rtol=0)
+
+
+def test_a_picture_that_climbs_a_guide_scores_as_what_the_text_says(icons: DiffusionBundle) -> None:
+    texts = ["a red apple", "a fire truck"]
+    image = torch.full((1, 3, 128, 128), 0.5).requires_grad_()
+    guide, score = icons.guide(texts[0]), icons.scorer()
+    before = score(image.detach(), texts)[0]
+    for _ in range(8):
+        (gradient,) = torch.autograd.grad(guide(image).sum(), image)
+        image = (image + 0.02 * gradient.sign()).clamp(0.0, 1.0).detach().requires_grad_()
+    after = score(image.detach(), texts)[0]
+    assert after[0] > before[0] + 0.3
+    assert after[0] > after[1]

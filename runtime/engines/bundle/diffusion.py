@@ -15,17 +15,19 @@ from runtime.engines.protocols import (
     LatentDecoder,
     LatentEncoder,
     TextEncoder,
+    TextGuide,
 )
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from runtime.engines.roles import ClipScorer, DualEncoderScorer
     from runtime.engines.tokens import PromptTokenizer
 
 GRADIENTS = ("auto", "torch", "engine", "none")
-"""Providers of the latent encoder: the bundle's choice, PyTorch, engines for value and VJP, or an
-engine that runs forward only."""
+"""Providers of an encoder of pictures: the bundle's choice, PyTorch, engines for value and VJP, or an engine that runs
+forward only."""
 
 
 class DiffusionBundle(Bundle):
@@ -133,17 +135,26 @@ class DiffusionBundle(Bundle):
 
     def scorer(self) -> ImageTextScorer:
         """Return the image-text scorer that ranks samples; a `UserError` says that the bundle has none."""
-        if not {"image_embedder", "text_embedder"} <= set(self.specs):
-            raise UserError(
-                f"bundle {self.name!r} has no image-text encoder to rank pictures with; add one with: "
-                f"python -m export clip --into {self.folder}"
-            )
-        from runtime.engines.roles import ClipScorer, DualEncoderScorer
+        return self._scorer()
 
-        embedder = self.engine("text_embedder")
-        if embedder.spec.inputs[0].dtype == "int64":  # it reads tokens, not the contexts of the text encoder
-            return ClipScorer(self._tokenizer("text_embedder"), self.engine("image_embedder"), embedder)
-        return DualEncoderScorer(self.text_encoder(), self.engine("image_embedder"), self.engine("text_embedder"))
+    def guide(self, text: str, gradients: str = "torch") -> TextGuide:
+        """Return the cosine similarity with a text as a function of pictures, differentiable in them.
+
+        Text-guided methods such as Dream Fields maximize it: Thesis Eq. 4.7 is its negative; arXiv:2112.01455. The text
+        is encoded once, here.
+
+        Args:
+            text: the caption.
+            gradients: provider of the image encoder, as of `latent_encoder`.
+
+        Raises:
+            UserError: no image-text encoder, a text that is too long, or an image encoder without the provider's files.
+        """
+        from runtime.engines.roles import EncoderTextGuide
+
+        # the image encoder first: that its files are there is known before any network runs
+        scorer, encoder = self._scorer(), self.image_encoder(gradients)
+        return EncoderTextGuide(encoder, scorer.embed([text])[0])
 
     def eager_engine(self, role: str) -> Engine:
         """Return the PyTorch engine of a role, through which gradients pass."""
@@ -170,6 +181,19 @@ class DiffusionBundle(Bundle):
         from runtime.engines.autograd import differentiable, value_of_engine, vjp_of_engine
 
         return differentiable(value_of_engine(self.engine(role)), vjp_of_engine(self.vjp_engine(role)))
+
+    def _scorer(self) -> "ClipScorer | DualEncoderScorer":
+        if not {"image_embedder", "text_embedder"} <= set(self.specs):
+            raise UserError(
+                f"bundle {self.name!r} has no image-text encoder to rank pictures with; add one with: "
+                f"python -m export clip --into {self.folder}"
+            )
+        from runtime.engines.roles import ClipScorer, DualEncoderScorer
+
+        embedder = self.engine("text_embedder")
+        if embedder.spec.inputs[0].dtype == "int64":  # it reads tokens, not the contexts of the text encoder
+            return ClipScorer(self._tokenizer("text_embedder"), self.engine("image_embedder"), embedder)
+        return DualEncoderScorer(self.text_encoder(), self.engine("image_embedder"), embedder)
 
     @cached_property
     def _text_encoder(self) -> TextEncoder:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from runtime.engines.strict_json import check_fields
 from runtime.engines.twins.convnext import ConvNext, ConvNextConfig
+from runtime.engines.twins.image_tower import ImageTower, ImageTowerConfig
 from runtime.engines.twins.vit import VisionConfig, VisionTransformer
 from runtime.errors import UserError
 from runtime.installing import install_command
@@ -58,6 +59,7 @@ def _make_unet(arguments: dict) -> nn.Module:
 TWINS: Mapping[str, Callable[[dict], nn.Module]] = {
     "VisionTransformer": _maker("VisionTransformer", VisionConfig, VisionTransformer),
     "ConvNext": _maker("ConvNext", ConvNextConfig, ConvNext),
+    "ImageTower": _maker("ImageTower", ImageTowerConfig, ImageTower),
     "UNet2DConditionModel": _make_unet,
 }
 """For each class on the list, the function that makes a module from the arguments in config.json."""

@@ -130,6 +130,10 @@ def test_a_role_or_file_that_is_not_there_is_named(tiny: DiffusionBundle) -> Non
         tiny.latent_encoder(gradients="engine")
     with pytest.raises(UserError, match=r"has no file denoiser/config\.json"):
         tiny.eager_engine("denoiser")
+    with pytest.raises(UserError, match=r"'tiny' has no file image_embedder/config\.json; export it again"):
+        tiny.image_encoder()
+    with pytest.raises(UserError, match=r"'tiny' has no file image_embedder/vjp\.onnx; export it again"):
+        tiny.image_encoder("engine")
     with pytest.raises(UserError, match="gradients: expected one of auto, torch, engine, none, got 'magic'"):
         tiny.latent_encoder(gradients="magic")
 

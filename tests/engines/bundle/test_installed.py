@@ -80,7 +80,9 @@ def test_every_network_runs_and_the_twin_is_the_engine(installed: InstalledBundl
     assert scores.abs().max() <= 1.0 + 1e-5
     ours, engine = (bundle.latent_encoder(gradients=g)(images) for g in ("torch", "none"))
     torch.testing.assert_close(ours, engine, atol=ENGINE_FLOAT32 * 10, rtol=ENGINE_FLOAT32)
-    for tensor in (noise, scores, ours):
+    embeddings, engine = (bundle.image_encoder(gradients=g)(images) for g in ("torch", "none"))
+    torch.testing.assert_close(embeddings, engine, atol=ENGINE_FLOAT32, rtol=0)
+    for tensor in (noise, scores, ours, embeddings):
         assert torch.isfinite(tensor).all()
 
 

@@ -24,7 +24,7 @@ from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.precision import Storage
 from runtime.engines.twins.vit import CLIP_MEAN, CLIP_STD
 from runtime.errors import UserError, run_main
-from tests.tolerance import ENGINE_FLOAT32
+from tests.tolerance import ENGINE_FLOAT32, ENGINE_HALF
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 
@@ -120,8 +120,22 @@ def test_gradients_reach_the_pixels_through_the_twin(sd_folder: Path) -> None:
     torch.testing.assert_close(value, bundle.image_encoder("none")(images.detach()), atol=5e-3, rtol=0)
     value[:, 0].sum().backward()
     assert images.grad is not None and (images.grad != 0).float().mean() > 0.9
-    with pytest.raises(UserError, match="gradients: expected one of torch, engine, none, got 'some'"):
+    with pytest.raises(UserError, match="gradients: expected one of auto, torch, engine, none, got 'some'"):
         bundle.image_encoder("some")
+
+
+def test_a_text_guides_pictures(sd_folder: Path) -> None:
+    bundle = DiffusionBundle.load(sd_folder, threads=1)
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    scores = bundle.scorer()(images, ["a dog", "a cat"])[:, 1]
+    gradients = []
+    for provider in ("torch", "engine"):
+        x = images.clone().requires_grad_()
+        value = bundle.guide("a cat", provider)(x)
+        torch.testing.assert_close(value, scores, atol=ENGINE_HALF, rtol=0)
+        gradients += torch.autograd.grad(value.sum(), x)
+    assert (gradients[0] != 0).float().mean() > 0.9
+    torch.testing.assert_close(*gradients, atol=2 * ENGINE_HALF * float(gradients[0].abs().max()), rtol=0)
 
 
 def test_the_same_encoders_are_kept_and_others_replace_them(sd_folder: Path, tmp_path: Path, monkeypatch) -> None:

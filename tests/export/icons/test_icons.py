@@ -8,6 +8,7 @@ from export.icons import NETWORKS, make_manifest
 from export.icons.weights import FILES, PROMPTS, Weights, load_weights
 from export.samples import noised
 from export.verify.gates import verify_exported
+from export.vjp.files import vjp_spec
 from export.write.network import network_files
 from runtime.engines.backends.eager import load_module
 from runtime.engines.backends.ort import OrtEngine
@@ -79,14 +80,22 @@ def test_verification_times_span_the_schedule(weights: Weights) -> None:
     assert z[-1].std() == pytest.approx(1.0, abs=0.1)
 
 
-def test_the_latent_encoder_and_its_twin_hold_the_same_network(weights: Weights) -> None:
-    network = NETWORKS["latent_encoder"](weights)
+@pytest.mark.parametrize("role", ["latent_encoder", "image_embedder"])
+def test_an_encoder_and_its_twin_hold_the_same_network(role: str, weights: Weights) -> None:
+    network = NETWORKS[role](weights)
     files = network_files(network).files
     images = weights.images()[:3]
     shared = {"weights.safetensors": files["weights.safetensors"]}
     model = OrtEngine(network.spec, files["model.onnx"], threads=1, shared=shared)(images)[0]
     twin = load_module(files["config.json"], files["weights.safetensors"], "here")
     torch.testing.assert_close(twin(images), model, atol=ENGINE_FLOAT32, rtol=ENGINE_FLOAT32)
+    cotangent = torch.randn(model.shape, generator=torch.Generator().manual_seed(1))
+    both = OrtEngine(vjp_spec(network.spec), files["vjp.onnx"], threads=1, shared=shared)
+    value, product = both(images, cotangent)
+    torch.testing.assert_close(value, model, atol=ENGINE_FLOAT32, rtol=ENGINE_FLOAT32)
+    x = images.clone().requires_grad_()
+    (wanted,) = torch.autograd.grad(twin(x), x, cotangent)
+    torch.testing.assert_close(product, wanted, atol=VJP_FLOAT32 * float(wanted.abs().max()), rtol=0)
     exact = load_module(files["config.json"], files["weights.safetensors"], "here")
     exact.load_state_dict(dict(network.torch_module.state))
     torch.testing.assert_close(exact(images), network.module(images), atol=ENGINE_FLOAT32, rtol=ENGINE_FLOAT32)
@@ -100,7 +109,7 @@ def test_the_latent_encoder_and_its_twin_hold_the_same_network(weights: Weights)
 def test_the_whole_bundle_is_written_and_passes_its_gates(weights: Weights, tmp_path: Path) -> None:
     networks = icons.write_icons(weights, tmp_path / "icons", lambda line: None)
     rows = verify_exported(DiffusionBundle.load(tmp_path / "icons"), networks)
-    assert len(rows) == len(NETWORKS) + 2
+    assert len(rows) == len(NETWORKS) + 4
     assert [row.name for row in rows if not row.passed] == []
     for path in (tmp_path / "icons").rglob("*.onnx"):
         content = path.read_bytes()
@@ -109,7 +118,7 @@ def test_the_whole_bundle_is_written_and_passes_its_gates(weights: Weights, tmp_
 
 @pytest.mark.slow
 def test_exporting_again_gives_the_same_bytes(weights: Weights) -> None:
-    for role in ("text_embedder", "latent_decoder"):
+    for role in ("text_embedder", "image_embedder", "latent_decoder"):
         first, second = (network_files(NETWORKS[role](weights)).files for _ in range(2))
         assert first == second
 
