@@ -25,7 +25,8 @@ class Config:
     preset: Literal["fast", "nerf", "simplified", "diet"] = "fast"
     """fast: a grid, compiled, seconds on a CPU; nerf, simplified, diet: the thesis' networks, hours on a GPU."""
     views: Annotated[int, Interval(ge=1, le=100_000)] | None = None
-    """Pictures to train on, drawn as in DietNeRF's published code; the others are held out. By default all."""
+    """Pictures to train on, drawn by the seed (0: as in DietNeRF's published code); the others are held out. By
+    default all."""
     hold_out: Annotated[int, Interval(ge=0, le=100_000)] = 0
     """Hold out every n-th picture where the capture names no test pictures; 0: none."""
     size: Annotated[int, Interval(ge=8, le=8192)] = 400

@@ -29,7 +29,7 @@ class Split:
     def of(cls, config: "Config") -> "Split":
         """Read the capture of a request, but no pixel of it; a `UserError` says what is wrong with it."""
         capture = load_capture(config.capture, Frame(half=config.half), config.convention).scaled(config.size)
-        train, held_out = split_views(capture, views=config.views, hold_out=config.hold_out, seed=0)
+        train, held_out = split_views(capture, views=config.views, hold_out=config.hold_out, seed=config.seed)
         return cls(capture, train, held_out)
 
     def digest(self) -> str:
