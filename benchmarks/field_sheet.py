@@ -1,0 +1,49 @@
+"""What does a field of eight photos look like? A sheet: the photos, the field from around, and its normals.
+
+python -m benchmarks.field_sheet [--out benchmarks/field.png]
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.command.method import draw
+from runtime.command.options import parse_options
+from runtime.errors import run_main
+from runtime.field.pictures import look
+from runtime.field.results import Field, Orbit
+from runtime.field.sheets import contact_sheet, normal_picture
+from runtime.nerf import METHOD, Config
+from runtime.nerf.scenes import Split
+from runtime.pictures import write_png
+
+HERE = Path(__file__).parent
+VIEWS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Where the sheet goes."""
+
+    out: Path = HERE / "field.png"
+    """PNG file to write."""
+    steps: int = 500
+    """Steps of the fit."""
+
+
+def main() -> None:
+    """Fit the example capture and draw the sheet."""
+    options = parse_options(Options, "benchmarks.field_sheet", description=__doc__)
+    config = Config(capture=HERE / "capture", views=VIEWS, steps=options.steps)
+    scene: Field = draw(METHOD, config)  # pyright: ignore[reportAssignmentType]
+    split = Split.of(config)
+    photos = split.capture.rgba(split.train)
+    pictures = [(rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]).permute(2, 0, 1) for rgba in photos]
+    cameras = Orbit.of(split.capture.cameras, frames=VIEWS, side=photos.shape[1]).cameras()
+    seen = [look(lambda rays: scene.render(rays, normals=True), cameras, index) for index in range(VIEWS)]
+    pictures += [view.on(1.0).permute(2, 0, 1) for view in seen]
+    pictures += [normal_picture(view.normal, view.alpha) for view in seen if view.normal is not None]
+    write_png(options.out, contact_sheet(pictures, VIEWS))
+
+
+if __name__ == "__main__":
+    run_main(main)
