@@ -7,10 +7,10 @@ resumes from its last checkpoint with the same command, and now and then draws a
 `accelerate launch --num-processes N -m train.ddpm ...` N processes share the work.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Any, Literal
 
 import torch
@@ -22,8 +22,9 @@ from runtime.command.options import parse_options
 from runtime.command.ranges import check_ranges
 from runtime.errors import run_main
 from runtime.guidance.diffusion import simple_loss
-from runtime.guidance.sampler import dpm_solver
+from runtime.guidance.sampler import times
 from runtime.guidance.schedule import Schedule
+from runtime.guidance.solvers import DpmSolver, solve
 from runtime.pictures import write_png
 from train.ddpm.data import Pictures, load_pictures
 from train.ddpm.network import PRESETS, PixelDenoiser
@@ -44,8 +45,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """For each preset its learning rate, batch, steps, decay of the average, and what else the loop is told."""
 
-SHEET = 36
-"""Samples of a sheet."""
+SHEET, STEPS = 36, 25
+"""Samples of a sheet, and the steps that they take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,21 +111,25 @@ class SampleSheets:
 
     def __init__(self, out: Path, minutes: float) -> None:
         """Wait `minutes` before the first sheet goes into the run folder `out`."""
-        self.out, self.seconds, self.drawn_at = out, 60.0 * minutes, time.monotonic()
+        self.out, self.seconds, self.drawn_at = out, 60.0 * minutes, monotonic()
 
     def __call__(self, step: int) -> None:
         """Draw a sheet, if it is time to."""
-        if time.monotonic() - self.drawn_at < self.seconds:
+        if monotonic() - self.drawn_at < self.seconds:
             return
         network, run = load_run(self.out)
         a = run.architecture
         noise = torch.randn((SHEET, a.channels, a.size, a.size), generator=torch.Generator().manual_seed(0))
-        with torch.no_grad():
-            pictures = dpm_solver(
-                lambda z, t: network(z, torch.full((len(z),), t)), noise, Schedule.of(run.schedule), 25
-            )
+        schedule = Schedule.of(run.schedule)
+        solver = DpmSolver(schedule, times(schedule, STEPS), clip=True)
+
+        def predict(z: Float[Tensor, "B C H W"], t: int) -> Float[Tensor, "B C H W"]:
+            time = torch.full((len(z),), t)
+            return schedule.noise_of(network(z, time), z, time)
+
+        pictures = solve(solver, predict, noise)
         write_png(self.out / f"samples-{step:07d}.png", tile(pictures))
-        self.drawn_at = time.monotonic()
+        self.drawn_at = monotonic()
 
 
 def tile(pictures: Float[Tensor, "B C h w"]) -> Float[Tensor, "3 H W"]:
