@@ -52,7 +52,7 @@ class Options(TableOptions):
     """Also measure torch.compile."""
 
 
-def diffusers_network(architecture: Architecture) -> nn.Module:
+def diffusers_network(architecture: Architecture) -> Any:
     """Return diffusers' network of the same function, on patches as ours."""
     from diffusers.models.unets.unet_2d import UNet2DModel
 
@@ -75,7 +75,7 @@ def diffusers_network(architecture: Architecture) -> nn.Module:
     ).eval()
 
 
-def pipeline_of(network: nn.Module) -> Any:
+def pipeline_of(network: Any) -> Any:
     """Return diffusers' pipeline over its network. It draws patches of pixels as channels, which costs it nothing."""
     from diffusers.pipelines.ddim.pipeline_ddim import DDIMPipeline
     from diffusers.schedulers.scheduling_ddim import DDIMScheduler
