@@ -1,5 +1,6 @@
 """Pictures that a field is fitted to, and the rays that a step takes of them."""
 
+import hashlib
 import math
 from dataclasses import dataclass
 
@@ -63,6 +64,15 @@ class TrainingViews:
 
     def __len__(self) -> int:
         return len(self.cameras)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of cameras and pixels, in hexadecimal."""
+        digest = hashlib.sha256()
+        tensors = (self.cameras.poses, self.cameras.intrinsics, self.cameras.sizes, self.pixels, self.valid)
+        for tensor in tensors:
+            if tensor is not None:
+                digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     @property
     def firsts(self) -> Int64[Tensor, " V"]:

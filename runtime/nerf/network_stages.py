@@ -11,7 +11,9 @@ from runtime.field.cameras import Rays
 from runtime.field.fields.neural import NeuralField
 from runtime.field.training_views import TrainingViews
 from runtime.field.volume import Rendering
+from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
+from runtime.nerf.collapse import LOOKS, begin_anew, collapse_of
 from runtime.nerf.config import NETWORKS
 from runtime.nerf.losses import alpha_error, background_of, photometric
 from runtime.nerf.semantic import Semantics
@@ -28,7 +30,7 @@ CHUNK = 512
 (rematerialization, thesis 3.4.4)."""
 
 
-def network_stages(config: "Config", views: TrainingViews) -> list[Stage]:
+def network_stages(config: "Config", views: TrainingViews, report: Report = lambda event: None) -> list[Stage]:
     """Return the one stage of a preset with networks."""
     networks = NETWORKS[config.preset]
     semantics = Semantics.of(config.encoder, views) if config.encoder else None
@@ -58,6 +60,11 @@ def network_stages(config: "Config", views: TrainingViews) -> list[Stage]:
                 terms[f"{name} semantic"] = config.semantic * semantics.loss(colour, target)
         return terms
 
+    def after(scene: NeuralField, optimizer: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
+        if step + 1 in LOOKS and (problem := collapse_of(scene, views)):
+            report(Note(f"step {step + 1}: {problem}, so it begins anew with other weights"))
+            begin_anew(config, scene, optimizer, generator.initial_seed())
+
     return [
         Stage(
             name=config.preset,
@@ -66,6 +73,7 @@ def network_stages(config: "Config", views: TrainingViews) -> list[Stage]:
             restore=lambda state: restore(config, state),
             optimizer=lambda scene: torch.optim.Adam(scene.parameters(), lr=networks.lr),
             loss=loss,
+            after=after,
             lr_factor=lambda step: DECAY ** (step / DECAY_STEPS),
             snapshots=10,
         )

@@ -1,6 +1,5 @@
 """A capture as `runtime.nerf` uses it: which pictures are trained on, which are held out, and the box."""
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,14 +30,6 @@ class Split:
         capture = load_capture(config.capture, Frame(half=config.half), config.convention).scaled(config.size)
         train, held_out = split_views(capture, views=config.views, hold_out=config.hold_out, seed=config.seed)
         return cls(capture, train, held_out)
-
-    def digest(self) -> str:
-        """Return the SHA-256 of the cameras and names of the pictures: a run must not change its capture on the way."""
-        digest = hashlib.sha256()
-        for tensor in (self.capture.cameras.poses, self.capture.cameras.intrinsics, self.capture.cameras.sizes):
-            digest.update(tensor.numpy().tobytes())
-        digest.update("\n".join(self.capture.names).encode())
-        return digest.hexdigest()
 
 
 def box() -> Float[Tensor, " 4"]:

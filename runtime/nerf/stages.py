@@ -6,6 +6,7 @@ import torch
 
 from runtime.errors import UserError
 from runtime.field.training_views import TrainingViews
+from runtime.files import replace_file
 from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
 from runtime.nerf.scenes import Split
@@ -30,13 +31,29 @@ def build(
     views = TrainingViews.of(split.capture, split.train)
     height, width = views.cameras.sizes[0].tolist()
     report(Note(f"{len(views)} pictures of {width} x {height} to train on, {len(split.held_out)} held out"))
+    if run is not None:
+        refuse_changes(config, views, run)
     if config.preset == "fast":
         from runtime.nerf.grid_stages import grid_stages
 
         return grid_stages(config, views)
     from runtime.nerf.network_stages import network_stages
 
-    return network_stages(config, views)
+    return network_stages(config, views, report)
+
+
+def refuse_changes(config: "Config", views: TrainingViews, run: "RunFolder") -> None:
+    """Store what a new run reads, and refuse to resume one whose capture has changed since."""
+    # Photos may be gigabytes: the run keeps their digest, where other methods keep copies.
+    file = run.path / "capture.sha256"
+    digest = views.digest()
+    if not file.exists():
+        replace_file(file, digest + "\n")
+    elif file.read_text("utf-8").strip() != digest:
+        raise UserError(
+            f"'{config.capture}': photos or cameras have changed since the run in '{run.path}' began; put them back, "
+            "or begin anew with --again"
+        )
 
 
 def validate(config: "Config", bundle: None) -> None:

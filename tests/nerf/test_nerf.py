@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -20,13 +21,15 @@ from runtime.field.training_views import Batch, TrainingViews
 from runtime.field.volume import Rendering
 from runtime.loop.events import Note, Stepped
 from runtime.loop.signals import StoppedRun
-from runtime.nerf import METHOD, Config, main, render
+from runtime.nerf import METHOD, Config, collapse, main, render
 from runtime.nerf.config import check, preset_config, stem
 from runtime.nerf.grid_stages import grid_sizes, grid_stages
 from runtime.nerf.losses import alpha_error, background_of, photometric
+from runtime.nerf.network_stages import new_field
 from runtime.nerf.render import load_run
 from runtime.nerf.scenes import Split
 from runtime.nerf.semantic import PARTS, SIDE, Semantics
+from runtime.pictures import write_png
 
 CAPTURE = Path(__file__).parents[2] / "benchmarks" / "capture"
 
@@ -211,3 +214,49 @@ def test_a_run_is_filmed_along_any_path(tmp_path: Path, monkeypatch: pytest.Monk
     assert pictures[0].shape[2] == 3 * pictures[0].shape[1]
     with pytest.raises(UserError, match="no run is here"):
         main(["render", "nowhere"])
+
+
+def constant(density: float) -> NeuralField:
+    """Return a network whose density is one number everywhere."""
+    torch.manual_seed(0)
+    scene = NeuralField(frequencies=2, view_directions=True, coarse=8, fine=0)
+    torch.nn.init.zeros_(scene.coarse.density.weight)
+    torch.nn.init.constant_(scene.coarse.density.bias, density)
+    return scene
+
+
+def test_collapsed_networks_are_seen_and_begin_anew() -> None:
+    views = TrainingViews.of(Split.of(SMALL).capture, [0])
+    assert collapse.collapse_of(constant(0.0), views) == "the field is empty"
+    assert collapse.collapse_of(constant(100.0), views) == "the field is full"
+    opaque = replace(views, has_alpha=False)
+    assert collapse.collapse_of(constant(100.0), opaque) == "fog lies before the cameras"
+    assert collapse.collapse_of(constant(0.0), opaque) is None
+    # A fifth of the light passes: neither empty nor full.
+    assert collapse.collapse_of(constant(0.5), views) is None
+    config = replace(preset_config("simplified"), capture=CAPTURE)
+    scene = new_field(config)
+    optimizer = torch.optim.Adam(scene.parameters(), lr=1e-3)
+    before = {name: value.clone() for name, value in scene.state().items()}
+    for p in scene.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    collapse.begin_anew(config, scene, optimizer, 7)
+    assert not optimizer.state
+    assert not any(torch.equal(value, before[name]) for name, value in scene.state().items() if value.dim() > 1)
+    again = new_field(config)
+    collapse.begin_anew(config, again, optimizer, 7)
+    assert all(torch.equal(value, again.state()[name]) for name, value in scene.state().items())
+
+
+def test_a_changed_capture_is_not_resumed(tmp_path: Path) -> None:
+    capture = tmp_path / "capture"
+    shutil.copytree(CAPTURE, capture)
+    config = replace(SMALL, capture=capture, steps=6, nodes=17)
+    draw(METHOD, config, run=tmp_path / "run")
+    draw(METHOD, config, run=tmp_path / "run")
+    name = Split.of(config).capture.names[Split.of(config).train[0]]
+    picture = capture / name
+    write_png(picture, torch.zeros(3, 128, 128))
+    with pytest.raises(UserError, match="photos or cameras have changed since the run"):
+        draw(METHOD, config, run=tmp_path / "run")
