@@ -5,11 +5,20 @@ as written (no fast-math), so that a result has the same bits on every run.
 """
 
 import hashlib
+import logging
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from numba import njit, types
+from numba import config, njit, types
 from numba.extending import intrinsic
+
+_LOG = logging.getLogger(__name__)  # without a handler a warning is a line on stderr
 
 _compile: Any = njit  # its annotations lack the options for wrappers
 _intrinsic: Any = intrinsic  # it has a signature of its own
@@ -17,8 +26,60 @@ _intrinsic: Any = intrinsic  # it has a signature of its own
 OPTIONS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 """What all kernels are compiled with. Without the interpreter's lock, threads run them side by side."""
 
-entry = _compile(**OPTIONS, cache=True)
-"""Decorator of a kernel that Python calls. Numba looks for changes in the kernel's own file alone: see `stamp_of`."""
+
+def entry(function: Callable) -> Any:
+    """Return a kernel that Python calls, cached on disk; a decorator.
+
+    Numba looks for changes in the kernel's own file alone: see `stamp_of`. Where it can write neither beside the file
+    nor in the user's cache, the cache is a private temporary folder, or there is none.
+    """
+    try:
+        return _forgiving(_compile(**OPTIONS, cache=True)(function))
+    except RuntimeError:  # Numba's word for a cache that has no place
+        folder = temporary_cache()
+    if folder is None:
+        return _compile(**OPTIONS)(function)
+    # Numba looks here first. Other code in the process is not to be moved along, so it is set for this kernel alone.
+    before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
+    try:
+        return _forgiving(_compile(**OPTIONS, cache=True)(function))
+    except RuntimeError:
+        return _compile(**OPTIONS)(function)
+    finally:
+        config.CACHE_DIR = before
+
+
+def _forgiving(kernel: Any) -> Any:
+    """Return a compiled function that runs although it could not be stored: a full disk must not end a drawing."""
+    save = kernel._cache.save_overload
+
+    def attempt(*arguments: Any) -> None:
+        with suppress(OSError):
+            save(*arguments)
+
+    kernel._cache.save_overload = attempt
+    return kernel
+
+
+@cache
+def temporary_cache() -> Path | None:
+    """Return a temporary folder that nobody else can write to, and say so once; None where there is none.
+
+    Numba unpickles what it finds in its cache. A folder of a name that others can guess is therefore used only if it
+    is this user's own.
+    """
+    owner = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir(), f"tgm-kernels-{owner}")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+        private = stat.S_ISDIR(status.st_mode) and status.st_uid == owner and not status.st_mode & 0o077
+    except OSError:
+        private = False
+    where = f"in {folder}" if private else "in no folder: every start compiles them again"
+    _LOG.warning("compiled kernels can be kept neither beside the package nor in the user's cache, so %s", where)
+    return folder if private else None
+
 
 inner = _compile(**OPTIONS, no_cpython_wrapper=True)
 """Decorator of a kernel that only kernels call."""
