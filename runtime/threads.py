@@ -6,6 +6,8 @@ draws, PyTorch's own operators run on one thread and everything else on all of t
 the same kind of processor.
 """
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -35,3 +37,18 @@ def one_torch_thread() -> Iterator[None]:
     finally:
         torch.set_num_threads(before)
         _COUNT.reset(token)
+
+
+def _restrict_after_fork() -> None:
+    """Restrict PyTorch to one thread in a forked child: OpenMP left its others in the parent.
+
+    Kernels and engines start threads of their own again.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        _COUNT.set(thread_count())
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_restrict_after_fork)

@@ -22,7 +22,8 @@ def _helpers() -> tuple[list[Thread], SimpleQueue]:
 
 
 # A forked process has this module's memory, but not the threads: without new ones its first call would wait forever.
-os.register_at_fork(after_in_child=_helpers.cache_clear)
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_helpers.cache_clear)
 
 
 def _help(calls: SimpleQueue) -> None:

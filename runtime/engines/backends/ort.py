@@ -1,7 +1,9 @@
 """ONNX Runtime behind an `EngineSpec`: verified bytes in, tensors through without copies, the same bits every run."""
 
+import ctypes
 import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
@@ -77,6 +79,8 @@ class OrtEngine(SpecEngine):
                 reason += "; export it with --precision float16, or run it on TensorRT or PyTorch"
             raise UserError(f"engine '{spec.name}': ONNX Runtime cannot load its model: {reason}") from None
         _check_session(spec, self._session)
+        self._process = os.getpid()
+        _LIVE.add(self)
 
     def _run(self, inputs: tuple[Tensor, ...], sizes: dict[str, int]) -> tuple[Tensor, ...]:
         # a binding has address and shape but no strides: a strided view would be read in the wrong order
@@ -92,6 +96,11 @@ class OrtEngine(SpecEngine):
         return self._runner(inputs, outputs)
 
     def _runner(self, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Callable[[], None]:
+        if self._process != os.getpid():
+            raise UserError(
+                f"engine '{self._spec.name}': it was made before this process was forked, and its threads stayed "
+                "behind; ask the bundle for it again, or start processes by 'spawn'"
+            )
         # a shard without rows would be a batch of 0, which no spec allows
         shards = min(self._shards, len(inputs[0])) if self._shards > 1 else 1
         if shards == 1:
@@ -153,8 +162,20 @@ def _helpers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="shard")
 
 
-# a forked child has the pool's queue but none of its threads, and would wait forever
-os.register_at_fork(after_in_child=_helpers.cache_clear)
+_LIVE: "weakref.WeakSet[OrtEngine]" = weakref.WeakSet()
+"""The engines of this process."""
+
+
+def _leave_threads_behind() -> None:
+    """Forget, in a forked child, what waits for threads that only its parent has."""
+    _helpers.cache_clear()
+    for engine in list(_LIVE):
+        # One reference more than there are, so that no session is ever freed here: that would wait forever, too.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine._session))
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_leave_threads_behind)
 
 
 def _is_batched(spec: EngineSpec) -> bool:

@@ -1,5 +1,6 @@
 """The bundle of a latent diffusion model: its networks behind the Protocols that methods know."""
 
+import os
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -195,12 +196,20 @@ class DiffusionBundle(Bundle):
             return ClipScorer(self._tokenizer("text_embedder"), self.engine("image_embedder"), embedder)
         return DualEncoderScorer(self.text_encoder(), self.engine("image_embedder"), embedder)
 
-    @cached_property
+    @property
     def _text_encoder(self) -> TextEncoder:
         from runtime.engines.remembering import RememberingTextEncoder
 
-        # one for the whole bundle, so that sampling, ranking and distillation share what it remembers
-        return RememberingTextEncoder(self._new_text_encoder())
+        # one for the whole bundle, so that sampling, ranking and distillation share what it remembers; a forked process
+        # has engines of its own, see `Bundle`
+        encoders = self._text_encoders
+        if os.getpid() not in encoders:
+            encoders[os.getpid()] = RememberingTextEncoder(self._new_text_encoder())
+        return encoders[os.getpid()]
+
+    @cached_property
+    def _text_encoders(self) -> dict[int, TextEncoder]:
+        return {}
 
     def _new_text_encoder(self) -> TextEncoder:
         from runtime.engines.roles import ClipTextEncoder, DualTextEncoder, IconsTextEncoder

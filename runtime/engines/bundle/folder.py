@@ -5,6 +5,7 @@ that does not match is refused by name. Nothing is unpickled.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -59,7 +60,7 @@ class Bundle:
         # all files now, used or not: a damaged one would otherwise stop a run where it is first needed
         for name, file in self._files.items():
             verify_file(folder / name, file, f"bundle {self.name!r}: {name}")
-        self._engines: dict[str, BindableEngine] = {}
+        self._engines: dict[tuple[int, str], BindableEngine] = {}
         self._choices: dict[str, Choice] = {}
 
     @classmethod
@@ -133,11 +134,14 @@ class Bundle:
         return self._engine_of(graph_of(self, role, gradient=True), None)
 
     def _engine_of(self, graph: Graph, threads: int | None) -> BindableEngine:
-        if graph.name not in self._engines:
+        # A forked process has none of its parent's threads, so it makes engines of its own. The parent's stay in the
+        # dictionary: to free one would wait for its threads.
+        key = (os.getpid(), graph.name)
+        if key not in self._engines:
             choice = self._choice(graph)
             threads = threads or self.threads
-            self._engines[graph.name] = self._make(graph, choice, threads=threads, compile=self.compile)
-        return self._engines[graph.name]
+            self._engines[key] = self._make(graph, choice, threads=threads, compile=self.compile)
+        return self._engines[key]
 
     def choices(self) -> dict[str, Choice]:
         """Return what runs each graph, by its name: the role, with `.vjp` for the one of the gradient.
