@@ -3,6 +3,7 @@
 python -m export icons --weights checkpoints --out runtime/bundles/icons
 python -m export lmconv runs/mnist --out bundles/mnist
 python -m export ddpm runs/ddpm --out bundles/mine
+python -m export pixelnerf runs/pixelnerf --out bundles/pixelnerf
 python -m export sd --weights random:tiny-sd15 --out bundles/tiny
 python -m export clip --model tiny-clip --pretrained random:0 --into bundles/tiny
 python -m export build bundles/mnist --target sm86,sm89 --precision fp16
@@ -21,6 +22,7 @@ from export.commands.clip import Clip, run_clip
 from export.commands.ddpm import Ddpm, run_ddpm
 from export.commands.icons import Icons, run_icons
 from export.commands.lmconv import Lmconv, run_lmconv
+from export.commands.pixelnerf import Pixelnerf, run_pixelnerf
 from export.commands.sd import Sd, run_sd
 from export.commands.timm import Timm, run_timm
 from export.commands.verify import Verify, run_verify
@@ -44,6 +46,7 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
     "icons": Subcommand(Icons, run_icons),
     "lmconv": Subcommand(Lmconv, run_lmconv),
     "ddpm": Subcommand(Ddpm, run_ddpm),
+    "pixelnerf": Subcommand(Pixelnerf, run_pixelnerf),
     "sd": Subcommand(Sd, run_sd),
     "clip": Subcommand(Clip, run_clip),
     "timm": Subcommand(Timm, run_timm),

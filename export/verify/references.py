@@ -14,6 +14,7 @@ from runtime.engines.bundle import Bundle
 from runtime.engines.bundle.ddpm_manifest import DdpmManifest
 from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
 from runtime.engines.bundle.lmconv_manifest import LMConvManifest
+from runtime.engines.bundle.pixelnerf_manifest import PixelNeRFManifest
 from runtime.engines.precision import Storage
 from runtime.errors import UserError
 
@@ -59,6 +60,8 @@ def reference_networks(folder: Path, weights: str | None = None) -> Mapping[str,
         return _lmconv_networks(_named(weights, manifest.name, "run folder"))
     if isinstance(manifest, DdpmManifest):
         return _ddpm_networks(_named(weights, manifest.name, "run folder, or folder of weights,"))
+    if isinstance(manifest, PixelNeRFManifest):
+        return _pixelnerf_networks(_named(weights, manifest.name, "run folder"))
     assert isinstance(manifest, DiffusionManifest)
     if not manifest.source:
         return _icons_networks(_named(weights, manifest.name, "folder of trained weights"), set(manifest.networks))
@@ -153,3 +156,10 @@ def _ddpm_networks(folder: Path) -> Mapping[str, ExportedNetwork]:
     # A run folder of training has its own averages; what else there is came from elsewhere.
     is_run = (folder / "ema.safetensors").is_file()
     return make_networks(source_of_run(folder) if is_run else source_of_weights(folder))
+
+
+def _pixelnerf_networks(folder: Path) -> Mapping[str, ExportedNetwork]:
+    from export.pixelnerf.networks import make_networks
+    from train.pixelnerf.runs import load_run
+
+    return make_networks(load_run(folder), Storage.FLOAT32)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         read_manifest,
     )
     from runtime.engines.bundle.lmconv import LMConvBundle
+    from runtime.engines.bundle.pixelnerf import PixelNeRFBundle
 
 __all__ = [
     "GRADIENTS",
@@ -28,6 +29,7 @@ __all__ = [
     "DiffusionBundle",
     "InstalledBundle",
     "LMConvBundle",
+    "PixelNeRFBundle",
     "installed_bundles",
     "manifest_of",
     "read_manifest",
@@ -39,6 +41,7 @@ _HOMES = {
     "DdpmBundle": "ddpm",
     "DiffusionBundle": "diffusion",
     "LMConvBundle": "lmconv",
+    "PixelNeRFBundle": "pixelnerf",
 }
 """The module of each name that is not in `installed`."""
 

@@ -8,6 +8,7 @@ from runtime.engines.bundle.ddpm_manifest import DdpmManifest
 from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
 from runtime.engines.bundle.lmconv_manifest import LMConvManifest
 from runtime.engines.bundle.manifest import Manifest, parse_document
+from runtime.engines.bundle.pixelnerf_manifest import PixelNeRFManifest
 from runtime.engines.strict_json import GREATEST_JSON
 from runtime.engines.verified_files import read_limited
 from runtime.errors import UserError
@@ -16,7 +17,7 @@ INSTALLED = Path(__file__).resolve().parents[2] / "bundles"
 """Folder of the bundles that ship in the package."""
 
 MANIFESTS: dict[str, type[Manifest]] = {
-    manifest.kind: manifest for manifest in (DiffusionManifest, LMConvManifest, DdpmManifest)
+    manifest.kind: manifest for manifest in (DiffusionManifest, LMConvManifest, DdpmManifest, PixelNeRFManifest)
 }
 """What bundle.json says for each kind of bundle."""
 

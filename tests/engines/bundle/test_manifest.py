@@ -84,8 +84,8 @@ def test_the_first_format_is_read_as_the_second() -> None:
     ("changes", "words"),
     [
         ({"kind": "latent-diffusion"}, "unknown field 'kind' in format 1; expected 'method'"),
-        ({"method": "magic"}, "field 'kind': expected one of latent-diffusion, lmconv, ddpm, got 'magic'"),
-        ({"method": ["lmconv"]}, "field 'kind': expected one of latent-diffusion, lmconv, ddpm, got "),
+        ({"method": "magic"}, "field 'kind': expected one of latent-diffusion, lmconv, ddpm, pixelnerf, got 'magic'"),
+        ({"method": ["lmconv"]}, "field 'kind': expected one of latent-diffusion, lmconv, ddpm, pixelnerf, got "),
         ({"defaults": 3}, "field 'defaults': expected dict, got int 3"),
         ({"defaults": {"a b": 1}}, "defaults: vectorfusion: expected option names"),
     ],
