@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from export.network import ExportedNetwork, batched
 from runtime.engines.precision import Storage
 from runtime.engines.spec import EngineSpec, TensorSpec
-from train.pixelnerf.network import Field, PixelNeRF
+from train.pixelnerf.network import PIXEL, Field, PixelNeRF
 
 VIEWS = (1, 1, 3)
 """Least, typical and greatest number of input pictures of an object."""
@@ -33,7 +33,7 @@ class PointsFirst(nn.Module):
 
 
 def field_spec(width: int) -> EngineSpec:
-    """Return the spec of the field, whose numbers of points and of pictures are free."""
+    """Return the spec of the field for features of a width; its numbers of points and of pictures are free."""
     return EngineSpec(
         "field",
         (TensorSpec("features", ("B", "V", width), "float32"), TensorSpec("points", ("B", "V", 3), "float32")),
@@ -50,7 +50,7 @@ def make_networks(network: PixelNeRF, storage: Storage = Storage.INT8) -> dict[s
         storage: of the encoder's weights. The field, of 180 KB, stays in float16: its sines amplify what rounding does.
     """
     encoder, field = (part.eval().requires_grad_(False) for part in (network.encoder, PointsFirst(network.field)))
-    side, width = network.architecture.side, network.architecture.width
+    side, width = network.architecture.side, network.architecture.width + PIXEL
     pictures = sample_pictures(4, side)
     draws = torch.Generator().manual_seed(1)
     with torch.no_grad():

@@ -18,9 +18,13 @@ class Config:
 
     capture: Annotated[Path, tyro.conf.Positional] = Path()
     """Folder or file, as of `python -m runtime.nerf`."""
+    orient: Literal["auto", "up", "pca", "none"] = "auto"
+    """up: the cameras' mean upward direction becomes +z; pca: that in which they vary least; none: as it is."""
+    centre: Literal["auto", "poses", "focus", "none"] = "auto"
+    """poses: the cameras' mean is the middle; focus: where their axes meet; none: the origin."""
     half: Annotated[float, Interval(gt=0, le=1e6)] | None = None
     """Half the side of the scene's box, in the capture's units."""
-    convention: Literal["opengl", "opencv"] = "opengl"
+    convention: Literal["opengl", "opencv", "colmap", "llff"] = "opengl"
     """Axes of the capture's poses, where its format does not say."""
     rows: Annotated[int, Interval(ge=1, le=100_000)] = 24
     """Most cameras to list."""
@@ -35,7 +39,8 @@ def main(arguments: list[str]) -> int:
     from runtime.field.captures import Frame, load_capture
     from runtime.field.captures.survey import describe_capture
 
-    capture = load_capture(config.capture, Frame(half=config.half), config.convention)
+    frame = Frame(orient=config.orient, centre=config.centre, half=config.half)
+    capture = load_capture(config.capture, frame, config.convention)
     for line in describe_capture(capture, rows=config.rows):
         print(line)
     return 0

@@ -17,10 +17,10 @@ DISTANCE = 4.0
 """Distance of the cameras from the object's centre."""
 
 
-def places(local: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 2"]:
+def places(local: Float[Tensor, "*B 3"], focal: float = FOCAL, distance: float = DISTANCE) -> Float[Tensor, "*B 2"]:
     """Return where points in a camera's axes fall, in units of the picture's side."""
-    depth = DISTANCE - local[..., 2]
-    return torch.stack([0.5 + FOCAL * local[..., 0] / depth, 0.5 - FOCAL * local[..., 1] / depth], dim=-1)
+    depth = distance - local[..., 2]
+    return torch.stack([0.5 + focal * local[..., 0] / depth, 0.5 - focal * local[..., 1] / depth], dim=-1)
 
 
 def silhouettes(pictures: Float[Tensor, "N 4 H W"]) -> Bool[Tensor, "N H W"]:

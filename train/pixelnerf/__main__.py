@@ -38,9 +38,9 @@ class Config:
     """A U-Net for CPUs, or the paper's ResNet-34."""
     side: int = 64
     """Height and width that pictures are reduced to, pixels: 32, 64 or 128."""
-    objects: int = 12
+    objects: int = 8
     """Objects a step."""
-    rays: int = 48
+    rays: int = 40
     """Rays through each of the two target views of an object."""
     steps: int = 20000
     """Optimizer steps."""

@@ -18,11 +18,11 @@ SILHOUETTE = 0.1
 class Batch:
     """How much a step looks at."""
 
-    objects: int = 12
+    objects: int = 8
     """Objects a step."""
     targets: int = 2
     """Views of each that rays go through."""
-    rays: int = 48
+    rays: int = 40
     """Rays of each view that meet all silhouettes."""
     candidates: int = 3
     """Random pixels for each ray: those whose rays surely see nothing teach nothing and are left out."""

@@ -2,8 +2,9 @@
 
 A point is given to the field in the axes of each input picture's camera, with the object's centre as the origin, and
 with the features of the pixel that it falls on. The first blocks run for each picture alone, their results are
-averaged, and the last blocks give a density and a colour. The field does not see the viewing direction, so that it can
-be baked into a grid, a mesh and a texture.
+averaged, and the last blocks give a density and a colour. The colour begins as the mean of those of the pixels, so that
+training learns what differs from it. The field does not see the viewing direction, so that it can be baked into a grid,
+a mesh and a texture.
 
 Pictures are square, with premultiplied alpha: (r a, g a, b a, a), so that what is transparent is all zeros.
 """
@@ -14,6 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+PIXEL = 4
+"""Channels of the pixels themselves, premultiplied RGBA, behind those of the features."""
 
 DENSITY_SCALE = 30.0
 """Densities per unit length are this times a softplus: a few of them make a sample opaque."""
@@ -54,7 +58,7 @@ class PixelNeRF(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A U-Net: pictures (N, 4, H, W) to features (N, H, W, D)."""
+    """A U-Net: pictures (N, 4, H, W) to features (N, H, W, D), and the pixels behind them."""
 
     CHANNELS = (16, 32, 64, 96, 128)
 
@@ -69,8 +73,8 @@ class Encoder(nn.Module):
         self.up = nn.ModuleList(nn.Conv2d(c[i + 1] + c[i], c[i], 3, padding=1) for i in range(1, 4))
         self.last = nn.Conv2d(c[0] + c[1], width, 1)
 
-    def forward(self, pictures: Float[Tensor, "N 4 H W"]) -> Float[Tensor, "N H W D"]:
-        """Return the features of every pixel."""
+    def forward(self, pictures: Float[Tensor, "N 4 H W"]) -> Float[Tensor, "N H W E"]:
+        """Return the features of every pixel, and the pixels."""
         x = F.relu(self.stem(pictures))
         levels = [x]
         for down, deep in zip(self.down, self.deep[1:], strict=True):
@@ -80,7 +84,7 @@ class Encoder(nn.Module):
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
             x = F.relu(self.up[i - 1](torch.cat([x, levels[i]], dim=1)))
         x = torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), levels[0]], dim=1)
-        return self.last(x).permute(0, 2, 3, 1)
+        return torch.cat([self.last(x), pictures], dim=1).permute(0, 2, 3, 1)
 
 
 class Residual(nn.Module):
@@ -111,14 +115,15 @@ class Field(nn.Module):
         self.joint = nn.ModuleList(Block(width) for _ in range(architecture.joint))
         self.out = nn.Linear(width, 4)
 
-    def forward(self, features: Float[Tensor, "V P D"], points: Float[Tensor, "V P 3"]) -> Float[Tensor, "P 4"]:
+    def forward(self, features: Float[Tensor, "V P E"], points: Float[Tensor, "V P 3"]) -> Float[Tensor, "P 4"]:
         """Return the density per unit length and the colour of each point.
 
         Args:
-            features: of the pixel of each picture that a point falls on.
+            features: of the pixel of each picture that a point falls on, and the pixel itself.
             points: positions in the axes of each picture's camera, around the object's centre.
         """
-        x = features + self.position(encode_position(points, self.frequencies))
+        width = features.shape[2] - PIXEL
+        x = features[..., :width] + self.position(encode_position(points, self.frequencies))
         for block in self.alone:
             x = block(x)
         x = x.mean(0)
@@ -126,7 +131,10 @@ class Field(nn.Module):
             x = block(x)
         raw = self.out(x).float()
         density = DENSITY_SCALE * F.softplus(raw[:, :1] - 1.0)
-        return torch.cat([density, raw[:, 1:].sigmoid()], dim=1)
+        pixel = features[..., width:].float().sum(0)
+        # Premultiplied colours add up over pictures; their sum over that of alphas is the mean of what is opaque.
+        colour = (pixel[:, :3] / pixel[:, 3:].clamp(min=1e-3)).clamp(0.02, 0.98)
+        return torch.cat([density, (raw[:, 1:] + torch.log(colour / (1 - colour))).sigmoid()], dim=1)
 
 
 class Block(nn.Module):

@@ -18,7 +18,7 @@ STAGES = ((64, 3), (128, 4), (256, 6))
 
 
 class ResNetEncoder(nn.Module):
-    """Pictures (N, 4, H, W) to features (N, H, W, D): 64 + 64 + 128 + 256 channels, mixed to `width`."""
+    """Pictures (N, 4, H, W) to features of 64 + 64 + 128 + 256 channels, mixed to `width`, and the pixels."""
 
     def __init__(self, width: int) -> None:
         """Make the network for features of `width` channels."""
@@ -33,8 +33,8 @@ class ResNetEncoder(nn.Module):
         self.layer1, self.layer2, self.layer3 = stages
         self.mix = nn.Conv2d(64 + sum(channels for channels, _ in STAGES), width, 1)
 
-    def forward(self, pictures: Float[Tensor, "N 4 H W"]) -> Float[Tensor, "N H W D"]:
-        """Return the features of every pixel."""
+    def forward(self, pictures: Float[Tensor, "N 4 H W"]) -> Float[Tensor, "N H W E"]:
+        """Return the features of every pixel, and the pixels."""
         # On white, and as ImageNet's pictures are scaled.
         x = (pictures[:, :3] + 1 - pictures[:, 3:] - 0.45) / 0.225
         levels = [F.relu(self.bn1(self.conv1(x)))]
@@ -44,7 +44,7 @@ class ResNetEncoder(nn.Module):
             levels.append(x)
         size = pictures.shape[2:]
         wide = [F.interpolate(level, size=size, mode="bilinear", align_corners=True) for level in levels]
-        return self.mix(torch.cat(wide, dim=1)).permute(0, 2, 3, 1)
+        return torch.cat([self.mix(torch.cat(wide, dim=1)), pictures], dim=1).permute(0, 2, 3, 1)
 
 
 class BasicBlock(nn.Module):

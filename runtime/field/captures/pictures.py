@@ -83,7 +83,7 @@ class PictureArray:
             levels = np.concatenate([levels, np.ones_like(levels[..., :1])], axis=-1)
         elif not self.premultiplied:
             levels[..., :3] *= levels[..., 3:]
-        return torch.from_numpy(_straight(_resized(levels, size)))
+        return torch.from_numpy(_straight(resize_premultiplied(levels, size)))
 
     def select(self, indices: Sequence[int]) -> "PictureArray":
         """Return some of them."""
@@ -119,7 +119,7 @@ def read_mask(path: Path, size: tuple[int, int]) -> Bool[Tensor, "H W"]:
     """
     with _opened(path) as image:
         grey = np.asarray(ImageOps.exif_transpose(image).convert("L"), dtype=np.float32) / 255
-    return torch.from_numpy(_resized((grey > 0.5).astype(np.float32)[..., None], size)[..., 0] > 0.999)
+    return torch.from_numpy(resize_premultiplied((grey > 0.5).astype(np.float32)[..., None], size)[..., 0] > 0.999)
 
 
 def read_depth(path: Path, size: tuple[int, int], unit: float) -> Float32[Tensor, "H W"]:
@@ -175,10 +175,10 @@ def _reduced(image: Image.Image, size: tuple[int, int]) -> Float32[np.ndarray, "
     if levels.shape[:2] == size:
         return levels  # straight as it is: colours under an alpha of 0 stay what they are
     levels[..., :3] *= levels[..., 3:]
-    return _straight(_resized(levels, size))
+    return _straight(resize_premultiplied(levels, size))
 
 
-def _resized(levels: Float32[np.ndarray, "h w C"], size: tuple[int, int]) -> Float32[np.ndarray, "H W C"]:
+def resize_premultiplied(levels: Float32[np.ndarray, "h w C"], size: tuple[int, int]) -> Float32[np.ndarray, "H W C"]:
     """Return premultiplied levels at another size: means over boxes, which neither ring nor shift."""
     if levels.shape[:2] == size:
         return levels

@@ -1,0 +1,140 @@
+"""The one stage of `runtime.pixelnerf`: the network's field is read at the nodes of a grid, some planes a step."""
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from runtime.engines.protocols import Engine
+from runtime.field.fields.grid import EMPTY, DenseGrid
+from runtime.field.march import EXTENT
+from runtime.field.poses import on_sphere
+from runtime.loop.events import Report
+from runtime.loop.optimize import Stage
+from runtime.pixelnerf.lookup import features_at, inside, places, silhouettes
+from runtime.pixelnerf.picture import read_object
+
+if TYPE_CHECKING:
+    from runtime.engines.bundle import PixelNeRFBundle
+    from runtime.loop.folder import RunFolder
+    from runtime.pixelnerf.config import Config
+
+BOX = (-1.0, -1.0, -1.0, 2.0)
+"""Lowest corner and side of the cube around the unit ball."""
+
+PLANES = 8
+"""Planes of nodes a step of the loop."""
+
+POINTS_A_CALL = 1 << 15
+"""Points that the network is asked of at once."""
+
+FRONT = -math.pi / 2
+"""Azimuth of the picture's camera: the object faces -y, as Blender has it."""
+
+OPAQUE = 12.0
+"""Greatest raw density: more is not seen, and would make the surface ragged."""
+
+
+def picture_pose(config: "Config", distance: float) -> Float[Tensor, "4 4"]:
+    """Return the pose of the picture's camera in a world with +z up."""
+    elevation = math.radians(config.elevation)
+    return on_sphere(torch.tensor([FRONT]), torch.tensor([elevation]), torch.tensor([distance]))[0]
+
+
+def build(
+    config: "Config",
+    bundle: "PixelNeRFBundle",
+    generator: torch.Generator,
+    *,
+    run: "RunFolder | None" = None,
+    report: Report = lambda event: None,
+) -> list[Stage]:
+    """Return the stage that fills the grid; see `runtime.command.method.Method.build`."""
+    manifest = bundle.manifest
+    picture = read_object(config.picture, manifest.side, as_it_is=config.as_it_is)[None]
+    features = bundle.engine("picture_encoder")(picture)[0]
+    conditioned = ConditionedField(
+        bundle.engine("field"),
+        features,
+        silhouettes(picture),
+        picture_pose(config, manifest.distance),
+        lens=(manifest.focal, manifest.distance),
+    )
+
+    def begin(before: None, generator: torch.Generator) -> DenseGrid:
+        return DenseGrid.empty(config.nodes, torch.tensor(BOX))
+
+    def advance(scene: DenseGrid, step: int, generator: torch.Generator) -> None:
+        first = step * PLANES
+        fill_planes(scene, conditioned, first, min(first + PLANES, scene.size))
+        if first + PLANES >= scene.size:
+            scene.update_occupancy()
+
+    steps = math.ceil(config.nodes / PLANES)
+    return [Stage(name="lift", steps=steps, begin=begin, restore=DenseGrid.from_state, advance=advance, snapshots=0)]
+
+
+def validate(config: "Config", bundle: "PixelNeRFBundle") -> None:
+    """Raise `UserError` where the picture cannot be read, or shows no object."""
+    read_object(config.picture, bundle.manifest.side, as_it_is=config.as_it_is)
+
+
+class ConditionedField:
+    """The network's field for one picture: densities and colours of points in the world."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        features: Float[Tensor, "1 S S D"],
+        mask: Bool[Tensor, "1 S S"],
+        pose: Float[Tensor, "4 4"],
+        *,
+        lens: tuple[float, float],
+    ) -> None:
+        """Hold what the picture gives: features, silhouette, and where its camera stands."""
+        self.engine, self.features, self.mask, self.pose, self.lens = engine, features, mask, pose, lens
+
+    def __call__(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, "P 4"]:
+        """Return densities per world unit and colours; nothing is outside the unit ball or the silhouette."""
+        values = torch.zeros(len(points), 4)
+        local = points @ self.pose[:3, :3]
+        at = places(local, *self.lens)
+        zero = torch.zeros(len(points), dtype=torch.int64)
+        rows = (inside(self.mask, zero, at) & (points.square().sum(1) <= 1)).nonzero()[:, 0]
+        for part in rows.split(POINTS_A_CALL) if len(rows) else ():
+            seen = features_at(self.features, zero[part], at[part])
+            values[part] = self.engine(seen[:, None].contiguous(), local[part][:, None].contiguous())[0]
+        return values
+
+
+def fill_planes(scene: DenseGrid, field: ConditionedField, first: int, end: int) -> None:
+    """Write a field's densities and colours into the planes [first, end) of a grid, in place.
+
+    Where there is no density the colour is that of the nearest node along its axes that has one, so that
+    interpolation at a surface does not darken it.
+    """
+    axis = torch.linspace(-1, 1, scene.size)
+    planes = torch.meshgrid(axis[first:end], axis, axis, indexing="ij")
+    values = field(torch.stack(planes, dim=-1).reshape(-1, 3)).view(end - first, scene.size, scene.size, 4)
+    # The grid's unit of length is the box's side over EXTENT.
+    density = values[..., 0] * scene.side / EXTENT
+    raw = torch.where(density > 1e-6, density + torch.log(-torch.expm1(-density.clamp(min=1e-6))), EMPTY - 8)
+    with torch.no_grad():
+        scene.values[first:end, ..., 0, 0] = raw.clamp(max=OPAQUE)
+        scene.values[first:end, ..., 0, 1:] = spread_colours(values[..., 1:], values[..., 0] > 0)
+
+
+def spread_colours(
+    colours: Float[Tensor, "A N N 3"], known: Bool[Tensor, "A N N"], times: int = 2
+) -> Float[Tensor, "A N N 3"]:
+    """Return colours, those of nodes without one replaced by the mean of their neighbours', some nodes far."""
+    weight = known.float()[:, None]
+    values = (colours * known[..., None]).permute(0, 3, 1, 2)
+    for _ in range(times):
+        near = torch.nn.functional.avg_pool2d(torch.cat([values, weight], 1), 3, stride=1, padding=1)
+        fresh = (weight == 0) & (near[:, 3:] > 0)
+        values = torch.where(fresh, near[:, :3] / near[:, 3:].clamp(min=1e-9), values)
+        weight = torch.where(fresh, 1.0, weight)
+    return values.permute(0, 2, 3, 1)

@@ -1,0 +1,70 @@
+import math
+from pathlib import Path
+
+import torch
+
+from runtime.field.cameras import Rays
+from runtime.field.fields.grid import DenseGrid
+from runtime.pixelnerf.config import Config
+from runtime.pixelnerf.lookup import DISTANCE, FOCAL
+from runtime.pixelnerf.stages import BOX, ConditionedField, fill_planes, picture_pose, spread_colours
+
+
+class Ball:
+    """Stands for the engine of a field: a ball of radius a half, solid and red."""
+
+    calls = 0
+
+    def __call__(self, features: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor]:
+        self.calls += len(points)
+        solid = (points[:, 0].norm(dim=1) < 0.5).float()
+        colour = torch.tensor([1.0, 0, 0]).expand(len(points), 3)
+        return (torch.cat([200 * solid[:, None], colour], dim=1),)
+
+
+def field(mask: torch.Tensor | None = None) -> ConditionedField:
+    mask = torch.ones(1, 8, 8, dtype=torch.bool) if mask is None else mask
+    pose = picture_pose(Config(picture=Path(__file__), elevation=30.0), DISTANCE)
+    return ConditionedField(Ball(), torch.rand(1, 8, 8, 5), mask, pose, lens=(FOCAL, DISTANCE))  # pyright: ignore
+
+
+def test_the_camera_stands_in_front_and_above() -> None:
+    pose = picture_pose(Config(picture=Path(__file__), elevation=30.0), 4.0)
+    assert torch.allclose(pose[:3, 3], torch.tensor([0, -4 * math.cos(math.pi / 6), 2.0]), atol=1e-5)
+
+
+def test_a_field_becomes_a_grid_that_rays_see() -> None:
+    grid = DenseGrid.empty(65, torch.tensor(BOX))
+    for first in range(0, 65, 8):
+        fill_planes(grid, field(), first, min(first + 8, 65))
+    grid.update_occupancy()
+    origins = torch.tensor([[0.0, -3, 0], [0.0, -3, 0.7], [0.3, 3.0, 0.1]])
+    directions = torch.tensor([[0.0, 1, 0], [0, 1, 0], [0, -1, 0]])
+    shown = grid.render(Rays(origins, directions))
+    assert torch.allclose(shown.alpha, torch.tensor([1.0, 0, 1]), atol=1e-2)
+    assert shown.colour[0, 0] > 0.98
+    assert shown.colour[0, 1:].max() < 0.02  # no grey of empty nodes at the surface
+    assert abs(float(shown.depth[0]) - 2.5) < 2 / 64
+
+
+def test_nothing_is_outside_the_ball_and_the_silhouette() -> None:
+    points = torch.rand(500, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    half = torch.zeros(1, 8, 8, dtype=torch.bool)
+    half[:, :, 4:] = True  # what lies to the right of the camera's axis, which is +x
+    values = field(half)(points)
+    assert (values[points[:, 0] < 0] == 0).all()
+    assert (values[points.norm(dim=1) > 1] == 0).all()
+    solid = (points.norm(dim=1) < 0.49) & (points[:, 0] > 0.01)
+    assert (values[solid, 0] == 200).all()
+    nothing = field(torch.zeros(1, 8, 8, dtype=torch.bool))
+    assert (nothing(points) == 0).all()
+
+
+def test_colours_go_on_beyond_the_surface() -> None:
+    colours = torch.zeros(1, 7, 7, 3)
+    colours[0, 3, 3] = torch.tensor([0.2, 0.4, 0.6])
+    is_there = torch.zeros(1, 7, 7, dtype=torch.bool)
+    is_there[0, 3, 3] = True
+    spread = spread_colours(colours, is_there, times=2)
+    assert torch.allclose(spread[0, 1:6, 1:6], torch.tensor([0.2, 0.4, 0.6]).expand(5, 5, 3))
+    assert spread[0, 0].abs().max() == 0
