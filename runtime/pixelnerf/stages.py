@@ -1,13 +1,13 @@
 """The one stage of `runtime.pixelnerf`: the network's field is read at the nodes of a grid, some planes a step."""
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from runtime.engines.protocols import Engine
 from runtime.field.fields.grid import EMPTY, DenseGrid
 from runtime.field.march import EXTENT
 from runtime.field.poses import on_sphere
@@ -86,14 +86,14 @@ class ConditionedField:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Callable[..., tuple[Tensor, ...]],
         features: Float[Tensor, "1 S S D"],
         mask: Bool[Tensor, "1 S S"],
         pose: Float[Tensor, "4 4"],
         *,
         lens: tuple[float, float],
     ) -> None:
-        """Hold what the picture gives: features, silhouette, and where its camera stands."""
+        """Hold the engine of the field and what the picture gives: features, silhouette, where its camera stands."""
         self.engine, self.features, self.mask, self.pose, self.lens = engine, features, mask, pose, lens
 
     def __call__(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, "P 4"]:
@@ -127,11 +127,11 @@ def fill_planes(scene: DenseGrid, field: ConditionedField, first: int, end: int)
 
 
 def spread_colours(
-    colours: Float[Tensor, "A N N 3"], known: Bool[Tensor, "A N N"], times: int = 2
+    colours: Float[Tensor, "A N N 3"], solid: Bool[Tensor, "A N N"], times: int = 2
 ) -> Float[Tensor, "A N N 3"]:
     """Return colours, those of nodes without one replaced by the mean of their neighbours', some nodes far."""
-    weight = known.float()[:, None]
-    values = (colours * known[..., None]).permute(0, 3, 1, 2)
+    weight = solid.float()[:, None]
+    values = (colours * solid[..., None]).permute(0, 3, 1, 2)
     for _ in range(times):
         near = torch.nn.functional.avg_pool2d(torch.cat([values, weight], 1), 3, stride=1, padding=1)
         fresh = (weight == 0) & (near[:, 3:] > 0)

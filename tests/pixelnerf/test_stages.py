@@ -44,7 +44,7 @@ def test_a_field_becomes_a_grid_that_rays_see() -> None:
     assert torch.allclose(shown.alpha, torch.tensor([1.0, 0, 1]), atol=1e-2)
     assert shown.colour[0, 0] > 0.98
     assert shown.colour[0, 1:].max() < 0.02  # no grey of empty nodes at the surface
-    assert abs(float(shown.depth[0]) - 2.5) < 2 / 64
+    assert abs(float(shown.depth[0].detach()) - 2.5) < 2 / 64
 
 
 def test_nothing_is_outside_the_ball_and_the_silhouette() -> None:
