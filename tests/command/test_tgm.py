@@ -34,7 +34,7 @@ def test_words_name_a_module(words: str, module: str, rest: list[str]) -> None:
 
 @pytest.mark.parametrize("word", ["nothing", "vector", "command", "../train", "tests", "--quiet", ""])
 def test_what_is_no_command_is_refused(word: str) -> None:
-    with pytest.raises(UserError, match=r"tgm: expected one of lmconv, .*export, train"):
+    with pytest.raises(UserError, match=r"tgm: expected one of .*lmconv, .*export, train"):
         tgm.module_of([word])
 
 
