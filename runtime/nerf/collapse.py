@@ -10,6 +10,7 @@ import torch
 from runtime.field.fields.neural import REACH, NeuralField
 from runtime.field.pictures import look
 from runtime.field.training_views import TrainingViews
+from runtime.nerf.fields import new_field
 
 if TYPE_CHECKING:
     from runtime.nerf.config import Config
@@ -49,10 +50,5 @@ def collapse_of(scene: NeuralField, views: TrainingViews) -> str | None:
 @torch.no_grad()
 def begin_anew(config: "Config", scene: NeuralField, optimizer: torch.optim.Optimizer, seed: int) -> None:
     """Give a field new weights, drawn with a seed, and its optimizer no memory."""
-    from runtime.nerf.network_stages import new_field
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        fresh = new_field(config)
-    scene.load_state_dict(fresh.state_dict())
+    scene.load_state_dict(new_field(config, seed).state_dict())
     optimizer.state.clear()

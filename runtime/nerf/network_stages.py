@@ -1,6 +1,5 @@
 """The stage of the presets with the thesis' networks: NeRF, Simplified NeRF and DietNeRF (thesis Algorithm 3)."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +14,7 @@ from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
 from runtime.nerf.collapse import LOOKS, begin_anew, collapse_of
 from runtime.nerf.config import NETWORKS
+from runtime.nerf.fields import new_field, restore
 from runtime.nerf.losses import alpha_error, background_of, photometric
 from runtime.nerf.semantic import Semantics
 
@@ -36,10 +36,7 @@ def network_stages(config: "Config", views: TrainingViews, report: Report = lamb
     semantics = Semantics.of(config.encoder, views) if config.encoder else None
 
     def begin(scene: None, generator: torch.Generator) -> NeuralField:
-        # Layers draw their start from PyTorch's own generator: seeded here, and put back where it was.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(generator.initial_seed())
-            return new_field(config)
+        return new_field(config, generator.initial_seed())
 
     def loss(scene: NeuralField, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         batch = views.draw(config.rays, generator)
@@ -78,24 +75,6 @@ def network_stages(config: "Config", views: TrainingViews, report: Report = lamb
             snapshots=10,
         )
     ]
-
-
-def new_field(config: "Config") -> NeuralField:
-    """Return the networks of a preset with new weights."""
-    networks = NETWORKS[config.preset]
-    return NeuralField(
-        frequencies=networks.frequencies,
-        view_directions=config.view_dependent,
-        coarse=networks.coarse,
-        fine=networks.fine,
-    )
-
-
-def restore(config: "Config", state: Mapping[str, Tensor]) -> NeuralField:
-    """Return the networks of a checkpoint."""
-    scene = new_field(config)
-    scene.load_state_dict(dict(state))
-    return scene
 
 
 def _picture(scene: NeuralField, rays: Rays) -> list[Tensor]:

@@ -71,8 +71,8 @@ def load_run(folder: Path) -> "tuple[Field, Split]":
     from runtime.command.settings import from_json
     from runtime.loop.folder import RunFolder, read_config
     from runtime.nerf.config import Config as Request
+    from runtime.nerf.fields import restore as restore_networks
     from runtime.nerf.grid_stages import restore
-    from runtime.nerf.network_stages import restore as restore_networks
     from runtime.nerf.scenes import Split
 
     stored = read_config(folder)

@@ -23,9 +23,9 @@ from runtime.loop.events import Note, Stepped
 from runtime.loop.signals import StoppedRun
 from runtime.nerf import METHOD, Config, collapse, main, render
 from runtime.nerf.config import check, preset_config, stem
+from runtime.nerf.fields import new_field
 from runtime.nerf.grid_stages import grid_sizes, grid_stages
 from runtime.nerf.losses import alpha_error, background_of, photometric
-from runtime.nerf.network_stages import new_field
 from runtime.nerf.render import load_run
 from runtime.nerf.scenes import Split
 from runtime.nerf.semantic import PARTS, SIDE, Semantics
@@ -235,7 +235,7 @@ def test_collapsed_networks_are_seen_and_begin_anew() -> None:
     # A fifth of the light passes: neither empty nor full.
     assert collapse.collapse_of(constant(0.5), views) is None
     config = replace(preset_config("simplified"), capture=CAPTURE)
-    scene = new_field(config)
+    scene = new_field(config, 1)
     optimizer = torch.optim.Adam(scene.parameters(), lr=1e-3)
     before = {name: value.clone() for name, value in scene.state().items()}
     for p in scene.parameters():
@@ -244,7 +244,7 @@ def test_collapsed_networks_are_seen_and_begin_anew() -> None:
     collapse.begin_anew(config, scene, optimizer, 7)
     assert not optimizer.state
     assert not any(torch.equal(value, before[name]) for name, value in scene.state().items() if value.dim() > 1)
-    again = new_field(config)
+    again = new_field(config, 2)
     collapse.begin_anew(config, again, optimizer, 7)
     assert all(torch.equal(value, again.state()[name]) for name, value in scene.state().items())
 

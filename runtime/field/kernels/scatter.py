@@ -12,6 +12,8 @@ from runtime.field.kernels.march import RAYS_A_JOB
 from runtime.field.kernels.vectors import add_scaled, load, pack, store
 from runtime.kernels.jit import entry, finish_job, inlined, inner, take_job
 
+_SIGN = (np.float32(-1), np.float32(1))
+
 
 @entry
 def sort_samples(work, size, samples, spans, places, order):
@@ -72,28 +74,33 @@ def scatter_value(grid, sample, gradient, total):
     _add(total, at + plane + row + node, f0 * f1 * f2, gradient)
 
 
+@inlined
+def _corner(grid, sample, corner):
+    """Where the values of one of eight nodes begin, the node's weights along the axes, and their derivatives' signs."""
+    node = 4 * grid.groups
+    row = grid.size * node
+    plane = grid.size * row
+    a = corner >> 2
+    b = (corner >> 1) & 1
+    c = corner & 1
+    at = np.int64(sample.place) * node + a * plane + b * row + c * node
+    w0 = sample.f0 if a else ONE - sample.f0
+    w1 = sample.f1 if b else ONE - sample.f1
+    w2 = sample.f2 if c else ONE - sample.f2
+    return at, (w0, w1, w2), (_SIGN[a], _SIGN[b], _SIGN[c])
+
+
 @inner
 def scatter_directions(grid, sample, gradient, direction, total):
     """Add the gradient of a sample's colour to the groups that are linear in the ray's direction.
 
     Twin: automatic differentiation of `reference.grid.interpolate`.
     """
-    f0 = sample.f0
-    f1 = sample.f1
-    f2 = sample.f2
-    node = 4 * grid.groups
-    row = grid.size * node
-    plane = grid.size * row
-    corner = np.int64(sample.place) * node
-    for a in range(2):
-        w0 = f0 if a else ONE - f0
-        for b in range(2):
-            w1 = w0 * (f1 if b else ONE - f1)
-            for c in range(2):
-                w2 = w1 * (f2 if c else ONE - f2)
-                at = corner + a * plane + b * row + c * node
-                for group in range(1, grid.groups):
-                    _add(total, at + 4 * group, w2 * direction[group - 1], gradient)
+    for corner in range(8):
+        at, w, _ = _corner(grid, sample, corner)
+        weight = w[0] * w[1] * w[2]
+        for group in range(1, grid.groups):
+            _add(total, at + 4 * group, weight * direction[group - 1], gradient)
 
 
 @inner
@@ -102,23 +109,12 @@ def scatter_slope(grid, sample, slope, total):
 
     Twin: automatic differentiation of `reference.grid.slope_of`.
     """
-    f0 = sample.f0
-    f1 = sample.f1
-    f2 = sample.f2
-    node = 4 * grid.groups
-    row = grid.size * node
-    plane = grid.size * row
-    corner = np.int64(sample.place) * node
-    for a in range(2):
-        w0 = f0 if a else ONE - f0
-        s0 = slope[0] if a else -slope[0]
-        for b in range(2):
-            w1 = f1 if b else ONE - f1
-            s1 = slope[1] if b else -slope[1]
-            for c in range(2):
-                w2 = f2 if c else ONE - f2
-                s2 = slope[2] if c else -slope[2]
-                total[corner + a * plane + b * row + c * node] += s0 * w1 * w2 + s1 * w0 * w2 + s2 * w0 * w1
+    for corner in range(8):
+        at, w, sign = _corner(grid, sample, corner)
+        by_place = sign[0] * slope[0] * w[1] * w[2]
+        by_place += sign[1] * slope[1] * w[0] * w[2]
+        by_place += sign[2] * slope[2] * w[0] * w[1]
+        total[at] += by_place
 
 
 @entry

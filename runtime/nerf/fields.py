@@ -1,0 +1,34 @@
+"""The networks of the presets, new and from a checkpoint."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from runtime.field.fields.neural import NeuralField
+from runtime.nerf.config import NETWORKS
+
+if TYPE_CHECKING:
+    from runtime.nerf.config import Config
+
+
+def new_field(config: "Config", seed: int) -> NeuralField:
+    """Return the networks of a preset with weights that are drawn with a seed."""
+    networks = NETWORKS[config.preset]
+    # Layers draw their start from PyTorch's own generator: seeded here, and put back where it was.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return NeuralField(
+            frequencies=networks.frequencies,
+            view_directions=config.view_dependent,
+            coarse=networks.coarse,
+            fine=networks.fine,
+        )
+
+
+def restore(config: "Config", state: Mapping[str, Tensor]) -> NeuralField:
+    """Return the networks of a checkpoint."""
+    scene = new_field(config, 0)
+    scene.load_state_dict(dict(state))
+    return scene
