@@ -1,6 +1,8 @@
 """Files that are never seen half written, and whether one can be made at all."""
 
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -58,3 +60,19 @@ def try_writing(file: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UserError(f"'{file}' cannot be written: {error.strerror}; choose another place with --out") from error
+
+
+def check_ordinary(path: Path) -> None:
+    """Refuse what is no ordinary file: a device or a pipe may never end.
+
+    Raises:
+        OSError: it is none, there is none, or its name cannot be one; `strerror` says which.
+    """
+    try:
+        mode = path.stat().st_mode
+    except ValueError:
+        raise OSError(errno.EINVAL, "its name holds a null byte") from None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is no ordinary file")

@@ -10,7 +10,11 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from runtime.errors import UserError
-from runtime.files import replace_file
+from runtime.files import check_ordinary, replace_file
+
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+ROWS = 64
+"""Rows that are converted at once: in floats with transparency a picture takes four times the memory of the result."""
 
 MAX_PIXELS = 64_000_000
 """Most pixels in a picture that is read."""
@@ -30,6 +34,7 @@ def read_picture(
         UserError: where the file is missing, is no picture, is truncated, or has more than `MAX_PIXELS` pixels.
     """
     try:
+        check_ordinary(Path(path))
         # No other decoder is tried: each one more is something for a hostile file to attack.
         with Image.open(path, formats=formats) as image:
             # Before anything is decoded: a header of a few bytes can promise any size.
@@ -37,14 +42,16 @@ def read_picture(
                 raise UserError(
                     f"'{path}' has {image.width} x {image.height} pixels: expected at most {MAX_PIXELS}; scale it down"
                 )
-            rgba = _rgba(image)
+            picture = _on_background(image, background)
     except UnidentifiedImageError:
         raise UserError(f"'{path}' is not a picture: expected {', '.join(formats)}") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        # Pillow raises SyntaxError for broken chunks of a PNG
-        raise UserError(f"cannot read the picture '{path}': {getattr(error, 'strerror', None) or error}") from None
-    pixels = torch.from_numpy(rgba).permute(2, 0, 1)
-    return (pixels[:3] * pixels[3:] + background * (1 - pixels[3:])).contiguous()
+    except UserError:
+        raise
+    except (OSError, SyntaxError, ValueError, MemoryError, *_BOMBS) as error:
+        # Pillow raises SyntaxError for broken chunks of a PNG, and ValueError for texts that unpack to too much
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise UserError(f"cannot read the picture {str(path)!r:.200}: {reason:.200}") from None
+    return picture
 
 
 def read_png(path: Path | str, *, background: float = 1.0) -> Float32[Tensor, "3 H W"]:
@@ -80,15 +87,26 @@ def write_png(path: Path | str, image: Tensor) -> None:
         raise UserError(f"cannot write '{path}': {error.strerror}; choose another folder or name") from None
 
 
-def _rgba(image: Image.Image) -> Float32[np.ndarray, "H W 4"]:
-    """Return RGBA in [0, 1]; 16-bit grey keeps its range and its transparent level."""
+def _on_background(image: Image.Image, background: float) -> Float32[Tensor, "3 H W"]:
+    """Return a picture upright and on a grey, in [0, 1]."""
     from PIL import ImageOps
 
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        levels = np.asarray(image)
-        grey = levels.astype(np.float32) / 65535
-        # Pillow's conversion of 16 bits would clip to 255 and forget the level that a PNG marks as transparent.
-        alpha = (levels != image.info.get("transparency", -1)).astype(np.float32)
-        return np.stack([grey, grey, grey, alpha], axis=-1).clip(0, 1)
-    return np.asarray(image.convert("RGBA"), dtype=np.float32) / 255
+    # Pillow's conversion of 16 bits would clip to 255 and forget the level that a PNG marks as transparent.
+    is_deep = image.mode.startswith("I")
+    levels = np.asarray(image if is_deep else image.convert("RGBA"))
+    transparent = image.info.get("transparency", -1)
+    picture = torch.empty(3, *levels.shape[:2])
+    for top in range(0, len(levels), ROWS):
+        part = levels[top : top + ROWS]
+        rgba = _deep_rgba(part, transparent) if is_deep else part.astype(np.float32) / 255
+        pixels = torch.from_numpy(rgba).permute(2, 0, 1)
+        picture[:, top : top + ROWS] = pixels[:3] * pixels[3:] + background * (1 - pixels[3:])
+    return picture
+
+
+def _deep_rgba(levels: np.ndarray, transparent: int) -> Float32[np.ndarray, "H W 4"]:
+    """Return 16-bit grey as RGBA in [0, 1]; one level may be transparent."""
+    grey = levels.astype(np.float32) / 65535
+    alpha = (levels != transparent).astype(np.float32)
+    return np.stack([grey, grey, grey, alpha], axis=-1).clip(0, 1)

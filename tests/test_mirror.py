@@ -63,7 +63,6 @@ ELSEWHERE = {
     "train/ddpm/": "train/ddpm/test_training.py",
     "train/ddpm/names.py": "train/ddpm/test_network.py",
     "train/lmconv/__main__.py": "train/lmconv/test_training.py",
-    "train/lmconv/archives.py": "train/lmconv/test_data.py",
     "train/lmconv/evaluate.py": "train/lmconv/test_training.py",
     "train/lmconv/grouped.py": "train/lmconv/test_layer.py",
     "train/lmconv/pointwise.py": "train/lmconv/test_network.py",

@@ -1,3 +1,8 @@
+import re
+import struct
+import zlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -86,3 +91,62 @@ def test_only_pictures_are_written_and_only_where_one_can(tmp_path):
     with pytest.raises(UserError, match="cannot write"):
         write_png(tmp_path / "missing" / "a.png", torch.zeros(3, 4, 4))
     assert list(tmp_path.iterdir()) == []
+
+
+def chunk(tag: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data))
+
+
+def grey_png(width: int, height: int, extra: bytes = b"") -> bytes:
+    """Return a black picture of 8 bits with more chunks before its pixels."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    pixels = zlib.compress(bytes(height * (1 + width)), 9)
+    parts = chunk(b"IHDR", header) + extra + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+BOMB = b"a\0\0" + zlib.compress(bytes(100_000_000), 9)
+
+
+@pytest.mark.parametrize("tag", [b"zTXt", b"iCCP"])
+def test_texts_that_unpack_to_much_are_refused_or_left_out(tmp_path: Path, tag: bytes) -> None:
+    file = tmp_path / "bomb.png"
+    file.write_bytes(grey_png(20, 20, chunk(tag, BOMB)))
+    try:
+        assert not read_picture(file).any()
+    except UserError as error:
+        assert str(error).startswith(f"cannot read the picture '{file}'")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("a\0b.png", "null byte"), ("/dev/zero", "no ordinary file"), (".", "it is a folder")]
+)
+def test_what_is_no_ordinary_file_is_refused(name: str, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        read_picture(name)
+
+
+def test_a_postscript_file_starts_no_other_program(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+    with pytest.raises(UserError, match="is not a picture"):
+        read_picture(tmp_path / "a.png")
+
+
+def test_pillow_is_told_everywhere_which_formats_it_may_read() -> None:
+    root = Path(__file__).parents[1]
+    calls = [
+        (path, call)
+        for room in ("runtime", "train", "export", "serving", "benchmarks")
+        for path in (root / room).rglob("*.py")
+        for call in re.findall(r"Image\.open\((.*)\)", path.read_text("utf-8"))
+    ]
+    assert len(calls) > 4
+    assert [(path, call) for path, call in calls if "formats=" not in call] == []
+
+
+def test_rows_are_converted_in_parts_to_the_same_values(tmp_path: Path) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (150, 7, 4), dtype=np.uint8)
+    Image.fromarray(levels, "RGBA").save(tmp_path / "a.png")
+    rgba = torch.from_numpy(levels.astype(np.float32) / 255).permute(2, 0, 1)
+    expected = rgba[:3] * rgba[3:] + 0.25 * (1 - rgba[3:])
+    assert torch.equal(read_picture(tmp_path / "a.png", background=0.25), expected)

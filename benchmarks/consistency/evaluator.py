@@ -121,7 +121,7 @@ def degrade(
     if kind == 2:
         file = io.BytesIO()
         Image.fromarray(picture.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=int(rng.integers(8, 50)))
-        return torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1).float() / 255.0
+        return torch.from_numpy(np.array(Image.open(file, formats=("JPEG", "PNG")))).permute(2, 0, 1).float() / 255.0
     return (image + rng.uniform(0.02, 0.1) * torch.randn(image.shape, generator=generator)).clamp(0.0, 1.0)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from runtime.errors import UserError
+from runtime.files import check_ordinary
 from runtime.pixels.orders import Order, Size, check_order, maximum_context_order, parse_orders, rank_by_context
 from runtime.pixels.regions import Region
 
@@ -46,6 +47,7 @@ def read_order(text: str, size: Size, trained: str, hidden: Region | None) -> Or
 def _read_file(path: Path, size: Size) -> Order:
     """Return the order in a file of whole numbers: NumPy's format, or text with spaces, commas or lines between."""
     try:
+        check_ordinary(path)
         if os.path.getsize(path) > GREATEST:
             raise UserError(f"--order '{path}': expected at most {GREATEST} bytes, got {os.path.getsize(path)}")
         if path.suffix == ".npy":
@@ -55,7 +57,7 @@ def _read_file(path: Path, size: Size) -> Order:
             array = np.array([int(word) for word in path.read_text("utf-8").replace(",", " ").split()], np.int64)
     except OSError as error:
         raise UserError(f"--order '{path}' cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError, OverflowError) as error:
+    except (ValueError, EOFError, OverflowError, MemoryError) as error:
         # A `UserError` is a ValueError: the message about the size must not be wrapped in this one.
         if isinstance(error, UserError):
             raise

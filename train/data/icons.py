@@ -106,7 +106,7 @@ def draw_icon(package: dict, key: str, *, side: int, left: int, top: int, size: 
         f'width="{size}" height="{size}" viewBox="{box}">{icon["body"]}</svg>'
     )
     png = bytes(resvg_py.svg_to_bytes(svg_string=svg))
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"), dtype=np.float32) / 255.0
+    return np.asarray(Image.open(io.BytesIO(png), formats=("PNG",)).convert("RGBA"), dtype=np.float32) / 255.0
 
 
 def on_white(rgba: np.ndarray) -> np.ndarray:

@@ -141,7 +141,7 @@ def read_views(path: Path) -> UInt8[Tensor, "16 3 H W"]:
         UserError: the sheet cannot be read, or has no 4x4 square cells.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=("PNG", "WEBP", "JPEG")) as image:
             sheet = np.asarray(image.convert("RGBA"))
     except OSError as error:
         raise UserError(

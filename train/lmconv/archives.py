@@ -4,7 +4,9 @@ All return uint8 (N, channels, H, W) and say what was wrong with a file. Nothing
 """
 
 import gzip
+import math
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,15 @@ import numpy as np
 from runtime.errors import UserError
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 _IDX = ("train-images", "t10k-images")
 _CIFAR_ROW = 1 + 3 * 32 * 32
+
+MAX_PIXELS = 64_000_000
+"""Most pixels in one picture of a folder."""
+
+MAX_BYTES = 1 << 30
+"""Most bytes that a compressed file may unpack to; MNIST has 47 million."""
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -23,15 +32,25 @@ def read_idx(path: Path) -> np.ndarray:
         UserError: where it is no IDX file of bytes with three axes, or is cut short.
     """
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+        data = _unpack(path) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error, MemoryError) as error:
         raise UserError(f"'{path}' cannot be read: {error}") from error
-    if data[:4] != b"\x00\x00\x08\x03":
+    if data[:4] != b"\x00\x00\x08\x03" or len(data) < 16:
         raise UserError(f"'{path}': expected an IDX file of pictures (magic 00000803), got {data[:4].hex()}")
-    shape = np.frombuffer(data, ">u4", 3, 4).astype(np.int64)
-    if len(data) != 16 + shape.prod():
-        raise UserError(f"'{path}': expected {16 + shape.prod()} bytes, got {len(data)}; copy the file again")
+    shape = np.frombuffer(data, ">u4", 3, 4).tolist()
+    size = 16 + math.prod(shape)  # of Python's integers, which do not overflow
+    if len(data) != size:
+        raise UserError(f"'{path}': expected {size} bytes, got {len(data)}; copy the file again")
     return np.frombuffer(data, np.uint8, offset=16).reshape(shape[0], 1, shape[1], shape[2])
+
+
+def _unpack(path: Path) -> bytes:
+    """Return the content of a gzip file, which must not be more than any set of pictures."""
+    with gzip.open(path) as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise UserError(f"'{path}' unpacks to more than {MAX_BYTES} bytes: expected a set of small pictures")
+    return data
 
 
 def read_idx_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -71,9 +90,10 @@ def read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
         UserError: where one is missing or has another type or shape.
     """
     try:
+        # a TypeError is for an .npy file of one array under another name
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in ("x_train", "x_test") if name in archive}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, TypeError, ValueError, EOFError, MemoryError, zlib.error, zipfile.BadZipFile) as error:
         raise UserError(f"'{path}' cannot be read as an npz archive: {error}") from error
     if len(arrays) < 2:
         raise UserError(f"'{path}': expected arrays x_train and x_test, got {', '.join(arrays) or 'neither'}")
@@ -102,11 +122,17 @@ def read_folder(folder: Path, size: int | None) -> np.ndarray:
             f"'{folder}': expected at least two pictures ({', '.join(sorted(_SUFFIXES))}), got {len(files)}"
         )
     pictures = []
+    bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
     for file in files:
         try:
-            with Image.open(file) as image:
+            # no other decoder: an EPS under another name would start Ghostscript
+            with Image.open(file, formats=_FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise UserError(f"'{file}': expected at most {MAX_PIXELS} pixels, got {image.width * image.height}")
                 picture = image.convert("RGB")
-        except OSError as error:
+        except UserError:
+            raise
+        except (OSError, SyntaxError, ValueError, *bombs) as error:
             raise UserError(f"'{file}' cannot be read as a picture: {error}") from error
         if size is not None:
             picture = picture.resize((size, size), Image.Resampling.BILINEAR)

@@ -92,7 +92,7 @@ def _write_cache(folder: Path, files: list[str], path: Path, side: int) -> None:
 def reduce_sheet(path: Path, side: int) -> UInt8[np.ndarray, "16 H W 4"]:
     """Return a sheet's views, premultiplied and reduced by means over boxes."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=("PNG", "WEBP", "JPEG")) as image:
             sheet = np.asarray(image.convert("RGBA"), dtype=np.float32)
     except OSError as error:
         raise UserError(f"'{path}': expected a sheet of 16 views, got {error!s:.100}; fetch the set anew") from None

@@ -61,7 +61,7 @@ def _glb(textured: TexturedMesh) -> bytes:
 
     turn = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)
     mesh = textured.mesh
-    with Image.open(io.BytesIO(_png(textured))) as image:
+    with Image.open(io.BytesIO(_png(textured)), formats=("PNG",)) as image:
         image.load()
         material = PBRMaterial(name="surface", baseColorTexture=image, metallicFactor=0.0, roughnessFactor=1.0)
         visual = TextureVisuals(uv=textured.places.astype(np.float64), material=material)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from runtime.errors import UserError
+from runtime.files import check_ordinary
 from runtime.vector.paths import Drawing, Kind
 from runtime.vector.svg.canvas import canvas_of, view_box
 from runtime.vector.svg.clips import crop, holds, inscribed, quadrilateral
@@ -59,11 +60,12 @@ def read_svg(
     """
     path = Path(path)
     try:
+        check_ordinary(path)
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"'{path}' is larger than {MAX_BYTES} bytes; simplify the drawing or split it")
         data = path.read_bytes()
     except OSError as error:
-        raise UserError(f"cannot read '{path}': {error.strerror}; expected an SVG file") from None
+        raise UserError(f"cannot read {str(path)!r:.200}: {error.strerror}; expected an SVG file") from None
     return parse_svg(data, name=str(path), size=size, report=report)
 
 
