@@ -108,12 +108,12 @@ def guess_nearest(
 ) -> Float[Tensor, "T 3 H W"]:
     """Return the views of the trained object whose pictures are nearest to the given ones."""
     given = torch.tensor([0, 4, 8][: case.pictures.shape[1]])
-    best, least = 0, math.inf
+    best, lowest = 0, math.inf
     for rows in trained.split(200):
         pictures = objects.pictures(rows, given.expand(len(rows), -1))
         error = (on_white(pictures) - on_white(case.pictures)).square().flatten(1).mean(1)
-        if float(error.min()) < least:
-            best, least = int(rows[error.argmin()]), float(error.min())
+        if float(error.min()) < lowest:
+            best, lowest = int(rows[error.argmin()]), float(error.min())
     return on_white(objects.pictures(torch.tensor([best]), torch.tensor([views])))[0]
 
 
