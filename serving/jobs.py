@@ -29,8 +29,9 @@ AGEING_S = 60.0
 """Seconds of waiting that count as much as one point of priority. Since all jobs age alike, the order of the queue does
 not change with time: `submitted - AGEING_S * priority` is computed once."""
 
-ATTEMPTS = 4
-"""How often in a row the process of a job may die without taking a step before the job fails."""
+DEATHS, DEATHS_AT_ONCE = 20, 4
+"""How often the process of a job may die without coming further than ever before, and how often so without taking a
+single step, before the job fails: it may be the job that kills it."""
 
 
 class QueueFullError(UserError):
@@ -309,9 +310,11 @@ class Jobs:
             died: whether its process has died; a job whose process dies again and again without a step fails.
         """
         job, now = self.get(name), self.clock()
-        attempts = job.attempts + died
-        if attempts >= ATTEMPTS:
-            self.fail(name, f"job: its process has died {attempts} times in a row without a step ({reason})")
+        attempts = job.attempts
+        if died:
+            attempts += 1 if self._has_stepped(name) else DEATHS // DEATHS_AT_ONCE
+        if attempts >= DEATHS:
+            self.fail(name, f"job: its process dies again and again without coming further ({reason})")
             return
         if job.stopping:
             self._end(name, CANCELLED, {})
@@ -321,6 +324,11 @@ class Jobs:
             if self._queue(connection, name, (RUNNING,), attempts=attempts, seconds=spent):
                 self.store.append(connection, name, now, QUEUED, {"method": job.method, "reason": reason})
         self._tell(name, QUEUED)
+
+    def _has_stepped(self, name: str) -> bool:
+        """Return whether a job has taken a step since it was last begun or resumed."""
+        query = "SELECT kind FROM events WHERE job = ? AND kind IN ('step', 'running') ORDER BY n DESC LIMIT 1"
+        return [row["kind"] for row in self.store.rows(query, name)] == ["step"]
 
     def recover(self) -> int:
         """Put back what a server that was killed has left running; return how many. Call it before the first `take`."""

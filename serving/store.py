@@ -68,7 +68,7 @@ class Job:
     deadline: float | None
     webhook: str | None
     attempts: int
-    """How often in a row its process has died without a step."""
+    """How often its process has died without coming further; see `serving.jobs.DEATHS`."""
     stopping: int
     """1 once it is to be cancelled."""
     threads: int | None

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from runtime.command.method import Method, checked, draw, read_inputs, with_copies
 from runtime.errors import UserError
 from runtime.version import __version__
+from serving.archives import SUFFIX, unpack
 from serving.methods import method_at
 from serving.requests import Request
 
@@ -123,7 +124,8 @@ def place_files(request: Request, files: Mapping[str, str], folder: Path) -> dic
             if hashlib.sha256(content).hexdigest() != file.sha256:
                 raise UserError(f"{option}: '{file.name}' is not what was sent (SHA-256); upload it again")
             path.write_bytes(content)
-        placed[option] = str(path)
+        # A method that reads a folder, such as photos of a scene, gets one out of an archive.
+        placed[option] = str(unpack(path, path.with_suffix("")) if path.suffix == SUFFIX else path)
     return placed
 
 

@@ -79,7 +79,12 @@ export class Board {
     const job = this.jobs.get(id), alt = `${subject(job)}, seed ${job.options.seed ?? 0}${ENDED.includes(job.state) ? "" : ", growing"}`;
     for (const frame of document.querySelectorAll(`[data-picture="${id}"]`)) {
       let image = frame.querySelector("img");
-      if (!image) { image = element("img"); frame.querySelector(".hint")?.remove(); frame.prepend(image); }
+      if (!image) {
+        image = element("img");
+        // A sheet of many pictures takes the whole width: in a square nothing of it could be seen.
+        image.addEventListener("load", () => frame.closest(".card")?.classList.toggle("wide", image.naturalWidth > 2 * image.naturalHeight));
+        frame.querySelector(".hint")?.remove(); frame.prepend(image);
+      }
       image.src = url;
       image.alt = alt;
     }

@@ -9,7 +9,7 @@ const STYLES = [
   ["", "As the bundle's pictures"], [", minimal flat vector icon", "Minimal flat"], [", simple flat icon", "Simple flat"],
   [", cartoon icon", "Cartoon"], [" ", "As written"],
 ];
-const FIRST = ["prompt", "text", "preset", "shape", "picture", "hide", "count", "samples", "paths"];
+const FIRST = ["prompt", "text", "preset", "shape", "capture", "first", "second", "picture", "hide", "count", "samples", "paths"];
 const FEW = ["prompt", "preset"]; // of a method that takes a prompt: the rest is seldom set
 const HIDDEN = ["seed", "bundle", "rasterizer", "gradients"];
 
@@ -110,7 +110,7 @@ export class Composer {
 
   file(name, option, head, help) {
     const input = element("input", { type: "file", "aria-label": head.textContent });
-    const text = element("span", {}, "Drop a file here, or choose one");
+    const text = element("span", {}, name === "capture" ? "Drop a .zip of the folder here, or choose one" : "Drop a file here, or choose one");
     const box = element("div", { class: "drop" }, text, input);
     let chosen = null;
     const take = (file) => {

@@ -2,6 +2,8 @@
 
 const TITLES = {
   vectorfusion: "Text to SVG", vectorize: "Trace a picture", lmconv_complete: "Complete a digit", lmconv_sample: "Draw digits",
+  nerf: "Photos to 3D", ddpm_sample: "Sample pictures", ddpm_complete: "Complete a picture", ddpm_interpolate: "Blend two pictures",
+  ddpm_codec: "Compress a picture",
 };
 const ORDER = Object.keys(TITLES);
 

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from runtime.errors import UserError
-from serving.jobs import AGEING_S, ATTEMPTS, ConflictError, Jobs, Limits, QueueFullError, UnknownJobError
+from serving.jobs import AGEING_S, DEATHS, DEATHS_AT_ONCE, ConflictError, Jobs, Limits, QueueFullError, UnknownJobError
 from serving.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Store
 
 MANIFEST = {"outputs": [{"name": "toy.svg"}]}
@@ -107,16 +107,26 @@ def test_failed_jobs_are_tried_again(jobs: Jobs, ask) -> None:
 
 def test_a_process_that_dies_without_a_step_too_often(jobs: Jobs, ask) -> None:
     name = jobs.submit(ask())[0].id
-    for _ in range(ATTEMPTS - 1):
+    for _ in range(DEATHS_AT_ONCE - 1):
         jobs.take(1)
         jobs.requeue(name, "died", died=True)
     jobs.take(1)
-    jobs.note(name, "step", {"done": 1, "total": 9, "eta_s": 8.0})  # it goes on: deaths are counted anew
-    for _ in range(ATTEMPTS):
+    jobs.note(name, "step", {"done": 1, "total": 9, "eta_s": 8.0})  # it comes further: deaths are counted anew
+    for _ in range(DEATHS_AT_ONCE):
         assert jobs.get(name).state == RUNNING
         jobs.requeue(name, "died", died=True)
         jobs.take(1)
-    assert jobs.get(name).state == FAILED and "died 4 times" in str(jobs.get(name).message)
+    jobs.requeue(name, "died", died=True)
+    assert jobs.get(name).state == FAILED and "dies again and again" in str(jobs.get(name).message)
+
+
+def test_a_process_that_always_dies_at_the_same_step(jobs: Jobs, ask) -> None:
+    name = jobs.submit(ask())[0].id
+    for _ in range(DEATHS):
+        assert jobs.take(1), "a few kills are no fault of the job"
+        jobs.note(name, "step", {"done": 3, "total": 9, "eta_s": 8.0})
+        jobs.requeue(name, "died", died=True)
+    assert jobs.get(name).state == FAILED
 
 
 def test_what_a_killed_server_has_left_running_is_queued(jobs: Jobs, ask) -> None:

@@ -84,5 +84,5 @@ def test_a_job_that_kills_its_process_fails_in_the_end(store: Store, served, ask
     pool.start()
     name = pool.jobs.submit(ask(die="always"))[0].id
     assert ended(pool.jobs, name, 120.0).state == FAILED
-    assert "died 4 times in a row" in str(pool.jobs.get(name).message)
+    assert "dies again and again" in str(pool.jobs.get(name).message)
     pool.drain()

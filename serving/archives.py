@@ -1,0 +1,68 @@
+"""Folders that clients send: a .zip, unpacked where nothing in it can lead out, and no larger than it may be."""
+
+import shutil
+import stat
+import zipfile
+from pathlib import Path
+
+from runtime.errors import UserError
+
+SUFFIX = ".zip"
+"""Ending of the name of a file that stands for a folder."""
+
+FILES, SIZE = 5000, 2 * 2**30
+"""Most files in a folder, and bytes of all of them."""
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """Unpack an archive into a new folder and return it, or the one folder in it.
+
+    Args:
+        archive: the .zip file.
+        folder: where; it is made, whole or not at all.
+
+    Raises:
+        UserError: it is no .zip file, is too large, or a name in it leads out of the folder.
+    """
+    if not folder.is_dir():
+        part = folder.with_name(f".{folder.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        try:
+            with zipfile.ZipFile(archive) as packed:
+                _check(packed)
+                _extract(packed, part)
+        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+            raise UserError(f"'{archive.name}': expected a .zip file of a folder, got none ({error})") from None
+        part.rename(folder)
+    inside = list(folder.iterdir())
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
+
+
+def _check(packed: zipfile.ZipFile) -> None:
+    """Refuse what is too much, and names that lead elsewhere."""
+    entries = packed.infolist()
+    if len(entries) > FILES or sum(entry.file_size for entry in entries) > SIZE:
+        raise UserError(f"archive: expected at most {FILES} files and {SIZE} bytes, got more; send less")
+    for entry in entries:
+        parts = Path(entry.filename).parts
+        link = stat.S_ISLNK(entry.external_attr >> 16)
+        if link or ".." in parts or entry.filename.startswith(("/", "\\")) or "\\" in entry.filename:
+            raise UserError(f"archive: expected names inside a folder, got {entry.filename!r:.80}")
+
+
+def _extract(packed: zipfile.ZipFile, folder: Path) -> None:
+    """Write the files, no more bytes of each than it declares: what it declares may be a lie."""
+    for entry in packed.infolist():
+        path = folder / entry.filename
+        if entry.is_dir():
+            path.mkdir(parents=True, exist_ok=True)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with packed.open(entry) as source, path.open("wb") as target:
+            left = entry.file_size
+            while part := source.read(min(1 << 20, left + 1)):
+                left -= len(part)
+                if left < 0:
+                    raise UserError(f"archive: {entry.filename!r:.80} is larger than it declares")
+                target.write(part)
+    folder.mkdir(exist_ok=True)
