@@ -2,9 +2,9 @@
 
     python -m benchmarks.serving [--json] [--environment FOLDER]
 
-A real tritonserver on this machine runs the networks of `icons`; its ONNX Runtime is the python backend that stands in for
-NVIDIA's. Calls are guided pairs, as the loop makes them, one thread each. The gateway answers over real connections, with a
-commit to the disk for each job that it takes.
+A real tritonserver on this machine runs the networks of `icons`; its ONNX Runtime is the python backend that stands in
+for NVIDIA's. Calls are guided pairs, as the loop makes them, one thread each. The gateway answers over real
+connections, with a commit to the disk for each job that it takes.
 """
 
 import json
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def time_steps(server: TritonServer, steps: int) -> Iterator[dict[str, Any]]:
         config = METHOD.config(**{**vars(base), "prompt": "a red apple", "steps": steps, "paths": 32})
         at: list[float] = []
         draw(METHOD, config, bundle, report=lambda event, at=at: note(event, at))
-        times = [1e3 * (b - a) for a, b in zip(at[2:], at[3:], strict=False)]
+        times = [1e3 * (b - a) for a, b in pairwise(at[2:])]
         median = statistics.median(times)
         first = first or median
         yield row(f"a step of text to SVG: {name}", ms=median, overhead_percent=100 * (median / first - 1))
