@@ -94,8 +94,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 
 def preset_config(preset: str | None) -> Config:
-    """Return the options of a preset."""
-    return replace(Config(), preset=preset or "fast", **PRESETS[preset or "fast"])  # pyright: ignore[reportArgumentType]
+    """Return the options of a preset; of the default one for a name that is none, which parsing refuses."""
+    name = preset if preset in PRESETS else "fast"
+    return replace(Config(), preset=name, **PRESETS[name])  # pyright: ignore[reportArgumentType]
 
 
 def stem(config: Config) -> str:

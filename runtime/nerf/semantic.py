@@ -46,14 +46,7 @@ class Semantics:
         Raises:
             UserError: the bundle has no image encoder.
         """
-        from runtime.engines.bundle import DiffusionBundle
-
-        bundle = DiffusionBundle.load(encoder)
-        spec = bundle.specs.get("image_embedder")
-        if spec is None:
-            raise UserError(f"--encoder '{encoder}': expected a bundle with an image encoder, got one without")
-        side = int(spec.inputs[0].shape[-1])
-        encode = bundle.image_encoder()
+        encode, side = load_encoder(encoder)
         pictures = torch.stack([_squared(views.picture(view), side) for view in range(len(views))])
         with torch.no_grad():
             targets = torch.cat([encode(picture[None]) for picture in pictures])
@@ -84,6 +77,21 @@ class Semantics:
         picture = colour.clamp(0, 1).T.reshape(1, 3, SIDE, SIDE)
         resized = functional.interpolate(picture, size=(self.input_side, self.input_side), mode="bilinear")
         return semantic_consistency(self.encode(resized), self.targets[target : target + 1], self.gate)
+
+
+def load_encoder(name: str) -> tuple[ImageEncoder, int]:
+    """Return a bundle's image encoder, with gradients, and the side of the pictures that it takes.
+
+    Raises:
+        UserError: there is no such bundle, or it has no image encoder with gradients.
+    """
+    from runtime.engines.bundle import DiffusionBundle
+
+    bundle = DiffusionBundle.load(name)
+    spec = bundle.specs.get("image_embedder")
+    if spec is None:
+        raise UserError(f"--encoder '{name}': expected a bundle with an image encoder, got one without")
+    return bundle.image_encoder(), int(spec.inputs[0].shape[-1])
 
 
 def _squared(picture: Float[Tensor, "H W 4"], side: int) -> Float[Tensor, "3 S S"]:

@@ -10,6 +10,7 @@ from runtime.files import replace_file
 from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
 from runtime.nerf.scenes import Split
+from runtime.nerf.semantic import load_encoder
 
 if TYPE_CHECKING:
     from runtime.loop.folder import RunFolder
@@ -59,6 +60,8 @@ def refuse_changes(config: "Config", views: TrainingViews, run: "RunFolder") -> 
 def validate(config: "Config", bundle: None) -> None:
     """Raise `UserError` where the capture cannot be read."""
     split = Split.of(config)
+    if config.encoder is not None:
+        load_encoder(config.encoder)
     if len(split.train) < 2:
         raise UserError(
             f"'{config.capture}': expected at least two pictures to train on, got {len(split.train)}; one picture is "

@@ -172,6 +172,7 @@ def test_semantics_draw_pictures_from_around() -> None:
         ([str(CAPTURE), "--views", "99"], "expected 1 to"),
         ([str(CAPTURE), "--nodes", "100"], "a multiple of 8 and one more, such as 97"),
         ([str(CAPTURE), "--steps", "0"], "steps"),
+        ([str(CAPTURE), "--encoder", "nothing"], "expected the name of an installed bundle"),
         ([str(CAPTURE), "--out", "x.obj"], "GLB"),
     ],
 )
@@ -180,6 +181,13 @@ def test_mistakes_are_named(words: list[str], message: str, tmp_path: Path, monk
     with pytest.raises(UserError, match=message):
         main(words)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_preset_that_is_none_ends_in_a_line_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(CAPTURE), "--preset", "nope"])
+    assert ended.value.code == 2
+    assert "nope" in "".join(capsys.readouterr())
 
 
 def test_names_of_captures() -> None:
