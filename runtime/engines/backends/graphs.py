@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from runtime.engines.backends.onnx_check import check_onnx
 from runtime.engines.backends.plans import PlanKey, hash_source
 from runtime.engines.precision import Compute
 from runtime.engines.spec import EngineSpec, FileSpec
@@ -93,8 +94,14 @@ class Graph:
         return self.bundle.folder_of(self.role) / "plans"
 
     def read(self) -> tuple[bytes, dict[str, bytes]]:
-        """Return the verified content of its model, and of the files with its weights by name."""
-        return self.bundle.read_file(self.role, self.file), self.bundle.external_weights(self.role)
+        """Return the verified content of its model, and of the files with its weights by name.
+
+        Raises:
+            UserError: a file is missing or damaged, or the model would read other files or run loops.
+        """
+        model, weights = self.bundle.read_file(self.role, self.file), self.bundle.external_weights(self.role)
+        check_onnx(model, f"bundle {self.bundle.name!r}: {self.role}/{self.file}", weights)
+        return model, weights
 
     def key(self, edition: str, version: str, capability: str, precision: str) -> PlanKey:
         """Return the key of a TensorRT plan of it; arguments as the fields of `PlanKey`."""
