@@ -48,7 +48,6 @@ ELSEWHERE = {
     "runtime/pixels/walk.py": "pixels/test_walks.py",
     "runtime/vector/raster/__init__.py": "vector/raster/test_rasterize.py",
     "runtime/vector/raster/kernels/arrays.py": "vector/raster/test_forward.py",
-    "runtime/vector/svg/arcs.py": "vector/svg/test_path_data.py",
     "runtime/vector/svg/contours.py": "vector/svg/test_clips.py",
     "runtime/vector/svg/css.py": "vector/svg/test_style.py",
     "runtime/vector/svg/gradients.py": "vector/svg/test_style.py",

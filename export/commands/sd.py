@@ -8,7 +8,10 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Sd:
-    """Write the bundle of a Stable Diffusion 1.x, 2.x, XL or turbo model and print its sizes."""
+    """Write the bundle of a Stable Diffusion 1.x, 2.x, XL or turbo model and print its sizes.
+
+    The prompt "!" is a word here, as in open_clip; in transformers it is padding for SD 2.x and XL's second encoder.
+    """
 
     weights: str
     """Folder of diffusers, a .safetensors file, owner/name on the hub (which is then downloaded), or random: and one of

@@ -12,6 +12,9 @@ EPSILON = 1e-5
 def positional_norm(x: Float[Tensor, "*shape C"]) -> Float[Tensor, "*shape C"]:
     """Return features with mean 0 and variance 1 over the channels of each position.
 
+    The variance divides by the number of channels. The authors' program divides by one less: its checkpoints would
+    have to be scaled for this one.
+
     Source: Thesis 2.5; positional normalization, arXiv:1907.04312.
     """
     return F.layer_norm(x, x.shape[-1:], eps=EPSILON)

@@ -168,6 +168,7 @@ class _Context:
         """Take the tensors of the next run; shapes and scratch memory change only where they have to."""
         shapes = tuple(tensor.shape for tensor in inputs)
         if shapes != self._shapes:
+            self._shapes = ()  # should one be refused, the others have changed already: no later call may rely on them
             for declared, shape in zip(self._spec.inputs, shapes, strict=True):
                 if not self._context.set_input_shape(declared.name, tuple(shape)):
                     raise RuntimeError(f"engine '{self._spec.name}' input '{declared.name}': {self._log.last()}")

@@ -4,6 +4,9 @@ import math
 
 Point = tuple[float, float]
 
+_NO_TURN = 1e-6
+"""Radians below which a turn counts as none."""
+
 
 def arc_points(
     start: Point, radii: tuple[float, float], rotation: float, flags: tuple[bool, bool], end: Point
@@ -41,6 +44,12 @@ def arc_points(
     sweep = (math.atan2(-v - centre_v, -u - centre_u) - first) % math.tau
     if not flags[1]:
         sweep -= math.tau
+    # Where the ends nearly meet, rounding decides between no turn and a whole one; the flag knows.
+    whole = math.copysign(math.tau, 1 if flags[1] else -1)
+    if flags[0] and abs(sweep) < _NO_TURN:
+        sweep += whole
+    elif not flags[0] and abs(sweep) > math.tau - _NO_TURN:
+        sweep -= whole
     centre_x = cos * rx * centre_u - sin * ry * centre_v + (start[0] + end[0]) / 2
     centre_y = sin * rx * centre_u + cos * ry * centre_v + (start[1] + end[1]) / 2
     across, down = (rx * cos, rx * sin), (-ry * sin, ry * cos)

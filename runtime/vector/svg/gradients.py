@@ -32,7 +32,9 @@ def mean_colour(gradient: Element, by_id: Mapping[str, Element], sheet: StyleShe
     # References may run in a circle, so that they are followed a bounded number of times.
     for _ in range(_MAX_LINKS):
         stops = [child for child in gradient.children if child.tag == "stop"]
-        target = by_id.get(href_of(gradient).removeprefix("#"))
+        reference = href_of(gradient)
+        # "" is no reference, even where some element has an empty id.
+        target = by_id.get(reference[1:]) if len(reference) > 1 and reference[0] == "#" else None
         if stops or target is None or target.tag not in GRADIENTS:
             break
         gradient = target

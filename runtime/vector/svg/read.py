@@ -104,7 +104,7 @@ class _Reader:
         self.notes: dict[str, int] = {}
         self.by_id: dict[str, Element] = {}
         self.sheet = StyleSheet()
-        self.outlines: dict[int, list[Contour]] = {}
+        self.outlines: dict[tuple, list[Contour]] = {}
         self.drawn = self.points = 0
         self.canvas = self.at(root, lambda: canvas_of(root, size))
         self.collect(root)
@@ -346,13 +346,15 @@ class _Reader:
 
     def outlines_of(self, element: Element, context: _Context) -> list[Contour]:
         """Return a shape's contours in user units; they are parsed once, however often the shape is used."""
-        # An `id` is safe as a key, because the tree keeps every element alive as long as this reader.
-        if id(element) not in self.outlines:
-            em = float(context.style["font-size"])
-            self.outlines[id(element)] = self.at(
+        em = float(context.style["font-size"])
+        # An `id` is safe as a key, because the tree keeps every element alive as long as this reader. The same shape
+        # has other lengths in em and percent where it is used with another font or in another viewport.
+        key = (id(element), em, tuple(context.view))
+        if key not in self.outlines:
+            self.outlines[key] = self.at(
                 element, lambda: shape_contours(element, context.view, em, lambda text: self.note(element, text))
             )
-        return self.outlines[id(element)]
+        return self.outlines[key]
 
     def draw_shape(self, element: Element, context: _Context) -> None:
         """Append a path for the fill and one for each contour of the stroke."""

@@ -387,3 +387,15 @@ def test_twice_the_file_takes_no_more_than_about_twice_the_time(name: str) -> No
 
     # Four times the length: 4 for what is linear, 16 for what is quadratic; what takes next to no time is not judged.
     assert seconds(20_000) < 8 * seconds(5_000) + 0.05
+
+
+def test_a_shape_that_is_used_twice_has_the_lengths_of_each_place() -> None:
+    """In em by the font of the place, in percent by the viewport."""
+    body = """
+    <defs><rect id="a" width="1em" height="50%"/></defs>
+    <use href="#a" font-size="10"/><use href="#a" font-size="20"/>
+    <svg x="0" y="0" width="40" height="20"><use href="#a" font-size="10"/></svg>
+    """
+    drawing = read(body)
+    sizes = [np.ptp(contour(drawing, path), axis=0).tolist() for path in range(3)]
+    np.testing.assert_allclose(sizes, [[10, 40], [20, 40], [10, 10]], atol=1e-4)
