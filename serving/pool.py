@@ -16,7 +16,7 @@ from serving.methods import Served
 from serving.store import Job
 from serving.work import Task
 
-DRAIN_S = 4.0
+DRAIN_S = 3.0
 """Seconds in which running jobs may take their last step and save their state when the server ends. The process is
 gone within 5; a job that is slower loses what came after its last checkpoint, and is computed to the same bytes."""
 

@@ -72,7 +72,7 @@ def gateway(
 ):
     """Yield a server in this process, and a client of it."""
     limits = Limits(queue=address.pop("queue", 256), upload=1 << 20)
-    threads: list[Lane] = use or [ThreadLane() for _ in range(lanes)]
+    threads: list[Lane] = [ThreadLane() for _ in range(lanes)] if use is None else use
     setup = Setup(
         store=folder,
         served=served_methods(modules),
