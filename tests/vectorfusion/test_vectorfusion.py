@@ -72,7 +72,7 @@ class GreyBundle:
         return GreyTexts()
 
     def latent_encoder(self, gradients: str = "torch"):
-        assert gradients == "torch"
+        assert gradients == "auto"
 
         def encode(images: Tensor) -> Tensor:
             self.seen.append(images.detach())
