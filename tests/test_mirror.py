@@ -32,6 +32,7 @@ ELSEWHERE = {
     "runtime/field/kernels/nodes.py": "field/fields/test_grid.py",
     "runtime/field/kernels/scatter.py": "field/test_march.py",
     "runtime/field/reference/grid.py": "field/test_march.py",
+    "runtime/lift/": "lift/test_lift.py",
     "runtime/lmconv/": "lmconv/test_lmconv.py",
     "runtime/field/captures/": "field/captures/test_formats.py",
     "runtime/field/captures/read.py": "field/captures/test_capture.py",

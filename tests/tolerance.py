@@ -79,3 +79,12 @@ lose (0.034 / 0.25)^2 / 8 of it, 0.2 %, and as much again by linear interpolatio
 
 FLOAT64_ROUNDING = 1e-12
 """Quotients and products of some thousand float64 factors of order one."""
+
+LIFT_PIXELS = 0.6
+"""Pixels: a disc of pixels has an outline that strays half a pixel from the circle."""
+
+LIFT_SHARE = 2e-2
+"""Inflated shapes, relative: the ends of a strip, and a staircase of pixels for an outline, some 30 from the middle."""
+
+LIFT_COLOUR = 0.06
+"""Mean difference of the front view from the picture: two interpolations blur edges over some two pixels."""

@@ -14,15 +14,13 @@ from torch import Tensor
 
 from runtime.errors import UserError
 from runtime.guidance.augment import random_view
-from runtime.guidance.clip import rank
 from runtime.guidance.prompt import Prompt, styled
-from runtime.guidance.sampler import sample_latents
+from runtime.guidance.samples import sample_or_read
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import distillation_loss, draw_time, saturation_penalty
-from runtime.loop.events import Note, Report, Sampled
+from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
 from runtime.loop.scene import Scene
-from runtime.pictures import read_png, write_png
 from runtime.vector.paths import Drawing, outline, pixel_grid, random_circles, random_strokes
 from runtime.vector.raster import rasterize
 from runtime.vector.reinit import CANVAS, due, replace_paths, unused_paths
@@ -42,9 +40,6 @@ TRAINED = {"icon": ("points", "colours", "background"), "sketch": ("points",), "
 
 MARGIN = 600 / 512
 """Side of the picture over the side of the crop; Thesis 11.9.2."""
-
-SAMPLER_STEPS = 25
-"""Calls of the denoiser for each raster sample."""
 
 MIN_GAIN = {"icon": 6e-5, "sketch": 1e-3}
 """Mean squared error that a traced path must save: a layer for every shade frays. A sketch has lines for
@@ -85,45 +80,6 @@ def encode_prompt(config: "Config", bundle: "DiffusionBundle") -> Prompt:
     return Prompt.encode(styled(config.prompt, bundle.prompt_suffix, encoder.fits), encoder)
 
 
-def sample_picture(
-    config: "Config", bundle: "DiffusionBundle", prompt: Prompt, generator: torch.Generator, report: Report
-) -> tuple[Float[Tensor, "3 H W"], Float[Tensor, "3 H _"]]:
-    """Return the raster sample that is traced, and all K of them side by side; Thesis 6.4.1.
-
-    It is the one most consistent with the prompt. Samples are smoothed first, as drawings are flat, and compared with
-    the prompt that they were drawn for, its suffix included. The picture is rounded to 8 bits, so that `sample.png`,
-    which a resumed run reads, is the very same.
-
-    Args:
-        config: how many samples and how guided.
-        bundle: the networks.
-        prompt: what to draw.
-        generator: of the draws.
-        report: receives each call of the denoiser, with a preview.
-    """
-    times = bundle.manifest.sample_times
-    steps = len(times) or SAMPLER_STEPS
-    decode = bundle.latent_decoder()
-
-    def note(step: int, x_hat: Tensor) -> None:
-        report(Sampled(step=step, steps=steps, preview=lambda: decode(x_hat)))
-
-    latents = sample_latents(
-        bundle.denoiser(),
-        Schedule.of(bundle.schedule),
-        prompt,
-        (config.samples, *bundle.latent_shape),
-        generator,
-        omega=config.sample_omega,
-        steps=steps,
-        times=times,
-        report=note,
-    )
-    images = smooth(decode(latents))
-    best = images[rank(images, prompt.texts[0], bundle.scorer())[0] if config.samples > 1 else 0]
-    return best.clamp(0.0, 1.0).mul(255.0).round() / 255.0, torch.cat(list(images), -1)
-
-
 def sampled_or_stored(
     config: "Config",
     bundle: "DiffusionBundle",
@@ -133,16 +89,17 @@ def sampled_or_stored(
     run: "RunFolder | None",
     report: Report,
 ) -> Float[Tensor, "3 H W"]:
-    """Return the raster sample that is traced: from the run folder, where an earlier part of the run has stored it."""
-    if run is not None and (run.path / "sample.png").is_file():
-        # Sampling again would cost most of the seconds that a resumed run is to save.
-        return read_png(run.path / "sample.png")
-    picture, samples = sample_picture(config, bundle, prompt, generator, report)
-    if run is not None:
-        write_png(run.path / "samples.png", samples)
-        # Last: a run that finds this file need not sample.
-        write_png(run.path / "sample.png", picture)
-    return picture
+    """Return the raster sample that is traced, smoothed as drawings are flat; see `guidance.samples.sample_or_read`."""
+    return sample_or_read(
+        bundle,
+        prompt,
+        generator,
+        count=config.samples,
+        omega=config.sample_omega,
+        run=run,
+        report=report,
+        finish=smooth,
+    )
 
 
 def start_of(config: "Config", size: tuple[int, int], drawing: Drawing | None) -> Callable:

@@ -11,6 +11,7 @@ import torch
 
 from runtime.command.method import draw
 from runtime.engines.bundle import Bundle
+from runtime.guidance import samples
 from runtime.vectorfusion import METHOD, PRESETS, stages
 
 THREADS = (1, 2, 3, 4)
@@ -24,7 +25,7 @@ def bundles() -> dict[int, Bundle]:
 
 @pytest.fixture(autouse=True)
 def few_calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(stages, "SAMPLER_STEPS", 2)
+    monkeypatch.setattr(samples, "SAMPLER_STEPS", 2)
     monkeypatch.setattr(stages, "TraceConfig", partial(stages.TraceConfig, stages=2, steps=2))
     before = torch.get_num_threads()
     yield

@@ -1,0 +1,101 @@
+"""What the back of an object looks like whose front is in a picture.
+
+Three kinds of objects are told apart. What has eyes is seen from in front, and has none at its back: its back is plain.
+What is lopsided is seen from its side, as a fish: from behind it is its own mirror image. All else, an apple or a
+mushroom, looks alike from all around.
+"""
+
+from itertools import combinations
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy import ndimage
+from torch import Tensor
+
+Back = Literal["auto", "wrap", "mirror", "plain"]
+"""See `runtime.field.lifting.solid.lift`."""
+
+EVEN = 0.8
+"""Overlap of an outline with its mirror image from which on an object counts as symmetric."""
+
+DARK = 0.45
+"""Greatest brightness of an eye, and `CONTRAST` less than the object's median."""
+CONTRAST = 0.2
+
+EYE = (0.002, 0.05)
+"""Least and greatest share of the object that an eye has."""
+
+
+class Blob(NamedTuple):
+    """A dark place."""
+
+    row: float
+    column: float
+    size: int
+
+
+def choose_back(picture: Float[Tensor, "3 H W"], mask: Bool[np.ndarray, "H W"]) -> Literal["wrap", "mirror", "plain"]:
+    """Return what suits an object; see the module's text.
+
+    Args:
+        picture: RGB in [0, 1].
+        mask: the object's foreground.
+    """
+    if has_eyes(picture, mask):
+        return "plain"
+    return "wrap" if symmetry(mask) >= EVEN else "mirror"
+
+
+def symmetry(mask: Bool[np.ndarray, "H W"]) -> float:
+    """Return the overlap (intersection over union) of an outline with its mirror image, about the best upright axis."""
+    columns = np.flatnonzero(mask.any(0))
+    if not len(columns):
+        return 1.0
+    # A handle's opening says nothing about the rest.
+    shape = ndimage.binary_fill_holes(mask)[:, columns[0] : columns[-1] + 1]
+    width = shape.shape[1]
+    padded = np.pad(shape, ((0, 0), (width // 2, width // 2)))
+    best = 0.0
+    # A mirror image that is moved by n columns is one about an axis that is moved by half of that.
+    for shift in range(width // 2 * 2 + 1):
+        image = np.zeros_like(padded)
+        image[:, shift : shift + width] = shape[:, ::-1]
+        best = max(best, float((image & padded).sum() / (image | padded).sum()))
+    return best
+
+
+def dark_blobs(picture: Float[Tensor, "3 H W"], mask: Bool[np.ndarray, "H W"]) -> list[Blob]:
+    """Return small, compact places inside an object that are dark, while most of it is not."""
+    brightness = ndimage.gaussian_filter(picture.numpy().mean(0), 1.0)
+    inner = ndimage.binary_erosion(mask, iterations=4)
+    if not inner.any():
+        return []
+    limit = min(DARK, float(np.median(brightness[inner])) - CONTRAST)
+    pieces, count = ndimage.label((brightness < limit) & inner)
+    blobs = []
+    for index, box in enumerate(ndimage.find_objects(pieces, count), 1):
+        piece = pieces[box] == index
+        size = int(piece.sum())
+        height, width = piece.shape
+        compact = size > 0.45 * height * width and max(height, width) <= 3 * min(height, width)
+        if compact and EYE[0] * mask.sum() <= size <= EYE[1] * mask.sum():
+            row, column = ndimage.center_of_mass(piece)
+            blobs.append(Blob(row + box[0].start, column + box[1].start, size))
+    return blobs
+
+
+def has_eyes(picture: Float[Tensor, "3 H W"], mask: Bool[np.ndarray, "H W"]) -> bool:
+    """Return whether two dark places are of like size and height and lie apart as eyes do, not at the very bottom."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return False
+    height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+    for first, second in combinations(dark_blobs(picture, mask), 2):
+        level = abs(first.row - second.row) < 0.1 * height
+        apart = 0.1 * width < abs(first.column - second.column) < 0.6 * width
+        alike = min(first.size, second.size) > 0.4 * max(first.size, second.size)
+        above = max(first.row, second.row) < rows[0] + 0.75 * height
+        if level and apart and alike and above:
+            return True
+    return False

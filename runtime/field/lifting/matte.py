@@ -1,0 +1,80 @@
+"""The foreground of a picture before an even background."""
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy import ndimage
+from torch import Tensor
+
+NEAR = 0.07
+"""Largest difference, of any channel in [0, 1], at which a pixel still has the background's colour."""
+
+SMALLEST = 0.08
+"""Share of the foreground below which a piece of it is a speck."""
+
+HOLE = 0.04
+"""Least share of the foreground that a hole has."""
+
+PAPER = 0.015
+"""Greatest median difference of a hole from the background's colour."""
+
+FRAME = 0.18
+"""Greatest distance of a hole's edge from the outside, in parts of the root of the foreground's area."""
+
+
+def background_of(picture: Float[Tensor, "3 H W"]) -> Float[np.ndarray, " 3"]:
+    """Return the median colour of a picture's border."""
+    rgb = picture.numpy()
+    border = np.concatenate([rgb[:, 0], rgb[:, -1], rgb[:, 1:-1, 0], rgb[:, 1:-1, -1]], axis=1)
+    return np.median(border, axis=1)
+
+
+def foreground(picture: Float[Tensor, "3 H W"], *, near: float = NEAR) -> Bool[np.ndarray, "H W"]:
+    """Return which pixels show the object: those that no path of background colour joins to the border.
+
+    So a white spot on an object is not a hole in it. Without hairs one or two pixels wide, specks and holes.
+
+    Args:
+        picture: RGB in [0, 1] before a background of one colour.
+        near: see `NEAR`.
+    """
+    difference = np.abs(picture.numpy() - background_of(picture)[:, None, None]).max(0)
+    paper, _ = ndimage.label(difference < near)
+    edge = np.concatenate([paper[0], paper[-1], paper[:, 0], paper[:, -1]])
+    mask = ~np.isin(paper, edge[edge > 0])
+    # An object may leave the frame: what lies outside must not eat into it.
+    padded = np.pad(mask, 1, mode="edge")
+    mask = ndimage.binary_opening(padded, iterations=1)[1:-1, 1:-1] & mask
+    mask = without_specks(mask, SMALLEST)
+    filled = ndimage.binary_fill_holes(mask)
+    return filled & ~holes(difference, filled)
+
+
+def holes(difference: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    """Return the places in a mask through which the background shows, as through a handle or the back of a chair.
+
+    White spots of an object look much the same. What tells a hole is that it has the background's very colour and that
+    only a thin frame parts it from the outside.
+
+    Args:
+        difference: of each pixel from the background's colour.
+        mask: the foreground, without holes.
+    """
+    size = np.sqrt(mask.sum())
+    to_outside = ndimage.distance_transform_edt(mask)
+    pieces, count = ndimage.label((difference < NEAR) & mask)
+    open_places = np.zeros_like(mask)
+    for piece in range(1, count + 1):
+        place = pieces == piece
+        frame = ndimage.binary_dilation(place) & ~place
+        large = place.sum() >= HOLE * mask.sum()
+        if large and np.median(difference[place]) < PAPER and np.median(to_outside[frame]) < FRAME * size:
+            open_places |= place
+    return open_places
+
+
+def without_specks(mask: Bool[np.ndarray, "H W"], share: float) -> Bool[np.ndarray, "H W"]:
+    """Return a mask without the pieces that have less than a share of its pixels."""
+    pieces, count = ndimage.label(mask)
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    return (sizes >= max(share * sizes.sum(), 1))[pieces]

@@ -1,0 +1,103 @@
+"""The raster sample that a method starts from: the one of K that fits the prompt best."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from runtime.guidance.clip import rank
+from runtime.guidance.prompt import Prompt
+from runtime.guidance.sampler import sample_latents
+from runtime.guidance.schedule import Schedule
+from runtime.loop.events import Report, Sampled
+from runtime.pictures import read_png, write_png
+
+if TYPE_CHECKING:
+    from runtime.engines.bundle import DiffusionBundle
+    from runtime.loop.folder import RunFolder
+
+SAMPLER_STEPS = 25
+"""Calls of the denoiser for each raster sample."""
+
+
+def best_sample(
+    bundle: "DiffusionBundle",
+    prompt: Prompt,
+    generator: torch.Generator,
+    *,
+    count: int,
+    omega: float,
+    report: Report,
+    finish: Callable[[Tensor], Tensor] = lambda images: images,
+) -> tuple[Float[Tensor, "3 H W"], Float[Tensor, "3 H _"]]:
+    """Return the raster sample that is most consistent with the prompt, and all K of them side by side; Thesis 6.4.1.
+
+    It is compared with the prompt that it was drawn for, its suffix included. The picture is rounded to 8 bits, so that
+    a PNG file of it, which a resumed run reads, is the very same.
+
+    Args:
+        bundle: the networks.
+        prompt: what to draw.
+        generator: of the draws.
+        count: K.
+        omega: weight of guidance.
+        report: receives each call of the denoiser, with a preview.
+        finish: what is done to the samples before they are ranked.
+    """
+    times = bundle.manifest.sample_times
+    steps = len(times) or SAMPLER_STEPS
+    decode = bundle.latent_decoder()
+
+    def note(step: int, x_hat: Tensor) -> None:
+        report(Sampled(step=step, steps=steps, preview=lambda: decode(x_hat)))
+
+    latents = sample_latents(
+        bundle.denoiser(),
+        Schedule.of(bundle.schedule),
+        prompt,
+        (count, *bundle.latent_shape),
+        generator,
+        omega=omega,
+        steps=steps,
+        times=times,
+        report=note,
+    )
+    images = finish(decode(latents))
+    best = images[rank(images, prompt.texts[0], bundle.scorer())[0] if count > 1 else 0]
+    return best.clamp(0.0, 1.0).mul(255.0).round() / 255.0, torch.cat(list(images), -1)
+
+
+def sample_or_read(
+    bundle: "DiffusionBundle",
+    prompt: Prompt,
+    generator: torch.Generator,
+    *,
+    count: int,
+    omega: float,
+    run: "RunFolder | None",
+    report: Report,
+    finish: Callable[[Tensor], Tensor] = lambda images: images,
+) -> Float[Tensor, "3 H W"]:
+    """Return the raster sample: from the run folder, where an earlier part of the run has stored it.
+
+    Args:
+        bundle: as of `best_sample`, and so are those that follow.
+        prompt: what to draw.
+        generator: of the draws.
+        count: K.
+        omega: weight of guidance.
+        run: keeps `sample.png`, and `samples.png` for the user; None: nothing is kept.
+        report: receives each call of the denoiser.
+        finish: what is done to the samples before they are ranked.
+    """
+    if run is not None and (run.path / "sample.png").is_file():
+        # Sampling again would cost most of the seconds that a resumed run is to save.
+        return read_png(run.path / "sample.png")
+    picture, samples = best_sample(bundle, prompt, generator, count=count, omega=omega, report=report, finish=finish)
+    if run is not None:
+        write_png(run.path / "samples.png", samples)
+        # Last: a run that finds this file need not sample.
+        write_png(run.path / "sample.png", picture)
+    return picture

@@ -1,0 +1,116 @@
+"""What `runtime.lift` can be asked for."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from annotated_types import Interval
+
+from runtime.errors import UserError
+
+LONGEST_PROMPT = 500
+"""Most characters of a prompt; a bundle's own limit, in tokens, is usually lower."""
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
+"""Suffixes by which a picture's name is told from a prompt."""
+
+Weight = Annotated[float, Interval(ge=0, le=1000)]
+"""Weight of a term or of guidance."""
+
+Time = Annotated[int, Interval(ge=50, le=999)]
+"""A time of 1000."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Turn words or a picture into 3D: a mesh (GLB), a film of it (MP4), figures (JSON), and a run folder."""
+
+    prompt: tyro.conf.Positional[str] = ""
+    """What to make, 1 to 500 characters; or a picture of one object before an even background (PNG, JPEG ...)."""
+    out: Path | None = None
+    """GLB file to write, with an MP4 and a JSON beside it; by default the prompt's words, in the working directory."""
+    caption: str = ""
+    """What the picture shows; a picture without a caption is not refined."""
+    back: Literal["auto", "wrap", "mirror", "plain"] = "auto"
+    """Back and sides. wrap: the picture from each side; mirror: from behind, too; plain: its outline's colours, spread.
+    auto: plain for what has eyes, else wrap for what is symmetric, else mirror."""
+    refine: Annotated[int, Interval(ge=0, le=100_000)] = 200
+    """Steps of score distillation; 0: the inflated picture as it is."""
+    bundle: str = "icons"
+    """Frozen networks: name of an installed bundle or path of its folder."""
+    seed: Annotated[int, Interval(ge=0, le=2**63 - 1)] = 0
+    """Seed of every draw: equal seeds and options give equal files on a machine's CPU."""
+    samples: Annotated[int, Interval(ge=1, le=64)] = 6
+    """Raster samples K of which the best is lifted."""
+    sample_omega: Weight = 3.0
+    """Weight of guidance of the raster samples."""
+    omega: Weight = 12.0
+    """Weight of guidance of the refinement in (1 + omega) eps(z; y) - omega eps(z)."""
+    upper_t: tuple[Time, Time] = (700, 250)
+    """Largest time of 1000 that is drawn, at the first step and at the last."""
+    nodes: Annotated[int, Interval(ge=17, le=257)] = 97
+    """Nodes of the grid along an axis, a multiple of 4 and one more."""
+    render: Annotated[int, Interval(ge=16, le=512)] = 64
+    """Side, in pixels, of the pictures that the refinement renders; they are scaled to what the bundle takes."""
+    lr: Annotated[float, Interval(ge=0, le=10)] = 0.08
+    """Learning rate of raw densities; falls to a third."""
+    colour_lr: Annotated[float, Interval(ge=0, le=1)] = 0.008
+    """Learning rate of colours in [0, 1]; falls to a third."""
+    front: Weight = 1.0
+    """Weight of the picture itself, seen from in front, inside its outline."""
+    variation: Weight = 1e-3
+    """Weight of the total variation of raw densities and of colours, L1 but for small differences."""
+
+
+def picture_of(config: Config) -> Path | None:
+    """Return the picture that is to be lifted; None where a prompt is."""
+    path = Path(config.prompt)
+    return path if path.suffix.lower() in PICTURES else None
+
+
+def inputs(config: Config) -> Mapping[str, Path]:
+    """Return the files that are read."""
+    picture = picture_of(config)
+    return {} if picture is None else {"prompt": picture}
+
+
+def text_of(config: Config) -> str:
+    """Return what the object is, in words: the prompt, or a picture's caption, which may be empty."""
+    return config.prompt if picture_of(config) is None else config.caption
+
+
+def stem(config: Config) -> str:
+    """Return a picture's name, or a prompt's words joined by hyphens, without an article at their beginning."""
+    picture = picture_of(config)
+    if picture is not None:
+        return picture.stem
+    words = re.findall(r"\w+", unicodedata.normalize("NFKC", config.prompt).lower())
+    if len(words) > 1 and words[0] in ("a", "an", "the"):
+        words = words[1:]
+    return "-".join(words)[:60].strip("-_") or "object"
+
+
+def check(config: Config) -> Config:
+    """Return the configuration, its texts trimmed.
+
+    Raises:
+        UserError: a text is none or too long, or options do not go together.
+    """
+    config = replace(config, prompt=config.prompt.strip(), caption=config.caption.strip())
+    if not config.prompt:
+        raise UserError('prompt: expected a few words such as "a red apple", or a picture, got none')
+    if picture_of(config) is None and config.caption:
+        raise UserError("--caption: expected with a picture only; a prompt says itself what it shows")
+    for name, text in (("prompt", config.prompt), ("--caption", config.caption)):
+        if len(text) > LONGEST_PROMPT:
+            raise UserError(f"{name}: expected at most {LONGEST_PROMPT} characters, got {len(text)}; use fewer words")
+        if text and not text.isprintable():
+            raise UserError(f"{name}: expected one line of printable text, got {text!r:.80}")
+    if (config.nodes - 1) % 4:
+        near = 4 * round((config.nodes - 1) / 4) + 1
+        raise UserError(f"--nodes: expected a multiple of 4 and one more, such as {near}, got {config.nodes}")
+    return config

@@ -1,0 +1,213 @@
+"""The stages of `runtime.lift`: a sample is lifted to a solid, and the prompt distilled into it from all around."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional
+
+from runtime.errors import UserError
+from runtime.field.cameras import Cameras, pixel_centres
+from runtime.field.fields.grid import DenseGrid, GridAdam
+from runtime.field.lifting import DISTANCE, lift
+from runtime.field.lifting.framing import read_framed
+from runtime.field.lifting.matte import foreground
+from runtime.field.poses import on_sphere
+from runtime.guidance.prompt import Prompt, styled
+from runtime.guidance.samples import sample_or_read
+from runtime.guidance.schedule import Schedule
+from runtime.guidance.sds import distillation_loss, draw_time
+from runtime.lift.config import picture_of, text_of
+from runtime.loop.events import Note, Report
+from runtime.loop.optimize import Stage
+
+if TYPE_CHECKING:
+    from runtime.engines.bundle import DiffusionBundle
+    from runtime.lift.config import Config
+    from runtime.loop.folder import RunFolder
+
+ELEVATION = (-0.1, 0.8)
+"""Radians that cameras of the refinement are drawn from; azimuths are all."""
+
+FRONT_RAYS = 1500
+"""Rays a step through the picture itself."""
+
+INNER = 3
+"""Pixels at the picture's outline that are not held: the teacher may round the seam off."""
+
+DECAY = 0.3
+"""Learning rates at the end, in parts of those at the beginning."""
+
+SMOOTH = 0.01
+"""Differences of raw values below its root cost their square: epsilon of the total variation."""
+
+COLOUR_VARIATION = 1.0
+"""Weight of the variation of colours in parts of that of densities."""
+
+OCCUPANCY_EVERY = 25
+"""Steps between two looks at which cells are empty."""
+
+
+def build(
+    config: "Config",
+    bundle: "DiffusionBundle",
+    generator: torch.Generator,
+    *,
+    run: "RunFolder | None" = None,
+    report: Report = lambda event: None,
+) -> list[Stage]:
+    """Return the stages of a configuration; see `runtime.command.method.Method.build`."""
+    path, text = picture_of(config), text_of(config)
+    prompt = encode(text, bundle) if text else None
+    if path is not None:
+        picture = read_framed(path, bundle.image_size)
+    else:
+        assert prompt is not None, "a configuration without a picture has a prompt"
+        counts = {"count": config.samples, "omega": config.sample_omega}
+        picture = sample_or_read(bundle, prompt, generator, run=run, report=report, **counts)
+    if not foreground(picture).any():
+        raise UserError(f"'{config.prompt}': expected an object before white, got an empty sample; use another --seed")
+    stages = [lifting(config, picture)]
+    if prompt is None and config.refine > 0:
+        report(Note("a picture without --caption is not refined"))
+    elif prompt is not None and config.refine > 0:
+        stages.append(refinement(config, bundle, prompt, picture))
+    return stages
+
+
+def encode(text: str, bundle: "DiffusionBundle") -> Prompt:
+    """Return a text, in the bundle's style, encoded.
+
+    Raises:
+        UserError: it has more tokens than the text encoder takes.
+    """
+    encoder = bundle.text_encoder()
+    return Prompt.encode(styled(text, bundle.prompt_suffix, encoder.fits), encoder)
+
+
+def lifting(config: "Config", picture: Float[Tensor, "3 S S"]) -> Stage:
+    """Return the stage that makes a solid of a picture; its one step is there for the preview."""
+    return Stage(
+        name="lift",
+        steps=1,
+        begin=lambda before, generator: lift(picture, nodes=config.nodes, back=config.back).field,
+        restore=DenseGrid.from_state,
+        advance=lambda scene, step, generator: scene.update_occupancy(),
+    )
+
+
+def refinement(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, picture: Float[Tensor, "3 S S"]) -> Stage:
+    """Return the stage that distils a prompt into a solid; DreamFusion's loss (arXiv:2209.14988) on latents."""
+
+    def after(scene: DenseGrid, optimizer: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
+        if step % OCCUPANCY_EVERY == OCCUPANCY_EVERY - 1:
+            scene.update_occupancy()
+
+    return Stage(
+        name="refine",
+        steps=config.refine,
+        begin=lambda before, generator: before,
+        restore=DenseGrid.from_state,
+        optimizer=lambda scene: GridAdam(scene, lr=config.lr, colour_lr=config.colour_lr),
+        loss=_loss(config, bundle, prompt, picture),
+        lr_factor=lambda step: 1 - (1 - DECAY) * step / config.refine,
+        after=after,
+        snapshots=min(3, config.refine),
+    )
+
+
+def camera(azimuth: float, elevation: float, side: int) -> Cameras:
+    """Return a camera at the distance at which the box fills the frame."""
+    focal = side * DISTANCE / 2
+    angles = torch.tensor([[azimuth], [elevation]])
+    return Cameras(
+        poses=on_sphere(angles[0], angles[1], torch.tensor([DISTANCE])),
+        intrinsics=torch.tensor([[focal, focal, side / 2, side / 2]]),
+        sizes=torch.tensor([[side, side]]),
+    )
+
+
+Terms = Callable[[DenseGrid, int, torch.Generator], dict[str, Tensor]]
+
+
+def _loss(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, picture: Float[Tensor, "3 S S"]) -> Terms:
+    """Return the loss of a step: distillation from a random place, the picture from in front, variation."""
+    networks = {"denoise": bundle.denoiser(), "schedule": Schedule.of(bundle.schedule), "omega": config.omega}
+    encoder = bundle.latent_encoder(gradients="auto")
+    count = len(networks["schedule"])
+    lowest, first, last = (round(t * count / 1000) for t in (50, *config.upper_t))
+    held = Held(picture)
+
+    def loss(scene: DenseGrid, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        z = encoder(
+            functional.interpolate(
+                seen(scene, config.render, generator), size=(bundle.image_size,) * 2, mode="bilinear"
+            )
+        )
+        t = draw_time(1, step / config.refine, generator, lowest=lowest, highest=(first, last))
+        noise = torch.randn(z.shape, generator=generator)
+        terms = {"sds": distillation_loss(z, t, noise, prompt=prompt, **networks)}
+        if config.front > 0:
+            terms["front"] = config.front * held.error(scene, generator)
+        if config.variation > 0:
+            # By the area of a surface in nodes, so that a weight means the same on any grid.
+            weight = config.variation / scene.size**2
+            terms["variation"] = scene.total_variation(weight, COLOUR_VARIATION * weight, SMOOTH)
+        return terms
+
+    return loss
+
+
+def seen(scene: DenseGrid, side: int, generator: torch.Generator) -> Float[Tensor, "1 3 side side"]:
+    """Return a picture of a scene from a random place around it, before white."""
+    u = torch.rand(4, generator=generator).tolist()
+    place = camera((2 * u[0] - 1) * np.pi, ELEVATION[0] + (ELEVATION[1] - ELEVATION[0]) * u[1], side)
+    offset = torch.tensor(u[2:]) - 0.5
+    rays = place.rays(0, pixel_centres(side, side) + offset)
+    shown = scene.render(rays, torch.rand(side * side, generator=generator))
+    return shown.on(torch.ones(1, 3)).T.reshape(1, 3, side, side)
+
+
+class Held:
+    """The picture itself as a target, where no other colour is mixed into it.
+
+    Args:
+        picture: RGB in [0, 1].
+    """
+
+    def __init__(self, picture: Float[Tensor, "3 S S"]) -> None:
+        inner = ndimage.binary_erosion(foreground(picture), iterations=INNER)
+        places = torch.from_numpy(inner).flatten()
+        side = picture.shape[1]
+        self.pixels = pixel_centres(side, side)[places]
+        self.colours = picture.flatten(1).T[places]
+        self.camera = camera(0.0, 0.0, side)
+
+    def error(self, scene: DenseGrid, generator: torch.Generator) -> Float[Tensor, ""]:
+        """Return the mean squared error of some of the pixels."""
+        if not len(self.pixels):
+            return torch.zeros(())
+        rows = torch.randint(len(self.pixels), (FRONT_RAYS,), generator=generator).sort().values
+        shown = scene.render(self.camera.rays(0, self.pixels[rows]), torch.rand(len(rows), generator=generator))
+        return (shown.on(torch.ones(1, 3)) - self.colours[rows]).square().mean()
+
+
+def validate(config: "Config", bundle: "DiffusionBundle") -> None:
+    """Raise `UserError` where a part can't do what is asked: text too long, no such picture, no dual encoder."""
+    Schedule.of(bundle.schedule)
+    if text_of(config):
+        encode(text_of(config), bundle)
+    path = picture_of(config)
+    if path is not None:
+        read_framed(Path(path), bundle.image_size)
+    elif config.samples > 1:
+        try:
+            bundle.scorer()
+        except UserError as error:
+            raise UserError(f"{error}, or ask for one sample: --samples 1") from error
+    bundle.latent_encoder(gradients="auto")
