@@ -38,7 +38,7 @@ class Config:
     back: Literal["auto", "wrap", "mirror", "plain"] = "auto"
     """Back and sides. wrap: the picture from each side; mirror: from behind, too; plain: its outline's colours, spread.
     auto: plain for what has eyes, else wrap for what is symmetric, else mirror."""
-    refine: Annotated[int, Interval(ge=0, le=100_000)] = 200
+    refine: Annotated[int, Interval(ge=0, le=100_000)] = 120
     """Steps of score distillation; 0: the inflated picture as it is."""
     bundle: str = "icons"
     """Frozen networks: name of an installed bundle or path of its folder."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
@@ -16,6 +15,7 @@ from runtime.field.cameras import Cameras, pixel_centres
 from runtime.field.fields.grid import DenseGrid, GridAdam
 from runtime.field.lifting import DISTANCE, lift
 from runtime.field.lifting.framing import read_framed
+from runtime.field.lifting.masks import eroded
 from runtime.field.lifting.matte import foreground
 from runtime.field.poses import on_sphere
 from runtime.guidance.prompt import Prompt, styled
@@ -181,7 +181,7 @@ class Held:
     """
 
     def __init__(self, picture: Float[Tensor, "3 S S"]) -> None:
-        inner = ndimage.binary_erosion(foreground(picture), iterations=INNER)
+        inner = eroded(foreground(picture), INNER)
         places = torch.from_numpy(inner).flatten()
         side = picture.shape[1]
         self.pixels = pixel_centres(side, side)[places]

@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 from torch import Tensor
 
+from runtime.field.lifting.masks import eroded, filled, labelled
+
 Back = Literal["auto", "wrap", "mirror", "plain"]
 """See `runtime.field.lifting.solid.lift`."""
 
@@ -53,9 +55,9 @@ def symmetry(mask: Bool[np.ndarray, "H W"]) -> float:
     if not len(columns):
         return 1.0
     # A handle's opening says nothing about the rest.
-    shape = ndimage.binary_fill_holes(mask)[:, columns[0] : columns[-1] + 1]
+    shape = filled(mask)[:, columns[0] : columns[-1] + 1]
     width = shape.shape[1]
-    padded = np.pad(shape, ((0, 0), (width // 2, width // 2)))
+    padded = np.pad(shape, ((0, 0), (width // 2, width // 2))).astype(bool)
     best = 0.0
     # A mirror image that is moved by n columns is one about an axis that is moved by half of that.
     for shift in range(width // 2 * 2 + 1):
@@ -68,20 +70,19 @@ def symmetry(mask: Bool[np.ndarray, "H W"]) -> float:
 def dark_blobs(picture: Float[Tensor, "3 H W"], mask: Bool[np.ndarray, "H W"]) -> list[Blob]:
     """Return small, compact places inside an object that are dark, while most of it is not."""
     brightness = ndimage.gaussian_filter(picture.numpy().mean(0), 1.0)
-    inner = ndimage.binary_erosion(mask, iterations=4)
+    inner = eroded(mask, 4)
     if not inner.any():
         return []
     limit = min(DARK, float(np.median(brightness[inner])) - CONTRAST)
-    pieces, count = ndimage.label((brightness < limit) & inner)
+    pieces, count = labelled((brightness < limit) & inner)
     blobs = []
-    for index, box in enumerate(ndimage.find_objects(pieces, count), 1):
-        piece = pieces[box] == index
-        size = int(piece.sum())
-        height, width = piece.shape
+    for index in range(1, count + 1):
+        rows, columns = np.nonzero(pieces == index)
+        size = len(rows)
+        height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
         compact = size > 0.45 * height * width and max(height, width) <= 3 * min(height, width)
         if compact and EYE[0] * mask.sum() <= size <= EYE[1] * mask.sum():
-            row, column = ndimage.center_of_mass(piece)
-            blobs.append(Blob(row + box[0].start, column + box[1].start, size))
+            blobs.append(Blob(float(rows.mean()), float(columns.mean()), size))
     return blobs
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
 from runtime.errors import UserError
+from runtime.field.lifting.masks import filled
 from runtime.field.lifting.matte import foreground
 from runtime.pictures import read_picture
 
@@ -37,7 +37,7 @@ def read_framed(path: Path, side: int) -> Float[Tensor, "3 S S"]:
     # What is opaque looks the same before any background.
     alpha = 1 - (white - black).mean(0)
     if float(alpha.min()) < 0.5:
-        mask = ndimage.binary_fill_holes((alpha > 0.5).numpy())
+        mask = filled((alpha > 0.5).numpy())
     else:
         mask = foreground(white, near=UNEVEN)
         white = torch.where(torch.from_numpy(mask), white, 1.0)

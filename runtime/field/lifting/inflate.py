@@ -14,6 +14,8 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.linalg import splu
 
+from runtime.field.lifting.masks import dilated, distance_inside, eroded, opened
+
 OVERLAP = 3
 """Pixels by which an appendage reaches into the body, so that both stay one piece."""
 
@@ -75,10 +77,10 @@ def inflate_parts(
     for part in parts:
         body &= ~part
     # What is left of a body between appendages may be a rim of a few pixels.
-    body = ndimage.binary_opening(body, iterations=2)
+    body = opened(body, 2)
     square = inflate(body) if body.any() else whole
     for part in parts:
-        square = np.maximum(square, inflate(ndimage.binary_dilation(part, iterations=OVERLAP) & mask))
+        square = np.maximum(square, inflate(dilated(part, OVERLAP) & mask))
     square = np.maximum(square, np.minimum(whole, THIN**2))
     return ndimage.gaussian_filter(extended(square, mask), 1.0)
 
@@ -88,6 +90,6 @@ def extended(square: Float64[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) 
 
     One slope for all: where those of two outlines met there would be a cliff, and in the cliff a wall of fog.
     """
-    rim = mask & ~ndimage.binary_erosion(mask)
+    rim = mask & ~eroded(mask)
     slope = max(float(np.median(np.hypot(*np.gradient(square))[rim])), STEEP) if rim.any() else STEEP
-    return np.where(mask, square, -slope * ndimage.distance_transform_edt(~mask))
+    return np.where(mask, square, -slope * distance_inside(~mask))

@@ -2,8 +2,9 @@
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import ndimage
 from torch import Tensor
+
+from runtime.field.lifting.masks import dilated, distance_inside, filled, labelled, opened
 
 NEAR = 0.07
 """Largest difference, of any channel in [0, 1], at which a pixel still has the background's colour."""
@@ -38,15 +39,15 @@ def foreground(picture: Float[Tensor, "3 H W"], *, near: float = NEAR) -> Bool[n
         near: see `NEAR`.
     """
     difference = np.abs(picture.numpy() - background_of(picture)[:, None, None]).max(0)
-    paper, _ = ndimage.label(difference < near)
+    paper, _ = labelled(difference < near)
     edge = np.concatenate([paper[0], paper[-1], paper[:, 0], paper[:, -1]])
     mask = ~np.isin(paper, edge[edge > 0])
     # An object may leave the frame: what lies outside must not eat into it.
     padded = np.pad(mask, 1, mode="edge")
-    mask = ndimage.binary_opening(padded, iterations=1)[1:-1, 1:-1] & mask
+    mask = opened(padded)[1:-1, 1:-1] & mask
     mask = without_specks(mask, SMALLEST)
-    filled = ndimage.binary_fill_holes(mask)
-    return filled & ~holes(difference, filled)
+    whole = filled(mask)
+    return whole & ~holes(difference, whole)
 
 
 def holes(difference: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
@@ -60,12 +61,12 @@ def holes(difference: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -
         mask: the foreground, without holes.
     """
     size = np.sqrt(mask.sum())
-    to_outside = ndimage.distance_transform_edt(mask)
-    pieces, count = ndimage.label((difference < NEAR) & mask)
+    to_outside = distance_inside(mask)
+    pieces, count = labelled((difference < NEAR) & mask)
     open_places = np.zeros_like(mask)
     for piece in range(1, count + 1):
         place = pieces == piece
-        frame = ndimage.binary_dilation(place) & ~place
+        frame = dilated(place) & ~place
         large = place.sum() >= HOLE * mask.sum()
         if large and np.median(difference[place]) < PAPER and np.median(to_outside[frame]) < FRAME * size:
             open_places |= place
@@ -74,7 +75,7 @@ def holes(difference: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -
 
 def without_specks(mask: Bool[np.ndarray, "H W"], share: float) -> Bool[np.ndarray, "H W"]:
     """Return a mask without the pieces that have less than a share of its pixels."""
-    pieces, count = ndimage.label(mask)
+    pieces, count = labelled(mask)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
     sizes[0] = 0
     return (sizes >= max(share * sizes.sum(), 1))[pieces]

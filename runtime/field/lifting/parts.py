@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float, Int64
 from scipy import ndimage
 from torch import Tensor
 
+from runtime.field.lifting.masks import dilated, filled, labelled, opened
+
 COLOURS = (2, 3, 5)
 """Numbers of colours that a picture is divided into, in turn: a shaded leaf may be one of two, or two of five."""
 
@@ -52,7 +54,7 @@ def colour_regions(
     labels = np.full(mask.shape, -1)
     labels[mask] = nearest_colours(smooth[mask], count)
     for label in range(count):
-        pieces, number = ndimage.label(ndimage.binary_opening(labels == label))
+        pieces, number = labelled(opened(labels == label))
         for piece in range(1, number + 1):
             yield pieces == piece
 
@@ -71,7 +73,7 @@ def appendages(picture: Float[Tensor, "3 H W"], mask: Bool[np.ndarray, "H W"]) -
     for count in COLOURS:
         for region in colour_regions(picture, mask, count):
             # The filter and the opening have taken a pixel of its outline.
-            grown = ndimage.binary_fill_holes(ndimage.binary_dilation(region) & mask)
+            grown = filled(dilated(region) & mask)
             taken = any((grown & other).sum() > 0.2 * grown.sum() for other in chosen)
             if not taken and low <= region.sum() <= high and free_outline(grown, mask) > FREE:
                 chosen.append(grown)
@@ -80,5 +82,5 @@ def appendages(picture: Float[Tensor, "3 H W"], mask: Bool[np.ndarray, "H W"]) -
 
 def free_outline(region: Bool[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -> float:
     """Return the share of the pixels around a region that lie outside a mask; what is out of the frame counts not."""
-    ring = ndimage.binary_dilation(region) & ~region
+    ring = dilated(region) & ~region
     return float((ring & ~mask).sum() / max(ring.sum(), 1))

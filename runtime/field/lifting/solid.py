@@ -12,6 +12,7 @@ from torch import Tensor
 from runtime.field.fields.grid import DenseGrid, cell_of
 from runtime.field.lifting.back import Back, choose_back
 from runtime.field.lifting.inflate import inflate_parts, membrane
+from runtime.field.lifting.masks import eroded, nearest_inside
 from runtime.field.lifting.matte import foreground
 from runtime.field.lifting.parts import appendages
 
@@ -125,18 +126,17 @@ def pixels_of(y: Float64[np.ndarray, "*S"], z: Float64[np.ndarray, "*S"], side: 
 
 def spread_colours(picture: Float[Tensor, "3 H W"], mask: Bool[np.ndarray, "H W"]) -> Float64[np.ndarray, "H W 3"]:
     """Return a picture whose pixels outside the foreground, and at its rim, have the nearest colour inside."""
-    inner = ndimage.binary_erosion(mask, iterations=RIM)
+    inner = eroded(mask, RIM)
     inner = inner if inner.any() else mask
     rgb = picture.double().numpy().transpose(1, 2, 0)
     if not inner.any():
         return rgb
-    nearest = ndimage.distance_transform_edt(~inner, return_distances=False, return_indices=True)
-    return rgb[tuple(nearest)]
+    return rgb[nearest_inside(inner)]
 
 
 def plain_colours(picture: Float[Tensor, "3 H W"], mask: Bool[np.ndarray, "H W"]) -> Float64[np.ndarray, "H W 3"]:
     """Return the colours of an object's outline, spread over it smoothly: a back without a face."""
-    return membrane(spread_colours(picture, mask), ndimage.binary_erosion(mask, iterations=RIM + 1))
+    return membrane(spread_colours(picture, mask), eroded(mask, RIM + 1))
 
 
 def front_colours(colours: Float64[np.ndarray, "H W 3"], nodes: int) -> Float64[np.ndarray, "N N N 3"]:

@@ -1,0 +1,80 @@
+"""Does a picture become a solid? The README's turntables, and figures of their shape.
+
+    python -m benchmarks.turntables --out benchmarks/turntables.png
+
+Each row is a prompt: the raster sample and eight views around what `runtime.lift` makes of it.
+"""
+
+import json
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+from benchmarks.environment import describe_environment
+from runtime.command.options import parse_options
+from runtime.errors import run_main
+
+PROMPTS = (
+    "a red apple",
+    "a mushroom",
+    "a rocket",
+    "a blue fish",
+    "a robot",
+    "a cactus",
+    "a cat",
+    "a car",
+    "a chair",
+    "a house",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What to draw."""
+
+    out: Path
+    """PNG file to write."""
+    refine: int = 0
+    """Steps of score distillation."""
+    count: int = len(PROMPTS)
+    """Prompts, from the first."""
+    side: int = 56
+    """Pixels of a view."""
+
+
+def main() -> None:
+    """Draw the sheet and print a line of figures for each prompt."""
+    from runtime.command.method import draw
+    from runtime.engines.bundle import DiffusionBundle
+    from runtime.field.results import Orbit
+    from runtime.field.sheets import contact_sheet
+    from runtime.lift import METHOD
+    from runtime.lift import Config as Lift
+    from runtime.lift.output import shape_of, views
+    from runtime.pictures import read_png, write_png
+
+    config = parse_options(Config, "benchmarks.turntables", description=__doc__)
+    print(describe_environment())
+    bundle = DiffusionBundle.load("icons")
+    around = Orbit(frames=8, elevation=0.3, side=config.side)
+    cells = []
+    for prompt in PROMPTS[: config.count]:
+        begun = time.process_time()
+        with tempfile.TemporaryDirectory() as folder:
+            run = Path(folder) / "run"
+            scene = draw(METHOD, Lift(prompt=prompt, refine=config.refine), bundle, run=run)
+            sample = read_png(run / "sample.png")
+        cells.append(functional.interpolate(sample[None], size=(config.side, config.side), mode="area")[0])
+        spent = time.process_time() - begun
+        cells.extend(views(scene, around))
+        print(json.dumps({"prompt": prompt, "cpu_s": round(spent, 1), **shape_of(scene)}), flush=True)
+        # After each row, so that a long run can be looked at.
+        write_png(config.out, contact_sheet([torch.as_tensor(cell) for cell in cells], 9))
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,43 @@
+"""Morphology of masks: `scipy.ndimage` with plain arrays for results."""
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+from scipy import ndimage
+
+
+def labelled(mask: Bool[np.ndarray, "H W"]) -> tuple[Int64[np.ndarray, "H W"], int]:
+    """Return the number of each pixel's connected piece, from 1, 0 outside; and how many pieces there are."""
+    labels = np.zeros(mask.shape, np.int32)
+    ndimage.label(mask, output=labels)
+    return labels.astype(np.int64), int(labels.max(initial=0))
+
+
+def eroded(mask: Bool[np.ndarray, "H W"], count: int = 1) -> Bool[np.ndarray, "H W"]:
+    """Return a mask without so many pixels at its outline; the frame's border counts as outline."""
+    return np.asarray(ndimage.binary_erosion(mask, iterations=count))
+
+
+def dilated(mask: Bool[np.ndarray, "H W"], count: int = 1) -> Bool[np.ndarray, "H W"]:
+    """Return a mask with so many pixels more around it."""
+    return np.asarray(ndimage.binary_dilation(mask, iterations=count))
+
+
+def opened(mask: Bool[np.ndarray, "H W"], count: int = 1) -> Bool[np.ndarray, "H W"]:
+    """Return a mask without what is narrower than about twice so many pixels."""
+    return np.asarray(ndimage.binary_opening(mask, iterations=count))
+
+
+def filled(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    """Return a mask without holes."""
+    return np.asarray(ndimage.binary_fill_holes(mask))
+
+
+def distance_inside(mask: Bool[np.ndarray, "H W"]) -> Float64[np.ndarray, "H W"]:
+    """Return each pixel's distance from the nearest one outside a mask; 0 outside."""
+    return np.asarray(ndimage.distance_transform_edt(mask))
+
+
+def nearest_inside(mask: Bool[np.ndarray, "H W"]) -> tuple[Int64[np.ndarray, "H W"], Int64[np.ndarray, "H W"]]:
+    """Return row and column of the nearest pixel inside a mask that is not empty."""
+    places = np.asarray(ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True))
+    return places[0].astype(np.int64), places[1].astype(np.int64)
