@@ -87,7 +87,10 @@ async def read_json(request: HttpRequest) -> Any:
         raise RefusedError(415, f"content-type: expected application/json, got {kind!r:.60}")
     body = await read_body(request, LONGEST_JSON)
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique)
+        value = json.loads(body.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique)
+        # Half of a surrogate pair may stand in JSON as an escape, but in no answer, file name or database.
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
         raise RefusedError(400, f"body: expected JSON, got something else ({reason})"[:300]) from None

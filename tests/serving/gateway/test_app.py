@@ -122,6 +122,7 @@ MALFORMED = [
     ("POST", "/v1/jobs", {"content": b"[" * 100_000, "headers": {"content-type": "application/json"}}, 400),
     ("POST", "/v1/jobs", {"content": b'{"a":NaN}', "headers": {"content-type": "application/json"}}, 400),
     ("POST", "/v1/jobs", {"content": b'{"a":1,"a":2}', "headers": {"content-type": "application/json"}}, 400),
+    ("POST", "/v1/jobs", {"content": b'{"method":"\\ud800"}', "headers": {"content-type": "application/json"}}, 400),
     ("POST", "/v1/jobs", {"content": b" " * 300_000, "headers": {"content-type": "application/json"}}, 413),
     ("POST", "/v1/jobs", {"content": b"{}", "headers": {"content-type": "text/plain"}}, 415),
     ("POST", "/v1/jobs", {"json": {"method": "none"}}, 422),

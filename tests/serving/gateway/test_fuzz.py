@@ -1,5 +1,6 @@
 """Malformed requests, made by a seed: each is refused in words, none ends the server or shows its insides."""
 
+import copy
 import json
 import random
 from pathlib import Path
@@ -36,7 +37,7 @@ def body_of(chance: random.Random) -> bytes:
             chance.choice([document, document["options"]]) if isinstance(document.get("options"), dict) else document
         )
         name = chance.choice([*place, "id", "priority", "deadline_s", "webhook", "out", "bundle", "\0"])
-        place[name] = chance.choice(SCRAPS)
+        place[name] = copy.deepcopy(chance.choice(SCRAPS))
     text = bytearray(json.dumps(document).encode())
     for _ in range(chance.choice([0, 0, 1, 4])):
         text[chance.randrange(len(text))] = chance.randrange(256)
