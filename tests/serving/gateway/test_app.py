@@ -197,6 +197,8 @@ def test_health_is_a_job_that_was_done(client: httpx.Client) -> None:
 
 
 def test_metrics(client: httpx.Client) -> None:
+    # A job of its own: other tests may run in another process.
+    finished(client, submit(client, seed=77, steps=30, pause_s=0.02)["id"])
     text = client.get("/metrics").text
     assert re.search(r'tgm_jobs_ended_total\{method="toy",state="done"\} [1-9]', text)
     assert re.search(r'tgm_stage_seconds_bucket\{method="toy",stage="queue",le="\+Inf"\} [1-9]', text)
