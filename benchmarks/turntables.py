@@ -80,6 +80,7 @@ def main() -> None:
             run = Path(folder) / "run"
             scene = draw(METHOD, Lift(prompt=prompt, refine=config.refine), bundle, run=run)
             sample = read_png(run / "sample.png")
+        assert isinstance(scene, DenseGrid)
         cells.append(functional.interpolate(sample[None], size=(config.side, config.side), mode="area")[0])
         spent = time.process_time() - begun
         cells.extend(views(scene, around))

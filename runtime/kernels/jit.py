@@ -40,13 +40,13 @@ def entry(function: Callable) -> Any:
     if folder is None:
         return _compile(**OPTIONS)(function)
     # Numba looks here first. Other code in the process is not to be moved along, so it is set for this kernel alone.
-    before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
+    before, config.CACHE_DIR = config.CACHE_DIR, str(folder)  # pyright: ignore[reportAttributeAccessIssue]
     try:
         return _forgiving(_compile(**OPTIONS, cache=True)(function))
     except RuntimeError:
         return _compile(**OPTIONS)(function)
     finally:
-        config.CACHE_DIR = before
+        config.CACHE_DIR = before  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _forgiving(kernel: Any) -> Any:
