@@ -62,6 +62,7 @@ def main() -> None:
     """Draw the sheet and print a line of figures for each prompt."""
     from runtime.command.method import draw
     from runtime.engines.bundle import DiffusionBundle
+    from runtime.field.fields.grid import DenseGrid
     from runtime.field.results import Orbit
     from runtime.field.sheets import contact_sheet
     from runtime.lift import METHOD
