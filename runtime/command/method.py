@@ -68,10 +68,6 @@ class Method(Generic[C]):
     """Refuses, before anything is written, what the bundle or the inputs cannot do."""
     inputs: Callable[[C], Mapping[str, Path]] = lambda config: {}
     """Files that it reads, by the option that names each: a run keeps copies, so that a resumed one reads the same."""
-    one_thread: bool = True
-    """Whether PyTorch's own operators run on one thread while it draws, for the same bytes on any number of cores;
-    kernels and engines take all of them. False where PyTorch does most of the work on a CPU: then bytes are the same
-    for the same number of threads only."""
     snapshot: "Callable[[C, Any, Scene, Path], Path] | None" = None
     """snapshot(config, bundle, scene, path without suffix) writes a picture on the way and returns its path."""
 
@@ -126,8 +122,8 @@ def draw(
         raise UserError(f"{method.name}: expected a bundle for {method.kind}, got {got}")
     seed = getattr(config, "seed", 0)
     with contextlib.ExitStack() as stack:
-        if method.one_thread:
-            stack.enter_context(one_torch_thread())
+        # For the same bytes on any number of cores; kernels and engines take all of them.
+        stack.enter_context(one_torch_thread())
         event = stop or stack.enter_context(stop_on_signals())
         folder = stack.enter_context(_opened(run, method, config, bundle)) if isinstance(run, Path) else run
 
