@@ -26,6 +26,10 @@ EXTENT = 64.0
 """Length of the box's side in the unit whose inverse the density has: so raw densities survive a finer grid."""
 
 
+JOBS_AT_ONCE = 256
+"""Jobs that share room where no gradient is wanted."""
+
+
 @dataclass
 class Room:
     """Memory for samples that is used again, and how much of it a job needs."""
@@ -162,6 +166,24 @@ class _March(torch.autograd.Function):
         return (total if ctx.accumulator is None else None), None, None, None
 
 
+def _look(grid: Grid, rays: kernels.Rays, normals: bool) -> kernels.Shown:
+    """Return what rays show where no gradient is wanted, in memory that does not grow with their number."""
+    record = record_of(grid)
+    shown = _empty_shown(len(rays.origins), normals=normals)
+    # Room for one ray a job, which the job's next ray uses again.
+    capacity = int(2 * np.sqrt(3) * record.size / STEP) + 8
+    lease = grid.room.take(JOBS_AT_ONCE * capacity)
+    unused = np.empty((0, 2), np.int64)
+    for first in range(0, len(rays.origins), JOBS_AT_ONCE * RAYS_A_JOB):
+        span = slice(first, first + JOBS_AT_ONCE * RAYS_A_JOB)
+        part = kernels.Rays(*(array[span] for array in rays))
+        # Slices are views: the kernel writes into `shown`. Without normals theirs is empty, and so is its slice.
+        target = kernels.Shown(*(array[span] for array in shown))
+        jobs = -(-len(part.origins) // RAYS_A_JOB)
+        share_jobs(kernels.march, jobs, record, part, lease.array, capacity, unused, target)
+    return shown
+
+
 def march(grid: Grid, rays: Rays, jitter: Float[Tensor, " R"] | None = None, *, normals: bool = False) -> Rendering:
     """Return what rays show of a grid, differentiable in its values.
 
@@ -183,12 +205,6 @@ def march(grid: Grid, rays: Rays, jitter: Float[Tensor, " R"] | None = None, *, 
     if torch.is_grad_enabled() and values.requires_grad:
         colour, transmittance, depth, normal, distortion = _March.apply(values, grid, arrays, normals)
     else:
-        shown = _empty_shown(len(arrays.origins), normals=normals)
-        jobs = -(-len(arrays.origins) // RAYS_A_JOB)
-        # Room for one ray a job, which the next one uses again: a picture of any size takes no more memory.
-        capacity = int(2 * np.sqrt(3) * values.shape[0] / STEP) + 8
-        lease = grid.room.take(jobs * capacity)
-        none = np.empty((0, 2), np.int64)
-        share_jobs(kernels.march, jobs, record_of(grid), arrays, lease.array, capacity, none, shown)
+        shown = _look(grid, arrays, normals)
         colour, transmittance, depth, normal, distortion = (torch.from_numpy(array) for array in shown)
     return Rendering(colour, transmittance, depth, distortion, normal if normals else None)

@@ -170,6 +170,19 @@ def test_without_gradients_the_picture_is_the_same() -> None:
     assert all(torch.equal(getattr(plain, name), getattr(shown, name)) for name in SHOWN)
 
 
+def test_a_picture_in_parts_is_the_same_in_less_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    field = random_grid(43)
+    rays, jitter = random_rays(44, 1000)
+    with torch.no_grad():
+        whole = field.render(rays, jitter, normals=True)
+        field.room.free.clear()
+        monkeypatch.setattr("runtime.field.march.JOBS_AT_ONCE", 1)
+        parts = field.render(rays, jitter, normals=True)
+    assert all(torch.equal(getattr(parts, name), getattr(whole, name)) for name in SHOWN)
+    # One ray's samples: four for each node along the diagonal, and a few more.
+    assert len(field.room.free[0]) < 4 * 17 * 3**0.5 + 10
+
+
 def test_backward_twice_gives_the_same() -> None:
     field = random_grid(51)
     rays, jitter = random_rays(52)
