@@ -133,6 +133,13 @@ def _write(sample, place, ray, fractions, t, light, value):
 
 
 @inlined
+def strides(grid):
+    """Numbers from one node's values to the next one's along the last, the middle and the first axis."""
+    node = 4 * grid.groups
+    return node, grid.size * node, grid.size * grid.size * node
+
+
+@inlined
 def interpolate(grid, place, fractions, direction):
     """Raw density and colour between the eight nodes around a sample.
 
@@ -142,9 +149,7 @@ def interpolate(grid, place, fractions, direction):
     g0 = ONE - f0
     g1 = ONE - f1
     g2 = ONE - f2
-    node = 4 * grid.groups
-    row = grid.size * node
-    plane = grid.size * row
+    node, row, plane = strides(grid)
     base = place * node
     total = splat(ZERO)
     for group in range(grid.groups):
@@ -171,9 +176,7 @@ def slope_of(grid, place, fractions):
     f0, f1, f2 = fractions
     g0 = ONE - f0
     g1 = ONE - f1
-    node = 4 * grid.groups
-    row = grid.size * node
-    plane = grid.size * row
+    node, row, plane = strides(grid)
     base = place * node
     v = grid.values
     a = v[base + node] - v[base]

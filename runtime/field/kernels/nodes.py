@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from runtime.field.kernels.activation import ONE, ZERO
+from runtime.field.kernels.march import strides
 from runtime.field.kernels.vectors import (
     add,
     add_scaled,
@@ -78,9 +79,7 @@ def vary(work, grid, active, weights, epsilon, sums, pulls):
     jobs = (len(active) + NODES_A_JOB - 1) // NODES_A_JOB
     size = grid.size
     last = size - 1
-    node = 4 * grid.groups
-    row = size * node
-    plane = size * row
+    node, row, plane = strides(grid)
     values = grid.values
     smooth = splat(epsilon)
     job = take_job(work)

@@ -8,7 +8,7 @@ gets its sums in one order, no addition is atomic, and a thread's part of the gr
 import numpy as np
 
 from runtime.field.kernels.activation import ONE
-from runtime.field.kernels.march import RAYS_A_JOB
+from runtime.field.kernels.march import RAYS_A_JOB, strides
 from runtime.field.kernels.vectors import add_scaled, load, pack, store
 from runtime.kernels.jit import entry, finish_job, inlined, inner, take_job
 
@@ -60,9 +60,7 @@ def scatter_value(grid, sample, gradient, total):
     g0 = ONE - f0
     g1 = ONE - f1
     g2 = ONE - f2
-    node = 4 * grid.groups
-    row = grid.size * node
-    plane = grid.size * row
+    node, row, plane = strides(grid)
     at = np.int64(sample.place) * node
     _add(total, at, g0 * g1 * g2, gradient)
     _add(total, at + node, g0 * g1 * f2, gradient)
@@ -77,9 +75,7 @@ def scatter_value(grid, sample, gradient, total):
 @inlined
 def _corner(grid, sample, corner):
     """Where the values of one of eight nodes begin, the node's weights along the axes, and their derivatives' signs."""
-    node = 4 * grid.groups
-    row = grid.size * node
-    plane = grid.size * row
+    node, row, plane = strides(grid)
     a = corner >> 2
     b = (corner >> 1) & 1
     c = corner & 1
