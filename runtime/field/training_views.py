@@ -17,8 +17,6 @@ VIEWS_A_STEP = 16
 BUDGET = 2**30
 """Most bytes of pixels in memory: 1 GiB, 600 pictures of 640 x 640. More are read smaller."""
 
-PIXEL_BYTES = 4
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -51,6 +49,7 @@ class TrainingViews:
     @classmethod
     def of(cls, capture: Capture, indices: list[int], budget: int = BUDGET) -> "TrainingViews":
         """Read some pictures of a capture one by one, smaller where all of them would need more than the budget."""
+        # `fitted` counts four bytes a channel, as pictures have in memory; here they have one.
         part = capture.select(indices).fitted(budget * 4)
         pixels, valid = [], []
         for view, (height, width) in enumerate(part.cameras.sizes.tolist()):

@@ -16,7 +16,10 @@ Weight = Annotated[float, Interval(ge=0, le=1000)]
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Turn photos with known cameras into 3D: a mesh (GLB), a film of it (MP4), and figures (JSON)."""
+    """Turn photos with known cameras into 3D: a mesh (GLB), a film of it (MP4), and figures (JSON).
+
+    `inspect CAPTURE` lists a capture's cameras, `render RUN` films a run; each has a --help.
+    """
 
     capture: Annotated[Path, tyro.conf.Positional] = Path()
     """Folder or file: transforms.json (nerfstudio, instant-ngp, Blender), LLFF, COLMAP, DTU, or an .npz archive."""

@@ -1,6 +1,5 @@
 """The stages of preset fast: a grid, from coarse to fine."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -97,14 +96,9 @@ def _grid_stage(config: "Config", views: TrainingViews, semantics: Semantics | N
         name=f"grid {size}",
         steps=steps,
         begin=begin,
-        restore=restore,
+        restore=DenseGrid.from_state,
         optimizer=lambda scene: GridAdam(scene, lr=LR, colour_lr=COLOUR_LR),
         loss=loss,
         lr_factor=lambda step: DECAY ** ((before + step) / total),
         after=after,
     )
-
-
-def restore(state: Mapping[str, Tensor]) -> DenseGrid:
-    """Return the grid of a checkpoint."""
-    return DenseGrid.from_state(state)

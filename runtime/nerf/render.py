@@ -69,10 +69,10 @@ def load_run(folder: Path) -> "tuple[Field, Split]":
         UserError: the folder is no run of `runtime.nerf`, or it has no checkpoint yet.
     """
     from runtime.command.settings import from_json
+    from runtime.field.fields.grid import DenseGrid
     from runtime.loop.folder import RunFolder, read_config
     from runtime.nerf.config import Config as Request
     from runtime.nerf.fields import restore as restore_networks
-    from runtime.nerf.grid_stages import restore
     from runtime.nerf.scenes import Split
 
     stored = read_config(folder)
@@ -84,7 +84,7 @@ def load_run(folder: Path) -> "tuple[Field, Split]":
     if checkpoint is None:
         raise UserError(f"'{folder}': the run has no checkpoint yet; resume it with --resume {folder}")
     state = {name.removeprefix("scene/"): value for name, value in checkpoint.tensors.items() if "scene/" in name}
-    scene = restore(state) if request.preset == "fast" else restore_networks(request, state)
+    scene = DenseGrid.from_state(state) if request.preset == "fast" else restore_networks(request, state)
     return scene, Split.of(request)
 
 

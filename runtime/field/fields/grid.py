@@ -4,7 +4,6 @@ Values are interpolated first and activated then (softplus for the density; arXi
 surfaces), so a cell can hold an edge. Colours are plain numbers in [0, 1], or linear in the direction of view.
 """
 
-from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -54,8 +53,7 @@ class DenseGrid(Scene):
         self.register_buffer("box", box.clone())
         self.room = Room()
         self.gradient: Tensor | None = None
-        self.active = torch.empty(0, dtype=torch.int32)
-        self._list_active()
+        self.active = active_nodes(self.occupied.bool(), self.size)
 
     @classmethod
     def empty(cls, size: int, box: Float[Tensor, " 4"], *, degree: int = 0, colour: float = 0.5) -> Self:
@@ -137,10 +135,6 @@ class DenseGrid(Scene):
         cells = functional.max_pool3d(dense, side + 1, stride=side)[0, 0]
         if cells.any():
             self.occupied.copy_(cells.to(torch.uint8))
-        self._list_active()
-
-    def _list_active(self) -> None:
-        """List the nodes that are corners of occupied cells."""
         self.active = active_nodes(self.occupied.bool(), self.size)
 
     def resized(self, size: int) -> Self:
@@ -152,11 +146,6 @@ class DenseGrid(Scene):
         field = type(self)(values, torch.ones(cells, cells, cells, dtype=torch.uint8), self.box)
         field.update_occupancy()
         return field
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Tensor]) -> Self:
-        """Return the field whose `state` this is."""
-        return cls(state["values"], state["occupied"], state["box"])
 
 
 def cell_of(size: int) -> int:
