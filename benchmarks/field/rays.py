@@ -1,10 +1,4 @@
-"""How many rays a second does a field take, forward and backward? Ours, its twin, grid_sample, and the thesis' network.
-
-python -m benchmarks.field [--json] [--threads N] [--only NAME]
-
-All draw the same rays of the example capture, fitted before the clock starts. A rate is rays over seconds of the
-processor (all threads), which other programs on the machine change less than the time on the clock; both are printed.
-"""
+"""Rays a second: the cases, their clock, and the table."""
 
 import json
 import math
@@ -19,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+import benchmarks.field
 from benchmarks.environment import describe_environment
 from benchmarks.options import TableOptions
 from runtime.command.method import draw
 from runtime.command.options import parse_options
-from runtime.errors import run_main
 from runtime.field.cameras import Rays
 from runtime.field.fields.grid import DenseGrid
 from runtime.field.fields.networks import RadianceMLP
@@ -34,7 +28,7 @@ from runtime.field.volume import composite, opacity
 from runtime.nerf import METHOD, Config
 from runtime.nerf.scenes import Split
 
-CAPTURE = Path(__file__).parent / "capture"
+CAPTURE = Path(__file__).parents[1] / "capture"
 SAMPLES = 64
 """Samples a ray of the network."""
 BYTES_A_SAMPLE = 8 * 16 * 3 + 3 * 64 + 3 * 16
@@ -179,7 +173,7 @@ class Options(TableOptions):
 
 def main() -> None:
     """Time all cases and print them."""
-    options = parse_options(Options, "benchmarks.field", description=__doc__)
+    options = parse_options(Options, "benchmarks.field", description=benchmarks.field.__doc__)
     options.set_threads()
     (field, views), (dependent, _) = fitted(options.nodes, False), fitted(options.nodes, True)
     samples = samples_a_ray(field, views)
@@ -202,7 +196,3 @@ def main() -> None:
     if not options.json:
         floor = bandwidth() / BYTES_A_SAMPLE / samples
         print(f"floor: {floor:,.0f} rays a second and thread, if {BYTES_A_SAMPLE} bytes a sample came from memory")
-
-
-if __name__ == "__main__":
-    run_main(main)

@@ -1,6 +1,6 @@
 """Draw the example capture: 24 posed pictures of a toy robot of spheres and boxes, whose geometry is known.
 
-    python -m benchmarks.example_capture --out benchmarks/capture
+    python -m benchmarks.field.capture --out benchmarks/capture
 
 Each ray is intersected with the solids exactly; a pixel is the mean of 4 x 4 rays. `truth` returns the depth of any
 ray, for tests and figures on geometry.
@@ -183,7 +183,7 @@ def write_capture(config: Config) -> None:
 
 def main() -> None:
     """Draw from a command line."""
-    config = parse_options(Config, "benchmarks.example_capture", description=__doc__)
+    config = parse_options(Config, "benchmarks.field.capture", description=__doc__)
     write_capture(config)
     print(f"{config.views} pictures -> {config.out}")
 

@@ -5,11 +5,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.example_capture import SCENE, Box, draw_view, make_cameras, truth
+from benchmarks.field.capture import SCENE, Box, draw_view, make_cameras, truth
 from runtime.field.cameras import Rays
 from runtime.field.captures import load_capture, split_views
 
-FOLDER = Path(__file__).parents[2] / "benchmarks/capture"
+FOLDER = Path(__file__).parents[3] / "benchmarks/capture"
 
 
 def test_rays_meet_what_is_there() -> None:

@@ -1,6 +1,6 @@
 """What does a field of eight photos look like? A sheet: the photos, the field from around, and its normals.
 
-python -m benchmarks.field_sheet [--out benchmarks/field.png]
+python -m benchmarks.field.sheet [--out benchmarks/field.png]
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from runtime.nerf import METHOD, Config
 from runtime.nerf.scenes import Split
 from runtime.pictures import write_png
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 VIEWS = 8
 
 
@@ -32,7 +32,7 @@ class Options:
 
 def main() -> None:
     """Fit the example capture and draw the sheet."""
-    options = parse_options(Options, "benchmarks.field_sheet", description=__doc__)
+    options = parse_options(Options, "benchmarks.field.sheet", description=__doc__)
     config = Config(capture=HERE / "capture", views=VIEWS, steps=options.steps)
     scene: Field = draw(METHOD, config)  # pyright: ignore[reportAssignmentType]
     split = Split.of(config)
