@@ -56,6 +56,16 @@ class Checkpoint:
     tensors: "Mapping[str, Tensor]"
     numbers: Mapping[str, Any]
 
+    @property
+    def scene(self) -> "dict[str, Tensor]":
+        """The scene's `state()`."""
+        return below("scene/", self.tensors)
+
+
+def below(prefix: str, values: "Mapping[str, Any]") -> dict[str, Any]:
+    """Return the entries under a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
 
 class RunFolder:
     """The folder of one run, locked while it is open.

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from runtime.loop.events import Report, Snapshot, Stepped
-from runtime.loop.folder import Checkpoint, RunFolder
+from runtime.loop.folder import Checkpoint, RunFolder, below
 from runtime.loop.pace import Pace
 from runtime.loop.scene import Scene
 from runtime.loop.signals import raise_if_stopped, stop_on_signals
@@ -288,7 +288,7 @@ class _Loop:
             return False
         self.index = checkpoint.stage
         self.step = checkpoint.step
-        self.scene = self.stages[self.index].restore(_below("scene/", checkpoint.tensors))
+        self.scene = self.stages[self.index].restore(checkpoint.scene)
         self.prepare()
         if self.optimizer:
             # Parameters and learning rates are the new optimizer's own; only the moments are the checkpoint's.
@@ -305,19 +305,14 @@ class _Loop:
             checkpoint = self.run.load() if self.run else None
             if checkpoint is None:
                 return None
-            scene = self.stages[checkpoint.stage].restore(_below("scene/", checkpoint.tensors))
+            scene = self.stages[checkpoint.stage].restore(checkpoint.scene)
         return self.snapshot(scene, "last-good")
 
 
 def _moments(checkpoint: Checkpoint) -> dict[int, dict[str, Any]]:
     """Return the state of each parameter's optimizer, as `load_state_dict` takes it."""
     state: dict[int, dict[str, Any]] = {}
-    for key, value in (_below("optimizer/", checkpoint.tensors) | _below("optimizer/", checkpoint.numbers)).items():
+    for key, value in (below("optimizer/", checkpoint.tensors) | below("optimizer/", checkpoint.numbers)).items():
         index, name = key.split("/", 1)
         state.setdefault(int(index), {})[name] = value
     return state
-
-
-def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries under a prefix, without it."""
-    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}

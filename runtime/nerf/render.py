@@ -83,7 +83,7 @@ def load_run(folder: Path) -> "tuple[Field, Split]":
         checkpoint = run.load()
     if checkpoint is None:
         raise UserError(f"'{folder}': the run has no checkpoint yet; resume it with --resume {folder}")
-    state = {name.removeprefix("scene/"): value for name, value in checkpoint.tensors.items() if "scene/" in name}
+    state = checkpoint.scene
     scene = DenseGrid.from_state(state) if request.preset == "fast" else restore_networks(request, state)
     return scene, Split.of(request)
 
