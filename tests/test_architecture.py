@@ -167,14 +167,9 @@ def test_no_function_is_long() -> None:
     assert long == {}
 
 
-def is_question(path: Path) -> bool:
-    """Return whether a file is a benchmark's command: these are a flat list, which no other file imports."""
-    return path.parent == ROOT / "benchmarks" and 'if __name__ == "__main__"' in path.read_text("utf-8")
-
-
 def test_no_folder_is_full() -> None:
     paths = sources(*packages() - {"tests"})  # tests of kernels and their twins, two folders, share one
-    counts = Counter(path.parent for path in paths if not is_question(path))
+    counts = Counter(path.parent for path in paths)
     assert {str(folder.relative_to(ROOT)): n for folder, n in counts.items() if n > FOLDER_FILES} == {}
 
 
