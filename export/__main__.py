@@ -11,10 +11,7 @@ python -m export check runtime/bundles/icons
 python -m export verify icons
 """
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from export.commands.build import Build, run_build
 from export.commands.check import Check, run_check
@@ -26,21 +23,8 @@ from export.commands.pixelnerf import Pixelnerf, run_pixelnerf
 from export.commands.sd import Sd, run_sd
 from export.commands.timm import Timm, run_timm
 from export.commands.verify import Verify, run_verify
-from runtime.command.listing import subcommand_listing
-from runtime.command.options import parse_options
-from runtime.command.program import program_name
-from runtime.errors import UserError, run_main
-
-
-@dataclass(frozen=True)
-class Subcommand:
-    """One line of the table."""
-
-    options: type[Any]
-    """Its options; the first line of their docstring says what it does."""
-    run: Callable[[Any], int]
-    """Runs it with its options; returns the exit code."""
-
+from runtime.command.subcommands import Subcommand, run_subcommand
+from runtime.errors import run_main
 
 SUBCOMMANDS: Mapping[str, Subcommand] = {
     "icons": Subcommand(Icons, run_icons),
@@ -59,15 +43,7 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run one subcommand; without one list them."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    if not given or given[0] in ("-h", "--help"):
-        print(subcommand_listing("export", {name: command.options for name, command in SUBCOMMANDS.items()}))
-        return 0
-    name = given[0]
-    if name not in SUBCOMMANDS:
-        raise UserError(f"{program_name('export')}: expected one of {', '.join(SUBCOMMANDS)}; got {name!r:.80}")
-    command = SUBCOMMANDS[name]
-    return command.run(parse_options(command.options, f"export {name}", arguments=given[1:]))
+    return run_subcommand("export", SUBCOMMANDS, arguments)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from runtime.command.listing import subcommand_listing
 from runtime.command.method import Method, checked, draw, read_inputs, request_of, with_copies
 from runtime.command.outputs import check_outputs, digest_of, free_names
 from runtime.command.parse import Options, Parsed, parse, selected
 from runtime.command.placement import Placement, describe_choices
 from runtime.command.program import program_name
 from runtime.command.settings import from_json, to_json
+from runtime.command.subcommands import choose
 from runtime.command.threads import limit_spinning
 from runtime.errors import UserError
 from runtime.files import replace_file
@@ -58,12 +58,10 @@ def _subcommand(methods: Sequence[Method[Any]], words: Sequence[str]) -> Method[
     """Return the method that the first word names; without a word, or for --help, print the list of them and exit."""
     package = f"runtime.{methods[0].name.split()[0]}"
     named = {method.name.split()[1]: method for method in methods}
-    if words and words[0] in named:
-        return named[words[0]]
-    if not words or words[0] in ("-h", "--help"):
-        print(subcommand_listing(package, {name: method.config for name, method in named.items()}))
+    name = choose(package, {name: method.config for name, method in named.items()}, words)
+    if name is None:
         raise SystemExit(0)
-    raise UserError(f"{program_name(package)}: expected one of {', '.join(named)}, got {words[0]!r:.80}")
+    return named[name]
 
 
 @dataclass
