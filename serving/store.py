@@ -72,7 +72,7 @@ class Job:
     stopping: int
     """1 once it is to be cancelled."""
     threads: int | None
-    """Threads that it began with; a resumed run takes as many, since others end in other last bits."""
+    """Threads that it began with."""
     done: int
     """Steps so far."""
     total: int | None

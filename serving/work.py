@@ -55,7 +55,7 @@ class Task:
     backend: str = "ort"
     """What runs them."""
     threads: int = 1
-    """Threads that it computes with; others end in other last bits."""
+    """Threads that it computes with."""
     bundle: str = ""
     """Folder of its bundle; empty: the installed one of the name that the request gives."""
     networks: str = ""

@@ -38,7 +38,7 @@ class Batch:
     jobs: Annotated[int, Interval(ge=1, le=1024)] | None = None
     """Jobs side by side on this machine; by default one a core."""
     threads: Annotated[int, Interval(ge=1, le=1024)] = 1
-    """Threads of a job; others may end in other last bits."""
+    """Threads of a job."""
     bundle: tuple[str, ...] = ()
     """Folders of bundles that requests may name beside the installed ones."""
     ray: str | None = None

@@ -116,7 +116,7 @@ class Service:
             "preview": self.preview_of(job),
             **self.last_step(job),
             "outputs": json.loads(job.manifest)["outputs"] if job.state == DONE and job.manifest else [],
-            "command": self._command(request, served, job) if served else None,
+            "command": command_of(request, served.method) if served else None,
         }
 
     def last_step(self, job: Job) -> dict[str, Any]:
@@ -149,11 +149,6 @@ class Service:
             }
             for served in self.served.values()
         ]
-
-    def _command(self, request: Request, served: Served, job: Job) -> str:
-        """Return the command that draws the same bytes on this machine."""
-        line = command_of(request, served.method)
-        return f"OMP_NUM_THREADS={job.threads} {line}" if job.threads else line
 
 
 def check_id(name: object) -> str | None:

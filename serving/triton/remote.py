@@ -1,7 +1,7 @@
 """Networks that a Triton server runs: the loop calls them as it calls engines of its own process.
 
 So jobs that run side by side share one copy of each network, and their calls are batched together. A batch of several
-jobs, or another thread count, may end in other last bits than a call by itself.
+jobs may end in other last bits than a call by itself.
 """
 
 import contextlib
