@@ -21,28 +21,40 @@ GREATEST_FILE = 1 << 40
 _COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 
 
-def parse_object(data: bytes, where: str) -> dict[str, Any]:
+def parse_object(data: bytes, where: str, *, limit: int = GREATEST_JSON) -> dict[str, Any]:
     """Return the JSON object in `data`.
 
     Args:
-        data: UTF-8 JSON text of at most `GREATEST_JSON` bytes.
+        data: UTF-8 JSON text.
         where: name of the file, for messages.
+        limit: bytes at most.
 
     Raises:
         UserError: too long, not JSON, a key twice, a number that is not finite, nested too deeply, or not an object.
     """
     # before it is decoded, so that the limit bounds what the parser can be made to do
-    if len(data) > GREATEST_JSON:
-        raise UserError(f"{where}: expected at most {GREATEST_JSON} bytes of JSON, got {len(data)}")
+    if len(data) > limit:
+        raise UserError(f"{where}: expected at most {limit} bytes of JSON, got {len(data)}")
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-    # ValueError: bad UTF-8, bad JSON, an integer of too many digits, or what the two hooks refuse
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise UserError(f"{where}: expected a JSON object, got text that is none ({reason})") from None
+        value = parse_value(data)
+    except ValueError as error:
+        raise UserError(f"{where}: expected a JSON object, got text that is none ({error})") from None
     if not isinstance(value, dict):
         raise UserError(f"{where}: expected a JSON object, got {type(value).__name__}")
     return value
+
+
+def parse_value(data: bytes) -> Any:
+    """Return the JSON value in `data`, UTF-8 text of a bounded length.
+
+    Raises:
+        ValueError: bad UTF-8, bad JSON, a key twice, a number that is not finite or of too many digits, or nested too
+            deeply.
+    """
+    try:
+        return json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
+from runtime.engines.strict_json import parse_value
 from runtime.errors import UserError
 from serving.jobs import ConflictError, QueueFullError, UnknownJobError
 
@@ -87,21 +88,9 @@ async def read_json(request: HttpRequest) -> Any:
         raise RefusedError(415, f"content-type: expected application/json, got {kind!r:.60}")
     body = await read_body(request, LONGEST_JSON)
     try:
-        value = json.loads(body.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique)
+        value = parse_value(body)
         # Half of a surrogate pair may stand in JSON as an escape, but in no answer, file name or database.
         json.dumps(value, ensure_ascii=False).encode("utf-8")
         return value
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise RefusedError(400, f"body: expected JSON, got something else ({reason})"[:300]) from None
-
-
-def _no_constant(text: str) -> None:
-    raise ValueError(f"{text} is not a JSON number")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a key appears twice")
-    return value
+    except ValueError as error:
+        raise RefusedError(400, f"body: expected JSON, got something else ({error})"[:300]) from None

@@ -3,7 +3,6 @@
 import base64
 import binascii
 import hashlib
-import json
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -31,6 +30,9 @@ BUNDLES = "TGM_BUNDLES"
 
 THREADS = "TGM_THREADS"
 """Environment variable of the threads of a job."""
+
+GREATEST_MESSAGE = 2**31 - 1
+"""Bytes of a request, its files among them: no message of gRPC is larger."""
 
 POLL_S = 0.1
 """Seconds between two looks at whether the client still wants its drawing."""
@@ -94,7 +96,7 @@ class Host:
         Raises:
             UserError: it is not JSON, or something in it cannot be used.
         """
-        document = parse_object(text, "REQUEST") if len(text) < 1 << 20 else _parse_large(text)
+        document = parse_object(text, "REQUEST", limit=GREATEST_MESSAGE)
         files = document.get("files", {})
         options = dict(document.get("options", {})) if isinstance(document.get("options", {}), dict) else {}
         paths = {}
@@ -140,17 +142,6 @@ def _watch(stop: threading.Event, ended: threading.Event, cancelled: Callable[[]
         if cancelled():
             stop.set()
             return
-
-
-def _parse_large(text: bytes) -> dict[str, Any]:
-    """Return the JSON object of a request with files in it."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise UserError("REQUEST: expected a JSON object, got text that is none")
-    return value
 
 
 def _decode(option: str, file: object) -> bytes:
