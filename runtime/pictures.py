@@ -1,6 +1,8 @@
 """Raster pictures in and out: files to (3, H, W) float32 RGB in [0, 1] and back."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,21 @@ def read_picture(
     Raises:
         UserError: where the file is missing, is no picture, is truncated, or has more than `MAX_PIXELS` pixels.
     """
+    with open_picture(path, formats) as image:
+        return _on_background(image, background)
+
+
+@contextmanager
+def open_picture(path: Path | str, formats: tuple[str, ...]) -> Iterator[Image.Image]:
+    """Yield a file opened as a picture, nothing decoded yet; errors of its decoding in the block are refused in words.
+
+    Args:
+        path: the file.
+        formats: Pillow's names of the formats that are taken.
+
+    Raises:
+        UserError: as `read_picture`.
+    """
     try:
         check_ordinary(Path(path))
         # No other decoder is tried: each one more is something for a hostile file to attack.
@@ -42,7 +59,7 @@ def read_picture(
                 raise UserError(
                     f"'{path}' has {image.width} x {image.height} pixels: expected at most {MAX_PIXELS}; scale it down"
                 )
-            picture = _on_background(image, background)
+            yield image
     except UnidentifiedImageError:
         raise UserError(f"'{path}' is not a picture: expected {', '.join(formats)}") from None
     except UserError:
@@ -51,7 +68,6 @@ def read_picture(
         # Pillow raises SyntaxError for broken chunks of a PNG, and ValueError for texts that unpack to too much
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise UserError(f"cannot read the picture {str(path)!r:.200}: {reason:.200}") from None
-    return picture
 
 
 def read_png(path: Path | str, *, background: float = 1.0) -> Float32[Tensor, "3 H W"]:
@@ -87,26 +103,37 @@ def write_png(path: Path | str, image: Tensor) -> None:
         raise UserError(f"cannot write '{path}': {error.strerror}; choose another folder or name") from None
 
 
+def to_rgba(image: Image.Image) -> Float32[np.ndarray, "H W 4"]:
+    """Return a picture upright and with straight alpha, in [0, 1]."""
+    return _rgba(*_levels(image))
+
+
 def _on_background(image: Image.Image, background: float) -> Float32[Tensor, "3 H W"]:
     """Return a picture upright and on a grey, in [0, 1]."""
+    levels, transparent = _levels(image)
+    picture = torch.empty(3, *levels.shape[:2])
+    for top in range(0, len(levels), ROWS):
+        pixels = torch.from_numpy(_rgba(levels[top : top + ROWS], transparent)).permute(2, 0, 1)
+        picture[:, top : top + ROWS] = pixels[:3] * pixels[3:] + background * (1 - pixels[3:])
+    return picture
+
+
+def _levels(image: Image.Image) -> tuple[np.ndarray, int]:
+    """Return a picture upright, as 8-bit RGBA or as 16-bit grey (H, W), and the level of grey that is transparent."""
     from PIL import ImageOps
 
     image = ImageOps.exif_transpose(image)
     # Pillow's conversion of 16 bits would clip to 255 and forget the level that a PNG marks as transparent.
     is_deep = image.mode.startswith("I")
-    levels = np.asarray(image if is_deep else image.convert("RGBA"))
-    transparent = image.info.get("transparency", -1)
-    picture = torch.empty(3, *levels.shape[:2])
-    for top in range(0, len(levels), ROWS):
-        part = levels[top : top + ROWS]
-        rgba = _deep_rgba(part, transparent) if is_deep else part.astype(np.float32) / 255
-        pixels = torch.from_numpy(rgba).permute(2, 0, 1)
-        picture[:, top : top + ROWS] = pixels[:3] * pixels[3:] + background * (1 - pixels[3:])
-    return picture
+    return np.asarray(image if is_deep else image.convert("RGBA")), image.info.get(
+        "transparency", -1
+    ) if is_deep else -1
 
 
-def _deep_rgba(levels: np.ndarray, transparent: int) -> Float32[np.ndarray, "H W 4"]:
-    """Return 16-bit grey as RGBA in [0, 1]; one level may be transparent."""
+def _rgba(levels: np.ndarray, transparent: int) -> Float32[np.ndarray, "H W 4"]:
+    """Return what `_levels` returns, or rows of it, as RGBA in [0, 1]."""
+    if levels.ndim == 3:
+        return levels.astype(np.float32) / 255
     grey = levels.astype(np.float32) / 65535
     alpha = (levels != transparent).astype(np.float32)
     return np.stack([grey, grey, grey, alpha], axis=-1).clip(0, 1)

@@ -8,11 +8,11 @@ from typing import Protocol
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from runtime.errors import UserError
-from runtime.pictures import MAX_PIXELS
+from runtime.pictures import open_picture, to_rgba
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 """Pillow's names of the formats that are read."""
@@ -54,10 +54,11 @@ class PictureFiles:
         Raises:
             UserError: the file is gone, or is no picture.
         """
-        with _opened(self.paths[index]) as image:
+        with open_picture(self.paths[index], FORMATS) as image:
             # JPEG decodes to a half, a quarter or an eighth at no cost: no 24 megapixels in memory for a small picture.
             image.draft("RGB", (size[1], size[0]))
-            return torch.from_numpy(_reduced(image, size))
+            levels = to_rgba(image)
+        return torch.from_numpy(_reduced(levels, size))
 
     def select(self, indices: Sequence[int]) -> "PictureFiles":
         """Return some of them."""
@@ -94,7 +95,7 @@ def open_pictures(paths: Sequence[Path]) -> tuple[PictureFiles, list[tuple[int, 
     """Return pictures in files, and the height and width of each, from their headers alone.
 
     Raises:
-        UserError: files are missing, are no pictures, or have more than `MAX_PIXELS` pixels.
+        UserError: files are missing, are no pictures, or have more than `runtime.pictures.MAX_PIXELS` pixels.
     """
     missing = [path for path in paths if not path.is_file()]
     if missing:
@@ -105,7 +106,7 @@ def open_pictures(paths: Sequence[Path]) -> tuple[PictureFiles, list[tuple[int, 
         )
     sizes, has_alpha = [], False
     for path in paths:
-        with _opened(path) as image:
+        with open_picture(path, FORMATS) as image:
             sizes.append(_upright_size(image))
             has_alpha = has_alpha or image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
     return PictureFiles(tuple(paths), has_alpha), sizes
@@ -117,7 +118,7 @@ def read_mask(path: Path, size: tuple[int, int]) -> Bool[Tensor, "H W"]:
     Raises:
         UserError: the file is missing or no picture.
     """
-    with _opened(path) as image:
+    with open_picture(path, FORMATS) as image:
         grey = np.asarray(ImageOps.exif_transpose(image).convert("L"), dtype=np.float32) / 255
     return torch.from_numpy(resize_premultiplied((grey > 0.5).astype(np.float32)[..., None], size)[..., 0] > 0.999)
 
@@ -135,7 +136,7 @@ def read_depth(path: Path, size: tuple[int, int], unit: float) -> Float32[Tensor
             raise UserError(f"the depths '{path}' cannot be read: {error!s:.100}") from None
         unit = 1.0
     else:
-        with _opened(path) as image:
+        with open_picture(path, FORMATS) as image:
             values = np.asarray(image)
     if values.ndim != 2:
         raise UserError(f"the depths '{path}': expected one number a pixel, got shape {values.shape}")
@@ -145,33 +146,14 @@ def read_depth(path: Path, size: tuple[int, int], unit: float) -> Float32[Tensor
     return torch.from_numpy(values[rows][:, columns].astype(np.float32) * np.float32(unit))
 
 
-def _opened(path: Path) -> Image.Image:
-    """Return a file opened as a picture, nothing decoded yet."""
-    try:
-        image = Image.open(path, formats=FORMATS)
-    except UnidentifiedImageError:
-        raise UserError(f"'{path}' is not a picture: expected {', '.join(FORMATS)}") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UserError(f"cannot read the picture '{path}': {getattr(error, 'strerror', None) or error}") from None
-    if image.width * image.height > MAX_PIXELS:
-        shown = f"{image.width} x {image.height}"
-        image.close()
-        raise UserError(f"'{path}' has {shown} pixels: expected at most {MAX_PIXELS}; scale it down")
-    return image
-
-
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     """Return height and width of a picture once it stands upright."""
     turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
     return (image.width, image.height) if turned else (image.height, image.width)
 
 
-def _reduced(image: Image.Image, size: tuple[int, int]) -> Float32[np.ndarray, "H W 4"]:
+def _reduced(levels: Float32[np.ndarray, "h w 4"], size: tuple[int, int]) -> Float32[np.ndarray, "H W 4"]:
     """Return a picture with straight alpha at a height and width."""
-    try:
-        levels = np.asarray(ImageOps.exif_transpose(image).convert("RGBA"), dtype=np.float32) / 255
-    except (OSError, SyntaxError) as error:
-        raise UserError(f"cannot read the picture '{getattr(image, 'filename', '')}': {error!s:.100}") from None
     if levels.shape[:2] == size:
         return levels  # straight as it is: colours under an alpha of 0 stay what they are
     levels[..., :3] *= levels[..., 3:]

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from runtime.errors import UserError
-from runtime.field.captures.pictures import PictureArray, open_pictures, read_depth
+from runtime.field.captures.pictures import PictureArray, open_pictures, read_depth, read_mask
 
 
 def save(path: Path, levels: np.ndarray, **keys) -> Path:
@@ -89,3 +90,24 @@ def test_a_picture_that_breaks_off_is_refused(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:2000])
     with pytest.raises(UserError, match="cannot read"):
         pictures.read(0, (50, 50))
+
+
+def test_masks_and_depths_that_break_off_are_refused(tmp_path: Path) -> None:
+    file = save(tmp_path / "a.png", np.random.default_rng(0).integers(0, 256, (50, 50), dtype=np.uint8))
+    file.write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(UserError, match="cannot read the picture"):
+        read_mask(file, (50, 50))
+    with pytest.raises(UserError, match="cannot read the picture"):
+        read_depth(file, (50, 50), 1e-3)
+
+
+def test_a_header_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+    text = PngInfo()
+    text.add_text("a", "x" * (3 << 20), zip=True)
+    with pytest.raises(UserError, match="cannot read the picture"):
+        open_pictures([save(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8), pnginfo=text)])
+
+
+def test_grey_of_16_bits_keeps_its_range(tmp_path: Path) -> None:
+    pictures, _ = open_pictures([save(tmp_path / "a.png", np.full((4, 4), 13107, np.uint16))])
+    assert torch.allclose(pictures.read(0, (2, 2)), torch.tensor([0.2, 0.2, 0.2, 1]).expand(2, 2, 4))
