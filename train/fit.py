@@ -135,7 +135,7 @@ def average(tensors: list[Float[torch.Tensor, "..."]], size: int) -> None:
 
 
 class _Run:
-    """What a checkpoint holds: weights, their average, the optimizer's moments and the step."""
+    """What a checkpoint holds: weights, their average, the optimizer's moments, the network's buffers and the step."""
 
     def __init__(self, network: torch.nn.Module, config: FitConfig) -> None:
         self.network, self.config, self.step = network, config, 0
@@ -154,6 +154,11 @@ class _Run:
             fused=True,
         )
 
+    def buffers(self) -> dict[str, torch.Tensor]:
+        """Return what belongs to the network besides its weights, such as the statistics of batch normalization."""
+        weights = dict(self.network.named_parameters(remove_duplicate=False))
+        return {name: value for name, value in self.network.state_dict().items() if name not in weights}
+
     def save(self) -> None:
         if self.rank > 0:
             return
@@ -162,9 +167,11 @@ class _Run:
             moments = self.optimizer.state.get(weight, {})
             state[f"weight/{name}"], state[f"ema/{name}"] = weight.detach(), mean
             state |= {f"{k}/{name}": v for k, v in moments.items() if k in ("exp_avg", "exp_avg_sq")}
-        folder = self.config.out
+        folder, buffers = self.config.out, self.buffers()
+        state |= {f"buffer/{name}": value for name, value in buffers.items()}
         state = {k: v.cpu().contiguous() for k, v in state.items()}
-        averages = {n: m.cpu().contiguous() for n, m in zip(self.names, self.average, strict=True)}
+        averages = dict(zip(self.names, self.average, strict=True)) | buffers
+        averages = {k: v.cpu().contiguous() for k, v in averages.items()}
         metadata = {"step": str(self.step)}
         replace_file(folder / "checkpoint.safetensors", save(state, metadata))
         replace_file(folder / "ema.safetensors", save(averages))
@@ -180,6 +187,8 @@ class _Run:
         with safe_open(path, "pt") as file:
             self.step = int(file.metadata()["step"])
         state = load_file(path)
+        for name, value in self.buffers().items():
+            value.copy_(state[f"buffer/{name}"])
         for name, weight, mean in zip(self.names, self.weights, self.average, strict=True):
             weight.copy_(state[f"weight/{name}"])
             mean.copy_(state[f"ema/{name}"])

@@ -83,7 +83,7 @@ def load_weights(network: NetworkT, folder: Path) -> NetworkT:
         weights = load_file(file)
     except (OSError, SafetensorError) as error:
         raise UserError(f"'{file}' cannot be read: {error}") from error
-    expected = {name: tuple(value.shape) for name, value in network.named_parameters()}
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     got = {name: tuple(value.shape) for name, value in weights.items()}
     for name in sorted(expected.keys() | got.keys()):
         if expected.get(name) != got.get(name):

@@ -83,6 +83,22 @@ def test_a_cut_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     assert torch.equal(resumed.bias, whole.bias)
 
 
+def test_statistics_of_batch_normalization_are_part_of_a_checkpoint(tmp_path: Path) -> None:
+    def normalized() -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.BatchNorm1d(3), network())
+
+    whole, first, resumed = normalized(), normalized(), normalized()
+    options = {"decay": 1e-3}  # a rate that does not depend on the length of the run
+    fit(whole, line, config(tmp_path / "whole", 30, **options), lambda _: None)
+    fit(first, line, config(tmp_path / "cut", 17, **options), lambda _: None)
+    fit(resumed, line, config(tmp_path / "cut", 30, **options), lambda _: None)
+    expected = whole.state_dict()
+    assert int(expected["0.num_batches_tracked"]) == 30
+    assert all(torch.equal(value, expected[name]) for name, value in resumed.state_dict().items())
+    averages = load_file(tmp_path / "cut" / "ema.safetensors")
+    assert all(torch.equal(value, averages.pop(name)) for name, value in expected.items()) and not averages
+
+
 def test_the_average_follows_its_definition(tmp_path: Path) -> None:
     fit(network(), line, config(tmp_path, 1), lambda _: None)
     state = load_file(tmp_path / "checkpoint.safetensors")

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,15 @@ def test_a_run_that_is_interrupted_ends_in_the_same_bytes(tmp_path: Path) -> Non
     assert first.read_bytes() == second.read_bytes()
     loaded = load_run(tmp_path / "whole")
     assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), whole.parameters(), strict=True))
+
+
+def test_a_run_of_the_papers_encoder_is_loaded_with_its_statistics(tmp_path: Path) -> None:
+    write_set(tmp_path / "set")
+    trained = train(replace(config(tmp_path, "run", 2), encoder="resnet34"), lambda line: None).state_dict()
+    loaded = load_run(tmp_path / "run").state_dict()
+    assert all(torch.equal(value, trained[name]) for name, value in loaded.items())
+    # Two steps, from a mean of 0.
+    assert int(loaded["encoder.bn1.num_batches_tracked"]) == 2 and loaded["encoder.bn1.running_mean"].abs().max() > 0
 
 
 def test_the_loss_falls(tmp_path: Path) -> None:
