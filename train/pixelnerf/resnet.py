@@ -1,17 +1,12 @@
 """The encoder of the paper: a ResNet-34 whose first four stages are scaled up and put side by side (arXiv:2012.02190).
 
-It begins with random weights; `load_imagenet` takes torchvision's by path.
+It begins with random weights, where the paper takes ImageNet's.
 """
-
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from runtime.errors import UserError
 
 STAGES = ((64, 3), (128, 4), (256, 6))
 """Channels and blocks of the stages behind the stem that pixelNeRF reads; it leaves the fourth out."""
@@ -67,22 +62,3 @@ class BasicBlock(nn.Module):
         """Return the features of the block."""
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         return F.relu(y + self.downsample(x))
-
-
-def load_imagenet(encoder: ResNetEncoder, file: Path) -> None:
-    """Take ImageNet weights from a safetensors file with torchvision's names.
-
-    Raises:
-        UserError: the file is none, or lacks a weight of the encoder.
-    """
-    try:
-        weights = load_file(file)
-        names = {name: value for name, value in weights.items() if name in encoder.state_dict()}
-        missing = [name for name in encoder.state_dict() if name not in names and not name.startswith("mix.")]
-        if missing:
-            raise UserError(f"'{file}': expected torchvision's resnet34, got no weight '{missing[0]}'")
-        encoder.load_state_dict(names, strict=False)
-    except UserError:
-        raise
-    except Exception as error:  # safetensors has an error class of its own that derives from Exception alone
-        raise UserError(f"'{file}': expected the safetensors of torchvision's resnet34, got {error!s:.80}") from None
