@@ -15,8 +15,9 @@ from torch import Tensor
 
 from runtime.errors import UserError
 from runtime.field.cameras import Cameras
+from runtime.field.captures.arrays import read_arrays
 from runtime.field.captures.capture import Capture
-from runtime.field.captures.parts import focal_of, list_pictures, poses_array, read_arrays, same_size, sizes_tensor
+from runtime.field.captures.parts import focal_of, list_pictures, poses_array, same_size, sizes_tensor
 from runtime.field.captures.pictures import PictureArray, open_pictures
 from runtime.field.conventions import CONVENTIONS, Convention, to_opengl
 
@@ -39,7 +40,7 @@ def read_archive(path: Path, convention: Convention = "opengl") -> Capture:
         got = "none" if images is None else f"{images.dtype} {images.shape}"
         raise UserError(f"'{path}': images: expected uint8 of shape (V, H, W, 3 or 4), got {got}")
     sizes = [(images.shape[1], images.shape[2])] * len(images)
-    premultiplied = _is_premultiplied(arrays, images)
+    premultiplied = _is_premultiplied(arrays, images, f"'{path}'")
     return Capture(
         format=path.name,
         cameras=_cameras(arrays, sizes, convention, f"'{path}'"),
@@ -136,9 +137,12 @@ def _names(arrays: Mapping[str, np.ndarray], default: list[str], where: str) -> 
     return tuple(names.tolist())
 
 
-def _is_premultiplied(arrays: Mapping[str, np.ndarray], images: np.ndarray) -> bool:
+def _is_premultiplied(arrays: Mapping[str, np.ndarray], images: np.ndarray, where: str) -> bool:
     if images.shape[3] == 3:
         return False
-    if "premultiplied" in arrays:
-        return bool(arrays["premultiplied"])
+    flag = arrays.get("premultiplied")
+    if flag is not None:
+        if flag.size != 1 or flag.dtype.kind not in "biuf":
+            raise UserError(f"{where}: premultiplied: expected True or False, got {flag.dtype} {flag.shape}")
+        return bool(flag.reshape(()))
     return not bool((images[..., :3] > images[..., 3:]).any())

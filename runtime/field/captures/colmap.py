@@ -111,7 +111,10 @@ def _picture_folder(folder: Path, model: Path) -> Path:
 
 def _matrix(entry: _Image) -> Float32[Tensor, "4 4"]:
     """Return the world-to-camera matrix of a quaternion (w, x, y, z) and a translation."""
-    w, x, y, z = (value / math.hypot(*entry.quaternion) for value in entry.quaternion)
+    length = math.hypot(*entry.quaternion)
+    if length == 0:
+        raise UserError(f"the pose of '{entry.name}': expected a quaternion of a rotation, got four zeros")
+    w, x, y, z = (value / length for value in entry.quaternion)
     turn = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],

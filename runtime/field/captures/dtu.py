@@ -7,12 +7,12 @@ import torch
 
 from runtime.errors import UserError
 from runtime.field.cameras import Cameras
+from runtime.field.captures.arrays import read_arrays
 from runtime.field.captures.capture import Capture
 from runtime.field.captures.parts import (
     first_pictures,
     list_pictures,
     poses_array,
-    read_arrays,
     same_size,
     sizes_tensor,
 )
@@ -41,19 +41,15 @@ def read_dtu(folder: Path) -> Capture:
         )
     pictures, sizes = open_pictures(files)
     same_size(sizes, f"'{path}'")
-    world = np.stack([arrays[f"world_mat_{row}"] for row in range(len(files))])
+    world = [arrays[f"world_mat_{row}"] for row in range(len(files))]
     scale = arrays.get("scale_mat_0", np.eye(4))
-    if world.shape[1:] not in ((4, 4), (3, 4)) or scale.shape != (4, 4):
-        raise UserError(f"'{path}': expected matrices of 4 x 4 numbers, got {world.shape[1:]} and {scale.shape}")
-    matrices = poses_array(world, f"'{path}'") @ torch.from_numpy(scale.astype(np.float64))
+    if len({array.shape for array in world}) > 1 or scale.shape != (4, 4) or scale.dtype.kind not in "fiu":
+        shapes = ", ".join(str(shape) for shape in sorted({array.shape for array in (*world, scale)}))
+        raise UserError(f"'{path}': expected matrices of 4 x 4 numbers, got {scale.dtype} of shapes {shapes}")
+    matrices = poses_array(np.stack(world), f"'{path}'") @ torch.from_numpy(scale.astype(np.float64))
     if not bool(matrices.isfinite().all()):
         raise UserError(f"'{path}': expected finite numbers in all matrices, got NaN or infinity")
-    try:
-        poses, intrinsics = decompose_projections(matrices)
-    except RuntimeError as error:
-        raise UserError(
-            f"'{path}': expected projections of cameras, got matrices without an inverse ({error!s:.60})"
-        ) from None
+    poses, intrinsics = decompose_projections(matrices)
     masks = list_pictures(folder / "mask") if (folder / "mask").is_dir() else []
     return Capture(
         format=path.name,

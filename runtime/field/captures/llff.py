@@ -7,6 +7,7 @@ import torch
 
 from runtime.errors import UserError
 from runtime.field.cameras import Cameras
+from runtime.field.captures.arrays import read_array
 from runtime.field.captures.capture import Capture
 from runtime.field.captures.parts import first_pictures, poses_array, same_size, sizes_tensor
 from runtime.field.captures.pictures import open_pictures
@@ -23,11 +24,8 @@ def read_llff(folder: Path) -> Capture:
         UserError: the array has another shape, or there are not as many pictures as poses.
     """
     path = folder / "poses_bounds.npy"
-    try:
-        rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"'{path}': expected an array of numbers, got {error!s:.100}") from None
-    if rows.ndim != 2 or rows.shape[1] != 17 or rows.dtype.kind not in "fiu" or not len(rows):
+    rows = read_array(path)
+    if rows.ndim != 2 or rows.shape[1] != 17 or not len(rows):
         raise UserError(f"'{path}': expected numbers of shape (V, 17), got {rows.dtype} {rows.shape}")
     files = first_pictures(folder, FOLDERS)
     if len(files) != len(rows):

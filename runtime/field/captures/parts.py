@@ -1,8 +1,7 @@
-"""What several readers need: matrices and numbers out of files, intrinsics of pictures, archives of arrays."""
+"""What several readers need: matrices and numbers out of files, and intrinsics of pictures."""
 
 import json
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,6 @@ from runtime.field.captures.pictures import SUFFIXES
 
 GREATEST_JSON = 1 << 28
 """Greatest size of a JSON file that is read, bytes: 2,000 frames take about 2 MB."""
-
-GREATEST_ARRAYS = 1 << 33
-"""Greatest size of an archive of arrays that is read, bytes."""
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
@@ -41,27 +37,6 @@ def read_json(path: Path) -> Mapping[str, Any]:
     return value
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a .npz file by name; nothing is unpickled.
-
-    Raises:
-        UserError: there is no such file, or it holds something else than plain arrays.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            total = sum(entry.file_size for entry in archive.infolist())
-        # Before anything is unpacked: a small archive can promise any size.
-        if total > GREATEST_ARRAYS:
-            raise UserError(f"'{path}': expected at most {GREATEST_ARRAYS} bytes of arrays, got {total}")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except UserError:
-        raise
-    # zipfile and numpy raise a whole family of errors for damaged archives
-    except Exception as error:
-        raise UserError(f"'{path}': expected a .npz archive of plain arrays, got {error!s:.120}") from None
-
-
 def number(value: object, name: str, where: str) -> float:
     """Return a JSON number as a float.
 
@@ -70,7 +45,10 @@ def number(value: object, name: str, where: str) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f"{where}: {name}: expected a number, got {value!r:.60}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        raise UserError(f"{where}: {name}: expected a number below 1e308, got {len(str(value))} digits") from None
 
 
 def matrix(value: object, where: str) -> Float64[Tensor, "4 4"]:
@@ -81,7 +59,7 @@ def matrix(value: object, where: str) -> Float64[Tensor, "4 4"]:
     """
     try:
         array = torch.tensor(value, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise UserError(f"the pose of {where}: expected a matrix of 4 x 4 numbers, got {value!r:.60}") from None
     if array.shape not in ((4, 4), (3, 4)):
         raise UserError(f"the pose of {where}: expected a matrix of 4 x 4 numbers, got shape {tuple(array.shape)}")

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from runtime.errors import UserError
+from runtime.field.captures.arrays import read_array
 from runtime.pictures import open_picture, to_rgba
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
@@ -97,7 +98,7 @@ def open_pictures(paths: Sequence[Path]) -> tuple[PictureFiles, list[tuple[int, 
     Raises:
         UserError: files are missing, are no pictures, or have more than `runtime.pictures.MAX_PIXELS` pixels.
     """
-    missing = [path for path in paths if not path.is_file()]
+    missing = [path for path in paths if not is_file(path)]
     if missing:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UserError(
@@ -110,6 +111,14 @@ def open_pictures(paths: Sequence[Path]) -> tuple[PictureFiles, list[tuple[int, 
             sizes.append(_upright_size(image))
             has_alpha = has_alpha or image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
     return PictureFiles(tuple(paths), has_alpha), sizes
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a file of a name, which may come out of another file and be none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long, or with a null byte
+        return False
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> Bool[Tensor, "H W"]:
@@ -130,15 +139,12 @@ def read_depth(path: Path, size: tuple[int, int], unit: float) -> Float32[Tensor
         UserError: the file is missing, or holds no depths.
     """
     if path.suffix == ".npy":
-        try:
-            values = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise UserError(f"the depths '{path}' cannot be read: {error!s:.100}") from None
+        values = read_array(path)
         unit = 1.0
     else:
         with open_picture(path, FORMATS) as image:
             values = np.asarray(image)
-    if values.ndim != 2:
+    if values.ndim != 2 or not values.size:
         raise UserError(f"the depths '{path}': expected one number a pixel, got shape {values.shape}")
     # No mean: between a near and a far depth lies nothing.
     rows = ((np.arange(size[0]) + 0.5) * values.shape[0] / size[0]).astype(int)

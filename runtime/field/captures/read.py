@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from runtime.errors import UserError
 from runtime.field.captures.archives import read_archive, read_posed_folder
 from runtime.field.captures.blender import read_blender
@@ -33,7 +35,13 @@ def read_capture(path: Path, convention: Convention = "opengl") -> Capture:
     Raises:
         UserError: nothing is there that can be read, or something in it is wrong.
     """
-    capture = _read(path, convention)
+    try:
+        capture = _read(path, convention)
+    except torch.linalg.LinAlgError:
+        # World-to-camera matrices and projections are inverted, those of any format.
+        raise UserError(
+            f"'{path}': expected matrices of cameras, got one without an inverse; check its numbers, and --convention"
+        ) from None
     poses = check_poses(capture.cameras.poses, capture.names)
     check_intrinsics(capture.cameras, capture.names)
     cameras = capture.cameras.moved(poses)

@@ -16,7 +16,7 @@ from runtime.errors import UserError
 from runtime.field.cameras import Cameras
 from runtime.field.captures.capture import Capture
 from runtime.field.captures.parts import focal_of, matrix, number, read_json, same_size, sizes_tensor
-from runtime.field.captures.pictures import SUFFIXES, PictureFiles, open_pictures
+from runtime.field.captures.pictures import SUFFIXES, PictureFiles, is_file, open_pictures
 from runtime.field.conventions import Convention, to_opengl
 
 LENSES = ("k1", "k2", "k3", "k4", "p1", "p2")
@@ -179,7 +179,7 @@ def _beside(frames: Sequence[Mapping[str, Any]], key: str, path: Path) -> tuple[
         if name is not None and not isinstance(name, str):
             raise UserError(f"'{path}': {key}: expected a file name, got {name!r:.60}")
     files = tuple(None if not name else path.parent / name.replace("\\", "/") for name in names)
-    missing = [file for file in files if file is not None and not file.is_file()]
+    missing = [file for file in files if file is not None and not is_file(file)]
     if missing:
         raise UserError(f"'{path}': {key}: the file '{missing[0]}' is missing ({len(missing)} in all); put it there")
     return files

@@ -62,6 +62,18 @@ def test_llff(tmp_path: Path) -> None:
         read_capture(tmp_path)
 
 
+EMPTY = b"\x93NUMPY\x01\x00\x76\x00"
+PROMISE = EMPTY + b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999, 17), }".ljust(117) + b"\n"
+
+
+@pytest.mark.parametrize("content", [b"", EMPTY, PROMISE, PROMISE.replace(b"<f8", b"<U8")])
+def test_what_is_no_array_is_refused(tmp_path: Path, content: bytes) -> None:
+    write_pictures(tmp_path / "images")
+    (tmp_path / "poses_bounds.npy").write_bytes(content)
+    with pytest.raises(UserError, match="expected an array of numbers"):
+        read_capture(tmp_path)
+
+
 def quaternions() -> tuple[np.ndarray, np.ndarray]:
     matrices = from_opengl(cameras().poses, "colmap").double().numpy()
     xyzw = Rotation.from_matrix(matrices[:, :3, :3]).as_quat()
@@ -99,6 +111,17 @@ def test_colmap_text(tmp_path: Path, camera: str, terms: tuple | None) -> None:
     assert lens is None if terms is None else torch.allclose(lens[0], torch.tensor(terms, dtype=torch.float32))
     assert capture.points is not None
     assert capture.points.tolist() == [[0.5, -0.25, 1], [-0.5, 0.25, 0]]
+
+
+def test_a_quaternion_of_zeros_is_named(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "images")
+    write_text_model(tmp_path / "sparse/0", f"SIMPLE_PINHOLE {WIDTH} {HEIGHT} {FOCAL} 16 12")
+    file = tmp_path / "sparse/0/images.txt"
+    head, first, *rest = file.read_text().splitlines()
+    words = first.split()
+    file.write_text("\n".join([head, " ".join([words[0], *"0000", *words[5:]]), *rest]))
+    with pytest.raises(UserError, match=r"view_5\.png.*four zeros"):
+        read_capture(tmp_path)
 
 
 def write_binary_model(folder: Path) -> None:
@@ -167,6 +190,21 @@ def test_dtu(tmp_path: Path) -> None:
     assert len(capture.masks) == COUNT
 
 
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"world_mat_0": np.zeros((4, 4))}, "without an inverse"),
+        ({"world_mat_0": np.eye(3)}, r"shapes \(3, 3\), \(4, 4\)"),
+        ({"scale_mat_0": np.full((4, 4), "a")}, "expected matrices of 4 x 4 numbers, got <U1"),
+    ],
+)
+def test_bad_matrices_of_dtu_are_refused_in_words(tmp_path: Path, arrays: dict, message: str) -> None:
+    write_pictures(tmp_path / "image")
+    np.savez(tmp_path / "cameras.npz", **({f"world_mat_{row}": np.eye(4) for row in range(COUNT)} | arrays))
+    with pytest.raises(UserError, match=message):
+        read_capture(tmp_path)
+
+
 def test_a_folder_of_pictures_with_poses(tmp_path: Path) -> None:
     write_pictures(tmp_path)
     np.savez(tmp_path / "poses.npz", poses=cameras().poses.numpy(), focal=FOCAL)
@@ -199,6 +237,9 @@ def test_one_archive(tmp_path: Path, premultiplied: bool) -> None:
     read = capture.rgba([1])[0].mul(255).numpy()
     assert np.abs(read - straight[1]).max() < 2.1  # 8 bits under half an alpha
     assert capture.has_alpha
+    np.savez(path, images=images, poses=cameras().poses.numpy(), focal=40.0, premultiplied=[True, False])
+    with pytest.raises(UserError, match="premultiplied: expected True or False"):
+        read_capture(path)
 
 
 BAD = {

@@ -79,8 +79,12 @@ def test_depths_take_the_nearest_pixel(tmp_path: Path) -> None:
     levels = np.array([[1000, 9000], [2000, 0]], np.uint16)
     depth = read_depth(save(tmp_path / "d.png", levels), (4, 4), 1e-3)
     assert torch.allclose(depth[::2, ::2], torch.tensor([[1.0, 9], [2, 0]]))
-    np.save(tmp_path / "bad.npy", np.zeros(3))
-    with pytest.raises(UserError, match="one number a pixel"):
+    for bad in (np.zeros(3), np.zeros((0, 3))):
+        np.save(tmp_path / "bad.npy", bad)
+        with pytest.raises(UserError, match="one number a pixel"):
+            read_depth(tmp_path / "bad.npy", (4, 4), 1e-3)
+    np.save(tmp_path / "bad.npy", np.array([["a"]]))
+    with pytest.raises(UserError, match="an array of numbers"):
         read_depth(tmp_path / "bad.npy", (4, 4), 1e-3)
 
 

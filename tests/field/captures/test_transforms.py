@@ -115,6 +115,7 @@ BAD = {
     "a fisheye": ({"camera_model": "OPENCV_FISHEYE"}, "undistort"),
     "other proportions": ({"w": 100}, "proportions"),
     "a test frame that is none": ({"test_filenames": ["images/nine.png"]}, "file_path of no frame"),
+    "a number of 400 digits": ({"fl_x": 10**400}, "fl_x: expected a number below 1e308"),
     "a frame of text": ({"frames": ["a"]}, "frame 0"),
 }
 
@@ -133,6 +134,7 @@ BAD_POSES = {
     "two rows": ([[1.0, 0, 0, 0], [0, 1, 0, 0]], "view_1.*4 x 4"),
     "ragged": ([[1.0, 0, 0], [0, 1, 0, 0]], "view_1.*4 x 4"),
     "none": (None, "view_1.*4 x 4"),
+    "a number of 400 digits": ([[10**400, 0, 0, 0], ROW, ROW, ROW], "view_1.*4 x 4"),
 }
 
 
@@ -142,6 +144,13 @@ def test_bad_poses_are_refused_by_name(tmp_path: Path, name: str) -> None:
     value["frames"][1]["transform_matrix"], message = BAD_POSES[name]
     with pytest.raises(UserError, match=message):
         read_capture(write_document(tmp_path, value))
+
+
+def test_a_matrix_without_an_inverse_is_refused(tmp_path: Path) -> None:
+    value = document(tmp_path)
+    value["frames"][1]["transform_matrix"] = [[0] * 4] * 4
+    with pytest.raises(UserError, match="without an inverse"):
+        read_capture(write_document(tmp_path, value), "colmap")
 
 
 def test_missing_pictures_are_counted(tmp_path: Path) -> None:
@@ -175,6 +184,7 @@ def test_what_is_no_document_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_a_missing_mask_is_named(tmp_path: Path) -> None:
     value = document(tmp_path)
-    value["frames"][0]["mask_path"] = "gone.png"
-    with pytest.raises(UserError, match=r"gone\.png"):
-        read_capture(write_document(tmp_path, value))
+    for name in ("gone.png", "gone.png" * 100):
+        value["frames"][0]["mask_path"] = name
+        with pytest.raises(UserError, match=r"gone\.png"):
+            read_capture(write_document(tmp_path, value))

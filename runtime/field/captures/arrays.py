@@ -1,0 +1,49 @@
+"""NumPy's files: one array, or an archive of several. Nothing is unpickled."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from runtime.errors import UserError
+
+GREATEST_ARRAYS = 1 << 33
+"""Greatest size of an archive of arrays that is read, bytes."""
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Return the numbers of a .npy file.
+
+    Raises:
+        UserError: there is no such file, or it holds something else.
+    """
+    try:
+        with path.open("rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    # MemoryError: a header of a few bytes can promise any size
+    except (OSError, EOFError, ValueError, MemoryError) as error:
+        raise UserError(f"'{path}': expected an array of numbers, got {error!s:.100}") from None
+    if array.dtype.kind not in "fiu":
+        raise UserError(f"'{path}': expected an array of numbers, got {array.dtype} {array.shape}")
+    return array
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a .npz file by name; nothing is unpickled.
+
+    Raises:
+        UserError: there is no such file, or it holds something else than plain arrays.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(entry.file_size for entry in archive.infolist())
+        # Before anything is unpacked: a small archive can promise any size.
+        if total > GREATEST_ARRAYS:
+            raise UserError(f"'{path}': expected at most {GREATEST_ARRAYS} bytes of arrays, got {total}")
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except UserError:
+        raise
+    # zipfile and numpy raise a whole family of errors for damaged archives
+    except Exception as error:
+        raise UserError(f"'{path}': expected a .npz archive of plain arrays, got {error!s:.120}") from None
