@@ -16,11 +16,13 @@ from typing import Annotated
 
 import torch
 import tyro
+from annotated_types import Ge, Interval
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from benchmarks.environment import describe_environment
 from runtime.command.options import parse_options
+from runtime.command.ranges import check_ranges
 from runtime.errors import run_main
 from runtime.field.quality import psnr, ssim
 from train.pixelnerf.network import PixelNeRF
@@ -34,6 +36,9 @@ SAMPLES = 64
 RING = 12
 """Views at one elevation, 30 degrees apart: those that every object has from the same angles."""
 
+GIVEN = (0, 4, 8)
+"""Views of the ring that are input pictures, 120 degrees apart: the first one to three of them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -45,12 +50,12 @@ class Config:
     """Folder of the set of objects."""
     cache: Path | None = None
     """Folder of the reduced pictures; by default the run folder."""
-    objects: int = 20
+    objects: Annotated[int, Ge(1)] = 20
     """Validation objects, evenly spaced among all."""
-    trained: int = 2000
+    trained: Annotated[int, Ge(1)] = 2000
     """Trained objects, evenly spaced, among which the nearest is looked for."""
-    inputs: int = 1
-    """Input pictures, 1 to 3: views 0, 4 and 8, which stand 120 degrees apart."""
+    inputs: Annotated[int, Interval(ge=1, le=3)] = 1
+    """Input pictures: view 0, then 4, then 8, which stand 120 degrees apart."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +75,14 @@ def on_white(pictures: Float[Tensor, "*B 4 H W"]) -> Float[Tensor, "*B 3 H W"]:
     return pictures[..., :3, :, :] + 1 - pictures[..., 3:, :, :]
 
 
+def guessed_views(inputs: int) -> list[int]:
+    """Return the views of the ring that are no input."""
+    return [view for view in range(RING) if view not in GIVEN[:inputs]]
+
+
 def case_of(objects: Objects, row: int, inputs: int) -> Case:
     """Return what one object gives and what is to be guessed: the ring's views that are no input."""
-    given = [0, 4, 8][:inputs]
-    others = [view for view in range(RING) if view not in given]
+    given, others = list(GIVEN[:inputs]), guessed_views(inputs)
     index = torch.tensor([row])
     return Case(
         pictures=objects.pictures(index, torch.tensor([given])),
@@ -107,7 +116,7 @@ def guess_nearest(
     objects: Objects, trained: Int64[Tensor, " N"], case: Case, views: list[int]
 ) -> Float[Tensor, "T 3 H W"]:
     """Return the views of the trained object whose pictures are nearest to the given ones."""
-    given = torch.tensor([0, 4, 8][: case.pictures.shape[1]])
+    given = torch.tensor(GIVEN[: case.pictures.shape[1]])
     best, lowest = 0, math.inf
     for rows in trained.split(200):
         pictures = objects.pictures(rows, given.expand(len(rows), -1))
@@ -136,12 +145,12 @@ def measure(guess: Float[Tensor, "T 3 H W"], truth: Float[Tensor, "T 3 H W"]) ->
 def main() -> None:
     """Measure from a command line."""
     config = parse_options(Config, "benchmarks.pixelnerf", description=__doc__)
+    check_ranges(config)
     network = load_run(config.run)
     objects = load_objects(config.data, config.cache or config.run, network.architecture.side)
     rows = objects.validation[torch.linspace(0, len(objects.validation) - 1, config.objects).long()]
     trained = objects.train[torch.linspace(0, len(objects.train) - 1, config.trained).long()]
-    given = [0, 4, 8][: config.inputs]
-    others = [view for view in range(RING) if view not in given]
+    others = guessed_views(config.inputs)
     figures: dict[str, list[tuple[float, float]]] = {"pixelNeRF": [], "hull, mean colour": [], "nearest trained": []}
     seconds = 0.0
     for row in rows.tolist():

@@ -22,6 +22,7 @@ from runtime.errors import UserError
 from runtime.guidance.sampler import dpm_solver, sample_latents
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import Prompt
+from runtime.guidance.solvers import noise_predictor
 
 PROMPTS = ("a red apple", "a cat", "a fire truck", "a green tree")
 """Texts that a bundle without a reference is verified with."""
@@ -181,14 +182,9 @@ def samples_of(bundle: DiffusionBundle) -> dict[str, tuple[Tensor, ...]]:
 
 def pixel_samples(bundle: DdpmBundle) -> tuple[Tensor, Tensor]:
     """Return inputs of a pixel denoiser as it gets them in use: its own samples, noised to times over the schedule."""
-    schedule, denoise = Schedule.of(bundle.schedule), bundle.denoiser()
-    generator = torch.Generator().manual_seed(0)
-
-    def predict(z: Float[Tensor, "B C H W"], t: int) -> Float[Tensor, "B C H W"]:
-        time = torch.full((len(z),), t, device=z.device)
-        return schedule.noise_of(denoise(z, time), z, time)
-
+    schedule, generator = Schedule.of(bundle.schedule), torch.Generator().manual_seed(0)
     start = torch.randn((ROWS, *bundle.shape), generator=generator).to(bundle.device)
+    predict = noise_predictor(bundle.denoiser(), schedule)
     pictures = dpm_solver(predict, start, schedule, STEPS).clamp(-1.0, 1.0).cpu()
     times = torch.linspace(0, len(schedule) - 1, ROWS).long()
     return schedule.diffuse(pictures, torch.randn(pictures.shape, generator=generator), times), times

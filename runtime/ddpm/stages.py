@@ -15,7 +15,7 @@ from runtime.guidance.repaint import advance as repaint
 from runtime.guidance.repaint import plan_moves
 from runtime.guidance.sampler import times
 from runtime.guidance.schedule import Schedule
-from runtime.guidance.solvers import Ancestral, Ddim, DpmSolver, Heun, Predict, Solver, State
+from runtime.guidance.solvers import Ancestral, Ddim, DpmSolver, Heun, Predict, Solver, State, noise_predictor
 from runtime.loop.events import Report
 from runtime.loop.optimize import Stage
 from runtime.loop.scene import Scene
@@ -67,15 +67,9 @@ def schedule_of(bundle: "DdpmBundle") -> Schedule:
 
 def predictor_of(bundle: "DdpmBundle", schedule: Schedule) -> Predict:
     """Return the noise that the bundle's network predicts, as samplers ask for it."""
-    denoise, device = bundle.denoiser(), bundle.device
-
-    def predict(z: Float[Tensor, "B C H W"], t: int) -> Float[Tensor, "B C H W"]:
-        time = torch.full((len(z),), t, device=device)
-        z = z.to(device)
-        # Schedules and draws stay on the CPU, whose generators are the same everywhere.
-        return schedule.noise_of(denoise(z, time), z, time).cpu()
-
-    return predict
+    predict, device = noise_predictor(bundle.denoiser(), schedule), bundle.device
+    # Schedules and draws stay on the CPU, whose generators are the same everywhere.
+    return lambda z, t: predict(z.to(device), t).cpu()
 
 
 def build_sample(

@@ -14,11 +14,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from runtime.guidance.diffusion import Transition
+from runtime.guidance.diffusion import PredictNoise, Transition
 from runtime.guidance.schedule import Schedule
 
 Predict = Callable[[Float[Tensor, "B C H W"], int], Float[Tensor, "B C H W"]]
 """eps_hat(z, t)."""
+
+
+def noise_predictor(network: PredictNoise, schedule: Schedule) -> Predict:
+    """Return eps_hat of a network, whatever it predicts, at one time for all pictures."""
+
+    def predict(z: Float[Tensor, "B C H W"], t: int) -> Float[Tensor, "B C H W"]:
+        time = torch.full((len(z),), t, device=z.device)
+        return schedule.noise_of(network(z, time), z, time)
+
+    return predict
 
 
 @dataclass(frozen=True)

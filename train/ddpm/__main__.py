@@ -24,7 +24,7 @@ from runtime.errors import run_main
 from runtime.guidance.diffusion import simple_loss
 from runtime.guidance.sampler import times
 from runtime.guidance.schedule import Schedule
-from runtime.guidance.solvers import DpmSolver, solve
+from runtime.guidance.solvers import DpmSolver, noise_predictor, solve
 from runtime.pictures import write_png
 from train.ddpm.data import Pictures, load_pictures
 from train.ddpm.network import PRESETS, PixelDenoiser
@@ -122,12 +122,7 @@ class SampleSheets:
         noise = torch.randn((SHEET, a.channels, a.size, a.size), generator=torch.Generator().manual_seed(0))
         schedule = Schedule.of(run.schedule)
         solver = DpmSolver(schedule, times(schedule, STEPS), clip=True)
-
-        def predict(z: Float[Tensor, "B C H W"], t: int) -> Float[Tensor, "B C H W"]:
-            time = torch.full((len(z),), t)
-            return schedule.noise_of(network(z, time), z, time)
-
-        pictures = solve(solver, predict, noise)
+        pictures = solve(solver, noise_predictor(network, schedule), noise)
         write_png(self.out / f"samples-{step:07d}.png", tile(pictures))
         self.drawn_at = monotonic()
 

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import torch
 import tyro
 from annotated_types import Interval
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from runtime.command.options import parse_options
@@ -26,6 +26,7 @@ from runtime.guidance.diffusion import PredictNoise, prior_term, variational_ter
 from runtime.guidance.flow import bits_per_dimension, flow_log_likelihood
 from runtime.guidance.sampler import times
 from runtime.guidance.schedule import Schedule
+from runtime.guidance.solvers import noise_predictor
 from train.ddpm.data import load_pictures, to_unit
 from train.ddpm.network import PixelDenoiser
 from train.ddpm.runs import load_run
@@ -183,13 +184,8 @@ def flow_bits(network: PixelDenoiser, x: Float[Tensor, "B C H W"], schedule: Sch
     generator = torch.Generator().manual_seed(seed)
     level = schedule.sigmas[0] / schedule.alphas[0]
     y = x + level * torch.randn(x.shape, generator=generator)
-
-    def predict(z: Float[Tensor, "B C H W"], t: int) -> Float[Tensor, "B C H W"]:
-        time: Int64[Tensor, " B"] = torch.full((len(z),), t)
-        return schedule.noise_of(network(z, time), z, time)
-
     rising = list(reversed(times(schedule, min(steps, len(schedule)))))
-    nats = flow_log_likelihood(predict, y, schedule, rising, generator)
+    nats = flow_log_likelihood(noise_predictor(network, schedule), y, schedule, rising, generator)
     return float(bits_per_dimension(nats, x[0].numel()).mean())
 
 

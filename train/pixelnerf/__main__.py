@@ -9,13 +9,15 @@ are whole after every checkpoint, so that a run may be ended at any time; `pytho
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Interval
 from jaxtyping import Float
 from torch import Tensor
 
 from runtime.command.options import parse_options
+from runtime.command.ranges import check_ranges
 from runtime.errors import UserError, run_main
 from train.fit import FitConfig, fit
 from train.pixelnerf.loss import Batch, loss_of_batch
@@ -38,21 +40,21 @@ class Config:
     """A U-Net for CPUs, or the paper's ResNet-34."""
     side: int = 64
     """Height and width that pictures are reduced to, pixels: 32, 64 or 128."""
-    objects: int = 8
+    objects: Annotated[int, Ge(1)] = 8
     """Objects a step."""
-    rays: int = 40
+    rays: Annotated[int, Ge(1)] = 40
     """Rays through each of the two target views of an object."""
-    steps: int = 20000
+    steps: Annotated[int, Ge(1)] = 20000
     """Optimizer steps."""
-    lr: float = 1e-3
+    lr: Annotated[float, Interval(ge=1e-8, le=1)] = 1e-3
     """Peak learning rate."""
-    decay: float = 2e-4
+    decay: Annotated[float, Interval(ge=0, le=0.5)] = 2e-4
     """Fall of the learning rate a step; 0 for a cosine over all steps."""
-    ema: float = 0.998
+    ema: Annotated[float, Interval(ge=0, le=0.999999)] = 0.998
     """Decay of the moving average of the weights."""
-    minutes: float = 3.0
+    minutes: Annotated[float, Ge(0)] = 3.0
     """Minutes between checkpoints."""
-    seed: int = 0
+    seed: Annotated[int, Interval(ge=0, le=2**63 - 1)] = 0
     """Seed of initialization and draws."""
 
 
@@ -62,10 +64,9 @@ def train(config: Config, report: Callable[[str], None] = print) -> PixelNeRF:
     Raises:
         UserError: where the data, the sizes or an existing run folder do not fit.
     """
+    check_ranges(config)
     if config.side not in (32, 64, 128):
         raise UserError(f"--side: expected 32, 64 or 128, got {config.side}")
-    if min(config.objects, config.rays, config.steps) < 1:
-        raise UserError("--objects, --rays and --steps: expected at least 1 of each")
     architecture = Architecture(encoder=config.encoder, side=config.side)
     write_run(config.out, architecture)
     objects = load_objects(config.data, config.cache or config.out, config.side)
