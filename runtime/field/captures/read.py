@@ -7,15 +7,15 @@ from pathlib import Path
 import torch
 
 from runtime.errors import UserError
-from runtime.field.captures.archives import read_archive, read_posed_folder
-from runtime.field.captures.blender import read_blender
 from runtime.field.captures.capture import Capture
 from runtime.field.captures.checks import check_intrinsics, check_poses, find_flips, find_tilt
-from runtime.field.captures.colmap import find_model, read_colmap
-from runtime.field.captures.dtu import NAMES, read_dtu
-from runtime.field.captures.llff import read_llff
+from runtime.field.captures.formats.archives import read_archive, read_posed_folder
+from runtime.field.captures.formats.blender import read_blender
+from runtime.field.captures.formats.colmap import find_model, read_colmap
+from runtime.field.captures.formats.dtu import NAMES, read_dtu
+from runtime.field.captures.formats.llff import read_llff
+from runtime.field.captures.formats.transforms import read_transforms
 from runtime.field.captures.normalize import Frame, normalize
-from runtime.field.captures.transforms import read_transforms
 from runtime.field.conventions import Convention
 
 FORMATS = (

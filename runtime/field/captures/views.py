@@ -1,7 +1,5 @@
 """Which pictures are trained on, and which are held out."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from runtime.errors import UserError
@@ -57,9 +55,3 @@ def split_views(
         raise UserError(f"--views: expected 1 to {len(train)}, as many as there are pictures to train on, got {views}")
     chosen = [train[index] for index in choose_views(len(train), views, seed)]
     return chosen, held or [index for index in train if index not in set(chosen)]
-
-
-def names_of(capture: Capture, indices: Sequence[int]) -> str:
-    """Return the names of a few pictures, for a line of text."""
-    shown = ", ".join(capture.names[index] for index in indices[:3])
-    return shown if len(indices) <= 3 else f"{shown} and {len(indices) - 3} more"

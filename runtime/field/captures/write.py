@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.field.cameras import Cameras
-from runtime.field.captures.transforms import LENSES
+from runtime.field.captures.formats.transforms import LENSES
 from runtime.files import replace_file
 
 

@@ -4,7 +4,7 @@ import torch
 
 from runtime.errors import UserError
 from runtime.field.captures.read import load_capture
-from runtime.field.captures.views import choose_views, names_of, split_views
+from runtime.field.captures.views import choose_views, split_views
 from runtime.field.captures.write import write_transforms
 from tests.field.captures.shots import COUNT, HEIGHT, WIDTH, cameras, document, write_document, write_pictures
 
@@ -57,8 +57,6 @@ def test_views_and_held_out_pictures(tmp_path) -> None:
         split_views(capture, views=7)
     with pytest.raises(UserError, match="hold-out"):
         split_views(capture, hold_out=1)
-    assert names_of(capture, [0]) == capture.names[0]
-    assert names_of(capture, range(COUNT)).endswith("and 3 more")
 
 
 def test_named_splits_are_kept_to(tmp_path) -> None:

@@ -9,7 +9,7 @@ from runtime.errors import UserError
 from runtime.field.cameras import Cameras
 from runtime.field.captures.arrays import read_arrays
 from runtime.field.captures.capture import Capture
-from runtime.field.captures.parts import (
+from runtime.field.captures.formats.parts import (
     first_pictures,
     list_pictures,
     poses_array,

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from runtime.errors import UserError
+from runtime.field.captures.formats.transforms import NGP_HALF, read_transforms
 from runtime.field.captures.read import read_capture
-from runtime.field.captures.transforms import NGP_HALF, read_transforms
 from runtime.field.conventions import from_opengl
 from tests.field.captures.shots import COUNT, FOCAL, HEIGHT, WIDTH, angle, cameras, document, levels, write_document
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from runtime.errors import UserError
 from runtime.field.cameras import Cameras
 from runtime.field.captures.capture import Capture
-from runtime.field.captures.parts import focal_of, matrix, number, read_json, same_size, sizes_tensor
+from runtime.field.captures.formats.parts import focal_of, matrix, number, read_json, same_size, sizes_tensor
 from runtime.field.captures.pictures import SUFFIXES, PictureFiles, is_file, open_pictures
 from runtime.field.conventions import Convention, to_opengl
 

@@ -8,8 +8,8 @@ import torch
 from runtime.errors import UserError
 from runtime.field.cameras import Cameras
 from runtime.field.captures.capture import Capture
+from runtime.field.captures.formats.transforms import read_transforms
 from runtime.field.captures.pictures import PictureFiles
-from runtime.field.captures.transforms import read_transforms
 from runtime.field.conventions import Convention
 
 SPLITS = ("train", "val", "test")

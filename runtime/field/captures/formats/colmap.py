@@ -14,7 +14,7 @@ from torch import Tensor
 from runtime.errors import UserError
 from runtime.field.cameras import Cameras
 from runtime.field.captures.capture import Capture
-from runtime.field.captures.parts import sizes_tensor
+from runtime.field.captures.formats.parts import sizes_tensor
 from runtime.field.captures.pictures import open_pictures
 from runtime.field.conventions import to_opengl
 

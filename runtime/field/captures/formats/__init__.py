@@ -1,0 +1,1 @@
+"""The formats that captures have on disk, a reader each."""
