@@ -63,11 +63,10 @@ def main() -> None:
     from runtime.command.method import draw
     from runtime.engines.bundle import DiffusionBundle
     from runtime.field.fields.grid import DenseGrid
-    from runtime.field.results import Orbit
+    from runtime.field.results import Orbit, Surface, pictures_around
     from runtime.field.sheets import contact_sheet
     from runtime.lift import METHOD
     from runtime.lift import Config as Lift
-    from runtime.lift.output import shape_of, views
     from runtime.pictures import read_png
 
     config = parse_options(Config, "benchmarks.turntables", description=__doc__)
@@ -84,8 +83,10 @@ def main() -> None:
         assert isinstance(scene, DenseGrid)
         cells.append(functional.interpolate(sample[None], size=(config.side, config.side), mode="area")[0])
         spent = time.process_time() - begun
-        cells.extend(views(scene, around))
-        print(json.dumps({"prompt": prompt, "cpu_s": round(spent, 1), **shape_of(scene)}), flush=True)
+        cells.extend(pictures_around(scene, around))
+        print(
+            json.dumps({"prompt": prompt, "cpu_s": round(spent, 1), **Surface.of(scene, scene.box).shape()}), flush=True
+        )
         # After each row, so that a long run can be looked at.
         write_small(config.out, contact_sheet(cells, 9))
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from runtime.field.cameras import Cameras, Rays
-from runtime.field.meshes import Mesh, Report, bake, describe, extract_surface, keep_pieces, simplify, write_mesh
+from runtime.field.meshes import Mesh, bake, describe, extract_surface, keep_pieces, simplify, write_mesh
 from runtime.field.pictures import look
 from runtime.field.poses import orbit
 from runtime.field.video import write_film
@@ -80,26 +80,58 @@ def level_of(raw: Float[Tensor, "N N N"]) -> float:
     return LEVEL if low < LEVEL < high else (low + high) / 2
 
 
-def surface_of(field: Field, box: Float[Tensor, " 4"]) -> Mesh:
-    """Return the surface of a field, without floaters and with at most `FACES` faces.
+@dataclass(frozen=True)
+class Surface:
+    """The surface of a field, extracted once for all that is measured and written of it."""
 
-    Args:
-        field: see `Field`.
-        box: lowest corner and side.
+    mesh: Mesh
+    """As it was extracted, with floaters and all faces."""
+    level: float
+    """Raw density on it, see `level_of`."""
 
-    Raises:
-        UserError: all places are equally dense.
-    """
-    raw = field.raw_density()
-    surface = extract_surface(raw, level=level_of(raw), low=box[:3], side=float(box[3]))
-    return simplify(keep_pieces(surface), FACES)
+    @classmethod
+    def of(cls, field: Field, box: Float[Tensor, " 4"]) -> "Surface":
+        """Return the surface of a field in a box, given by its lowest corner and side.
+
+        Raises:
+            UserError: all places are equally dense.
+        """
+        raw = field.raw_density()
+        level = level_of(raw)
+        return cls(extract_surface(raw, level=level, low=box[:3], side=float(box[3])), level)
+
+    def shape(self) -> dict[str, object]:
+        """Return what tells a solid from a billboard or a cloud of pieces.
+
+        `largest_piece`: share of the largest piece in the volume of all; `volume_over_box`: share of the bounding box
+        that is filled; `depth_over_width`: of the bounding box, seen from in front; `watertight`: whether it is closed.
+        """
+        whole, largest = describe(self.mesh), describe(keep_pieces(self.mesh, 1.0))
+        size = (self.mesh.vertices.max(0) - self.mesh.vertices.min(0)).tolist()
+        return {
+            "largest_piece": largest.volume / whole.volume,
+            "volume_over_box": whole.volume / (size[0] * size[1] * size[2]),
+            "depth_over_width": size[0] / size[1],
+            "watertight": whole.watertight,
+        }
+
+    def simplified(self) -> Mesh:
+        """Return it without floaters and with at most `FACES` faces."""
+        return simplify(keep_pieces(self.mesh), FACES)
 
 
-def write_model(field: Field, box: Float[Tensor, " 4"], path: Path) -> Report:
-    """Write the surface with a baked texture to a .glb, .obj or .ply file; return what can be told of it."""
-    mesh = surface_of(field, box)
+def write_model(field: Field, surface: Surface, path: Path) -> dict[str, object]:
+    """Write a field's simplified surface with a baked texture to a .glb, .obj or .ply file; return its figures."""
+    mesh = surface.simplified()
     write_mesh(path, bake(mesh, field.colour_at, side=TEXTURE_SIDE))
-    return describe(mesh)
+    return {"level": surface.level, **describe(mesh).to_json()}
+
+
+def pictures_around(field: Field, around: Orbit) -> Float[Tensor, "F 3 S S"]:
+    """Return pictures of a field from around it before white, the first from in front."""
+    cameras = around.cameras()
+    pictures = [look(field.render, cameras, view, samples=1).on(1.0) for view in range(len(cameras))]
+    return torch.stack(pictures).permute(0, 3, 1, 2)
 
 
 def write_turntable(field: Field, path: Path, around: Orbit, *, background: float = 1.0) -> int:

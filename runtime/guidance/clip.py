@@ -1,10 +1,13 @@
-"""Rejection of samples by an image-text encoder."""
+"""Rejection of samples by an image-text encoder, and what it thinks of an object from all sides."""
+
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from runtime.engines.protocols import ImageTextScorer
+from runtime.errors import UserError
 
 
 @torch.no_grad()
@@ -18,3 +21,24 @@ def rank(images: Float[Tensor, "K 3 H W"], text: str, score: ImageTextScorer) ->
     """
     scores = torch.nan_to_num(score(images, [text])[:, 0], nan=-torch.inf)
     return torch.argsort(scores, descending=True, stable=True).tolist()
+
+
+@torch.no_grad()
+def cosines_around(
+    pictures: Float[Tensor, "F 3 H W"], text: str, scorer: Callable[[], ImageTextScorer]
+) -> list[dict[str, float]] | None:
+    """Return how well each view of an object fits a text, with its azimuth in degrees.
+
+    Args:
+        pictures: evenly around the object, the first from in front.
+        text: the caption; for an empty one there is no answer, None.
+        scorer: gives the image-text encoder, or raises `UserError` where a bundle has none: None, too.
+    """
+    try:
+        score = scorer()
+    except UserError:
+        return None
+    if not text:
+        return None
+    cosines = score(pictures, [text])[:, 0].tolist()
+    return [{"azimuth": 360.0 * view / len(cosines), "cosine": cosine} for view, cosine in enumerate(cosines)]

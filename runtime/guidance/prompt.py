@@ -60,3 +60,12 @@ def styled(prompt: str, suffix: str, fits: Callable[[str], bool]) -> str:
     if "," in prompt or not fits(prompt + suffix):
         return prompt
     return prompt + suffix
+
+
+def encode_prompt(text: str, suffix: str, encoder: TextEncoder) -> Prompt:
+    """Return a prompt in a bundle's style, encoded; arguments as of `styled`.
+
+    Raises:
+        UserError: the prompt has more tokens than the text encoder takes.
+    """
+    return Prompt.encode(styled(text, suffix, encoder.fits), encoder)

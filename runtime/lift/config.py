@@ -1,7 +1,5 @@
 """What `runtime.lift` can be asked for."""
 
-import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +8,8 @@ from typing import Annotated, Literal
 import tyro
 from annotated_types import Interval
 
+from runtime.command.prompts import check_prompt, stem_of
 from runtime.errors import UserError
-
-LONGEST_PROMPT = 500
-"""Most characters of a prompt; a bundle's own limit, in tokens, is usually lower."""
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 """Suffixes by which a picture's name is told from a prompt."""
@@ -88,10 +84,7 @@ def stem(config: Config) -> str:
     picture = picture_of(config)
     if picture is not None:
         return picture.stem
-    words = re.findall(r"\w+", unicodedata.normalize("NFKC", config.prompt).lower())
-    if len(words) > 1 and words[0] in ("a", "an", "the"):
-        words = words[1:]
-    return "-".join(words)[:60].strip("-_") or "object"
+    return stem_of(config.prompt, "object", article=False)
 
 
 def check(config: Config) -> Config:
@@ -100,16 +93,12 @@ def check(config: Config) -> Config:
     Raises:
         UserError: a text is none or too long, or options do not go together.
     """
-    config = replace(config, prompt=config.prompt.strip(), caption=config.caption.strip())
-    if not config.prompt:
+    if not config.prompt.strip():
         raise UserError('prompt: expected a few words such as "a red apple", or a picture, got none')
+    caption = check_prompt(config.caption, "--caption") if config.caption.strip() else ""
+    config = replace(config, prompt=check_prompt(config.prompt), caption=caption)
     if picture_of(config) is None and config.caption:
         raise UserError("--caption: expected with a picture only; a prompt says itself what it shows")
-    for name, text in (("prompt", config.prompt), ("--caption", config.caption)):
-        if len(text) > LONGEST_PROMPT:
-            raise UserError(f"{name}: expected at most {LONGEST_PROMPT} characters, got {len(text)}; use fewer words")
-        if text and not text.isprintable():
-            raise UserError(f"{name}: expected one line of printable text, got {text!r:.80}")
     if (config.nodes - 1) % 4:
         near = 4 * round((config.nodes - 1) / 4) + 1
         raise UserError(f"--nodes: expected a multiple of 4 and one more, such as {near}, got {config.nodes}")

@@ -18,7 +18,7 @@ from runtime.field.lifting.framing import read_framed
 from runtime.field.lifting.masks import eroded
 from runtime.field.lifting.matte import foreground
 from runtime.field.poses import on_sphere
-from runtime.guidance.prompt import Prompt, styled
+from runtime.guidance.prompt import Prompt, encode_prompt
 from runtime.guidance.samples import sample_or_read
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import distillation_loss, draw_time
@@ -63,7 +63,7 @@ def build(
 ) -> list[Stage]:
     """Return the stages of a configuration; see `runtime.command.method.Method.build`."""
     path, text = picture_of(config), text_of(config)
-    prompt = encode(text, bundle) if text else None
+    prompt = encode_prompt(text, bundle.prompt_suffix, bundle.text_encoder()) if text else None
     if path is not None:
         picture = read_framed(path, bundle.image_size)
     else:
@@ -78,16 +78,6 @@ def build(
     elif prompt is not None and config.refine > 0:
         stages.append(refinement(config, bundle, prompt, picture))
     return stages
-
-
-def encode(text: str, bundle: "DiffusionBundle") -> Prompt:
-    """Return a text, in the bundle's style, encoded.
-
-    Raises:
-        UserError: it has more tokens than the text encoder takes.
-    """
-    encoder = bundle.text_encoder()
-    return Prompt.encode(styled(text, bundle.prompt_suffix, encoder.fits), encoder)
 
 
 def lifting(config: "Config", picture: Float[Tensor, "3 S S"]) -> Stage:
@@ -201,7 +191,7 @@ def validate(config: "Config", bundle: "DiffusionBundle") -> None:
     """Raise `UserError` where a part can't do what is asked: text too long, no such picture, no dual encoder."""
     Schedule.of(bundle.schedule)
     if text_of(config):
-        encode(text_of(config), bundle)
+        encode_prompt(text_of(config), bundle.prompt_suffix, bundle.text_encoder())
     path = picture_of(config)
     if path is not None:
         read_framed(Path(path), bundle.image_size)

@@ -9,7 +9,7 @@ import torch
 from runtime.field.cameras import Cameras
 from runtime.field.pictures import look
 from runtime.field.quality import psnr, ssim
-from runtime.field.results import Field, Orbit, level_of, write_model, write_turntable
+from runtime.field.results import Field, Orbit, Surface, write_model, write_turntable
 from runtime.files import replace_file
 from runtime.nerf.scenes import Split, box
 from runtime.pictures import write_png
@@ -33,7 +33,7 @@ def write(config: "Config", bundle: None, scene: Field, out: Path) -> list[Path]
     report = figures_of(config, scene, split)
     around = Orbit.of(split.capture.cameras)
     write_turntable(scene, film, around, background=0.0 if config.background == "black" else 1.0)
-    report["mesh"] = {"level": level_of(scene.raw_density()), **write_model(scene, box(), out).to_json()}
+    report["mesh"] = write_model(scene, Surface.of(scene, box()), out)
     replace_file(figures, json.dumps(report, indent=1) + "\n")
     return [out, film, figures]
 

@@ -12,7 +12,7 @@ from runtime.field.cameras import Cameras
 from runtime.field.fields.grid import DenseGrid
 from runtime.field.pictures import look
 from runtime.field.poses import on_sphere
-from runtime.field.results import Orbit, write_model, write_turntable
+from runtime.field.results import Orbit, Surface, write_model, write_turntable
 from runtime.field.sheets import contact_sheet
 from runtime.pictures import write_png
 from runtime.pixelnerf.picture import read_object
@@ -37,7 +37,7 @@ def write(config: "Config", bundle: "PixelNeRFBundle", scene: DenseGrid, out: Pa
     """
     film, sheet = out.with_suffix(".mp4"), out.with_suffix(".png")
     manifest = bundle.manifest
-    write_model(scene, scene.box, out)
+    write_model(scene, Surface.of(scene, scene.box), out)
     elevation = math.radians(config.elevation)
     angle = 2 * math.atan(0.5 / manifest.focal)
     around = Orbit(radius=manifest.distance, elevation=elevation, angle=angle, frames=config.frames, side=config.size)

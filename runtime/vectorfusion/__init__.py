@@ -7,8 +7,9 @@ LIVE traces. It writes an SVG, its PNG, and a run folder.
 """
 
 from runtime.command.method import Method, later
+from runtime.command.prompts import stem_of
 from runtime.command.run import main_of
-from runtime.vectorfusion.config import PRESETS, Config, check, file_name, preset_config
+from runtime.vectorfusion.config import PRESETS, Config, check, preset_config
 
 __all__ = ["METHOD", "PRESETS", "Config", "main"]
 
@@ -21,7 +22,7 @@ METHOD: Method[Config] = Method(
     snapshot=later("runtime.vectorfusion.output", "snapshot"),
     validate=later("runtime.vectorfusion.stages", "validate"),
     suffixes=lambda config: (".svg", ".png"),
-    stem=lambda config: file_name(config.prompt),
+    stem=lambda config: stem_of(config.prompt, "drawing"),
     default=lambda chosen: preset_config(chosen["preset"], chosen["route"]),
     selectors=("preset", "route"),
     check=check,

@@ -1,8 +1,6 @@
 """What VectorFusion can be asked for: its options and presets."""
 
 import math
-import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +9,8 @@ from typing import Annotated, Literal
 import tyro
 from annotated_types import Interval
 
+from runtime.command.prompts import check_prompt
 from runtime.errors import UserError
-
-LONGEST_PROMPT = 500
-"""Most characters of a prompt; a bundle's own limit, in tokens, is usually lower."""
 
 Weight = Annotated[float, Interval(ge=0, le=1000)]
 """Weight of a term or of guidance."""
@@ -98,13 +94,7 @@ def check(config: Config) -> Config:
     Raises:
         UserError: the prompt is none, or options do not go together.
     """
-    prompt = config.prompt.strip()
-    if not prompt:
-        raise UserError('prompt: expected a few words such as "a red apple", got none')
-    if len(prompt) > LONGEST_PROMPT:
-        raise UserError(f"prompt: expected at most {LONGEST_PROMPT} characters, got {len(prompt)}; use fewer words")
-    if not prompt.isprintable():
-        raise UserError(f"prompt: expected one line of printable text, got {prompt!r:.80}")
+    prompt = check_prompt(config.prompt)
     if config.preset == "pixel" and math.isqrt(config.paths) ** 2 != config.paths:
         raise UserError(f"--paths: expected a square number for a grid of pixels, such as 1024, got {config.paths}")
     preset_config(config.preset, config.route)
@@ -124,9 +114,3 @@ def preset_config(preset: str | None, route: str | None) -> Config:
     if route is not None and route not in routes:
         raise UserError(f"--route: expected {' or '.join(routes)} for the preset '{preset}', got '{route}'")
     return routes[route or next(iter(routes))]
-
-
-def file_name(prompt: str) -> str:
-    """Return a prompt's words joined by hyphens, at most 60 characters: the name of its files, without a suffix."""
-    words = re.findall(r"\w+", unicodedata.normalize("NFKC", prompt).lower())
-    return "-".join(words)[:60].strip("-_") or "drawing"

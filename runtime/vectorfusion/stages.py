@@ -14,7 +14,7 @@ from torch import Tensor
 
 from runtime.errors import UserError
 from runtime.guidance.augment import random_view
-from runtime.guidance.prompt import Prompt, styled
+from runtime.guidance.prompt import Prompt, encode_prompt
 from runtime.guidance.samples import sample_or_read
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import distillation_loss, draw_time, saturation_penalty
@@ -68,16 +68,6 @@ def pixelated(picture: Float[Tensor, "3 H W"], cells: int) -> Drawing:
     parts = [picture[:, a:b, c:d].flatten(1) for a, b in pairwise(rows) for c, d in pairwise(columns)]
     colours = torch.stack([part.median(1).values for part in parts])
     return replace(grid, colours=torch.cat([colours, torch.ones(len(parts), 1)], 1)[None])
-
-
-def encode_prompt(config: "Config", bundle: "DiffusionBundle") -> Prompt:
-    """Return the prompt, in the bundle's style, encoded.
-
-    Raises:
-        UserError: the prompt has more tokens than the text encoder takes.
-    """
-    encoder = bundle.text_encoder()
-    return Prompt.encode(styled(config.prompt, bundle.prompt_suffix, encoder.fits), encoder)
 
 
 def sampled_or_stored(
@@ -239,7 +229,7 @@ def build(
 ) -> list[Stage]:
     """Return the stages of a configuration; see `runtime.command.method.Method.build`."""
     size = (bundle.image_size, bundle.image_size)
-    prompt = encode_prompt(config, bundle)
+    prompt = encode_prompt(config.prompt, bundle.prompt_suffix, bundle.text_encoder())
     stages: list[Stage] = []
     drawing = None
     if config.init is not None:
@@ -265,7 +255,7 @@ def _read_start(init: Path, size: tuple[int, int], report: Report) -> Drawing:
 def validate(config: "Config", bundle: "DiffusionBundle") -> None:
     """Raise `UserError` where a part can't do what is asked: prompt too long, no such gradients or rasterizer."""
     Schedule.of(bundle.schedule)
-    encode_prompt(config, bundle)
+    encode_prompt(config.prompt, bundle.prompt_suffix, bundle.text_encoder())
     bundle.latent_encoder(gradients=config.gradients)
     if config.init is not None:
         read_svg(config.init, size=(bundle.image_size, bundle.image_size))

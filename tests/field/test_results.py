@@ -10,7 +10,7 @@ from runtime.errors import UserError
 from runtime.field.cameras import Cameras
 from runtime.field.fields.grid import DenseGrid
 from runtime.field.meshes import describe
-from runtime.field.results import Orbit, level_of, surface_of, write_model, write_turntable
+from runtime.field.results import Orbit, Surface, level_of, pictures_around, write_model, write_turntable
 
 BOX = torch.tensor([-1.0, -1, -1, 2])
 
@@ -28,11 +28,36 @@ def ball(size: int = 33) -> DenseGrid:
 
 
 def test_the_model_of_a_ball(tmp_path: Path) -> None:
-    report = write_model(ball(), BOX, tmp_path / "ball.glb")
-    assert report.watertight
-    assert report.pieces == 1
-    assert math.isclose(report.volume, 4 / 3 * math.pi * 0.6**3, rel_tol=0.02)
+    report = write_model(ball(), Surface.of(ball(), BOX), tmp_path / "ball.glb")
+    assert report["level"] == 0.0
+    assert report["watertight"]
+    assert report["pieces"] == 1
+    assert math.isclose(report["volume"], 4 / 3 * math.pi * 0.6**3, rel_tol=0.02)
     assert (tmp_path / "ball.glb").read_bytes()[:4] == b"glTF"
+
+
+def test_the_shape_of_two_balls() -> None:
+    axis = torch.linspace(-1, 1, 49)
+    field = DenseGrid.empty(49, BOX)
+    distances = [(axis[:, None, None] ** 2 + (axis[None, :, None] - y) ** 2 + axis**2).sqrt() for y in (-0.5, 0.5)]
+    with torch.no_grad():
+        field.values[..., 0, 0] = 100 * torch.maximum(0.4 - distances[0], 0.2 - distances[1])
+    shape = Surface.of(field, BOX).shape()
+    assert math.isclose(shape["largest_piece"], 8 / 9, rel_tol=0.01)
+    assert math.isclose(shape["depth_over_width"], 0.8 / 1.6, rel_tol=0.03)
+    assert math.isclose(shape["volume_over_box"], 4 / 3 * math.pi * (0.4**3 + 0.2**3) / (0.8 * 1.6 * 0.8), rel_tol=0.05)
+    assert shape["watertight"]
+
+
+def test_pictures_around_begin_in_front() -> None:
+    field = ball()
+    with torch.no_grad():
+        field.values[field.values.shape[0] // 2 :, ..., 0, 1:] = torch.tensor([0.0, 1, 0])  # green in front (+x)
+    pictures = pictures_around(field, Orbit(frames=4, elevation=0.0, side=32))
+    assert pictures.shape == (4, 3, 32, 32)
+    assert pictures[0, 1, 16, 16] > 0.9
+    assert pictures[2, 1, 16, 16] < 0.1
+    assert torch.allclose(pictures[:, :, 0, 0], torch.ones(4, 3))
 
 
 def test_colours_are_taken_inside() -> None:
@@ -52,7 +77,7 @@ def test_a_field_that_never_reaches_the_level_has_a_surface_half_way() -> None:
     field = ball()
     with torch.no_grad():
         field.values[..., 0, 0] = field.values[..., 0, 0] / 100 - 2
-    report = describe(surface_of(field, BOX))
+    report = describe(Surface.of(field, BOX).simplified())
     raw = field.raw_density()
     # The radius at which the density is half way between its lowest and its highest.
     radius = 0.6 - (float(raw.max() + raw.min()) / 2 + 2)
@@ -62,7 +87,7 @@ def test_a_field_that_never_reaches_the_level_has_a_surface_half_way() -> None:
 
 def test_a_field_without_any_shape_is_refused() -> None:
     with pytest.raises(UserError, match="empty or full"):
-        surface_of(DenseGrid.empty(17, BOX), BOX)
+        Surface.of(DenseGrid.empty(17, BOX), BOX)
 
 
 def test_a_film_turns_once(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import torch
 
-from runtime.guidance.clip import rank
+from runtime.errors import UserError
+from runtime.guidance.clip import cosines_around, rank
 
 
 def brightness(images: torch.Tensor, texts) -> torch.Tensor:
@@ -16,3 +17,20 @@ def test_best_first_and_ties_in_order() -> None:
 def test_a_score_that_is_no_number_comes_last() -> None:
     images = torch.tensor([float("nan"), 0.1]).view(2, 1, 1, 1).expand(2, 3, 2, 2)
     assert rank(images, "a cat", brightness) == [1, 0]
+
+
+def test_cosines_around_an_object_tell_their_azimuths() -> None:
+    pictures = torch.tensor([0.2, 0.9, 0.25, 0.5]).view(4, 1, 1, 1).expand(4, 3, 2, 2)
+    around = cosines_around(pictures, "a cat", lambda: brightness)
+    assert around is not None
+    assert [row["azimuth"] for row in around] == [0, 90, 180, 270]
+    assert [round(row["cosine"], 6) for row in around] == [0.2, 0.9, 0.25, 0.5]
+
+
+def test_without_a_text_or_an_encoder_there_are_no_cosines() -> None:
+    def missing():
+        raise UserError("no dual encoder")
+
+    pictures = torch.zeros(4, 3, 2, 2)
+    assert cosines_around(pictures, "", lambda: brightness) is None
+    assert cosines_around(pictures, "a cat", missing) is None

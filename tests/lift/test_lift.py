@@ -14,10 +14,10 @@ from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
 from runtime.field.fields.grid import DenseGrid
 from runtime.field.lifting import lift
+from runtime.field.results import Surface
 from runtime.guidance import samples
 from runtime.lift import METHOD, Config, main
 from runtime.lift.config import picture_of, stem, text_of
-from runtime.lift.output import cosines, shape_of
 from runtime.lift.stages import Held, seen
 from runtime.loop.events import Note, Snapshot, Stepped
 from runtime.loop.signals import StoppedRun
@@ -53,13 +53,12 @@ def test_a_picture_becomes_a_solid(photo: Path, bundle: DiffusionBundle) -> None
     scene = draw(METHOD, small(photo, caption=""), bundle, report=events.append)
     assert isinstance(scene, DenseGrid)
     assert [event.text for event in events if isinstance(event, Note)] == ["a picture without --caption is not refined"]
-    shape = shape_of(scene)
+    shape = Surface.of(scene, scene.box).shape()
     assert shape["watertight"]
     assert shape["largest_piece"] == 1.0
     # A ball fills pi / 6 of its box.
     assert 0.3 < shape["volume_over_box"] < 0.6
     assert 0.7 < shape["depth_over_width"] < 1.1
-    assert cosines(small(photo, caption=""), bundle, scene) is None
 
 
 def test_refinement_changes_the_solid_and_holds_the_front(photo: Path, bundle: DiffusionBundle) -> None:

@@ -12,7 +12,7 @@ from runtime.command.settings import to_json
 from runtime.errors import UserError
 from runtime.loop.folder import FORMAT
 from runtime.vectorfusion import Config, main
-from runtime.vectorfusion.config import check, file_name
+from runtime.vectorfusion.config import check
 from tests.bundles import make_tiny_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -276,21 +276,6 @@ def test_resuming_with_another_bundle_in_its_place(tmp_path: Path, monkeypatch, 
     stored_run({}, {"bundle": str(bundle)})
     with pytest.raises(UserError, match="bundle 'tiny' is not the one that the run began with"):
         main(["--resume", "runs/a-cat"])
-
-
-@pytest.mark.parametrize(
-    ("prompt", "name"),
-    [
-        ("a red apple", "a-red-apple"),
-        ("  A Cat's   house! ", "a-cat-s-house"),
-        ("../../etc/passwd", "etc-passwd"),
-        ("ein grüner Käfer", "ein-grüner-käfer"),
-        ("🍎", "drawing"),
-        ("x" * 200, "x" * 60),
-    ],
-)
-def test_names_of_files(prompt: str, name: str) -> None:
-    assert file_name(prompt) == name
 
 
 def test_a_checked_prompt_is_trimmed() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from runtime.command.method import checked
 from runtime.command.ranges import describe_range
 from runtime.engines.roles import IconsTextEncoder
-from runtime.guidance.prompt import Prompt
+from runtime.guidance.prompt import Prompt, encode_prompt
 from runtime.loop.events import Event, Sampled
 from runtime.loop.folder import RunFolder
 from runtime.loop.optimize import generator_of, optimize
@@ -26,7 +26,6 @@ from runtime.vectorfusion.output import without_unused
 from runtime.vectorfusion.stages import (
     build,
     distillation,
-    encode_prompt,
     pixelated,
     sampled_or_stored,
     start_of,
@@ -97,7 +96,7 @@ def draw(config: Config, bundle: GreyBundle, start: Drawing | None = None) -> Ve
         stages = build(config, bundle, generator_of(config.seed, 0, 0, "sample"))
     else:
         begin = start_of(config, (SIDE, SIDE), start)
-        stages = [distillation(config, bundle, encode_prompt(config, bundle), begin)]
+        stages = [distillation(config, bundle, encode_prompt(config.prompt, "", bundle.text_encoder()), begin)]
     return optimize(stages, seed=config.seed)
 
 
