@@ -116,6 +116,17 @@ class Cameras:
         return at * self.intrinsics[:, None, :2] + self.intrinsics[:, None, 2:], depth
 
 
+def box_span(rays: Rays) -> tuple[Float[Tensor, " R"], Float[Tensor, " R"]]:
+    """Return where rays enter and leave the box [-1, 1]^3; those that miss it leave before they enter.
+
+    A ray that begins inside enters at 0.
+    """
+    safe = torch.where(rays.directions.abs() < 1e-9, 1e-9, rays.directions)
+    one, other = (-1 - rays.origins) / safe, (1 - rays.origins) / safe
+    enter = torch.minimum(one, other).max(1).values.clamp(min=0)
+    return enter, torch.maximum(one, other).min(1).values
+
+
 def pixel_centres(height: int, width: int) -> Float[Tensor, "R 2"]:
     """Return x and y of all pixel centres of a picture, row by row."""
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from runtime.field.cameras import Cameras, distort, pixel_centres, undistort
+from runtime.field.cameras import Cameras, Rays, box_span, distort, pixel_centres, undistort
 from runtime.field.poses import draw_sphere
 from tests.tolerance import CAMERA_PIXELS, FLOAT32_ROUNDING
 
@@ -124,3 +124,11 @@ def test_a_turned_camera_sees_what_it_looks_at_in_the_middle() -> None:
     pixels, depth = cameras.project(torch.zeros(1, 3))
     assert (pixels[:, 0] - torch.tensor([16.0, 12])).abs().max() < CAMERA_PIXELS
     assert torch.allclose(depth[:, 0], poses[:, :3, 3].norm(dim=1))
+
+
+def test_rays_and_the_box() -> None:
+    origins = torch.tensor([[-3.0, 0, 0], [0, 0, 0], [-3, 2, 0], [3, 0, 0]])
+    enter, leave = box_span(Rays(origins, torch.tensor([[1.0, 0, 0]] * 4)))
+    assert torch.equal(enter[:2], torch.tensor([2.0, 0]))
+    assert torch.equal(leave[:2], torch.tensor([4.0, 1]))
+    assert (leave[2:] < enter[2:]).all()

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from runtime.field.cameras import Cameras, Rays, pixel_centres
+from runtime.field.cameras import Cameras, box_span, pixel_centres
 from runtime.field.captures.capture import Capture
 
 PROBES = 12
@@ -36,17 +36,6 @@ class Sight:
     """Distance at which the first ray enters the box; NaN where none does."""
     far: float
     """Distance at which the last ray leaves it; NaN where none does."""
-
-
-def box_span(rays: Rays) -> tuple[Float[Tensor, " R"], Float[Tensor, " R"]]:
-    """Return where rays enter and leave the box [-1, 1]^3; those that miss it leave before they enter.
-
-    A ray that begins inside enters at 0.
-    """
-    safe = torch.where(rays.directions.abs() < 1e-9, 1e-9, rays.directions)
-    one, other = (-1 - rays.origins) / safe, (1 - rays.origins) / safe
-    enter = torch.minimum(one, other).max(1).values.clamp(min=0)
-    return enter, torch.maximum(one, other).min(1).values
 
 
 def look_from(cameras: Cameras, view: int) -> Sight:

@@ -52,18 +52,62 @@ def fourier_basis(
     return torch.cat([torch.eye(3), basis]) if identity else basis
 
 
+def axis_basis(frequencies: int) -> Float[Tensor, "F 3"]:
+    """Return the frequencies 2^l along each axis for l in [0, frequencies): those of NeRF (thesis Eq. 4.5)."""
+    return torch.cat([2.0**level * torch.eye(3) for level in range(frequencies)])
+
+
+def waves(phase: Float[Tensor, "*S F"], variance: Float[Tensor, "*S F"] | None = None) -> Float[Tensor, "*S G"]:
+    """Return cosine and sine of phases, or their expectations where phases are Gaussian (arXiv:2103.13415, Eq. 14).
+
+    The expectation of cos(p) for p of mean m and variance v is cos(m) exp(-v / 2): what varies much fades.
+    """
+    if variance is None:
+        return torch.cat([torch.cos(phase), torch.sin(phase)], -1)
+    fading = torch.exp(-0.5 * variance)
+    return torch.cat([torch.cos(phase) * fading, torch.sin(phase) * fading], -1)
+
+
 def integrated(
     mean: Float[Tensor, "*S 3"], covariance: Float[Tensor, "*S 3 3"], basis: Float[Tensor, "F 3"]
 ) -> Float[Tensor, "*S G"]:
-    """Return the expected cosine and sine of each frequency of a Gaussian (mip-NeRF, arXiv:2103.13415, Eq. 14).
-
-    The expectation of cos(b.x) for x of mean m and covariance S is cos(b.m) exp(-b.S.b / 2): what varies within the
-    Gaussian fades.
-    """
-    phase = mean @ basis.T
+    """Return the expected cosine and sine of each frequency of a Gaussian: `waves` of variances b.S.b."""
     variance = torch.einsum("fi,...ij,fj->...f", basis, covariance, basis)
-    fading = torch.exp(-0.5 * variance)
-    return torch.cat([torch.cos(phase) * fading, torch.sin(phase) * fading], -1)
+    return waves(mean @ basis.T, variance)
+
+
+def cone_moments(
+    distances: Float[Tensor, "R E"], radius: float
+) -> tuple[Float[Tensor, "R S"], Float[Tensor, "R S"], Float[Tensor, "R S"]]:
+    """Return the mean distance of each interval of a cone, and its variances along and across (2103.13415, Eq. 7).
+
+    Args:
+        distances: borders of the intervals, rising.
+        radius: of the cone at distance 1: a pixel's width there times 2 / sqrt(12).
+    """
+    near, far = distances[:, :-1], distances[:, 1:]
+    middle, half = (near + far) / 2, (far - near) / 2
+    scale = 3 * middle.square() + half.square()
+    mean = middle + 2 * middle * half.square() / scale
+    # The stable form of the paper.
+    along = half.square() / 3 - (4 / 15) * half**4 * (12 * middle.square() - half.square()) / scale.square()
+    across = radius**2 * (middle.square() / 4 + (5 / 12) * half.square() - (4 / 15) * half**4 / scale)
+    return mean, along, across
+
+
+def cone_variances(
+    directions: Float[Tensor, "R 3"],
+    along: Float[Tensor, "R S"],
+    across: Float[Tensor, "R S"],
+    basis: Float[Tensor, "F 3"],
+) -> Float[Tensor, "R S F"]:
+    """Return the variance b.S.b of each frequency b in each interval of a cone, without its covariance S.
+
+    S has the variance `along` in the ray's direction d and `across` in all others, so that
+    b.S.b = across |b|^2 + (along - across) (b.d)^2: a product per ray in place of a matrix per sample.
+    """
+    squared = (directions @ basis.T).square()
+    return across[..., None] * basis.square().sum(1) + (along - across)[..., None] * squared[:, None]
 
 
 def frustum_gaussians(
@@ -74,19 +118,13 @@ def frustum_gaussians(
     Args:
         directions: unit vectors.
         distances: borders of the intervals, rising.
-        radius: of the cone at distance 1: a pixel's width there times 2 / sqrt(12).
+        radius: as of `cone_moments`.
     """
-    near, far = distances[:, :-1], distances[:, 1:]
-    middle, half = (near + far) / 2, (far - near) / 2
-    scale = 3 * middle.square() + half.square()
-    along = middle + 2 * middle * half.square() / scale
-    # Variances along the ray and across it, in the stable form of the paper.
-    variance_along = half.square() / 3 - (4 / 15) * half**4 * (12 * middle.square() - half.square()) / scale.square()
-    variance_across = radius**2 * (middle.square() / 4 + (5 / 12) * half.square() - (4 / 15) * half**4 / scale)
+    mean, along, across = cone_moments(distances, radius)
     outer = directions[:, None, :, None] * directions[:, None, None, :]
-    across = torch.eye(3, dtype=directions.dtype) - outer
-    covariance = variance_along[..., None, None] * outer + variance_across[..., None, None] * across
-    return along[..., None] * directions[:, None], covariance
+    plane = torch.eye(3, dtype=directions.dtype) - outer
+    covariance = along[..., None, None] * outer + across[..., None, None] * plane
+    return mean[..., None] * directions[:, None], covariance
 
 
 CONE_RADIUS = 2 / math.sqrt(12)

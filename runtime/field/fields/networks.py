@@ -14,6 +14,9 @@ SKIP = 4
 
 DIRECTION_FREQUENCIES = 4
 
+TRUNCATED = 0.87962566103423978
+"""Deviation of a standard normal number that lies within [-2, 2]."""
+
 
 class RadianceMLP(nn.Module):
     """NeRF's network (arXiv:2003.08934, appendix A): 8 layers of 256 with a skip; colours may depend on the direction.
@@ -74,8 +77,38 @@ class _Block(nn.Module):
         return x + self.narrow(functional.silu(self.wide(self.norm(x))))
 
 
-class ResidualMLP(nn.Module):
-    """Dream Fields' network (thesis 4.3.3): residual blocks on an integrated random Fourier basis, no directions.
+class _OnWaves(nn.Module):
+    """A network on the waves of a basis of frequencies; subclasses bring `decode`."""
+
+    basis: Tensor
+
+    def __init__(self, basis: Float[Tensor, "F 3"]) -> None:
+        super().__init__()
+        self.register_buffer("basis", basis)
+
+    def draw_weights(self, generator: torch.Generator | None) -> None:
+        """Draw all weights from LeCun's normal distribution and set biases to 0, Flax's default (thesis 10.3)."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                # Flax cuts the tails off and widens what is left, so that the variance is 1 / inputs again.
+                deviation = layer.in_features**-0.5 / TRUNCATED
+                ends = {"a": -2 * deviation, "b": 2 * deviation}
+                nn.init.trunc_normal_(layer.weight, std=deviation, generator=generator, **ends)
+                nn.init.zeros_(layer.bias)
+
+    def decode(self, encoded: Float[Tensor, "S G"]) -> tuple[Float[Tensor, " S"], Float[Tensor, "S 3"]]:
+        """Return the raw density and the colour of encoded places."""
+        raise NotImplementedError
+
+    def forward(
+        self, mean: Float[Tensor, "S 3"], covariance: Float[Tensor, "S 3 3"]
+    ) -> tuple[Float[Tensor, " S"], Float[Tensor, "S 3"]]:
+        """Return the raw density, whose softplus is the density, and the colour of Gaussians."""
+        return self.decode(integrated(mean, covariance, self.basis))
+
+
+class ResidualMLP(_OnWaves):
+    """Dream Fields' network (thesis 4.4.7): residual blocks on an integrated random Fourier basis, no directions.
 
     315,396 parameters with the published code's widths and 131 frequencies; the thesis says 280K.
 
@@ -84,32 +117,62 @@ class ResidualMLP(nn.Module):
         width: of the blocks' ends.
         wide: within a block.
         blocks: how many.
+        generator: of the weights; by default PyTorch's own.
     """
 
-    basis: Tensor
-
-    def __init__(self, basis: Float[Tensor, "F 3"], width: int = 128, wide: int = 256, blocks: int = 4) -> None:
-        super().__init__()
-        self.register_buffer("basis", basis)
+    def __init__(
+        self,
+        basis: Float[Tensor, "F 3"],
+        width: int = 128,
+        wide: int = 256,
+        blocks: int = 4,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(basis)
         self.first = nn.Linear(2 * len(basis), width)
         self.blocks = nn.ModuleList(_Block(width, wide) for _ in range(blocks))
         self.late = nn.Linear(width, width)
         self.last = nn.Linear(width, 4)
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear):
-                # LeCun's normal distribution, Flax's default (thesis 10.2).
-                nn.init.trunc_normal_(layer.weight, std=layer.in_features**-0.5)
-                nn.init.zeros_(layer.bias)
+        self.draw_weights(generator)
 
-    def forward(
-        self, mean: Float[Tensor, "S 3"], covariance: Float[Tensor, "S 3 3"]
-    ) -> tuple[Float[Tensor, " S"], Float[Tensor, "S 3"]]:
-        """Return the raw density, whose softplus is the density, and the colour of Gaussians."""
-        x = functional.silu(self.first(integrated(mean, covariance, self.basis)))
+    def decode(self, encoded: Float[Tensor, "S G"]) -> tuple[Float[Tensor, " S"], Float[Tensor, "S 3"]]:
+        """Return the raw density and the colour of encoded places."""
+        x = functional.silu(self.first(encoded))
         for block in self.blocks:
             x = block(x)
         out = self.last(functional.silu(self.late(x)))
         return out[:, 0], out[:, 1:].sigmoid()
+
+
+class PlainMLP(_OnWaves):
+    """NeRF's network of 8 layers with a skip and ReLU, on waves: what Dream Fields' table begins with (thesis 4.4.7).
+
+    Args:
+        basis: frequencies, such as `encodings.axis_basis`.
+        width: of each layer.
+        generator: of the weights; by default PyTorch's own.
+    """
+
+    def __init__(
+        self, basis: Float[Tensor, "F 3"], width: int = WIDTH, *, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__(basis)
+        encoded = 2 * len(basis)
+        inputs = [encoded] + [width + (encoded if layer == SKIP else 0) for layer in range(LAYERS - 1)]
+        self.layers = nn.ModuleList(nn.Linear(count, width) for count in inputs)
+        self.both = nn.Linear(width, 4)
+        self.draw_weights(generator)
+
+    def decode(self, encoded: Float[Tensor, "S G"]) -> tuple[Float[Tensor, " S"], Float[Tensor, "S 3"]]:
+        """Return the raw density and the colour of encoded places."""
+        hidden = encoded
+        for index, layer in enumerate(self.layers):
+            hidden = functional.relu(layer(hidden))
+            if index == SKIP:
+                hidden = torch.cat([encoded, hidden], -1)
+        both = self.both(hidden)
+        return both[:, 0], both[:, 1:].sigmoid()
 
 
 def laplace_density(

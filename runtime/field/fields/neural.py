@@ -8,6 +8,7 @@ from torch import Tensor
 
 from runtime.field.cameras import Rays
 from runtime.field.fields.networks import RadianceMLP
+from runtime.field.fields.raw import raw_of
 from runtime.field.volume import Rendering, composite, importance_samples, opacity, weights_of
 from runtime.loop.scene import Scene
 
@@ -82,9 +83,7 @@ class NeuralField(Scene):
         for x in axis:
             points = torch.cartesian_prod(x[None], axis, axis)
             density, _ = self._best(points, torch.zeros_like(points).index_fill(1, torch.tensor([2]), -1.0))
-            # Of a 32nd of a world unit, as grids count: the box has 64 such units along its side.
-            scaled = (density / 32).clamp(1e-6, 80)
-            planes.append((scaled.expm1().log()).view(GRID, GRID))
+            planes.append(raw_of(density, 2.0).view(GRID, GRID))
         return torch.stack(planes)
 
     @torch.no_grad()

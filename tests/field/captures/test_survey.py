@@ -4,22 +4,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from runtime.field.cameras import Cameras, Rays
+from runtime.field.cameras import Cameras
 from runtime.field.captures.capture import Capture
 from runtime.field.captures.normalize import Frame
 from runtime.field.captures.read import load_capture
-from runtime.field.captures.survey import box_span, describe_capture, look_from
+from runtime.field.captures.survey import describe_capture, look_from
 from runtime.field.conventions import from_opengl
 from runtime.field.poses import on_sphere
 from tests.field.captures.shots import cameras, document, write_document
-
-
-def test_rays_and_the_box() -> None:
-    origins = torch.tensor([[-3.0, 0, 0], [0, 0, 0], [-3, 2, 0], [3, 0, 0]])
-    enter, leave = box_span(Rays(origins, torch.tensor([[1.0, 0, 0]] * 4)))
-    assert torch.equal(enter[:2], torch.tensor([2.0, 0]))
-    assert torch.equal(leave[:2], torch.tensor([4.0, 1]))
-    assert (leave[2:] < enter[2:]).all()
 
 
 def test_where_a_camera_stands() -> None:

@@ -6,11 +6,15 @@ import torch
 
 from runtime.field.fields.encodings import (
     CONE_RADIUS,
+    axis_basis,
+    cone_moments,
+    cone_variances,
     fourier_basis,
     frustum_gaussians,
     integrated,
     masked,
     positional,
+    waves,
 )
 
 
@@ -77,3 +81,26 @@ def test_frustums_have_the_moments_of_points_in_them() -> None:
 def test_the_cones_radius_is_that_of_a_pixels_variance() -> None:
     # A disc of radius r has the variance r^2 / 4 along an axis; twice a pixel's, 1 / 12, is that of the paper's choice.
     assert math.isclose(CONE_RADIUS**2 / 4, 1 / 12)
+
+
+def test_variances_of_a_cone_are_those_of_its_covariance() -> None:
+    draws = generator(3)
+    directions = torch.nn.functional.normalize(torch.randn(4, 3, generator=draws, dtype=torch.float64), dim=1)
+    edges = 1 + torch.rand(4, 6, generator=draws, dtype=torch.float64).cumsum(1)
+    basis = 3 * torch.randn(5, 3, generator=draws, dtype=torch.float64)
+    mean, along, across = cone_moments(edges, 0.1)
+    points, covariance = frustum_gaussians(directions, edges, 0.1)
+    brute = torch.einsum("fi,rsij,fj->rsf", basis, covariance, basis)
+    variance = cone_variances(directions, along, across, basis)
+    assert torch.allclose(variance, brute)
+    phase = points @ basis.T
+    assert torch.allclose(waves(phase, variance), integrated(points, covariance, basis))
+    assert torch.allclose(waves(phase, 0 * variance), waves(phase))
+    assert torch.allclose(points, mean[..., None] * directions[:, None])
+
+
+def test_waves_along_the_axes_are_nerfs() -> None:
+    points = torch.rand(4, 3)
+    plain = positional(points, 5, identity=False)
+    ours = waves(points @ axis_basis(5).T)
+    assert torch.allclose(ours.sort(1).values, plain.sort(1).values, atol=1e-6)
