@@ -33,6 +33,7 @@ ELSEWHERE = {
     "runtime/field/kernels/scatter.py": "field/test_march.py",
     "runtime/field/reference/grid.py": "field/test_march.py",
     "runtime/lift/": "lift/test_lift.py",
+    "runtime/dreamfusion/": "dreamfusion/test_dreamfusion.py",
     "runtime/lmconv/": "lmconv/test_lmconv.py",
     "runtime/field/captures/arrays.py": "field/captures/formats/test_formats.py",
     "runtime/field/captures/formats/": "field/captures/formats/test_formats.py",

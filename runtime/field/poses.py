@@ -6,6 +6,7 @@ puts them on +z and +x.
 """
 
 import math
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,11 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from runtime.field.cameras import Cameras
+
 Axis = Literal["x", "y", "z"]
 """An axis of the world."""
 
-Law = Literal["area", "angle"]
-"""What random elevations are uniform in: the sphere's area, or the angle, as in DietNeRF's published code."""
+Law = Literal["area", "angle", "either"]
+"""What random elevations are uniform in: the sphere's area, or the angle, as in DietNeRF's published code, or, as in
+DreamFusion, one of the two by the toss of a coin."""
 
 
 def up_vector(up: Axis) -> Float[Tensor, " 3"]:
@@ -26,16 +30,27 @@ def up_vector(up: Axis) -> Float[Tensor, " 3"]:
 
 
 def look_at(
-    centres: Float[Tensor, "V 3"], target: Float[Tensor, "#V 3"] | Float[Tensor, " 3"], up: Axis = "z"
+    centres: Float[Tensor, "V 3"],
+    target: Float[Tensor, "#V 3"] | Float[Tensor, " 3"],
+    up: Axis = "z",
+    *,
+    tilt: Float[Tensor, "V 3"] | None = None,
 ) -> Float[Tensor, "V 4 4"]:
     """Return the poses of cameras at `centres` that look at a target, upright.
 
     A camera straight above or below its target has no upright: its picture's top then points to azimuth pi or 0.
+
+    Args:
+        centres: where the cameras are.
+        target: what they look at.
+        up: the world's upward axis.
+        tilt: what is added to its unit vector, for cameras that are held a little askew.
     """
     back = centres.double() - target.double()
     back = back / back.norm(dim=1, keepdim=True).clamp(min=1e-12)
     index = "xyz".index(up)
-    right = torch.linalg.cross(up_vector(up).double().expand_as(back), back)
+    upwards = up_vector(up).double().expand_as(back)
+    right = torch.linalg.cross(upwards if tilt is None else upwards + tilt.double(), back)
     # Near the pole the cross product is all rounding; the limit along azimuth 0 is the second horizontal axis.
     pole = right.norm(dim=1, keepdim=True) < 1e-6
     right = torch.where(pole, torch.eye(3, dtype=torch.float64)[(index + 2) % 3], right)
@@ -89,14 +104,97 @@ def draw_sphere(
         up: the world's upward axis.
     """
     u = torch.rand(3, count, generator=generator)
-    low, high = elevation
-    if law == "area":
-        heights = math.sin(low) + (math.sin(high) - math.sin(low)) * u[1]
-        angles = heights.clamp(-1, 1).asin()
-    else:
-        angles = low + (high - low) * u[1]
+    angles = elevations(u[1], elevation, law, generator)
     distance = radius[0] + (radius[1] - radius[0]) * u[2]
     return on_sphere((2 * u[0] - 1) * math.pi, angles, distance, up)
+
+
+def elevations(
+    uniform: Float[Tensor, " V"], span: tuple[float, float], law: Law, generator: torch.Generator
+) -> Float[Tensor, " V"]:
+    """Return elevations between two angles, from uniform numbers in [0, 1); `generator` tosses the coin of `either`."""
+    low, high = span
+    heights = math.sin(low) + (math.sin(high) - math.sin(low)) * uniform
+    by_area, by_angle = heights.clamp(-1, 1).asin(), low + (high - low) * uniform
+    if law != "either":
+        return by_area if law == "area" else by_angle
+    return torch.where(torch.rand(len(uniform), generator=generator) < 0.5, by_angle, by_area)
+
+
+def angles_of(centres: Float[Tensor, "V 3"], up: Axis = "z") -> tuple[Float[Tensor, " V"], Float[Tensor, " V"]]:
+    """Return azimuth, in [-pi, pi], and elevation of places as they are seen from the origin: undoes `on_sphere`."""
+    local = centres.roll(2 - "xyz".index(up), dims=1)
+    flat = local[:, :2].norm(dim=1)
+    return torch.atan2(local[:, 1], local[:, 0]), torch.atan2(local[:, 2], flat)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraDistribution:
+    """Random cameras around an object at the origin, all azimuths alike (arXiv:2209.14988, section 3.2 and A.2)."""
+
+    elevation: tuple[float, float]
+    """Lowest and highest, radians."""
+    law: Law
+    """What elevations are uniform in."""
+    distance: tuple[float, float]
+    """From the origin, uniform between two distances, world units."""
+    focal: tuple[float, float]
+    """Focal length in widths of the picture, uniform between two."""
+    shift: float = 0.0
+    """Each coordinate of a camera is moved by at most this, uniformly, world units."""
+    target: float = 0.0
+    """Standard deviation of each coordinate of the point that is looked at, world units."""
+    tilt: float = 0.0
+    """Standard deviation of each coordinate of what is added to the upward unit vector."""
+
+    def scaled(self, factor: float) -> "CameraDistribution":
+        """Return the same cameras around an object that is `factor` times as large."""
+        near, far = self.distance
+        lengths = {"distance": (near * factor, far * factor), "shift": self.shift * factor}
+        return replace(self, **lengths, target=self.target * factor)
+
+    def draw(self, count: int, side: int, generator: torch.Generator, up: Axis = "z") -> Cameras:
+        """Return random cameras of square pictures of `side` pixels."""
+        u = torch.rand(4, count, generator=generator)
+        angles = elevations(u[1], self.elevation, self.law, generator)
+        distance = self.distance[0] + (self.distance[1] - self.distance[0]) * u[2]
+        centres = on_sphere((2 * u[0] - 1) * math.pi, angles, distance, up)[:, :3, 3]
+        centres = centres + self.shift * (2 * torch.rand(count, 3, generator=generator) - 1)
+        target = self.target * torch.randn(count, 3, generator=generator)
+        tilt = self.tilt * torch.randn(count, 3, generator=generator)
+        focal = side * (self.focal[0] + (self.focal[1] - self.focal[0]) * u[3])
+        middle = torch.full_like(focal, side / 2)
+        return Cameras(
+            poses=look_at(centres, target, up, tilt=tilt),
+            intrinsics=torch.stack([focal, focal, middle, middle], 1),
+            sizes=torch.full((count, 2), side),
+        )
+
+
+DREAMFUSION = CameraDistribution(
+    elevation=(-math.pi / 18, math.pi / 2),
+    law="either",
+    distance=(1.0, 1.5),
+    focal=(0.7, 1.35),
+    shift=0.1,
+    target=0.2,
+    tilt=0.02,
+)
+"""The paper's cameras around an object in a ball of radius 1.4 (arXiv:2209.14988, A.2). It gives the normal laws of
+target and tilt by 0.2 I and 0.02 I; as in threestudio these are taken for deviations: as variances, every other camera
+would look past the object."""
+
+THREESTUDIO = CameraDistribution(
+    elevation=(-math.pi / 18, math.pi / 4),
+    law="either",
+    distance=(1.5, 2.0),
+    focal=(0.5 / math.tan(math.radians(35)), 0.5 / math.tan(math.radians(20))),
+    shift=0.1,
+    target=0.2,
+    tilt=0.02,
+)
+"""Cameras around the box [-1, 1]^3 of threestudio's dreamfusion-sd.yaml: fields of view of 40 to 70 degrees, here
+uniform in the focal length."""
 
 
 def orbit(

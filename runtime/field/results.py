@@ -1,6 +1,7 @@
 """What people keep of a field: a textured mesh and a film of it turning."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,8 +15,11 @@ from runtime.field.cameras import Cameras, Rays
 from runtime.field.meshes import Mesh, bake, describe, extract_surface, keep_pieces, simplify, write_mesh
 from runtime.field.pictures import look
 from runtime.field.poses import orbit
+from runtime.field.sheets import contact_sheet, normal_picture
 from runtime.field.video import write_film
 from runtime.field.volume import Rendering
+from runtime.files import replace_file
+from runtime.pictures import write_png
 
 LEVEL = 0.0
 """Raw density of the surface: half of the light passes a 64th of the box there."""
@@ -125,6 +129,46 @@ def write_model(field: Field, surface: Surface, path: Path) -> dict[str, object]
     mesh = surface.simplified()
     write_mesh(path, bake(mesh, field.colour_at, side=TEXTURE_SIDE))
     return {"level": surface.level, **describe(mesh).to_json()}
+
+
+AROUND = Orbit(frames=8, elevation=0.3, side=128)
+"""The views of an object that are measured and shown on the way, evenly around."""
+
+SNAPSHOT_SIDE = 96
+
+
+def write_object(
+    field: Field, box: Float[Tensor, " 4"], out: Path, figures: Mapping[str, object], film: Orbit | None = None
+) -> list[Path]:
+    """Write a mesh, a film and figures of an object: .glb, .mp4 and .json; return their paths.
+
+    Args:
+        field: the object.
+        box: its lowest corner and side.
+        out: of the mesh; the others lie beside it.
+        figures: what is known of it; its shape and the mesh's figures are added.
+        film: path of the film; by default once around.
+    """
+    surface = Surface.of(field, box)
+    report = {**figures, **surface.shape()}
+    write_turntable(field, out.with_suffix(".mp4"), film or Orbit())
+    report["mesh"] = write_model(field, surface, out)
+    replace_file(out.with_suffix(".json"), json.dumps(report, indent=1) + "\n")
+    return [out, out.with_suffix(".mp4"), out.with_suffix(".json")]
+
+
+def write_sheet(field: Field, stem: Path, *, normals: bool = False) -> Path:
+    """Write an object seen from eight sides, and its normals below on request, as a PNG; return its path."""
+    file = stem.with_name(f"{stem.name}.png")
+    cameras = Orbit(frames=AROUND.frames, elevation=AROUND.elevation, side=SNAPSHOT_SIDE).cameras()
+    colours, shapes = [], []
+    for index in range(len(cameras)):
+        view = look(lambda rays: field.render(rays, normals=normals), cameras, index, samples=1)
+        colours.append(view.on(1.0).permute(2, 0, 1))
+        if view.normal is not None:
+            shapes.append(normal_picture(view.normal, view.alpha))
+    write_png(file, contact_sheet(colours + shapes, 8 if normals else 4))
+    return file
 
 
 def pictures_around(field: Field, around: Orbit) -> Float[Tensor, "F 3 S S"]:

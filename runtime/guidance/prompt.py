@@ -14,6 +14,16 @@ from runtime.engines.protocols import TextEncoder
 
 
 @dataclass(frozen=True)
+class Negatives:
+    """What pictures should not show, for Perp-Neg; see `sds.perpendicular_noise`."""
+
+    context: Float[Tensor, "V M N D"]
+    """What the denoiser reads of the M negative texts of each picture."""
+    weights: Float[Tensor, "V M"]
+    """How much each counts, at least 0."""
+
+
+@dataclass(frozen=True)
 class Prompt:
     """One or several texts of a prompt, encoded."""
 
@@ -23,6 +33,8 @@ class Prompt:
     """What the denoiser reads of each text."""
     empty: Float[Tensor, "1 N D"]
     """What it reads of the empty text, the unconditional one."""
+    negatives: Negatives | None = None
+    """What each of the V pictures should not show."""
 
     @classmethod
     def encode(cls, texts: str | Sequence[str], encoder: TextEncoder) -> "Prompt":
@@ -36,6 +48,14 @@ class Prompt:
         """Return the prompt of a batch of pictures, each of which is seen from one of the V views."""
         chosen = tuple(self.texts[view] for view in views.tolist())
         return Prompt(chosen, self.context[views], self.empty)
+
+    def mixed(self, weights: Float[Tensor, "B V"]) -> "Prompt":
+        """Return the prompt of a batch of pictures, each of a weighted sum of the V texts' contexts.
+
+        The text of a picture is the one that weighs most.
+        """
+        named = tuple(self.texts[view] for view in weights.argmax(1).tolist())
+        return Prompt(named, torch.einsum("bv,vnd->bnd", weights, self.context), self.empty)
 
     def conditional(self, count: int) -> Float[Tensor, "{count} N D"]:
         """Return the text's context for each picture of a batch."""
@@ -62,10 +82,20 @@ def styled(prompt: str, suffix: str, fits: Callable[[str], bool]) -> str:
     return prompt + suffix
 
 
-def encode_prompt(text: str, suffix: str, encoder: TextEncoder) -> Prompt:
+def encode_prompt(text: str, suffix: str, encoder: TextEncoder, views: Sequence[str] = ()) -> Prompt:
     """Return a prompt in a bundle's style, encoded; arguments as of `styled`.
+
+    Args:
+        text: what to draw.
+        suffix: of the style.
+        encoder: of texts.
+        views: such as "back view"; each makes a text of its own, with the view between what to draw and the style.
 
     Raises:
         UserError: the prompt has more tokens than the text encoder takes.
     """
-    return Prompt.encode(styled(text, suffix, encoder.fits), encoder)
+    if not views:
+        return Prompt.encode(styled(text, suffix, encoder.fits), encoder)
+    # All texts have the style or none has: they should differ by the view alone.
+    ending = styled(text, suffix, lambda whole: all(encoder.fits(f"{whole}, {view}") for view in views))[len(text) :]
+    return Prompt.encode([f"{text}, {view}{ending}" for view in views], encoder)

@@ -4,7 +4,11 @@ import pytest
 import torch
 
 from runtime.field.poses import (
+    DREAMFUSION,
+    THREESTUDIO,
     Axis,
+    CameraDistribution,
+    angles_of,
     draw_between,
     draw_sphere,
     interpolate,
@@ -145,3 +149,61 @@ def test_a_path_begins_and_ends_at_its_poses() -> None:
     closed = path_through(given, 8, closed=True)
     assert torch.allclose(closed[::2], given, atol=FLOAT32_ROUNDING)
     assert torch.equal(path_through(given[:1], 3), given[:1].expand(3, 4, 4))
+
+
+@pytest.mark.parametrize("up", ["x", "y", "z"])
+def test_angles_of_places_are_those_that_they_were_placed_by(up: Axis) -> None:
+    azimuth = torch.tensor([0.0, 0.5, -2.0, 3.0])
+    elevation = torch.tensor([0.3, -0.4, 1.2, 0.0])
+    centres = on_sphere(azimuth, elevation, torch.tensor([1.0, 2.0, 3.0, 4.0]), up)[:, :3, 3]
+    found = angles_of(centres, up)
+    assert torch.allclose(found[0], azimuth, atol=FLOAT32_ROUNDING * 10)
+    assert torch.allclose(found[1], elevation, atol=FLOAT32_ROUNDING * 10)
+
+
+def test_a_tilted_camera_looks_where_an_upright_one_does() -> None:
+    centres = torch.tensor([[3.0, 1.0, 0.5]])
+    upright = look_at(centres, torch.zeros(3))
+    tilted = look_at(centres, torch.zeros(3), tilt=torch.tensor([[0.0, 0.5, 0.0]]))
+    assert are_poses(tilted)
+    assert torch.allclose(upright[:, :3, 2:], tilted[:, :3, 2:], atol=FLOAT32_ROUNDING)
+    # Its picture's top leans to the side to which the tilt points.
+    assert tilted[0, 1, 1] > upright[0, 1, 1] + 0.1
+    assert torch.equal(look_at(centres, torch.zeros(3), tilt=torch.zeros(1, 3)), upright)
+
+
+def test_half_of_the_papers_elevations_are_uniform_in_angle() -> None:
+    still = CameraDistribution(elevation=(0.0, math.pi / 2), law="either", distance=(1.0, 1.0), focal=(1.0, 1.0))
+    _, elevation = angles_of(still.draw(20_000, 8, generator()).centres)
+    # A third of the angles are below 30 degrees, and half of the hemisphere's area.
+    share = (elevation < math.pi / 6).float().mean().item()
+    assert share == pytest.approx((1 / 3 + 1 / 2) / 2, abs=0.015)
+
+
+def test_the_papers_cameras_have_its_ranges() -> None:
+    cameras = DREAMFUSION.draw(20_000, 64, generator())
+    assert are_poses(cameras.poses[:500])
+    focal = cameras.intrinsics[:, 0] / 64
+    assert focal.min() >= 0.7 and focal.max() <= 1.35
+    assert focal.mean().item() == pytest.approx(1.025, abs=0.01)
+    distance = cameras.centres.norm(dim=1)
+    reach = 0.1 * 3**0.5
+    assert 1 - reach <= distance.min() and distance.max() <= 1.5 + reach
+    azimuth, elevation = angles_of(cameras.centres)
+    assert azimuth.cos().mean().abs() < 0.02 and azimuth.sin().mean().abs() < 0.02
+    assert elevation.min() > -math.pi / 18 - 0.2
+    # Where the middle of the picture's ray is nearest to the origin: two coordinates of the target, and the shift.
+    off = torch.linalg.cross(cameras.forwards, cameras.centres).norm(dim=1)
+    assert off.square().mean().sqrt().item() == pytest.approx(math.sqrt(2) * 0.2, rel=0.05)
+
+
+def test_scaled_cameras_see_a_scaled_object_alike() -> None:
+    one, two = (law.draw(50, 32, generator()) for law in (DREAMFUSION, DREAMFUSION.scaled(2.0)))
+    points = torch.tensor([[0.1, 0.2, -0.1]])
+    assert torch.allclose(one.project(points)[0], two.project(2 * points)[0], atol=1e-2)
+
+
+def test_threestudios_fields_of_view_are_40_to_70_degrees() -> None:
+    focal = THREESTUDIO.draw(5000, 100, generator()).intrinsics[:, 0]
+    angle = 2 * torch.atan(50 / focal) * 180 / math.pi
+    assert angle.min().item() == pytest.approx(40, abs=0.1) and angle.max().item() == pytest.approx(70, abs=0.1)

@@ -1,7 +1,15 @@
 import pytest
 import torch
 
-from runtime.guidance.sds import distillation_loss, draw_time, guided_noise, saturation_penalty
+from runtime.guidance.prompt import Negatives, Prompt
+from runtime.guidance.sds import (
+    WEIGHTINGS,
+    across,
+    distillation_loss,
+    draw_time,
+    guided_noise,
+    saturation_penalty,
+)
 from tests.guidance.gaussians import SCHEDULE, GaussianDenoiser, prompt
 from tests.tolerance import FLOAT32_ROUNDING
 
@@ -98,3 +106,56 @@ def test_upper_time_falls(progress: float, upper: int) -> None:
 def test_saturation_penalty_by_hand() -> None:
     images = torch.tensor([1.0, 0.5, 0.25]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
     assert saturation_penalty(images).item() == pytest.approx((1.0 + 0.0 + 0.25) / 3)
+
+
+def test_weightings_by_name() -> None:
+    alpha, sigma = torch.tensor([0.8]), torch.tensor([0.6])
+    found = {name: weigh(alpha, sigma).item() for name, weigh in WEIGHTINGS.items()}
+    assert found == pytest.approx({"sigma2": 0.36, "uniform": 1.0, "alpha-sigma2": 0.288})
+
+
+def directions(*rows: tuple[float, ...]) -> torch.Tensor:
+    """Return contexts of one token, which `Reader` predicts as they are."""
+    return torch.tensor(rows)[:, None]
+
+
+class Reader:
+    """Predicts what it reads, for latents of three channels and one cell."""
+
+    def __call__(self, z: torch.Tensor, t: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        self.count = len(z)
+        return context[:, 0, :, None, None]
+
+
+def test_perp_neg_takes_away_what_is_across_alone() -> None:
+    empty = directions((1.0, 1, 1))
+    towards = torch.tensor([0.0, 2, 0])
+    negatives = Negatives(directions((0.5, 0, 0), (0.0, 7, 3))[None] + empty, torch.tensor([[0.5, 2.0]]))
+    prompt = Prompt(("a",), empty + towards, empty, negatives)
+    denoise, z = Reader(), torch.zeros(1, 3, 1, 1)
+    found = guided_noise(denoise, z, torch.tensor([5]), prompt, 3.0).flatten()
+    # Of the second negative, (0, 7, 3), what lies along the prompt's direction is left out.
+    expected = torch.tensor([1.0, 1, 1]) + 4 * (
+        towards - 0.5 * torch.tensor([0.5, 0, 0]) - 2 * torch.tensor([0, 0, 3.0])
+    )
+    assert torch.allclose(found, expected, atol=FLOAT32_ROUNDING)
+    assert denoise.count == 4
+
+
+def test_perp_neg_without_weight_is_guidance() -> None:
+    z, t = latents(5), torch.tensor([100, 800])
+    plain = prompt(0.7, empty=-0.2)
+    negatives = Negatives(torch.randn(1, 2, *plain.context.shape[1:]), torch.zeros(1, 2))
+    with_negatives = Prompt(plain.texts, plain.context, plain.empty, negatives)
+    options = {"denoise": GaussianDenoiser(0.5), "z": z, "t": t, "omega": 3.0, "schedule": SCHEDULE}
+    found = guided_noise(prompt=with_negatives, **options)
+    assert torch.allclose(found, guided_noise(prompt=plain, **options), atol=1e-4)
+
+
+def test_across_is_perpendicular_and_the_rest_is_along() -> None:
+    vectors, along = latents(6), latents(7)
+    rest = across(vectors, along)
+    assert (rest * along).sum((1, 2, 3)).abs().max() < 1e-4
+    removed = (vectors - rest) / along
+    assert torch.allclose(removed, removed[:, :1, :1, :1].expand_as(removed), rtol=1e-3)
+    assert torch.equal(across(vectors, torch.zeros_like(along)), vectors)

@@ -1,0 +1,37 @@
+"""The stages of `runtime.dreamfusion`: a field from nothing, by score distillation."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from runtime.dreamfusion.teacher import Teacher, encoded
+from runtime.guidance.schedule import Schedule
+from runtime.loop.events import Report
+from runtime.loop.optimize import Stage
+
+if TYPE_CHECKING:
+    from runtime.dreamfusion.config import Config
+    from runtime.engines.bundle import DiffusionBundle
+    from runtime.loop.folder import RunFolder
+
+
+def build(
+    config: "Config",
+    bundle: "DiffusionBundle",
+    generator: torch.Generator,
+    *,
+    run: "RunFolder | None" = None,
+    report: Report = lambda event: None,
+) -> list[Stage]:
+    """Return the stages of a configuration; see `runtime.command.method.Method.build`."""
+    teacher = Teacher.of(config, bundle, generator)
+    from runtime.dreamfusion.grid_stages import grid_stages
+
+    return grid_stages(config, teacher)
+
+
+def validate(config: "Config", bundle: "DiffusionBundle") -> None:
+    """Raise `UserError` where the bundle can't do what is asked: a text that is too long, no gradients."""
+    Schedule.of(bundle.schedule)
+    encoded(config, bundle)
+    bundle.latent_encoder(gradients="auto")

@@ -1,0 +1,48 @@
+"""The loss of a step: distillation of one picture, and what keeps the field a solid."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from runtime.dreamfusion.looks import draw_look, seen
+from runtime.dreamfusion.teacher import Teacher
+from runtime.field.opacity import alpha_entropy, opacity_penalty
+from runtime.field.shading import orientation_penalty
+
+if TYPE_CHECKING:
+    from runtime.dreamfusion.config import Config
+
+RAMP = 1 / 3
+"""Part of the steps in which the weight of the orientation grows: the paper's 5,000 of 15,000."""
+
+RAMP_FROM = 0.01
+"""Its first weight in parts of its last: the paper's 1e-4 of 1e-2."""
+
+
+def terms_of(
+    config: "Config", teacher: Teacher, scene: Any, progress: float, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Return the terms of a step, each weighted.
+
+    Args:
+        config: their weights.
+        teacher: judges the picture.
+        scene: what is looked at, see `looks.Shows`.
+        progress: part of the run that is over, in [0, 1).
+        generator: of all draws.
+    """
+    look = draw_look(config, progress, generator)
+    rays = look.rays()
+    picture, shown = seen(scene, look, rays, normals=config.orientation > 0)
+    terms = {"sds": teacher.loss(picture, look, progress, generator)}
+    if config.orientation > 0:
+        ramp = RAMP_FROM + (1 - RAMP_FROM) * min(1.0, progress / RAMP)
+        terms["orientation"] = config.orientation * ramp * orientation_penalty(shown, rays)
+    if config.opacity > 0:
+        terms["opacity"] = config.opacity * opacity_penalty(shown.alpha)
+    if config.entropy > 0:
+        terms["entropy"] = config.entropy * alpha_entropy(shown.alpha)
+    if config.distortion > 0:
+        terms["distortion"] = config.distortion * shown.distortion.mean()
+    return terms

@@ -1,0 +1,25 @@
+import math
+
+import pytest
+import torch
+
+from runtime.field.opacity import alpha_entropy, opacity_penalty
+
+
+def test_opacity_is_a_rounded_mean() -> None:
+    alpha = torch.tensor([0.0, 0.3, 1.0])
+    assert opacity_penalty(alpha).item() == pytest.approx((0.1 + math.sqrt(0.1) + math.sqrt(1.01)) / 3)
+    # Of nothing the slope is nothing: an empty ray is not pushed.
+    zero = torch.zeros(4, requires_grad=True)
+    opacity_penalty(zero).backward()
+    assert zero.grad is not None and zero.grad.abs().max() == 0
+
+
+def test_entropy_is_one_bit_at_most_and_nothing_at_the_ends() -> None:
+    assert alpha_entropy(torch.tensor([0.5])).item() == pytest.approx(1.0)
+    assert alpha_entropy(torch.tensor([0.25])).item() == pytest.approx(2 - 0.75 * math.log2(3), rel=1e-5)
+    ends = torch.tensor([0.0, 1.0], requires_grad=True)
+    value = alpha_entropy(ends)
+    value.backward()
+    assert 0 <= value.item() < 1e-3
+    assert ends.grad is not None and ends.grad.abs().max() == 0
