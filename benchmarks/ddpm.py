@@ -52,8 +52,8 @@ class Options(TableOptions):
     """Also measure torch.compile."""
 
 
-def diffusers_network(architecture: Architecture) -> Any:
-    """Return diffusers' network of the same function, on patches as ours."""
+def diffusers_network(architecture: Architecture, **changes: Any) -> Any:
+    """Return diffusers' network of the same function, on patches as ours, with changes to its configuration."""
     from diffusers.models.unets.unet_2d import UNet2DModel
 
     a = architecture
@@ -72,6 +72,7 @@ def diffusers_network(architecture: Architecture) -> Any:
         flip_sin_to_cos=False,
         freq_shift=1,
         norm_eps=1e-6,
+        **changes,
     ).eval()
 
 

@@ -68,7 +68,7 @@ def _replace(model: ExternalDataModel, nodes: list[onnx.NodeProto]) -> None:
     graph.node.extend(copies)
     for name, value in zip(needed, values, strict=True):
         model.put(name, value)
-    drop_unused(model)
+    drop_unused_weights(model)
 
 
 def _part(
@@ -126,7 +126,7 @@ def _unpack_table(model: ExternalDataModel, name: str) -> None:
     del graph.node[:]
     graph.node.extend(nodes)
     model.put(f"{name}.table", table.reshape(every.size, -1))
-    drop_unused(model)
+    drop_unused_weights(model)
 
 
 def _rank_of_ids(model: ExternalDataModel, group: list[onnx.NodeProto], name: str) -> int:
@@ -135,7 +135,7 @@ def _rank_of_ids(model: ExternalDataModel, group: list[onnx.NodeProto], name: st
     return model.values()[last.input[1]].size - 1
 
 
-def drop_unused(model: ExternalDataModel) -> None:
+def drop_unused_weights(model: ExternalDataModel) -> None:
     """Remove the weights that no node uses."""
     used = {name for node in model.proto.graph.node for name in node.input}
     used |= {value.name for value in model.proto.graph.output}

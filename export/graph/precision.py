@@ -15,7 +15,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from export.graph.external_data import ExternalDataModel
-from export.graph.fold import drop_unused
+from export.graph.fold import drop_unused_weights
 from runtime.engines.precision import Compute
 
 HALVES: Mapping[Compute, tuple[int, np.dtype]] = {
@@ -64,7 +64,7 @@ def to_half(model: ExternalDataModel, compute: Compute) -> ExternalDataModel:
     # Inferred types of inner tensors are no longer true.
     del graph.node[:], graph.value_info[:]
     graph.node.extend(caster.nodes)
-    drop_unused(model)
+    drop_unused_weights(model)
     return model
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from runtime.engines.backends.results import VerificationResult, write_results
+from runtime.engines.backends.results import write_results
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
 from runtime.vectorfusion import main
 from tests.bundles import make_tiny_bundle
+from tests.engines.results import result
 
 BRIEF = ("--route", "scratch", "--paths", "2", "--steps", "2")
 
@@ -19,21 +20,6 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TGM_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return make_tiny_bundle(tmp_path / "tiny")
-
-
-def result(backend: str, milliseconds: float, passed: bool = True) -> VerificationResult:
-    return VerificationResult(
-        role="latent_encoder",
-        provider="value",
-        backend=backend,
-        device="cpu",
-        precision="float32",
-        passed=passed,
-        max_error=1e-6,
-        snr_db=90.0,
-        cosine=1.0,
-        milliseconds=milliseconds,
-    )
 
 
 def test_a_run_says_and_keeps_what_runs_it(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,7 +82,9 @@ def test_an_edited_run_is_refused(bundle: Path, change: dict, words: str) -> Non
 
 
 def test_a_bundle_that_failed_verification_is_not_used(bundle: Path) -> None:
-    write_results(DiffusionBundle.load(bundle).digest, [result("ort", 1.0, False), result("torch", 1.0, False)])
+    write_results(
+        DiffusionBundle.load(bundle).digest, [result("ort", 1.0, passed=False), result("torch", 1.0, passed=False)]
+    )
     with pytest.raises(UserError, match="bundle 'tiny' is not used here: latent_encoder"):
         main(["a cat", "--bundle", str(bundle), *BRIEF])
     assert not Path("runs").exists()

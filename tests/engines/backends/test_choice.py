@@ -1,6 +1,5 @@
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -12,35 +11,18 @@ from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.backends.graphs import graph_of
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.backends.plans import write_plan
-from runtime.engines.backends.results import VerificationResult, write_results
+from runtime.engines.backends.results import write_results
 from runtime.engines.backends.table import Choice
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
 from tests.bundles import make_tiny_bundle
+from tests.engines.results import ROLE, result
 from tests.tolerance import ENGINE_FLOAT32
-
-ROLE = "latent_encoder"
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TGM_CACHE", str(tmp_path / "cache"))
-
-
-def result(backend: str, milliseconds: float, **changes: Any) -> VerificationResult:
-    known = VerificationResult(
-        role=ROLE,
-        provider="value",
-        backend=backend,
-        device="cpu",
-        precision="float32",
-        passed=True,
-        max_error=1e-6,
-        snr_db=90.0,
-        cosine=1.0,
-        milliseconds=milliseconds,
-    )
-    return replace(known, **changes)
 
 
 def chosen(bundle: DiffusionBundle, backend: str = "auto") -> Choice:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from benchmarks.ddpm import diffusers_network
 from runtime.errors import UserError
 from tests.tolerance import FLOAT32_ROUNDING
 from train.ddpm.names import our_names
@@ -22,26 +23,6 @@ def drawn(architecture: Architecture = SMALL) -> PixelDenoiser:
 
 def inputs(channels: int = 3, size: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(3, channels, size, size), torch.tensor([0, 500, 999])
-
-
-def diffusers_network(architecture: Architecture, **changes):
-    from diffusers.models.unets.unet_2d import UNet2DModel
-
-    attends = [side in architecture.attention for side in architecture.resolutions]
-    return UNet2DModel(
-        sample_size=architecture.size,
-        block_out_channels=architecture.widths,
-        layers_per_block=architecture.blocks,
-        down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attends),
-        up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
-        norm_num_groups=architecture.groups,
-        attention_head_dim=None,
-        downsample_padding=0,
-        flip_sin_to_cos=False,
-        freq_shift=1,
-        norm_eps=1e-6,
-        **changes,
-    ).eval()
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,12 @@ def count_blocks(spans, first, last):
 
 
 @inner
+def _planes(start, stride):
+    """Places of one pixel in three planes, unsigned: a place that may be negative costs a comparison a pixel."""
+    return np.uint64(start), np.uint64(start + stride), np.uint64(start + 2 * stride)
+
+
+@inner
 def blend(row, start, blocks, coverage, colour):
     """Composite a colour (red, green, blue, opacity) over pixels from column `start` on.
 
@@ -63,9 +69,7 @@ def blend(row, start, blocks, coverage, colour):
     """
     values = row.values
     red, green, blue, opacity = colour
-    a = np.uint64(start)
-    b = np.uint64(start + row.stride)
-    c = np.uint64(start + 2 * row.stride)
+    a, b, c = _planes(start, row.stride)
     for i in range(np.uint64(blocks * BLOCK)):
         # In this form a pixel of coverage 0 keeps its bits: gaps and margins need no branch.
         alpha = opacity * coverage[i]
@@ -82,13 +86,9 @@ def blend_taped(row, start, blocks, coverage, colour, tape, at):
     """
     values = row.values
     red, green, blue, opacity = colour
-    a = np.uint64(start)
-    b = np.uint64(start + row.stride)
-    c = np.uint64(start + 2 * row.stride)
+    a, b, c = _planes(start, row.stride)
     length = np.uint64(blocks * BLOCK)
-    d = np.uint64(at)
-    e = np.uint64(at) + length
-    f = np.uint64(at) + length + length
+    d, e, f = _planes(at, blocks * BLOCK)
     for i in range(length):
         alpha = opacity * coverage[i]
         # The same arithmetic as in `blend`: a picture has the same bits with and without a gradient.
@@ -136,13 +136,9 @@ def blend_backward(grad, start, blocks, coverage, colour, tape, at, grad_alpha):
     """
     values = grad.values
     red, green, blue, opacity = colour
-    a = np.uint64(start)
-    b = np.uint64(start + grad.stride)
-    c = np.uint64(start + 2 * grad.stride)
+    a, b, c = _planes(start, grad.stride)
     length = np.uint64(blocks * BLOCK)
-    d = np.uint64(at)
-    e = np.uint64(at) + length
-    f = np.uint64(at) + length + length
+    d, e, f = _planes(at, blocks * BLOCK)
     one = values.dtype.type(1.0)
     # Sums in the picture's dtype, as wide a vector as the pixels; a path's sums over rows are float64.
     x = values.dtype.type(0.0)
