@@ -117,11 +117,13 @@ class Jobs:
         now = self.clock()
         with self.store.transaction() as connection:
             job = self.store.job(name)
+            # Within the transaction: two clients may send the same id at the same moment.
             if job is not None and job.key != request.key:
                 raise ConflictError(f"job {name!r}: the id is taken by another request; choose another id")
             if job is not None and job.state not in (FAILED, CANCELLED):
                 return job, False
             self._refuse_full(client, quota)
+            # As if it had been submitted a minute earlier for each point.
             rank = now - AGEING_S * priority
             deadline = None if deadline_s is None else now + deadline_s
             if job is None:
@@ -161,6 +163,7 @@ class Jobs:
         """Return how many jobs go before a queued one; None for others."""
         if job.state != QUEUED:
             return None
+        # The id breaks ties, so that all see one order.
         query = "SELECT COUNT(*) AS n FROM jobs WHERE state = ? AND (rank, id) < (?, ?)"
         return self.store.rows(query, QUEUED, job.rank, job.id)[0]["n"]
 
@@ -193,6 +196,7 @@ class Jobs:
             self.get(name)
             if self.store.update(connection, name, (QUEUED,), state=CANCELLED, ended=now):
                 self._ended(connection, name, now, CANCELLED, {})
+            # The worker reads this after its next step and ends there, with its state saved.
             elif self.store.update(connection, name, (RUNNING,), stopping=1):
                 self.store.append(connection, name, now, "cancelling", {})
         job = self.get(name)
@@ -229,6 +233,7 @@ class Jobs:
             if job.state not in ENDED:
                 raise ConflictError(f"job {name!r}: is {job.state}; cancel it before you delete it")
             connection.execute("DELETE FROM jobs WHERE id = ?", (name,))
+            # First the rows, then the folder: a client must not be shown a job whose files are gone.
             connection.execute("DELETE FROM events WHERE job = ?", (name,))
             self.store.append(connection, name, self.clock(), "deleted", {})
         shutil.rmtree(self.store.job_folder(name), ignore_errors=True)
@@ -258,6 +263,7 @@ class Jobs:
             if not waiting:
                 return None
             job = waiting[0]
+            # A job resumes with the threads that it began with.
             chosen = job.threads or threads
             self.store.update(connection, job.id, (QUEUED,), state=RUNNING, started=now, threads=chosen, eta_s=None)
             self.store.append(connection, job.id, now, RUNNING, {"resumed": job.done > 0})
@@ -319,6 +325,7 @@ class Jobs:
         if job.stopping:
             self._end(name, CANCELLED, {})
             return
+        # The clock may have been set back while the job ran.
         spent = job.seconds + max(0.0, now - (job.started or now))
         with self.store.transaction() as connection:
             if self._queue(connection, name, (RUNNING,), attempts=attempts, seconds=spent):
@@ -332,6 +339,7 @@ class Jobs:
 
     def recover(self) -> int:
         """Put back what a server that was killed has left running; return how many. Call it before the first `take`."""
+        # The store's lock is held, so nobody else runs them.
         left = self.store.jobs("state = ?", RUNNING)
         for job in left:
             self.requeue(job.id, "the server was killed")
@@ -351,6 +359,7 @@ class Jobs:
         ended = self.store.jobs("state IN (?, ?, ?) ORDER BY ended DESC", *ENDED)
         total = 0
         for job in ended:
+            # Newest first: what no longer fits is the oldest.
             total += job.size
             expired = job.ended is not None and (
                 now - job.ended > self.limits.keep_s or (job.hidden and now - job.ended > 600)
@@ -426,5 +435,6 @@ class Jobs:
         for row in self.store.rows("SELECT request FROM jobs"):
             named |= {file["sha256"] for file in json.loads(row["request"])["files"].values()}
         for path in (self.store.folder / "files").iterdir():
+            # An hour: a file is uploaded before the request that names it.
             if path.name not in named and now - path.stat().st_mtime > 3600:
                 Path.unlink(path, missing_ok=True)

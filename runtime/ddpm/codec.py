@@ -65,6 +65,7 @@ class CodeScene(Scene):
 
     def show(self, x_hat: Float[Tensor, "1 C H W"]) -> None:
         """Remember what the receiver has, and what it has cost."""
+        # Levels, not floats: a checkpoint holds every estimate so far.
         self.estimates = torch.cat((self.estimates, to_levels(x_hat)))
         self.spent = torch.cat((self.spent, self.total[None]))
 
@@ -115,6 +116,7 @@ def build_codec(
 
     @torch.no_grad()
     def advance(scene: CodeScene, step: int, draws: torch.Generator) -> None:
+        # The stage's number of steps was fixed before it was known where the bits end.
         if scene.ended:
             return
         x_hat, _ = estimator.estimate(predict, scene.z, visited[step])
@@ -186,6 +188,7 @@ def encoded(scene: CodeScene, bundle: "DdpmBundle", config: "Codec") -> bytes:
 def picked(scene: CodeScene) -> list[int]:
     """Return which estimates stand nearest to a fifth, two fifths ... of the code's bits."""
     bits = scene.spent[:, 0]
+    # Rates evenly apart, not steps: the first steps cost hardly a bit.
     aims = torch.linspace(0.0, float(bits[-1]), RATES + 1, dtype=torch.float64)[1:]
     return [int((bits - aim).abs().argmin()) for aim in aims]
 

@@ -102,12 +102,14 @@ def encode_step(
     """
     entropy = relative_entropy(transition, x, x_hat)
     shape = x.shape
+    # A block costs at least `SPARE_BITS`: for a fraction of a bit it is cheaper to let later steps correct the draw.
     if entropy < LOWEST_BITS:
         step = Step(0)
         return step, decode_step(step, shape, seed, number)
     count = min(max(1, round(entropy / BLOCK_BITS)), x.numel(), 1 << 16)
     bits = min(MOST_BITS, math.ceil(entropy / count + SPARE_BITS))
     shift = _shift(transition, x, x_hat).flatten().numpy()
+    # The receiver never needs these draws, so they must not advance the source that both have.
     private = _source(seed, number, 1)
     chosen = []
     for block, places in enumerate(_blocks(len(shift), count, seed, number)):
@@ -143,12 +145,14 @@ def _uniform(source: np.random.Philox, count: int) -> np.ndarray:
 
 def _blocks(dimensions: int, count: int, seed: int, number: int) -> list[np.ndarray]:
     """Return the places of each block, at random: a block of neighbours may hold all that is to be told, or nothing."""
+    # Sorting random keys, not a shuffle: NumPy may change how it shuffles, but not what a stable sort is.
     order = _source(seed, number, 0).random_raw(dimensions).argsort(kind="stable")
     return np.array_split(order, count)
 
 
 def _candidates(seed: int, number: int, block: int, count: int, dimensions: int) -> np.ndarray:
     """Return (count, dimensions) standard normal numbers by Box and Muller's method."""
+    # By hand, as NumPy's own normal draws are not promised to be the same in every version.
     pairs = (count * dimensions + 1) // 2
     raw = _source(seed, number, 2, block).random_raw(pairs)
     first = ((raw >> np.uint64(32)).astype(np.float32) + 0.5) * np.float32(2.0**-32)
@@ -193,12 +197,14 @@ def read_code(data: bytes, where: str) -> tuple[Header, list[Step]]:
         bits, place = _number(text, place, 4, where)
         chosen = []
         if bits:
+            # At most 16 zeros: a number of blocks is at most 2^16, and a damaged file must not ask for more.
             zeros = len(text[place : place + 17]) - len(text[place : place + 17].lstrip("0"))
             count, place = _number(text, place, 2 * zeros + 1, where)
             for _ in range(count):
                 index, place = _number(text, place, bits, where)
                 chosen.append(index)
         parsed.append(Step(bits, tuple(chosen)))
+    # The encoder fills up to a whole byte, with zeros: anything else is not its work.
     if len(text) - place >= 8 or "1" in text[place:]:
         raise UserError(f"'{where}': expected {-(-place // 8)} bytes behind the header, got {len(body)}")
     return Header(network=network, seed=seed, steps=steps, sent=sent), parsed

@@ -57,6 +57,7 @@ class Transition:
         """Return those from times to the ones just before."""
         first = t == 0
         s = (t - 1).clamp(min=0)
+        # Index -1 would silently be the last time: time 0 reads itself, and is then overwritten by the clean picture.
         alphas, sigmas = schedule.alphas.to(t.device), schedule.sigmas.to(t.device)
         return cls(alphas[t], sigmas[t], alphas[s].masked_fill(first, 1.0), sigmas[s].masked_fill(first, 0.0))
 
@@ -68,6 +69,7 @@ class Transition:
     @property
     def added(self) -> Float[Tensor, "*n"]:
         """The variance v that the process adds between the two times; beta_t from the time just before."""
+        # Of 1e-4 between numbers near 1 at first: in float32 three digits would be left, so schedules keep float64.
         return self.sigma_t.square() - self.ratio.square() * self.sigma_s.square()
 
     @property
@@ -105,6 +107,7 @@ def log_variances(schedule: Schedule, kind: str) -> Float64[Tensor, " T"]:
     """
     table = Transition.before(schedule, torch.arange(len(schedule)))
     variances = table.variance(kind).double()
+    # Its logarithm would be minus infinity.
     variances[0] = table.posterior_variance[1]
     return variances.log()
 
@@ -138,6 +141,7 @@ def simple_loss(
         noise: standard normal.
         schedule: alpha_t and sigma_t, and what the network predicts.
     """
+    # Under autocast the network answers in half precision, too coarse for a mean of thousands of squares.
     predicted = predict(schedule.diffuse(x, noise, t), t).float()
     return (predicted - schedule.target_of(x, noise, t)).square().mean()
 
@@ -174,6 +178,7 @@ def variational_terms(
     log_variance = log_variances(schedule, kind).to(t.device)[t].view(-1, 1, 1, 1)
     posterior = log_variances(schedule, "fixedsmall").to(t.device)[t].view(-1, 1, 1, 1)
     kl = normal_kl(truth, posterior, mean, log_variance)
+    # For all rows, of which t = 0 alone is used: a batch of mixed times then needs no loop.
     decoder = -discretized_log_likelihood(x, mean, 0.5 * log_variance)
     first = (t == 0).view(-1, 1, 1, 1)
     terms = torch.where(first, decoder, kl).flatten(1).mean(1)

@@ -35,6 +35,7 @@ def flow_log_likelihood(
         visited: times of the steps, rising, up to T - 1.
         generator: of the signs.
     """
+    # Signs have the smallest variance of Hutchinson's estimators, and the same ones along the path keep it smooth.
     signs = (torch.randint(0, 2, y.shape, generator=generator) * 2 - 1).to(y.dtype)
     slope, trace = _slope(predict, y, schedule, visited[0], signs)
     total = torch.zeros(len(y), dtype=torch.float64)
@@ -42,6 +43,7 @@ def flow_log_likelihood(
         h = float(schedule.sigmas[t] / schedule.alphas[t] - schedule.sigmas[s] / schedule.alphas[s])
         ahead, _ = _slope(predict, y + h * slope, schedule, t, signs)
         y = y + 0.5 * h * (slope + ahead)
+        # The corrected slope is evaluated once and serves this step's end and the next one's beginning.
         before, (slope, trace) = trace, _slope(predict, y, schedule, t, signs)
         total += 0.5 * h * (before + trace)
     alpha = float(schedule.alphas[visited[-1]])
@@ -56,6 +58,7 @@ def _slope(
     """Return dy/du at a time, and the estimate of its trace."""
     with torch.enable_grad():
         y = y.detach().requires_grad_()
+        # The network takes z; the chain rule's alpha is in the product, since it is differentiated by y.
         eps_hat = predict(schedule.alphas[t] * y, t)
         (product,) = torch.autograd.grad((eps_hat * signs).sum(), y)
     return eps_hat.detach(), (product * signs).flatten(1).sum(1).double()

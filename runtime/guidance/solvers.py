@@ -129,6 +129,7 @@ class Ddim(_Along):
         alpha, sigma = self.schedule.alphas[s], self.schedule.sigmas[s]
         if self.eta == 0.0:
             return State(alpha * x_hat + sigma * eps_hat, x_hat)
+        # What is drawn anew is taken from the deterministic part, so that the variance at s stays sigma_s^2.
         drawn = self.eta**2 * Transition.of(self.schedule, self.visited[step], s).posterior_variance
         noise = torch.randn(x_hat.shape, generator=generator, dtype=x_hat.dtype)
         z = alpha * x_hat + (sigma.square() - drawn).sqrt() * eps_hat + drawn.sqrt() * noise
@@ -178,6 +179,7 @@ class Heun(_Along):
         alphas, sigmas = self.schedule.alphas, self.schedule.sigmas
         y = state.z / alphas[t]
         h = sigmas[s] / alphas[s] - sigmas[t] / alphas[t]
+        # A trial step of Euler's; only its slope is used.
         _, ahead = self.estimate(predict, alphas[s] * (y + h * eps_hat), s)
         return State(alphas[s] * (y + 0.5 * h * (eps_hat + ahead)), x_hat)
 
@@ -218,6 +220,7 @@ def encode(
         schedule: alpha_t and sigma_t.
         visited: the falling times of the sampler.
     """
+    # Backwards, each step uses the noise predicted at the cleaner end: as exact as the steps are small.
     rising = list(reversed(visited))
     z = schedule.alphas[rising[0]] * x + schedule.sigmas[rising[0]] * predict(x, rising[0])
     for s, t in itertools.pairwise(rising):

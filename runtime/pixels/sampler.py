@@ -75,6 +75,7 @@ class Sampler:
         report: Report | None = None,
     ) -> Int64[Tensor, "{count} C H W"]:
         """Return whole pictures drawn from nothing; results, arguments and errors as of `complete`."""
+        # Any value in range: masks keep what is hidden from being read before it is drawn.
         nothing = torch.zeros(count, self.pixels.channels, *size, dtype=torch.int64)
         hidden = np.ones(size, np.bool_)
         return self.complete(nothing, hidden, order, generator=generator, temperature=temperature, report=report)
@@ -124,6 +125,7 @@ class Sampler:
         """
         size = (pictures.shape[2], pictures.shape[3])
         order = check_order(order, size)
+        # Checked before the caches are made: these may take gigabytes.
         route = Route.of(order, _check_hidden(hidden, size))
         if samples < 1 or len(pictures) < 1 or not TEMPERATURES[0] <= temperature <= TEMPERATURES[1]:
             raise UserError(
@@ -181,6 +183,7 @@ class Sampler:
         parts = []
         for unit in to_unit(levels[:, index], self.pixels).split(max(1, PREFILL // len(chosen))):
             first = sum(len(part) for part in parts)
+            # In parts of a fixed size, whatever the batch: the memory of a call has a bound.
             parameters, *features = self.prefill(unit.contiguous(), *taps)
             parts.append(parameters)
             fill_caches(walks, index, features, first, samples)

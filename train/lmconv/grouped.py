@@ -36,6 +36,7 @@ class _LatticeConv2d(torch.autograd.Function):
             if overlap:
                 y[lattice.lines] += part[lattice.valid]
             else:
+                # Lattices that lie apart write each line once, so the memory needs no zeros first.
                 y[lattice.lines] = part[lattice.valid]
         return y
 
@@ -49,9 +50,11 @@ class _LatticeConv2d(torch.autograd.Function):
                 x_part, w_part = _slopes(slope, x, weight, lattice, (of_x, of_weight, False))
                 if x_part is not None:
                     x_slope = _gather_slope(x_slope, x_part, lattice, x)
+                # The largest of the temporaries: freed before the gradient of the weights is made.
                 del x_part
                 if w_part is not None:
                     weight_slope = torch.zeros_like(weight) if weight_slope is None else weight_slope
+                    # A tap may be in several lattices; what a mask hides was multiplied by zero and gets no gradient.
                     weight_slope[lattice.used].add_(_mask(w_part.to(weight.dtype), lattice))
         bias_slope = slope.sum((0, 2, 3)).to(weight.dtype) if want_bias else None
         return x_slope, weight_slope, bias_slope, None
@@ -86,6 +89,7 @@ def _tall(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "1 C B*H W"]:
 
 def _passes(want_x: bool, want_weight: bool, x: Float[Tensor, "B C H W"]) -> list[tuple[bool, bool]]:
     """Return which gradients to compute together: in half precision, where weights' weigh more, each on its own."""
+    # float32 shares the reading of the slope between both.
     passes = [(want_x, False), (False, want_weight)] if is_half(x) else [(want_x, want_weight)]
     return [needed for needed in passes if any(needed)]
 
@@ -177,8 +181,10 @@ class _TapConv2d(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
         ctx.plan = plan
         rows = _rows(x)
+        # In the weights' precision: up to k^2 products are summed here, which bfloat16 would round each time.
         y = bias.to(weight.dtype).repeat(*rows.shape[:2], 1)
         for tap in plan.taps:
+            # Half of a raster's taps are in no mask at all and never come up here.
             product = _take(rows, tap.sources) @ weight[:, :, tap.row, tap.column].T.to(x.dtype)
             _add(y, tap.positions, product)
         return _picture(y.to(x.dtype), x)

@@ -206,6 +206,7 @@ class LocallyMaskedPixelCNN(nn.Module):
                 f"picture: expected (B, {self.architecture.channels}, H, W), got {tuple(picture.shape)}; this network "
                 f"was trained on {self.architecture.channels} channels"
             )
+        # One layout for all stages: to turn the picture between two of them would copy every feature map.
         turned = any(stage.conv.method == "grouped" and masks[stage.conv.mask_key].turned for stage in self.stages)
         to_last, to_first = ((0, 3, 2, 1), (0, 3, 2, 1)) if turned else ((0, 2, 3, 1), (0, 3, 1, 2))
         state = self.begin(picture.permute(to_last))
@@ -231,9 +232,11 @@ def _stages(a: Architecture) -> list[Stage]:
     stages: list[Stage] = [Transition(conv(a.channels + 1, a.filters, first=True), push=True)]
     for part in range(3):
         for index in range(a.blocks):
+            # The last block's features are the stream itself: a skip of them would be added to itself.
             stages += block(up=True, last=(part, index) == (2, a.blocks - 1))
         if part < 2:
             stages.append(Transition(conv(a.filters, a.filters, a.dilation), push=True))
+    # One block more than on the way up, for the feature map that the transition between parts has left.
     for part, blocks in enumerate((a.blocks, a.blocks + 1, a.blocks + 1)):
         for _ in range(blocks):
             stages += block(up=False)

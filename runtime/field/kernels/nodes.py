@@ -56,6 +56,7 @@ class Rates(NamedTuple):
 @inlined
 def _pull(values, at, other, scale, epsilon, total):
     """Add the gradient of one difference, and return its value: sqrt(d^2 + epsilon), epsilon 0 for d^2 / 2."""
+    # Each difference is visited from both of its ends: a node gathers its own gradient and no thread writes another's.
     difference = subtract(load(values, at), load(values, other))
     length = square_root(add(multiply(difference, difference), epsilon))
     return add(total, multiply(scale, divide(difference, length))), length
@@ -91,6 +92,7 @@ def vary(work, grid, active, weights, epsilon, sums, pulls):
             y = (place // size) % size
             z = place % size
             for group in range(grid.groups):
+                # Lane 0 is the raw density in the first group, and nothing in the others.
                 scale = pack(weights[0] if group == 0 else ZERO, weights[1], weights[1], weights[1])
                 at = place * node + 4 * group
                 pulled = splat(ZERO)
@@ -102,6 +104,7 @@ def vary(work, grid, active, weights, epsilon, sums, pulls):
                 if z > 0:
                     pulled, _ = _pull(values, at, at - node, scale, smooth, pulled)
                 if x < last:
+                    # Only differences to the next node count in the value, or each would count twice.
                     pulled, part = _pull(values, at, at + plane, scale, smooth, pulled)
                     length = add(length, part)
                 if y < last:
@@ -113,6 +116,7 @@ def vary(work, grid, active, weights, epsilon, sums, pulls):
                 store(pulls, index * node + 4 * group, pulled)
                 length = multiply(length, scale)
                 energy += lane(length, 0) + lane(length, 1) + lane(length, 2) + lane(length, 3)
+        # A number a job, added up by the caller in their order: the same sum on any number of threads.
         sums[job] = energy
         finish_job(work)
         job = take_job(work)
@@ -168,6 +172,7 @@ def adam(work, values, groups, active, moments, rates, total):
     rate = pack(-rates.density, -rates.colour, -rates.colour, -rates.colour)
     correction = splat(rates.correction)
     epsilon = splat(rates.epsilon)
+    # Bounds by lane cost less than a branch: the density's are out of reach.
     huge = np.float32(np.finfo(np.float32).max)
     low = pack(-huge, ZERO, ZERO, ZERO)
     high = pack(huge, ONE, ONE, ONE)
@@ -187,6 +192,7 @@ def adam(work, values, groups, active, moments, rates, total):
                 store(moments.first, at, first)
                 store(moments.second, at, second)
                 store(values, at, value)
+                # Here, where it is in the cache already: to clear the whole array would touch nodes that no ray sees.
                 store(total, at, splat(ZERO))
         finish_job(work)
         job = take_job(work)

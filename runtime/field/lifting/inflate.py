@@ -30,6 +30,7 @@ def solve_poisson(
     mask: Bool[np.ndarray, "H W"], source: float, border: Float64[np.ndarray, "H W C"]
 ) -> Float64[np.ndarray, "H W C"]:
     """Return u with -laplace u = source in a mask and u = border elsewhere, in pixels (five-point differences)."""
+    # A frame of known values: no neighbour's index leaves the array.
     inside = np.pad(mask, 1)
     outer = np.pad(border, ((1, 1), (1, 1), (0, 0)), mode="edge")
     rows, columns = np.nonzero(inside)
@@ -42,11 +43,13 @@ def solve_poisson(
     entries = [(np.arange(count), np.arange(count), np.full(count, 4.0))]
     for down, along in ((0, 1), (0, -1), (1, 0), (-1, 0)):
         neighbour = number[rows + down, columns + along]
+        # A known neighbour moves to the right-hand side; an unknown one is an entry of the matrix.
         unknown = neighbour >= 0
         entries.append((np.flatnonzero(unknown), neighbour[unknown], np.full(unknown.sum(), -1.0)))
         right[~unknown] += outer[rows + down, columns + along][~unknown]
     row, column, value = (np.concatenate(part) for part in zip(*entries, strict=True))
     solution = border.copy()
+    # Direct, not iterated: all columns of the border share one factorization, and no tolerance has to be chosen.
     solution[mask] = splu(coo_array((value, (row, column)), shape=(count, count)).tocsc()).solve(right)
     return solution
 
@@ -81,6 +84,7 @@ def inflate_parts(
     square = inflate(body) if body.any() else whole
     for part in parts:
         square = np.maximum(square, inflate(dilated(part, OVERLAP) & mask))
+    # The union of solids x^2 < s is that of the largest s.
     square = np.maximum(square, np.minimum(whole, THIN**2))
     return ndimage.gaussian_filter(extended(square, mask), 1.0)
 

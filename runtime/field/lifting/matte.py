@@ -25,6 +25,7 @@ FRAME = 0.18
 def background_of(picture: Float[Tensor, "3 H W"]) -> Float[np.ndarray, " 3"]:
     """Return the median colour of a picture's border."""
     rgb = picture.numpy()
+    # The median: an object may touch a part of the border.
     border = np.concatenate([rgb[:, 0], rgb[:, -1], rgb[:, 1:-1, 0], rgb[:, 1:-1, -1]], axis=1)
     return np.median(border, axis=1)
 
@@ -46,6 +47,7 @@ def foreground(picture: Float[Tensor, "3 H W"], *, near: float = NEAR) -> Bool[n
     padded = np.pad(mask, 1, mode="edge")
     mask = opened(padded)[1:-1, 1:-1] & mask
     mask = without_specks(mask, SMALLEST)
+    # First without any hole, as a bright spot may look like one; then the true ones are cut out.
     whole = filled(mask)
     return whole & ~holes(difference, whole)
 

@@ -34,12 +34,14 @@ def nearest_colours(colours: Float[np.ndarray, "P 3"], count: int) -> Int64[np.n
     """
     centres = colours.mean(0, keepdims=True)
     for _ in range(count):
+        # From the mean on; the mean itself is no colour of the picture and is dropped below.
         gap = ((colours[:, None] - centres) ** 2).sum(-1).min(1)
         centres = np.concatenate([centres, colours[gap.argmax()][None]])
     centres = centres[1:]
     labels = np.zeros(len(colours), np.int64)
     for _ in range(ROUNDS):
         labels = ((colours[:, None] - centres) ** 2).sum(-1).argmin(1)
+        # An empty cluster keeps its centre: the mean of nothing is NaN, which would draw all colours to it.
         present = np.bincount(labels, minlength=count) > 0
         means = [colours[labels == label].mean(0) if present[label] else centres[label] for label in range(count)]
         centres = np.stack(means)

@@ -68,6 +68,7 @@ def lift(picture: Float[Tensor, "3 H W"], *, nodes: int = 97, back: Back = "auto
     """
     mask = foreground(picture)
     parts = appendages(picture, mask)
+    # The square of the thickness is what is worked on: it is smooth at the outline, where the thickness is vertical.
     square = deepened(inflate_parts(mask, parts), mask)
     chosen = choose_back(picture, mask) if back == "auto" else back
     raw = raw_densities(square, nodes)
@@ -76,6 +77,7 @@ def lift(picture: Float[Tensor, "3 H W"], *, nodes: int = 97, back: Back = "auto
     if chosen == "plain":
         behind = front_colours(plain_colours(picture, mask), nodes)
         colours = np.where((coordinates(nodes) < 0)[:, None, None, None], behind, colours)
+    # A node takes its colour from where its surface looks: along x from the picture, across from the sides.
     share = facing_sides(raw)[..., None]
     sides = wrapped(raw, spread) if chosen == "wrap" else blurred(spread, nodes)
     colours = (1 - share) * colours + share * sides
@@ -99,6 +101,7 @@ def deepened(square: Float64[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) 
     width = columns[-1] - columns[0] + 1
     depth = 2 * np.sqrt(max(square.max(), 1e-6))
     factor = np.clip(ROUND * width / depth, 1.0, BLOW)
+    # Negative values are distances outside the outline, which a deeper object does not move.
     return np.where(square > 0, square * factor**2, square)
 
 
@@ -114,6 +117,7 @@ def raw_densities(square: Float64[np.ndarray, "H W"], nodes: int) -> Float64[np.
     s, slope = (
         ndimage.map_coordinates(values, at, order=1, mode="nearest") for values in (square, np.hypot(down, along))
     )
+    # In pixels, as s is.
     x = (coordinates(nodes) * side / 2)[:, None, None]
     distance = (s - x**2) / np.sqrt(slope**2 + 4 * x**2 + 1.0)
     return np.clip(distance * (nodes - 1) / side * SHARPNESS, -DEEPEST, DEEPEST)
@@ -127,6 +131,7 @@ def pixels_of(y: Float64[np.ndarray, "*S"], z: Float64[np.ndarray, "*S"], side: 
 def spread_colours(picture: Float[Tensor, "3 H W"], mask: Bool[np.ndarray, "H W"]) -> Float64[np.ndarray, "H W 3"]:
     """Return a picture whose pixels outside the foreground, and at its rim, have the nearest colour inside."""
     inner = eroded(mask, RIM)
+    # A thin object is all rim.
     inner = inner if inner.any() else mask
     rgb = picture.double().numpy().transpose(1, 2, 0)
     if not inner.any():

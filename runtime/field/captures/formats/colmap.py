@@ -74,6 +74,7 @@ def read_colmap(folder: Path, images: Path | None = None) -> Capture:
     binary = (model / "cameras.bin").is_file()
     try:
         cameras = dict(_binary_cameras(model) if binary else _text_cameras(model))
+        # COLMAP writes images in the sequence in which it registered them, which changes from run to run.
         entries = sorted(_binary_images(model) if binary else _text_images(model), key=lambda entry: entry.name)
         points = _points(model)
     except UserError:
@@ -103,6 +104,7 @@ def read_colmap(folder: Path, images: Path | None = None) -> Capture:
 
 
 def _picture_folder(folder: Path, model: Path) -> Path:
+    # A model lies in sparse/0 below the capture, in sparse, or is handed over by itself.
     for base in (folder, model.parent.parent, model.parent, model):
         if (base / "images").is_dir():
             return base / "images"
@@ -123,6 +125,7 @@ def _matrix(entry: _Image) -> Float32[Tensor, "4 4"]:
     matrix = torch.eye(4, dtype=torch.float64)
     matrix[:3, :3] = torch.tensor(turn, dtype=torch.float64)
     matrix[:3, 3] = torch.tensor(entry.translation, dtype=torch.float64)
+    # Worked out in float64: a quaternion of float32 is no rotation to 1e-6, which `check_poses` asks for.
     return matrix.float()
 
 
@@ -139,6 +142,7 @@ def _row(cameras: dict[int, _Camera], entry: _Image, size: tuple[int, int], mode
         fx, fy, cx, cy = p[:4]
         k1, k2, p1, p2 = p[4:8] if camera.model == "OPENCV" else (0.0, 0.0, 0.0, 0.0)
         terms = [k1, k2, 0.0, 0.0, p1, p2]
+    # Pictures may have been reduced after COLMAP has seen them (images_4 of LLFF's scenes).
     x, y = size[1] / camera.size[1], size[0] / camera.size[0]
     return [fx * x, fy * y, cx * x, cy * y, *terms]
 
@@ -193,6 +197,7 @@ class _Reader:
         return value
 
     def skip(self, count: int) -> None:
+        # A damaged count must end in a message, not in a position far outside that later reads report.
         if self.at + count > len(self.data):
             raise ValueError("the file ends too early")
         self.at += count
@@ -229,6 +234,7 @@ def _points(model: Path) -> Float32[Tensor, "N 3"] | None:
     elif (model / "points3D.txt").is_file():
         lines = filter(str.strip, _text_lines(model / "points3D.txt"))
         rows = [tuple(map(float, line.split()[1:4])) for line in lines]
+    # Points at infinity occur where two rays are parallel; the scene's box is worked out from the rest.
     finite = np.array(rows, dtype=np.float32).reshape(-1, 3)
     finite = finite[np.isfinite(finite).all(1)]
     return torch.from_numpy(finite) if len(finite) else None

@@ -59,6 +59,7 @@ def read_transforms(path: Path, convention: Convention = "opengl") -> Capture:
         sizes=sizes_tensor(sizes),
         distortion=_distortion(document, frames, str(path)),
     )
+    # Blender's scenes have neither focal length nor size; they stand upright in the middle already.
     synthetic = "fl_x" not in document and "camera_angle_x" in document and "w" not in document
     return Capture(
         format=path.name,
@@ -102,6 +103,7 @@ def frame_pictures(
 def picture_path(folder: Path, name: str) -> Path:
     """Return the file that a frame names; its ending may be left out, as Blender's scenes do."""
     try:
+        # Captures that were made on Windows name their pictures with backslashes.
         path = folder / name.replace("\\", "/")
         if path.is_file():
             return path
@@ -126,6 +128,7 @@ def intrinsics_of(
     rows = []
     for frame, (height, width) in zip(frames, sizes, strict=True):
         own = any(key in frame for key in OWN_INTRINSICS)
+        # A frame's own keys come before the document's, one by one: nerfstudio allows both in one file.
         rows.append(_intrinsics({**document, **frame} if own else document, height, width, where))
     return torch.tensor(rows, dtype=torch.float32)
 
@@ -140,6 +143,7 @@ def _intrinsics(keys: Mapping[str, Any], height: int, width: int, where: str) ->
     if (
         full_width <= 0
         or full_height <= 0
+        # Two in a hundred: reduced pictures are rounded to whole pixels.
         or abs(full_width * height - full_height * width) > 0.02 * full_width * height
     ):
         raise UserError(
@@ -154,6 +158,7 @@ def _intrinsics(keys: Mapping[str, Any], height: int, width: int, where: str) ->
         fy = focal_of(of("camera_angle_y", 0), full_height) if keys.get("camera_angle_y") is not None else fx
     else:
         raise UserError(f"{where}: expected fl_x in pixels or camera_angle_x in radians, got neither")
+    # instant-ngp's files keep the calibration of full-size pictures when the pictures are reduced.
     x, y = width / full_width, height / full_height
     return [fx * x, fy * y, of("cx", full_width / 2) * x, of("cy", full_height / 2) * y]
 
@@ -166,6 +171,7 @@ def _distortion(
     for frame in frames:
         keys = {**document, **frame} if any(k in frame for k in LENSES) else document
         rows.append([number(keys.get(name, 0.0), name, f"'{where}'") for name in LENSES])
+    # Without a lens no ray has to be undistorted, which takes an iteration a pixel.
     terms = torch.tensor(rows, dtype=torch.float32)
     return terms if bool(terms.any()) else None
 
@@ -195,6 +201,7 @@ def _splits(document: Mapping[str, Any], files: Sequence[Path], path: Path) -> d
             continue
         if not isinstance(listed, list) or not all(isinstance(entry, str) for entry in listed):
             raise UserError(f"'{path}': {name}_filenames: expected a list of file names, got {listed!r:.60}")
+        # By file, not by text: lists leave out endings that frames have.
         chosen = [rows.get(picture_path(path.parent, entry)) for entry in listed]
         if None in chosen:
             missing = listed[chosen.index(None)]
