@@ -1,5 +1,8 @@
 """Each module has a test file of its name, or a line here that says where it is tested."""
 
+import ast
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -87,7 +90,7 @@ ELSEWHERE = {
     "export/commands/verify.py": "export/verify/test_bundle.py",
     "export/commands/": "export/test_main.py",
     "export/ddpm/": "export/ddpm/test_source.py",
-    "export/graph/prune.py": "export/graph/test_fold.py",
+    "export/graph/prune.py": "export/vjp/test_files.py",
     "export/icons/": "export/icons/test_icons.py",
     "export/lmconv/": "lmconv/test_lmconv.py",
     "export/network.py": "export/write/test_bundle.py",
@@ -99,7 +102,8 @@ ELSEWHERE = {
     "serving/gateway/": "serving/gateway/test_app.py",
     "serving/bundles.py": "serving/gateway/test_app.py",
     "serving/client.py": "serving/test_main.py",
-    "serving/models/": "serving/triton/test_server.py",
+    "serving/models/model.py": "serving/triton/test_hosted.py",
+    "serving/models/onnx_backend.py": "serving/triton/test_server.py",
     "serving/triton/": "serving/triton/test_server.py",
     "serving/lanes.py": "serving/test_pool.py",
     "serving/worker.py": "serving/test_pool.py",
@@ -107,6 +111,9 @@ ELSEWHERE = {
     "export/write/": "export/sd/test_bundle.py",
 }
 """What tests a module without a file of its own, below `tests/`; a folder stands for what is in it and has no line."""
+
+COPIED = ("serving/models/onnx_backend.py",)
+"""Files that another program runs from a copy, which no import leads to."""
 
 BESIDE = ("runtime/vector/raster/kernels", "runtime/vector/raster/reference")
 """Folders whose modules are tested in pairs, a folder up: a kernel and its readable twin of the same name."""
@@ -152,3 +159,58 @@ def test_the_table_is_true() -> None:
     names = modules().keys() | {f"{name.rpartition('/')[0]}/" for name in modules()}
     assert sorted(ELSEWHERE.keys() - names) == []
     assert sorted({file for file in ELSEWHERE.values() if not (TESTS / file).is_file()}) == []
+
+
+@cache
+def named_modules(path: Path) -> frozenset[str]:
+    """Return the dotted names that a file imports or has as a text, as `later` and `python -m` need them."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names.add(node.value)
+    return frozenset(names)
+
+
+@cache
+def sources() -> dict[str, Path]:
+    """Return the files of modules, of the product and of tests, by their dotted name."""
+    files = [path for top in ("runtime", "train", "export", "serving", "tests") for path in (ROOT / top).rglob("*.py")]
+    return {path.relative_to(ROOT).as_posix().removesuffix(".py").replace("/", "."): path for path in files}
+
+
+@cache
+def reached(test: Path) -> set[str]:
+    """Return the modules that a test file leads to by what it names, and its conftest.py, and what these name."""
+    files = sources()
+    seen: set[str] = set()
+    # That of all tests would lead everywhere.
+    waiting = [test, *(folder / "conftest.py" for folder in test.parents if folder != TESTS)]
+    while waiting:
+        path = waiting.pop()
+        for module in leads_to(named_modules(path), files) if path.is_file() else ():
+            if module not in seen:
+                seen.add(module)
+                waiting.append(files[module])
+    return seen
+
+
+def leads_to(names: frozenset[str], files: dict[str, Path]) -> Iterator[str]:
+    """Yield the modules that names stand for; a package is run when something in it is imported."""
+    for name in names:
+        for module in (name, f"{name}.__init__", f"{name}.__main__", f"{name.rpartition('.')[0]}.__init__"):
+            if module in files:
+                yield module
+
+
+def test_each_module_is_within_reach_of_its_tests() -> None:
+    far = {}
+    for name, expected in modules().items():
+        test = file_that_tests(name, expected)
+        module = name.removesuffix(".py").replace("/", ".")
+        if test is not None and name not in COPIED and module not in reached(TESTS / test):
+            far[name] = test
+    assert far == {}

@@ -92,5 +92,6 @@ async def read_json(request: HttpRequest) -> Any:
         # Half of a surrogate pair may stand in JSON as an escape, but in no answer, file name or database.
         json.dumps(value, ensure_ascii=False).encode("utf-8")
         return value
-    except ValueError as error:
+    # A value that was read may still be nested too deeply to be written.
+    except (ValueError, RecursionError) as error:
         raise RefusedError(400, f"body: expected JSON, got something else ({error})"[:300]) from None
