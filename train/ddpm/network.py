@@ -254,7 +254,8 @@ class PixelDenoiser(nn.Module):
         """
         patch = self.architecture.patch
         x = self.conv_in(functional.pixel_unshuffle(sample, patch) if patch > 1 else sample)
-        time = self.time_embedding(sinusoids(timestep, self.architecture.widths[0]))
+        # in the weights' type, so that a network in half precision runs without autocast
+        time = self.time_embedding(sinusoids(timestep, self.architecture.widths[0]).to(x.dtype))
         skips = [x]
         for level in self.down_blocks:
             assert isinstance(level, Level)

@@ -1,0 +1,1 @@
+"""The parts: each module's `measure(setting, case)` yields rows."""

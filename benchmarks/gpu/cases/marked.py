@@ -1,0 +1,45 @@
+"""The tests marked `gpu`, each as a row."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.gpu.clock import Row
+from benchmarks.gpu.run import Setting
+
+ROOT = Path(__file__).parents[3]
+
+OUTCOME = re.compile(r"^(tests/\S+::.+?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b")
+
+
+def files() -> list[str]:
+    """Return the test files that have such tests."""
+    marked = (path for path in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.gpu" in path.read_text("utf-8"))
+    return [path.relative_to(ROOT).as_posix() for path in marked]
+
+
+def measure(setting: Setting, case: str) -> Iterator[Row]:
+    """Yield the outcome of each test as it ends; the last row has the end of what pytest said of failures.
+
+    Raises:
+        RuntimeError: pytest itself failed.
+    """
+    chosen = files()[:1] if setting.tiny else files()
+    command = [sys.executable, "-m", "pytest", "-v", "-m", "gpu", "-o", "addopts=", "-p", "no:cacheprovider"]
+    command += ["--tb=short", "--no-header", "-rN", *chosen]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    text = []
+    for line in process.stdout:
+        text.append(line)
+        match = OUTCOME.match(line)
+        if match:
+            yield {"test": match[1].removeprefix("tests/"), "outcome": match[2].lower()}
+    code = process.wait()
+    if code == 1:
+        failures = "".join(text).partition("= FAILURES =")[2] or "".join(text)
+        yield {"test": "failures", "outcome": failures[-6000:]}
+    elif code not in (0, 5):
+        raise RuntimeError("".join(text)[-2000:])
