@@ -40,6 +40,8 @@ class Config:
     """Side, in pixels, of the pictures that are rendered; they are scaled to what the bundle takes."""
     nodes: Annotated[int, Interval(ge=9, le=257)] = 73
     """Preset fast: nodes of the finest grid along an axis, a multiple of 8 and one more; coarser ones come first."""
+    samples: Annotated[int, Interval(ge=2, le=4096)] = 64
+    """Preset thesis: samples along a ray."""
     omega: Weight = 15.0
     """Weight of guidance in (1 + omega) eps(z; y) - omega eps(z); elsewhere `guidance_scale` 1 + omega."""
     lower_t: Time = 50
@@ -61,8 +63,8 @@ class Config:
     """How many of the shaded pictures are white, so that only the shape tells."""
     blob: Literal["gaussian", "cone"] = "gaussian"
     """Density to begin with: DreamFusion's or Magic3D's."""
-    background: Literal["white", "random"] = "white"
-    """Behind the object: white, or a random grey each step."""
+    background: Literal["white", "random", "learned"] = "white"
+    """Behind the object: white; a random light grey each step; for preset thesis also a network of the direction."""
     orientation: Weight = 0.0
     """Weight of normals that face away from the camera; it grows from a hundredth over the first third of the steps."""
     opacity: Weight = 0.0
@@ -90,6 +92,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "views": "mixed",
         "latent": 0.0,
         "shading": 0.75,
+        "background": "learned",
         "orientation": 1e-2,
         "opacity": 1e-3,
         "entropy": 0.0,
@@ -120,6 +123,8 @@ def check(config: Config) -> Config:
     if config.preset == "fast" and (config.nodes - 1) % 8:
         near = 8 * round((config.nodes - 1) / 8) + 1
         raise UserError(f"--nodes: expected a multiple of 8 and one more, such as {near}, got {config.nodes}")
+    if config.preset == "fast" and config.background == "learned":
+        raise UserError("--background learned: expected with --preset thesis only; a grid has no network for it")
     if config.lower_t > min(config.upper_t):
         raise UserError(f"--lower-t: expected at most --upper-t, {min(config.upper_t)}, got {config.lower_t}")
     return config

@@ -4,15 +4,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from runtime.dreamfusion.looks import UNIT
 from runtime.dreamfusion.teacher import Teacher
 from runtime.dreamfusion.terms import terms_of
-from runtime.field.fields.blobs import blob_density, inverse_softplus
+from runtime.field.fields.blobs import blob_density
 from runtime.field.fields.grid import EMPTY, DenseGrid, GridAdam
-from runtime.field.march import EXTENT
+from runtime.field.fields.raw import raw_of
 from runtime.loop.optimize import Stage
 
 if TYPE_CHECKING:
@@ -81,15 +80,10 @@ def new_grid(kind: str, size: int, generator: torch.Generator) -> DenseGrid:
     radius = (axis[:, None, None].square() + axis[None, :, None].square() + axis.square()).sqrt()
     grid = DenseGrid.empty(size, torch.tensor(BOX))
     values = grid.values.detach()
-    values[..., 0, 0] = raw_of(blob_density(kind, radius) / unit)
+    values[..., 0, 0] = raw_of(blob_density(kind, radius) / unit, BOX[3]).clamp(min=EMPTY)
     values[..., 0, 1:] = GREY + SPECKLE * torch.randn(size, size, size, 3, generator=generator)
     grid.update_occupancy()
     return grid
-
-
-def raw_of(density: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
-    """Return the raw values of a grid with densities by world unit, at least those of an empty one."""
-    return inverse_softplus((density * BOX[3] / EXTENT).clamp(min=1e-6)).clamp(min=EMPTY)
 
 
 def _grid_stage(config: "Config", teacher: Teacher, part: Part) -> Stage:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -31,11 +31,24 @@ ALBEDO_SHARE = 1 / 15
 """Part of the steps, from the first, without any shading: the paper's 1,000 of 15,000."""
 
 
+LIGHT_GREY = 0.7
+"""Darkest of the random backgrounds: the bundled model knows white alone, and takes darker ones for objects."""
+
+
 class Shows(Protocol):
     """What can be looked at."""
 
     def render(self, rays: Rays, jitter: Tensor | None = None, *, normals: bool = False) -> Rendering:
         """Return what rays show."""
+        ...
+
+
+@runtime_checkable
+class HasBackdrop(Shows, Protocol):
+    """What brings its own background."""
+
+    def backdrop(self, rays: Rays) -> Float[Tensor, "R 3"]:
+        """Return what is behind everything."""
         ...
 
 
@@ -49,7 +62,8 @@ class Look:
     """Of all rays from their pixels' centres, pixels."""
     jitter: Float[Tensor, " R"]
     """See `runtime.field.march.march`."""
-    background: Float[Tensor, "1 3"]
+    grey: float | None
+    """Of the background, in [0, 1]; None: the scene has its own."""
     light: Light | None
     """None: colours as they are."""
     textureless: bool
@@ -76,20 +90,27 @@ def draw_look(config: "Config", progress: float, generator: torch.Generator) -> 
     u = torch.rand(5, generator=generator)
     lamp = UNIT * draw_lamp(cameras.centres[0] / UNIT, generator)
     shaded = progress >= ALBEDO_SHARE and float(u[0]) < config.shading
-    grey = 1.0 if config.background == "white" else float(u[2])
+    greys = {"white": 1.0, "random": LIGHT_GREY + (1 - LIGHT_GREY) * float(u[2]), "learned": None}
     return Look(
         cameras=cameras,
         offset=u[3:] - 0.5,
         jitter=torch.rand(config.render**2, generator=generator),
-        background=torch.full((1, 3), grey),
+        grey=greys[config.background],
         light=Light(position=lamp) if shaded else None,
         textureless=shaded and float(u[1]) < config.textureless,
     )
 
 
-def seen(scene: Shows, look: Look, rays: Rays, *, normals: bool) -> tuple[Float[Tensor, "1 3 S S"], Rendering]:
+def seen(
+    scene: "Shows | HasBackdrop", look: Look, rays: Rays, *, normals: bool
+) -> tuple[Float[Tensor, "1 3 S S"], Rendering]:
     """Return a picture of a scene, and what its rays show without light; `normals` asks for some in any case."""
     bare = scene.render(rays, look.jitter, normals=normals or look.light is not None)
     shown = bare if look.light is None else lit(bare, rays, look.light, textureless=look.textureless)
     side = look.cameras.sizes[0].tolist()
-    return shown.on(look.background).T.reshape(1, 3, *side), bare
+    if look.grey is None:
+        assert isinstance(scene, HasBackdrop), "only a scene with a backdrop is asked for it"
+        background = scene.backdrop(rays)
+    else:
+        background = torch.full((1, 3), look.grey)
+    return shown.on(background).T.reshape(1, 3, *side), bare

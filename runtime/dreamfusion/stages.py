@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from runtime.dreamfusion.grid_stages import grid_stages
+from runtime.dreamfusion.network_stages import network_stages
 from runtime.dreamfusion.teacher import Teacher, encoded
 from runtime.guidance.schedule import Schedule
 from runtime.loop.events import Report
@@ -24,10 +26,12 @@ def build(
     report: Report = lambda event: None,
 ) -> list[Stage]:
     """Return the stages of a configuration; see `runtime.command.method.Method.build`."""
-    teacher = Teacher.of(config, bundle, generator)
-    from runtime.dreamfusion.grid_stages import grid_stages
+    return stages_of(config, Teacher.of(config, bundle, generator), bundle.device)
 
-    return grid_stages(config, teacher)
+
+def stages_of(config: "Config", teacher: Teacher, device: str) -> list[Stage]:
+    """Return the stages of a preset; networks are trained on a device, a grid is on the CPU."""
+    return grid_stages(config, teacher) if config.preset == "fast" else network_stages(config, teacher, device)
 
 
 def validate(config: "Config", bundle: "DiffusionBundle") -> None:

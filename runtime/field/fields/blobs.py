@@ -6,17 +6,17 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def gaussian_blob(radius: Float[Tensor, "*S"], *, height: float = 5.0, width: float = 0.2) -> Float[Tensor, "*S"]:
+def gaussian_blob(squared: Float[Tensor, "*S"], *, height: float = 5.0, width: float = 0.2) -> Float[Tensor, "*S"]:
     """Return height exp(-r^2 / (2 width^2)), to be added to a raw density whose exponential is the density.
 
     DreamFusion's (arXiv:2209.14988, A.2).
 
     Args:
-        radius: distances from the middle.
+        squared: squares of distances from the middle, whose roots have no slope there.
         height: in the middle.
         width: standard deviation.
     """
-    return height * torch.exp(-radius.square() / (2 * width**2))
+    return height * torch.exp(squared / (-2 * width**2))
 
 
 def cone_blob(radius: Float[Tensor, "*S"], *, height: float = 10.0, width: float = 0.5) -> Float[Tensor, "*S"]:
@@ -32,12 +32,6 @@ def cone_blob(radius: Float[Tensor, "*S"], *, height: float = 10.0, width: float
     return height * (1 - radius / width)
 
 
-def inverse_softplus(density: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
-    """Return the raw value whose softplus a density over 0 is."""
-    # log(exp(y) - 1) = y + log(1 - exp(-y)): no overflow for large ones, no cancellation for small ones.
-    return density + torch.log(-torch.expm1(-density))
-
-
 def blob_density(kind: str, radius: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
     """Return the density of a field that is nothing but a blob.
 
@@ -45,4 +39,4 @@ def blob_density(kind: str, radius: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
         kind: gaussian (DreamFusion's) or cone (Magic3D's).
         radius: distances from the middle.
     """
-    return gaussian_blob(radius).exp() if kind == "gaussian" else functional.softplus(cone_blob(radius))
+    return gaussian_blob(radius.square()).exp() if kind == "gaussian" else functional.softplus(cone_blob(radius))

@@ -22,6 +22,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from runtime.field.cameras import Rays, box_span
+from runtime.field.fields.blobs import gaussian_blob
 from runtime.field.fields.encodings import (
     CONE_RADIUS,
     axis_basis,
@@ -232,8 +233,7 @@ class ResidualField(Scene):
         points = origins[:, None] + mean[..., None] * rays.directions[:, None]
         variance = None
         if self.options.integrated:
-            basis = self.network.basis
-            variance = cone_variances(rays.directions, spread**2 * along, spread**2 * across, basis).flatten(0, 1)
+            variance = self.variances(rays.directions, spread**2 * along, spread**2 * across)
         flat = points.reshape(-1, 3)
         raw, colour, slope = self.evaluate(flat, variance, slope=normals)
         raw = raw.view(mean.shape)
@@ -248,6 +248,12 @@ class ResidualField(Scene):
             colour=colour.view(points.shape),
             slope=None if slope is None else slope.view(points.shape),
         )
+
+    def variances(
+        self, directions: Float[Tensor, "R 3"], along: Float[Tensor, "R S"], across: Float[Tensor, "R S"]
+    ) -> Float[Tensor, "P F"]:
+        """Return the variance of each frequency in each interval, ray by ray, from a cone's along and across."""
+        return cone_variances(directions, along, across, self.network.basis).flatten(0, 1)
 
     def borders(
         self,
@@ -265,7 +271,7 @@ class ResidualField(Scene):
         near = near.clamp(min=NEAREST)
         # A ray that misses the cube has intervals, too, of no length to speak of, and no density in them.
         far = torch.maximum(far, near + 1e-3)
-        places = torch.arange(count + 1, dtype=origins.dtype).expand(len(origins), -1)
+        places = torch.arange(count + 1, dtype=origins.dtype, device=origins.device).expand(len(origins), -1)
         if jitter is not None:
             places = places + (jitter.view(len(origins), -1) - 0.5)
         step = (far - near)[:, None] / count
@@ -297,7 +303,7 @@ class ResidualField(Scene):
             # A sphere's distance to begin with; the root's slope at its centre is no number without the addend.
             raw = raw + self.options.radius - (squared + 1e-8).sqrt()
         if self.options.blob:
-            raw = raw + self.options.blob * torch.exp(squared / (-2 * self.options.blob_width**2))
+            raw = raw + gaussian_blob(squared, height=self.options.blob, width=self.options.blob_width)
         return raw, colour
 
     def activated(self, raw: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
