@@ -35,6 +35,7 @@ ELSEWHERE = {
     "runtime/field/kernels/nodes.py": "field/fields/test_grid.py",
     "runtime/field/kernels/scatter.py": "field/test_march.py",
     "runtime/field/reference/grid.py": "field/test_march.py",
+    "runtime/clipdraw/": "clipdraw/test_clipdraw.py",
     "runtime/lift/": "lift/test_lift.py",
     "runtime/dreamfusion/": "dreamfusion/test_dreamfusion.py",
     "runtime/lmconv/": "lmconv/test_lmconv.py",

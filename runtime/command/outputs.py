@@ -11,6 +11,9 @@ from runtime.loop.folder import is_run, result_of
 RUNS = Path("runs")
 """Folder of the run folders, in the working directory."""
 
+VIDEO_SUFFIXES = (".mp4", ".animated.svg")
+"""Suffixes of what methods that draw paths write with --video."""
+
 
 def check_outputs(out: Path, suffixes: Sequence[str], inputs: Iterable[Path], *, force: bool) -> None:
     """Refuse names that cannot be written, or that hold what no run in `RUNS` has written.

@@ -1,15 +1,26 @@
-"""Augmentation of a drawing before a network judges it: a random change of perspective and a random crop.
+"""Augmentation of a drawing before a network judges it: random changes of perspective and random crops.
 
 Coordinates are normalized: (-1, -1) is the outer corner of the first pixel and (1, 1) that of the last.
 """
 
+import math
+
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
-from torch.nn.functional import grid_sample
+from torch.nn.functional import grid_sample, interpolate
 
 CORNERS = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))
 """Of the picture, clockwise from the first pixel."""
+
+CROP_SCALE = (0.7, 0.9)
+"""Area of a crop in parts of the picture's."""
+
+CROP_RATIO = (3 / 4, 4 / 3)
+"""Width of a crop over its height; torchvision's default, which the authors' program leaves as it is."""
+
+CROP_TRIES = 10
+"""Draws of a crop that does not fit into the picture before all of it is taken, as in torchvision."""
 
 Window = tuple[int, int, int, int]
 """First row, first column, rows and columns of a part of a picture."""
@@ -145,3 +156,53 @@ def _random_window(images: Float[Tensor, "B 3 H W"], size: int, generator: torch
 def _cut(images: Float[Tensor, "B 3 H W"], window: Window) -> Float[Tensor, "B 3 _ _"]:
     top, left, rows, columns = window
     return images[..., top : top + rows, left : left + columns]
+
+
+def clip_views(
+    images: Float[Tensor, "1 3 H W"], count: int, size: int, generator: torch.Generator
+) -> Float[Tensor, "{count} 3 {size} {size}"]:
+    """Return views of a picture, each of its own random perspective, distortion 0.5, and crop, before white.
+
+    Args:
+        images: the picture, differentiable.
+        count: how many views.
+        size: their side in pixels.
+        generator: of the draws.
+    """
+    several = images.expand(count, -1, -1, -1)
+    seen = random_perspective(several, generator, fill=images.new_ones(count, 3), probability=1.0, distortion=0.5)
+    return random_resized_crop(seen, size, generator)
+
+
+def random_resized_crop(
+    images: Float[Tensor, "B 3 H W"], size: int, generator: torch.Generator
+) -> Float[Tensor, "B 3 {size} {size}"]:
+    """Return a random part of each picture, scaled to `size` pixels a side, bilinear.
+
+    Args:
+        images: differentiable.
+        size: in pixels.
+        generator: of the draws.
+    """
+    parts = []
+    for image in images.split(1):
+        top, left, rows, columns = random_part(image.shape[-2], image.shape[-1], generator)
+        part = image[..., top : top + rows, left : left + columns]
+        # Only a part that is scaled down needs averaging: CLIPDraw's never is.
+        parts.append(interpolate(part, (size, size), mode="bilinear", antialias=max(rows, columns) > size))
+    return torch.cat(parts)
+
+
+def random_part(height: int, width: int, generator: torch.Generator) -> Window:
+    """Return the first row, first column, rows and columns of a random part of a picture of a size in pixels."""
+    for _ in range(CROP_TRIES):
+        u, v = torch.rand(2, generator=generator).tolist()
+        area = (CROP_SCALE[0] + (CROP_SCALE[1] - CROP_SCALE[0]) * u) * height * width
+        # Uniform in the logarithm, so that tall parts are as likely as wide ones.
+        ratio = math.exp(math.log(CROP_RATIO[0]) + (math.log(CROP_RATIO[1]) - math.log(CROP_RATIO[0])) * v)
+        rows, columns = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
+        if rows <= height and columns <= width:
+            top = int(torch.randint(height - rows + 1, (), generator=generator))
+            left = int(torch.randint(width - columns + 1, (), generator=generator))
+            return top, left, rows, columns
+    return 0, 0, height, width

@@ -1,4 +1,4 @@
-"""Rejection of samples by an image-text encoder, and what it thinks of an object from all sides."""
+"""What an image-text encoder says: which sample fits best, how well a drawing or an object from all sides does."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from runtime.engines.protocols import ImageTextScorer
+from runtime.engines.protocols import ImageTextScorer, TextGuide
 from runtime.errors import UserError
 
 
@@ -21,6 +21,16 @@ def rank(images: Float[Tensor, "K 3 H W"], text: str, score: ImageTextScorer) ->
     """
     scores = torch.nan_to_num(score(images, [text])[:, 0], nan=-torch.inf)
     return torch.argsort(scores, descending=True, stable=True).tolist()
+
+
+def caption_loss(views: Float[Tensor, "V 3 H W"], guide: TextGuide) -> Float[Tensor, ""]:
+    """Return minus the sum of the views' cosines with a text, CLIPDraw's loss (arXiv:2106.14843).
+
+    Args:
+        views: of one drawing, differentiable.
+        guide: the cosine with the text.
+    """
+    return -guide(views).sum()
 
 
 @torch.no_grad()

@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
         raise UserError("run: expected a run folder, got none; `python -m runtime.nerf CAPTURE` makes one")
     out = config.out or Path(f"{config.run.name}-{config.path}.mp4")
     check_outputs(out, (".mp4",), [], force=config.force)
-    from runtime.field.video import write_film
+    from runtime.film import write_film
 
     scene, split = load_run(config.run)
     cameras = cameras_of(config, split)

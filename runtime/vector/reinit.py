@@ -10,6 +10,9 @@ from runtime.vector.scene import VectorScene
 CANVAS = 600
 """Side in pixels of the canvas that the thesis' lengths and areas are given on."""
 
+FAINT = 0.05
+"""Opacity below which a path counts as unused; Table 11.1."""
+
 
 def due(step: int, steps: int, *, every: int = 50, quiet: int = 200) -> bool:
     """Return whether paths are replaced after a step.
@@ -38,6 +41,31 @@ def unused_paths(drawing: Drawing, *, opacity: float, area: float) -> Bool[Tenso
         for kind, contours in zip(layout.kinds, layout.contours, strict=True)
     ]
     return ((drawing.colours[..., 3] < opacity) | (path_areas(drawing) < area)) & torch.tensor(closed)
+
+
+def replace_unused(
+    scene: VectorScene,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    steps: int,
+    generator: torch.Generator,
+    *,
+    area: float,
+) -> None:
+    """Replace the unused paths of a drawing after a step, when it is time; see `due`, `unused_paths`, `replace_paths`.
+
+    Args:
+        scene: one drawing.
+        optimizer: whose moments follow the paths.
+        step: in [0, steps), just done.
+        steps: of the stage.
+        generator: of the draws.
+        area: threshold in square pixels of a canvas of `CANVAS`.
+    """
+    if due(step, steps):
+        threshold = area * (min(scene.size) / CANVAS) ** 2
+        unused = unused_paths(scene.drawing().detach(), opacity=FAINT, area=threshold)
+        replace_paths(scene, optimizer, unused, generator)
 
 
 @torch.no_grad()

@@ -49,6 +49,7 @@ class VectorScene(Scene):
         self.layout = drawing.layout
         self.size = (int(drawing.size[0]), int(drawing.size[1]))
         self.backend = backend
+        self.history: list[Drawing] = []
         for name, tensor in drawing.tensors.items():
             parameter = nn.Parameter(tensor.detach().clone(), requires_grad=name in train)
             self.register_parameter(name, parameter)
@@ -72,8 +73,12 @@ class VectorScene(Scene):
         self.background.clamp_(0, 1)
         self.widths.clamp_(min=MIN_WIDTH)
 
+    def record(self) -> None:
+        """Keep a copy of the drawing as it is now, as a picture of the way."""
+        self.history.append(self.drawing().clone())
+
     def state(self) -> dict[str, Tensor]:
-        """Return everything needed to build the scene again, as tensors by name."""
+        """Return everything needed to build the scene again, as tensors by name; its history, too."""
         contours = self.layout.contours
         state = {name: getattr(self, name).detach() for name in _NAMES}
         # A checkpoint is a safetensors file, which holds tensors and nothing else.
@@ -82,6 +87,8 @@ class VectorScene(Scene):
         state["contour_segments"] = torch.tensor([n for path in contours for n in path], dtype=torch.int64)
         state["size"] = torch.tensor(self.size, dtype=torch.int64)
         state["train"] = torch.tensor([getattr(self, name).requires_grad for name in _NAMES], dtype=torch.int64)
+        for index, drawing in enumerate(self.history):
+            state |= {f"history/{index:05d}/{k}": v for k, v in VectorScene(drawing).state().items()}
         return state
 
     @classmethod
@@ -108,7 +115,12 @@ class VectorScene(Scene):
         contours = tuple(tuple(next(remaining) for _ in range(count)) for count in counts)
         layout = Layout(tuple(Kind(kind) for kind in kinds), contours)
         drawing = Drawing(layout, *(state[name] for name in _NAMES), size=(size[0], size[1]))
-        return cls(drawing, train=[name for name, flag in zip(_NAMES, train, strict=True) if flag], backend=backend)
+        scene = cls(drawing, train=[name for name, flag in zip(_NAMES, train, strict=True) if flag], backend=backend)
+        for number in sorted({name.split("/")[1] for name in state if name.startswith("history/")}):
+            prefix = f"history/{number}/"
+            past = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+            scene.history.append(cls.from_state(past).drawing().detach())
+        return scene
 
 
 def _whole_numbers(state: Mapping[str, Tensor], name: str) -> list[int]:

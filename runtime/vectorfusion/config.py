@@ -40,8 +40,8 @@ class Config:
     """SVG file to start from in place of sampling, tracing or random paths."""
     seed: Annotated[int, Interval(ge=0, le=2**63 - 1)] = 0
     """Seed of every draw: equal seeds and options give equal files on a machine's CPU."""
-    steps: Annotated[int, Interval(ge=1, le=100_000)] = 150
-    """Steps of distillation; tracing has its own."""
+    steps: Annotated[int, Interval(ge=0, le=100_000)] = 150
+    """Steps of distillation; tracing has its own. 0: what was sampled and traced, as it is."""
     paths: Annotated[int, Interval(ge=1, le=4096)] = 64
     """Paths of the drawing; for pixel a square number."""
     omega: Weight = 10.0
@@ -67,6 +67,19 @@ class Config:
     """Weight of the self-intersection term of icons."""
     saturation: Weight = 0.0
     """Weight of the saturation penalty."""
+    clip: Weight = 0.0
+    """Weight of the cosine of CLIPDraw's views with the prompt, by the bundle's image-text encoder, besides the
+    distillation; the thesis tries 0.1 and 1."""
+    reinitialize: bool = True
+    """Icons: replace paths that have become faint or small by new ones, every 50 steps but for the last 200."""
+    video: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Write a film of the optimization, too: an MP4 and an animated SVG."""
+    layers: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Group paths of like colour that follow one another, with names: layers of an editor."""
+    transparent: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Leave white paper out of the SVG."""
+    tidy: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Take out hidden paths and slivers, make nearly equal colours one, and nearly round shapes round."""
 
 
 _FROM_SCRATCH = Config(route="scratch", steps=400, omega=15.0, lr=5.0, colour_lr=0.02, upper_t=(950, 300))
@@ -97,6 +110,8 @@ def check(config: Config) -> Config:
     prompt = check_prompt(config.prompt)
     if config.preset == "pixel" and math.isqrt(config.paths) ** 2 != config.paths:
         raise UserError(f"--paths: expected a square number for a grid of pixels, such as 1024, got {config.paths}")
+    if config.preset == "pixel" and config.tidy:
+        raise UserError("--tidy: expected with paths; the squares of --preset pixel are tidy as they are")
     preset_config(config.preset, config.route)
     return replace(config, prompt=prompt)
 

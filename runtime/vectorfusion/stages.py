@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from runtime.errors import UserError
-from runtime.guidance.augment import random_view
+from runtime.guidance.augment import clip_views, random_view
+from runtime.guidance.clip import caption_loss
 from runtime.guidance.prompt import Prompt, encode_prompt
 from runtime.guidance.samples import sample_or_read
 from runtime.guidance.schedule import Schedule
@@ -21,14 +21,14 @@ from runtime.guidance.sds import distillation_loss, draw_time, saturation_penalt
 from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
 from runtime.loop.scene import Scene
+from runtime.vector.history import with_history
 from runtime.vector.paths import Drawing, outline, pixel_grid, random_circles, random_strokes
 from runtime.vector.raster import rasterize
-from runtime.vector.reinit import CANVAS, due, replace_paths, unused_paths
+from runtime.vector.reinit import CANVAS, replace_unused
+from runtime.vector.results import read_start
 from runtime.vector.scene import VectorScene
-from runtime.vector.svg import read_svg
 from runtime.vector.trace.live import TraceConfig, self_intersection_loss, trace_stages
 from runtime.vector.trace.smoothing import smooth
-from runtime.vectorfusion.output import FAINT
 
 if TYPE_CHECKING:
     from runtime.engines.bundle import DiffusionBundle
@@ -40,6 +40,9 @@ TRAINED = {"icon": ("points", "colours", "background"), "sketch": ("points",), "
 
 MARGIN = 600 / 512
 """Side of the picture over the side of the crop; Thesis 11.9.2."""
+
+VIEWS = 4
+"""Views of the image-text encoder a step, as many as CLIPDraw has."""
 
 MIN_GAIN = {"icon": 6e-5, "sketch": 1e-3}
 """Mean squared error that a traced path must save: a layer for every shade frays. A sketch has lines for
@@ -142,7 +145,7 @@ def distillation(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, st
         optimizer=partial(_adam, config, scale),
         loss=_loss(config, bundle, prompt),
         lr_factor=lambda step: warm_then_cosine(step, config.steps),
-        after=partial(_tidy, config, scale),
+        after=partial(_tidy, config),
         snapshots=min(4, config.steps),
     )
 
@@ -175,6 +178,7 @@ def _loss(
     """Return the loss of a step: distillation, self-intersection, saturation."""
     networks = {"denoise": bundle.denoiser(), "schedule": Schedule.of(bundle.schedule), "omega": config.omega}
     encode = bundle.latent_encoder(gradients=config.gradients)
+    hybrid = _caption_term(config, bundle)
     side, count = bundle.image_size, len(networks["schedule"])
     # The thesis' times are of 1000; a bundle may have another number of them.
     lowest, first, last = (round(t * count / 1000) for t in (50, *config.upper_t))
@@ -193,9 +197,26 @@ def _loss(
             )
         if config.saturation > 0.0:
             terms["saturation"] = config.saturation * saturation_penalty(image)
+        if hybrid is not None:
+            terms["clip"] = config.clip * hybrid(drawing, generator)
         return terms
 
     return loss
+
+
+def _caption_term(
+    config: "Config", bundle: "DiffusionBundle"
+) -> Callable[[Drawing, torch.Generator], Float[Tensor, ""]] | None:
+    """Return minus the mean cosine of a drawing's views with the prompt; None without a weight. Thesis 11.7."""
+    if config.clip == 0.0:
+        return None
+    guide, side = bundle.guide(config.prompt, config.gradients), bundle.embedder_size
+
+    def term(drawing: Drawing, generator: torch.Generator) -> Float[Tensor, ""]:
+        picture = rasterize(drawing, (side, side), backend=config.rasterizer)
+        return caption_loss(clip_views(picture, VIEWS, side, generator), guide) / VIEWS
+
+    return term
 
 
 def _view(
@@ -209,14 +230,13 @@ def _view(
     return random_view(image, side, generator, fill=drawing.background)
 
 
-def _tidy(config: "Config", scale: float, scene: VectorScene, optimizer, step: int, generator: torch.Generator) -> None:
+def _tidy(config: "Config", scene: VectorScene, optimizer, step: int, generator: torch.Generator) -> None:
     """Bring colours back into range and, when it is time, replace unused paths."""
     scene.clamp_()
-    if config.preset == "icon" and due(step, config.steps):
+    if config.preset == "icon" and config.reinitialize:
         # Traced paths shrink to slivers before they fade; random circles fade first (Table 11.1).
-        area = 64.0 * scale**2 if config.route == "trace" else 0.0
-        unused = unused_paths(scene.drawing().detach(), opacity=FAINT, area=area)
-        replace_paths(scene, optimizer, unused, generator)
+        area = 64.0 if config.route == "trace" else 0.0
+        replace_unused(scene, optimizer, step, config.steps, generator, area=area)
 
 
 def build(
@@ -233,32 +253,26 @@ def build(
     stages: list[Stage] = []
     drawing = None
     if config.init is not None:
-        drawing = _read_start(config.init, size, report)
+        drawing = read_start(config.init, size, lambda text: report(Note(text)))
     elif config.route == "trace":
         picture = sampled_or_stored(config, bundle, prompt, generator, run=run, report=report)
         if config.preset == "pixel":
             drawing = pixelated(picture, math.isqrt(config.paths))
         else:
             stages += trace(config, picture)
-    return [*stages, distillation(config, bundle, prompt, start_of(config, size, drawing))]
-
-
-def _read_start(init: Path, size: tuple[int, int], report: Report) -> Drawing:
-    """Return the drawing to start from; what of it could not be read as it is gets reported, under the file's name."""
-
-    def note(text: str) -> None:
-        report(Note(text.replace(str(init), init.name)))  # `init` is the run's own copy
-
-    return read_svg(init, size=size, report=note)
+    stages.append(distillation(config, bundle, prompt, start_of(config, size, drawing)))
+    return with_history(stages) if config.video else stages
 
 
 def validate(config: "Config", bundle: "DiffusionBundle") -> None:
     """Raise `UserError` where a part can't do what is asked: prompt too long, no such gradients or rasterizer."""
+    size = (bundle.image_size, bundle.image_size)
     Schedule.of(bundle.schedule)
     encode_prompt(config.prompt, bundle.prompt_suffix, bundle.text_encoder())
     bundle.latent_encoder(gradients=config.gradients)
+    _caption_term(config, bundle)
     if config.init is not None:
-        read_svg(config.init, size=(bundle.image_size, bundle.image_size))
+        read_start(config.init, size)
     elif config.route == "trace" and config.samples > 1:
         try:
             bundle.scorer()

@@ -34,3 +34,11 @@ class Config:
     """Longer side, in pixels, at which it is traced; larger pictures are scaled down, the SVG is not."""
     seed: Annotated[int, Interval(ge=0, le=2**31 - 1)] = 0
     """Seed of all draws."""
+    video: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Write a film of the optimization, too: an MP4 and an animated SVG."""
+    layers: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Group paths of like colour that follow one another, with names: layers of an editor."""
+    transparent: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Leave white paper out of the SVG."""
+    tidy: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Take out hidden paths and slivers, make nearly equal colours one, and nearly round shapes round."""

@@ -3,9 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.command.outputs import VIDEO_SUFFIXES
 from runtime.pictures import read_picture
+from runtime.vector.history import write_history
+from runtime.vector.results import Finish
 from runtime.vector.scene import VectorScene
 from runtime.vector.svg import write_svg
+from runtime.vector.tidy import tidy
 from runtime.version import __version__
 
 if TYPE_CHECKING:
@@ -13,11 +17,18 @@ if TYPE_CHECKING:
 
 
 def write(config: "Config", bundle: None, scene: VectorScene, out: Path) -> list[Path]:
-    """Write a scene as an SVG of the picture's size; return its path."""
+    """Write a scene as an SVG of the picture's size and, where it is asked for, as two films; return the paths."""
     height, width = read_picture(config.picture).shape[1:]
     metadata = {"source": config.picture.name, "seed": str(config.seed), "version": f"tgm {__version__}"}
-    write_svg(out, scene.drawing().detach().resized((height, width)), metadata=metadata)
-    return [out]
+    finish = Finish(tidy=config.tidy, layers=config.layers, transparent=config.transparent)
+    drawing = scene.drawing().detach()
+    # What is tidied is measured at the size that was traced; a large picture's own would take long.
+    drawing = tidy(drawing) if config.tidy else drawing
+    finish.write(drawing.resized((height, width)), out, metadata)
+    if not config.video:
+        return [out]
+    film, animation = (out.with_suffix(suffix) for suffix in VIDEO_SUFFIXES)
+    return [out, *write_history(scene, film, animation)]
 
 
 def snapshot(config: "Config", bundle: None, scene: VectorScene, stem: Path) -> Path:

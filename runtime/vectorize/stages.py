@@ -10,6 +10,7 @@ from torch.nn import functional
 from runtime.loop.events import Report
 from runtime.loop.optimize import Stage
 from runtime.pictures import read_picture
+from runtime.vector.history import with_history
 from runtime.vector.trace.live import TraceConfig, trace_stages
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def build(
 ) -> list[Stage]:
     """Return the stages of a configuration; see `runtime.command.method.Method.build`."""
     picture = read_picture(config.picture)
-    return trace_stages(scaled_down(picture, config.size), trace_config(config))
+    stages = trace_stages(scaled_down(picture, config.size), trace_config(config))
+    return with_history(stages) if config.video else stages
 
 
 def validate(config: "Config", bundle: None) -> None:

@@ -3,7 +3,20 @@ import math
 import pytest
 import torch
 
-from runtime.guidance.augment import CORNERS, homography, random_crop, random_perspective, random_view, warp
+from runtime.guidance import augment
+from runtime.guidance.augment import (
+    CORNERS,
+    CROP_RATIO,
+    CROP_SCALE,
+    clip_views,
+    homography,
+    random_crop,
+    random_part,
+    random_perspective,
+    random_resized_crop,
+    random_view,
+    warp,
+)
 from tests.tolerance import FLOAT32_ROUNDING
 
 WHITE = torch.ones(1, 3)
@@ -112,3 +125,53 @@ def test_a_view_is_the_crop_of_the_perspective_and_so_is_its_gradient(seed: int)
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, atol=FLOAT32_ROUNDING, rtol=0)
     assert torch.equal(found[0][0], found[1][0])
+
+
+def test_parts_have_the_area_and_the_ratio_that_are_asked_for() -> None:
+    draws = generator()
+    parts = [random_part(1000, 1000, draws) for _ in range(2000)]
+    assert all(top >= 0 and left >= 0 and top + h <= 1000 and left + w <= 1000 for top, left, h, w in parts)
+    areas = torch.tensor([h * w / 1e6 for _, _, h, w in parts])
+    ratios = torch.tensor([w / h for _, _, h, w in parts])
+    assert CROP_SCALE[0] - 0.002 < areas.min() and areas.max() < CROP_SCALE[1] + 0.002
+    # What does not fit is drawn again: of an area a, the ratios within [a, 1 / a].
+    assert ((ratios >= areas - 0.003) & (ratios <= 1 / areas + 0.003)).all()
+    # With u uniform in [0.7, 0.9] the accepted share is min(1, -log a / log(4/3)); the mean area is that average.
+    grid = torch.linspace(*CROP_SCALE, 2001, dtype=torch.float64)
+    accepted = (-grid.log() / math.log(CROP_RATIO[1])).clamp(max=1.0)
+    assert areas.mean().item() == pytest.approx(((grid * accepted).sum() / accepted.sum()).item(), abs=0.004)
+    assert ratios.log().mean().item() == pytest.approx(0.0, abs=0.012)
+
+
+def test_a_part_that_never_fits_is_the_whole() -> None:
+    # Of a picture ten times as wide as high, no part of 0.7 of its area has a ratio of at most 4/3.
+    assert random_part(100, 1000, generator()) == (0, 0, 100, 1000)
+
+
+def test_a_crop_of_a_ramp_is_a_ramp(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(augment, "random_part", lambda height, width, draws: (3, 5, 12, 18))
+    x = torch.arange(24).float().expand(1, 3, 24, 24)
+    seen = random_resized_crop(x, 24, generator())
+    # Bilinear scaling of what is linear is exact but for half a pixel at the rim.
+    expected = 5 + (torch.arange(24) + 0.5) * 18 / 24 - 0.5
+    assert torch.allclose(seen[0, 0, 7, 2:-2], expected[2:-2], atol=FLOAT32_ROUNDING * 24)
+    y = x.transpose(-1, -2)
+    assert torch.allclose(
+        random_resized_crop(y, 24, generator())[0, 1, 2:-2, 4],
+        (3 + (expected - 5) * 12 / 18 + (0.5 * 12 / 18 - 0.5))[2:-2],
+        atol=FLOAT32_ROUNDING * 24,
+    )
+
+
+def test_each_view_is_its_own_and_what_lies_outside_is_white() -> None:
+    black = torch.zeros(1, 3, 24, 24, requires_grad=True)
+    seen = clip_views(black, 5, 24, generator())
+    assert seen.shape == (5, 3, 24, 24)
+    assert len({tuple(view.detach().flatten().tolist()) for view in seen}) == 5
+    assert seen.min() >= 0.0 and seen.max() <= 1.0
+    assert seen[:, :, 0, 0].max() > 0.5  # a corner that has moved inwards
+    seen.sum().backward()
+    assert black.grad is not None and (black.grad <= 1e-6 + 2 * 5).all() and black.grad.sum() > 0
+    assert torch.equal(clip_views(black, 5, 24, generator()), seen)
+    white = clip_views(torch.ones(1, 3, 24, 24), 3, 12, generator(1))
+    assert torch.allclose(white, torch.ones(3, 3, 12, 12), atol=FLOAT32_ROUNDING)

@@ -1,7 +1,8 @@
+import pytest
 import torch
 
 from runtime.errors import UserError
-from runtime.guidance.clip import cosines_around, rank
+from runtime.guidance.clip import caption_loss, cosines_around, rank
 
 
 def brightness(images: torch.Tensor, texts) -> torch.Tensor:
@@ -34,3 +35,11 @@ def test_without_a_text_or_an_encoder_there_are_no_cosines() -> None:
     pictures = torch.zeros(4, 3, 2, 2)
     assert cosines_around(pictures, "", lambda: brightness) is None
     assert cosines_around(pictures, "a cat", missing) is None
+
+
+def test_the_caption_loss_is_minus_the_sum_of_the_cosines() -> None:
+    views = torch.rand(4, 3, 2, 2, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    loss = caption_loss(views, lambda images: images.mean((1, 2, 3)))
+    assert loss.item() == pytest.approx(-views.detach().mean((1, 2, 3)).sum().item())
+    loss.backward()
+    assert torch.allclose(views.grad, torch.full_like(views, -1 / 12))

@@ -18,11 +18,11 @@ from runtime.loop.folder import RunFolder
 from runtime.loop.optimize import generator_of, optimize
 from runtime.pictures import read_png
 from runtime.vector.paths import Drawing, Kind, pixel_grid, random_circles
+from runtime.vector.results import without_unused
 from runtime.vector.scene import VectorScene
 from runtime.vector.svg import read_svg, write_svg
 from runtime.vector.trace.live import TraceConfig
 from runtime.vectorfusion import METHOD, PRESETS, Config, main
-from runtime.vectorfusion.output import without_unused
 from runtime.vectorfusion.stages import (
     build,
     distillation,
@@ -245,9 +245,10 @@ def test_every_preset_is_in_range_and_every_number_has_a_range() -> None:
         for config in routes.values():
             checked(METHOD, dataclasses.replace(config, prompt="a cat"))
     for name, annotation in get_type_hints(Config, include_extras=True).items():
-        if isinstance(getattr(Config(), name), int | float):
+        default = getattr(Config(), name)
+        if isinstance(default, int | float) and not isinstance(default, bool):
             assert describe_range(annotation), name
-    assert len(dataclasses.fields(Config)) < 20
+    assert len(dataclasses.fields(Config)) < 30
 
 
 @pytest.fixture(scope="module")
@@ -386,5 +387,49 @@ def test_help_names_every_option_with_its_range(capsys: pytest.CaptureFixture[st
     for name in [*names, "gradients", "resume"]:
         assert f"--{name} " in printed
     assert "--list-bundles" in printed
-    for text in ("1 to 100000", "1 to 4096", "0 to 1000", "1 to 64", "1 to 500 characters"):
+    for text in ("0 to 100000", "1 to 4096", "0 to 1000", "1 to 64", "1 to 500 characters"):
         assert text in printed
+
+
+class HybridBundle(GreyBundle):
+    """Whose image-text encoder sees how dark a picture is."""
+
+    embedder_size = 16
+
+    def guide(self, text: str, gradients: str = "torch"):
+        assert (text, gradients) == ("0.25", "auto")
+        return lambda images: 1.0 - images.mean((1, 2, 3))
+
+
+def test_the_hybrid_adds_the_cosine_of_views_with_its_weight() -> None:
+    terms: list[dict] = []
+    grid = pixel_grid(4, size=(SIDE, SIDE), generator=torch.Generator().manual_seed(0))
+    grid = dataclasses.replace(grid, colours=torch.full_like(grid.colours, 0.5))
+    begin = start_of(config_of("pixel", "trace"), (SIDE, SIDE), grid)
+    for weight in (0.0, 1.0, 2.0):
+        config = config_of("pixel", "trace", steps=1, clip=weight, colour_lr=0.0)
+        stages = [distillation(config, HybridBundle(), encode_prompt("0.25", "", GreyTexts()), begin)]
+        optimize(stages, seed=0, report=lambda event: terms.append(dict(event.terms)))
+    assert set(terms[0]) == {"sds", "saturation"}
+    # Half transparent grey on white is 0.75; a view's rim is white.
+    assert -0.25 < terms[1]["clip"] < -0.1
+    assert terms[2]["clip"] == pytest.approx(2 * terms[1]["clip"])
+    assert {k: v for k, v in terms[2].items() if k != "clip"} == terms[0]  # equal draws, whatever the weight
+
+
+def test_without_steps_the_traced_drawing_stays_as_it_is() -> None:
+    picture = config_of("icon", "trace", paths=3, steps=0)
+    traced = draw(picture, GreyBundle())
+    assert traced.drawing().layout.num_paths >= 1
+
+
+def test_paths_are_replaced_only_where_it_is_asked_for() -> None:
+    for asked in (True, False):
+        config = config_of("icon", "scratch", paths=6, steps=250, reinitialize=asked)
+        stage = build(config, GreyBundle(), torch.Generator())[-1]
+        scene = stage.begin(None, torch.Generator().manual_seed(0))
+        scene.colours.data[0, 2, 3] = 0.0
+        before = scene.points.detach().clone()
+        with torch.no_grad():
+            stage.after(scene, stage.optimizer(scene), 49, torch.Generator().manual_seed(0))
+        assert torch.equal(scene.points, before) != asked

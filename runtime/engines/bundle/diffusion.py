@@ -64,6 +64,12 @@ class DiffusionBundle(Bundle):
         return self.manifest.image_size
 
     @property
+    def embedder_size(self) -> int:
+        """Height and width of the pictures that the image encoder takes, pixels; a `UserError` where there is none."""
+        self._scorer_networks()
+        return int(self.specs["image_embedder"].inputs[0].shape[-1])
+
+    @property
     def text_length(self) -> int:
         """Tokens of a prompt, special ones included."""
         return self.manifest.text_length
@@ -183,12 +189,16 @@ class DiffusionBundle(Bundle):
 
         return differentiable(value_of_engine(self.engine(role)), vjp_of_engine(self.vjp_engine(role)))
 
-    def _scorer(self) -> "ClipScorer | DualEncoderScorer":
+    def _scorer_networks(self) -> None:
+        """Refuse a bundle without an image-text encoder."""
         if not {"image_embedder", "text_embedder"} <= set(self.specs):
             raise UserError(
                 f"bundle {self.name!r} has no image-text encoder to rank pictures with; add one with: "
                 f"python -m export clip --into {self.folder}"
             )
+
+    def _scorer(self) -> "ClipScorer | DualEncoderScorer":
+        self._scorer_networks()
         from runtime.engines.roles import ClipScorer, DualEncoderScorer
 
         embedder = self.engine("text_embedder")

@@ -5,7 +5,8 @@ Read them back with `runtime.vector.svg.read`.
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
@@ -17,6 +18,9 @@ from runtime.vector.svg.read import SVG_NAMESPACE
 DECIMALS = 3
 """Decimals of a written number: coordinates are off by at most 0.0005 pixels."""
 
+INKSCAPE_NAMESPACE = "http://www.inkscape.org/namespaces/inkscape"
+"""Namespace of what marks a group as a layer."""
+
 METADATA_NAMESPACE = "urn:tgm:drawing"
 """Namespace of the metadata's entries."""
 
@@ -24,7 +28,27 @@ METADATA_NAMESPACE = "urn:tgm:drawing"
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def format_svg(drawing: Drawing, *, metadata: Mapping[str, str] | None = None) -> str:
+@dataclass(frozen=True)
+class Layer:
+    """Paths that follow one another and form a group."""
+
+    identifier: str
+    """Its id in the file."""
+    name: str
+    """What an editor calls it."""
+    first: int
+    """Its lowest path."""
+    count: int
+    """Its paths, at least 1."""
+
+
+def format_svg(
+    drawing: Drawing,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    layers: Sequence[Layer] = (),
+    transparent: bool = False,
+) -> str:
     """Return a drawing as an SVG document, one `<path>` a path in drawing order.
 
     Colours are rounded to 8 bits a channel, opacities and coordinates to `DECIMALS`.
@@ -32,6 +56,8 @@ def format_svg(drawing: Drawing, *, metadata: Mapping[str, str] | None = None) -
     Args:
         drawing: one scene (B = 1).
         metadata: entries to keep in the file, such as prompt, seed and version; "prompt" becomes the title.
+        layers: groups of paths, see `path_lines`; Inkscape shows them as layers.
+        transparent: whether the background is left out.
 
     Raises:
         ValueError: where the drawing holds several scenes, a number that is not finite, or a stroke of negative width.
@@ -45,26 +71,35 @@ def format_svg(drawing: Drawing, *, metadata: Mapping[str, str] | None = None) -
     if (drawing.widths[0, strokes] < 0).any():
         raise ValueError("an SVG holds strokes of widths from 0 on: some of the drawing's widths are negative")
     height, width = drawing.size
+    editor = f' xmlns:inkscape="{INKSCAPE_NAMESPACE}"' if layers else ""
+    paper = _hex(drawing.background[0].tolist())
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
-        f'<svg xmlns="{SVG_NAMESPACE}" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
+        f'<svg xmlns="{SVG_NAMESPACE}"{editor} width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
         *_metadata_lines(metadata or {}),
         # The reader takes an opaque rectangle over the whole canvas for the background.
-        f'<rect id="background" width="{width}" height="{height}" fill="{_hex(drawing.background[0].tolist())}"/>',
-        *_path_lines(drawing),
+        *([] if transparent else [f'<rect id="background" width="{width}" height="{height}" fill="{paper}"/>']),
+        *path_lines(drawing, layers=layers),
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
 
 
-def write_svg(path: Path | str, drawing: Drawing, *, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a drawing as an SVG file: whole, or not at all.
+def write_svg(
+    path: Path | str,
+    drawing: Drawing,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    layers: Sequence[Layer] = (),
+    transparent: bool = False,
+) -> None:
+    """Write a drawing as an SVG file: whole, or not at all; arguments as of `format_svg`.
 
     Raises:
         UserError: where the file cannot be written.
         ValueError: as `format_svg`.
     """
-    text = format_svg(drawing, metadata=metadata)
+    text = format_svg(drawing, metadata=metadata, layers=layers, transparent=transparent)
     try:
         replace_file(Path(path), text)
     except OSError as error:
@@ -81,7 +116,38 @@ def _metadata_lines(metadata: Mapping[str, str]) -> Iterator[str]:
         yield "</drawing></metadata>"
 
 
-def _path_lines(drawing: Drawing) -> Iterator[str]:
+def path_lines(
+    drawing: Drawing,
+    *,
+    named: bool = True,
+    background: bool = False,
+    layers: Sequence[Layer] = (),
+) -> Iterator[str]:
+    """Yield the lines of a drawing's paths, in drawing order.
+
+    Args:
+        drawing: one scene.
+        named: whether each path has an id.
+        background: whether the background comes first.
+        layers: groups of paths that follow one another, from the first path to the last; empty: no groups.
+    """
+    height, width = drawing.size
+    if background:
+        yield f'<rect width="{width}" height="{height}" fill="{_hex(drawing.background[0].tolist())}"/>'
+    opening = {layer.first: layer for layer in layers}
+    closing = {layer.first + layer.count - 1 for layer in layers}
+    for path, line in enumerate(_path_lines(drawing, named)):
+        if path in opening:
+            layer = opening[path]
+            yield f"<g id={_attribute(layer.identifier)} inkscape:groupmode={_attribute('layer')} " + (
+                f"inkscape:label={_attribute(layer.name)}>"
+            )
+        yield line
+        if path in closing:
+            yield "</g>"
+
+
+def _path_lines(drawing: Drawing, named: bool) -> Iterator[str]:
     points, colours, widths = drawing.points[0].tolist(), drawing.colours[0].tolist(), drawing.widths[0].tolist()
     layout = drawing.layout
     for path, kind in enumerate(layout.kinds):
@@ -90,7 +156,8 @@ def _path_lines(drawing: Drawing) -> Iterator[str]:
         paint = _paint(kind, colours[path], widths[path])
         if kind == Kind.RECTANGLE and all(value.is_integer() for corner in corners for value in corner):
             paint += ' shape-rendering="crispEdges"'  # no seams between squares of pixel art at any zoom
-        yield f'<path id="path-{path + 1}" {paint} d="{data}"/>'
+        name = f'id="path-{path + 1}" ' if named else ""
+        yield f'<path {name}{paint} d="{data}"/>'
 
 
 def _paint(kind: Kind, colour: list[float], width: float) -> str:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from runtime.errors import UserError
-from runtime.field.video import write_film
+from runtime.film import write_film
 
 
 def frames(count: int = 6, height: int = 32, width: int = 48) -> list[torch.Tensor]:

@@ -1,0 +1,80 @@
+"""What judges have said, a JSON line a drawing and judge: all figures are computed from these lines."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from runtime.errors import UserError
+
+LONGEST = 2**30
+"""Most bytes of a file of records that is read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One drawing by one judge."""
+
+    job: str
+    """Hash of everything that decides the drawing."""
+    prompt: str
+    method: str
+    samples: int | None
+    """K; None where nothing is sampled."""
+    seed: int
+    sha256: str
+    """Of the SVG, or of a raster sample's PNG."""
+    judge: str
+    captions: str
+    """Hash of the captions, in order."""
+    similarity: list[float]
+    """With every caption; for an aesthetics head its one score."""
+
+
+def captions_digest(captions: Sequence[str]) -> str:
+    """Return what tells a list of captions from another one."""
+    return hashlib.sha256("\n".join(captions).encode()).hexdigest()[:16]
+
+
+class Records:
+    """The records in a file, to which more are appended.
+
+    A line that a kill has cut in half does not count, and the next record begins on a line of its own.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read what is there.
+
+        Raises:
+            UserError: the file is too long to be one of ours, or cannot be read.
+        """
+        self.path = path
+        self._records: dict[tuple[str, str, str, str], Record] = {}
+        self._torn = False
+        try:
+            if path.is_file() and path.stat().st_size > LONGEST:
+                raise UserError(f"'{path}' has more than {LONGEST} bytes; give another --out")
+            text = path.read_text("utf-8", "replace") if path.is_file() else ""
+        except OSError as error:
+            raise UserError(f"'{path}' cannot be read: {error.strerror}; give another --out") from error
+        self._torn = bool(text) and not text.endswith("\n")
+        for line in text.splitlines():
+            try:
+                self._keep(Record(**json.loads(line)))
+            except (ValueError, TypeError):
+                continue
+
+    def find(self, job: str, sha256: str, judge: str, captions: str) -> Record | None:
+        """Return what a judge has said of a drawing, as it is now and beside these captions; None if nothing."""
+        return self._records.get((job, sha256, judge, captions))
+
+    def add(self, record: Record) -> None:
+        """Store a record."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(("\n" if self._torn else "") + json.dumps(asdict(record)) + "\n")
+        self._torn = False
+        self._keep(record)
+
+    def _keep(self, record: Record) -> None:
+        self._records[record.job, record.sha256, record.judge, record.captions] = record
