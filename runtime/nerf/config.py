@@ -9,20 +9,19 @@ import tyro
 from annotated_types import Interval
 
 from runtime.errors import UserError
+from runtime.nerf.capture import CaptureOptions, check_capture
 
 Weight = Annotated[float, Interval(ge=0, le=1000)]
 """Weight of a term."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(CaptureOptions):
     """Turn photos with known cameras into 3D: a mesh (GLB), a film of it (MP4), and figures (JSON).
 
     `inspect CAPTURE` lists a capture's cameras, `render RUN` films a run; each has a --help.
     """
 
-    capture: Annotated[Path, tyro.conf.Positional] = Path()
-    """Folder or file: transforms.json (nerfstudio, instant-ngp, Blender), LLFF, COLMAP, DTU, or an .npz archive."""
     out: Path | None = None
     """GLB file to write, with an MP4 and a JSON beside it; by default the capture's name, in the working directory."""
     preset: Literal["fast", "nerf", "simplified", "diet"] = "fast"
@@ -56,10 +55,6 @@ class Config:
     """Bundle whose image encoder judges pictures from random cameras (DietNeRF): its name, or a folder."""
     semantic: Weight = 0.1
     """Weight of that judgement, every tenth step; without an encoder there is none."""
-    half: Annotated[float, Interval(gt=0, le=1e6)] | None = None
-    """Half the side of the scene's box, in the capture's units; by default from its cameras and points."""
-    convention: Literal["opengl", "opencv"] = "opengl"
-    """Axes of the capture's poses, where its format does not say."""
     seed: Annotated[int, Interval(ge=0, le=2**63 - 1)] = 0
     """Seed of every draw."""
 
@@ -112,8 +107,7 @@ def stem(config: Config) -> str:
 
 def check(config: Config) -> Config:
     """Refuse options that do not go together."""
-    if config.capture == Path():
-        raise UserError("capture: expected a folder or a file, got none; try benchmarks/capture/transforms.json")
+    check_capture(config)
     if (config.nodes - 1) % 8:
         near = 8 * round((config.nodes - 1) / 8) + 1
         raise UserError(f"--nodes: expected a multiple of 8 and one more, such as {near}, got {config.nodes}")

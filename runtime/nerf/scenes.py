@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from runtime.field.captures import Capture, Frame, load_capture, split_views
+from runtime.field.captures import Capture, split_views
+from runtime.nerf.capture import load
 
 if TYPE_CHECKING:
     from runtime.nerf.config import Config
@@ -27,7 +28,7 @@ class Split:
     @classmethod
     def of(cls, config: "Config") -> "Split":
         """Read the capture of a request, but no pixel of it; a `UserError` says what is wrong with it."""
-        capture = load_capture(config.capture, Frame(half=config.half), config.convention).scaled(config.size)
+        capture = load(config).scaled(config.size)
         train, held_out = split_views(capture, views=config.views, hold_out=config.hold_out, seed=config.seed)
         return cls(capture, train, held_out)
 
