@@ -1,5 +1,7 @@
 """Errors that a user can mend, and how a command ends on one."""
 
+import contextlib
+import errno
 import os
 import select
 import sys
@@ -10,6 +12,10 @@ CLOSED_PIPE = 128 + 13
 """Exit code of a command whose reader has gone, as the shell gives it for SIGPIPE."""
 
 
+NO_OUTPUT = 74
+"""Exit code of a command whose output cannot be written, as sysexits.h has it for errors of input and output."""
+
+
 class UserError(ValueError):
     """Input that cannot be used: the message names the thing, what was expected, what came, and the remedy."""
 
@@ -17,14 +23,19 @@ class UserError(ValueError):
 def run_main(main: Callable[[], int | None]) -> NoReturn:
     """Run a command's main function and exit: 0, its own code, or 2 with one line on stderr for a `UserError`.
 
-    Where the reader of its output has gone, as in `... | head -1`, it ends quietly with 141.
+    Where the reader of its output has gone, as in `... | head -1`, it ends quietly with 141. Where there is no room for
+    its output, it says so and ends with 74. Characters that the output's encoding lacks are written as escapes.
     """
     code: object
+    for stream in (sys.stdout, sys.stderr):
+        # Streams that tests and servers put in their place may be no files.
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     try:
         try:
             code = main() or 0
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {printable(str(error))}", file=sys.stderr)
             code = 2
         except SystemExit as end:  # the way in which --help and a wrong option end
             code = end.code
@@ -32,10 +43,37 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
     except BrokenPipeError:
         if not _reader_has_gone():
             raise  # another pipe: a process of our own has died
-        # What is left in the buffer would fail once more at the end of the process, with a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         code = CLOSED_PIPE
+    except OSError as error:
+        # Results are written elsewhere: what has no room there is not what stdout has to say.
+        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EIO) or not _output_is_full():
+            raise
+        _drop_output()
+        with contextlib.suppress(OSError):
+            print(f"error: output: expected room to write it, got '{error.strerror}'", file=sys.stderr)
+        code = NO_OUTPUT
     raise SystemExit(code)
+
+
+def printable(text: str) -> str:
+    """Return a text whose control characters are escapes, so that no file's name or text can steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def _drop_output() -> None:
+    """Send what is left in the buffer nowhere: it would fail once more at the end of the process, with a traceback."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _output_is_full() -> bool:
+    """Return whether nothing more can be written to stdout."""
+    # What failed may be gone from the buffer, so a line is tried; the output is broken off in either case.
+    try:
+        os.write(sys.stdout.fileno(), b"\n")
+    except (OSError, ValueError):
+        return True
+    return False
 
 
 def _reader_has_gone() -> bool:

@@ -1,12 +1,13 @@
 """How a command ends."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from runtime.errors import CLOSED_PIPE, UserError, run_main
+from runtime.errors import CLOSED_PIPE, NO_OUTPUT, UserError, printable, run_main
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,3 +58,46 @@ def test_another_broken_pipe_is_told() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 1
     assert "of a worker" in done.stderr
+
+
+def run_body(body: str, **options) -> subprocess.CompletedProcess:
+    code = f"import sys; from runtime.errors import UserError, run_main\ndef main():\n    {body}\nrun_main(main)"
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, **options)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize(
+    "body", ["print('x')", "print('x' * 100_000)", "print('x', flush=True)", "print('x'); raise SystemExit(0)"]
+)
+def test_an_output_without_room_is_said_and_has_its_code(body: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = run_body(body, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == NO_OUTPUT
+    assert done.stderr == "error: output: expected room to write it, got 'No space left on device'\n"
+
+
+def test_no_room_elsewhere_is_another_error() -> None:
+    done = run_body("raise OSError(28, 'No space left on device', 'a.svg')", capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "a.svg" in done.stderr
+
+
+def test_what_an_encoding_lacks_is_written_as_escapes() -> None:
+    body = "print('Käfer 🍎'); raise UserError('Käfer')"
+    done = run_body(body, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    assert (done.returncode, done.stdout, done.stderr) == (
+        2,
+        rb"K\xe4fer \U0001f34e" + b"\n",
+        rb"error: K\xe4fer" + b"\n",
+    )
+
+
+def test_a_message_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> int:
+        raise UserError("bundle '\x1b]0;title\x07\x1b[2J\u202e': expected\na second line, \x9b31m")
+
+    assert code_of(main) == 2
+    assert capsys.readouterr().err == (
+        "error: bundle '\\x1b]0;title\\x07\\x1b[2J\\u202e': expected\na second line, \\x9b31m\n"
+    )
+    assert printable("Käfer 🍎\n") == "Käfer 🍎\n"

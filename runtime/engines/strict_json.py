@@ -6,6 +6,7 @@ the file and the field.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,8 +62,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # json keeps the last of two equal keys where another reader may keep the first
     value = dict(pairs)
     if len(value) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} appears twice")
+        counts = Counter(key for key, _ in pairs)
+        raise ValueError(f"the key {next(key for key in counts if counts[key] > 1)!r:.120} appears twice")
     return value
 
 
@@ -98,6 +99,9 @@ def check_fields(
             # cut short, here and in all messages: the value may be as long as the file
             kind, got = allowed[name].__name__, type(content).__name__
             raise UserError(f"{where}: field {name!r}: expected {kind}, got {got} {content!r:.60}")
+        # texts of a bundle are printed: an escape in one would be a command to the terminal
+        if isinstance(content, str) and not content.isprintable():
+            raise UserError(f"{where}: field {name!r}: expected one line of printable text, got {content!r:.60}")
     return value
 
 

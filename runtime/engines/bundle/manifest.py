@@ -150,7 +150,12 @@ def _check_defaults(value: dict[str, Any], where: str) -> dict[str, Any]:
         for name, content in options.items():
             values = content if isinstance(content, list) else [content]
             # the bound refuses infinity too, which json makes of a number such as 1e999
-            plain = all(isinstance(x, str | bool) or (isinstance(x, int | float) and abs(x) < 1e12) for x in values)
+            plain = all(
+                x.isprintable()
+                if isinstance(x, str)
+                else isinstance(x, bool) or (isinstance(x, int | float) and abs(x) < 1e12)
+                for x in values
+            )
             if not name.isidentifier() or not plain:
                 raise UserError(
                     f"{where}: {method}: expected option names with numbers or texts, got {name!r:.60}: {content!r:.60}"
