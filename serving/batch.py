@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from runtime.command.ranges import option_name
+from runtime.engines.strict_json import parse_value
 from runtime.errors import UserError
 from runtime.files import replace_file
 from serving.bundles import Offers
@@ -86,8 +87,8 @@ def _rows_of(
     document: Any = {"options": {"prompt": line}}
     if file.suffix == ".jsonl":
         try:
-            document = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            document = parse_value(line.encode())
+        except ValueError as error:
             raise UserError(f"expected a JSON object, got something else ({error})") from None
     if not isinstance(document, dict) or not isinstance(document.get("options", {}), dict):
         raise UserError("expected a JSON object with 'options', got something else")
@@ -136,7 +137,7 @@ def finished_rows(out: Path) -> dict[str, dict[str, Any]]:
     if (out / RESULTS).is_file():
         for line in (out / RESULTS).read_text("utf-8", "replace").splitlines():
             try:
-                entry = json.loads(line)
+                entry = parse_value(line.encode())
                 whole = entry["state"] == "done" and all(
                     hashlib.sha256((out / file["file"]).read_bytes()).hexdigest() == file["sha256"]
                     for file in entry["outputs"]

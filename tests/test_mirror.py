@@ -39,7 +39,7 @@ ELSEWHERE = {
     "runtime/lift/": "lift/test_lift.py",
     "runtime/dreamfusion/": "dreamfusion/test_dreamfusion.py",
     "runtime/lmconv/": "lmconv/test_lmconv.py",
-    "runtime/field/captures/arrays.py": "field/captures/formats/test_formats.py",
+    "runtime/arrays.py": "test_fuzz.py",
     "runtime/field/captures/formats/": "field/captures/formats/test_formats.py",
     "runtime/field/captures/read.py": "field/captures/test_capture.py",
     "runtime/field/captures/views.py": "field/captures/test_capture.py",

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from runtime.engines.strict_json import parse_value
 from runtime.errors import UserError
 from runtime.files import replace_file
 
@@ -62,7 +63,7 @@ def read_config(folder: Path, version: int, build: Callable[[dict[str, Any]], Co
     if not file.is_file():
         raise UserError(f"run '{folder}': no config.json is here; give the --out folder of python -m {command}")
     try:
-        values = json.loads(file.read_text("utf-8"))
+        values = parse_value(file.read_bytes())
         if values.pop("format") != version:
             raise ValueError("another format")
         return build(values)

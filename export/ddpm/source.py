@@ -5,7 +5,6 @@ A folder of diffusers has `unet/config.json` (or `config.json`), `diffusion_pyto
 `config.json` in the manner of diffusers.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from runtime.engines.strict_json import parse_value
 from runtime.errors import UserError
 from train.ddpm.names import our_names
 from train.ddpm.network import Architecture, PixelDenoiser
@@ -108,7 +108,7 @@ def source_of_weights(folder: Path) -> Source:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        document = json.loads(file.read_text("utf-8"))
+        document = parse_value(file.read_bytes())
     except FileNotFoundError:
         raise UserError(f"--weights: expected '{file}', got no file; name a folder of diffusers") from None
     except (OSError, ValueError) as error:

@@ -1,11 +1,11 @@
 """CLIP's tokenizer as one tokenizer.json, of a vocabulary and merges; and one of bytes alone, for random weights."""
 
 import gzip
-import json
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from runtime.engines.strict_json import parse_value
 from runtime.errors import UserError
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -86,7 +86,7 @@ def read_vocabulary(folder: Path) -> tuple[dict[str, int], Merges]:
         if not (folder / name).is_file():
             raise UserError(f"'{folder}': expected {name} in it, got none; download the model's tokenizer folder too")
     try:
-        vocabulary = json.loads((folder / "vocab.json").read_text("utf-8"))
+        vocabulary = parse_value((folder / "vocab.json").read_bytes())
         lines = (folder / "merges.txt").read_text("utf-8").split("\n")
         merges = [_pair(line) for line in lines if line and not line.startswith("#version")]
         if not all(isinstance(v, int) for v in vocabulary.values()):

@@ -119,7 +119,8 @@ def _fits(value: Any, annotation: Any) -> bool:
     if annotation is Path:
         return isinstance(value, str) and "\0" not in value
     if annotation is float:
-        return type(value) in (int, float)
+        # An integer of JSON may have more digits than a float has room for.
+        return type(value) is float or (type(value) is int and abs(value) < 2**1023)
     return annotation in (int, bool, str) and type(value) is annotation
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 INTERVAL_S = 2.0
 """Seconds between two checkpoints, unless they take so long that they would slow the run down."""
 
-FORMAT = "tgm-run-2"
+FORMAT = "tgm-run-3"
 """Marks config.json as that of a run of this program, and says the version of the folder's layout."""
 
 LONGEST_JSON = 16 * 2**20
@@ -80,6 +80,7 @@ class RunFolder:
         self.interval_s = INTERVAL_S if interval_s is None else interval_s
         self._log: IO[str] | None = None
         self._lock = _lock(path)
+        self._config_sha256 = _digest((path / "config.json").read_bytes())
 
     @classmethod
     def create(
@@ -124,9 +125,10 @@ class RunFolder:
         """Return the folder of an earlier run, to resume it; `read_config` says what was asked of it.
 
         Raises:
-            UserError: it is no run, is damaged, is in use, or was made by another version.
+            UserError: it is no run, is damaged, is in use, was made by another version, or an input has been changed.
         """
-        read_config(path)
+        config = read_config(path)
+        _check_inputs(path, config.get("inputs_sha256"))
         try:
             run = cls(path, interval_s=interval_s)
             (path / "snapshots").mkdir(exist_ok=True)
@@ -138,6 +140,27 @@ class RunFolder:
         """Return the run's own copy of a file that it reads."""
         return self.path / "inputs" / name
 
+    def keep(self, name: str, content: bytes) -> None:
+        """Write a file that the rest of the run depends on, such as "sample.png"; `kept` returns it."""
+        # First the file: one without a digest is made again, a digest without its file would stop the run.
+        replace_file(self.path / name, content)
+        replace_file(self.path / f"{name}.sha256", f"{_digest(content)}  {name}\n")
+
+    def kept(self, name: str) -> bytes | None:
+        """Return what `keep` has written under a name; None where it has not.
+
+        Raises:
+            UserError: the file has been changed since.
+        """
+        file, note = self.path / name, self.path / f"{name}.sha256"
+        if not (file.is_file() and note.is_file()):
+            return None
+        content = file.read_bytes()
+        # The note is in the form of `sha256sum --check`.
+        if note.read_text("utf-8", "replace").partition(" ")[0] != _digest(content):
+            raise UserError(f"'{file}' is not what the run has written (SHA-256): put it back, or start the run anew")
+        return content
+
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint: its tensors, then the note that names them; then delete the one before."""
         from safetensors.torch import save
@@ -147,7 +170,7 @@ class RunFolder:
         file = self.path / f"checkpoint-{checkpoint.stage:03d}-{checkpoint.step:06d}.safetensors"
         replace_file(file, data)
         note = {"stage": checkpoint.stage, "step": checkpoint.step, "file": file.name}
-        note |= {"sha256": hashlib.sha256(data).hexdigest(), "numbers": checkpoint.numbers}
+        note |= {"sha256": _digest(data), "config_sha256": self._config_sha256, "numbers": checkpoint.numbers}
         replace_file(self.path / "checkpoint.json", json.dumps(note, indent=2) + "\n")
         for old in self.path.iterdir():  # both files are on the disk now, so that the one before may go
             if _CHECKPOINT.fullmatch(old.name) and old.name != file.name:
@@ -157,7 +180,7 @@ class RunFolder:
         """Return the last checkpoint, or None where the run was stopped before its first.
 
         Raises:
-            UserError: the checkpoint was damaged after it was written.
+            UserError: the checkpoint was damaged after it was written, or is that of another config.json.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load
@@ -172,8 +195,14 @@ class RunFolder:
             # The name comes from a file that anybody may have edited: a path in it must not be followed.
             if not whole or not _CHECKPOINT.fullmatch(file):
                 raise ValueError("its fields are not those of a checkpoint")
+            # Other options make other scenes: the rest of the run would belong to neither.
+            if values["config_sha256"] != self._config_sha256:
+                raise UserError(
+                    f"'{self.path / 'config.json'}' is not the one that the checkpoint was made with (SHA-256): put it "
+                    "back, or start the run anew"
+                )
             data = (self.path / file).read_bytes()
-            if hashlib.sha256(data).hexdigest() != digest:
+            if _digest(data) != digest:
                 raise UserError(f"'{self.path / file}' is not what was written (SHA-256): start the run anew")
             return Checkpoint(stage, step, load(data), numbers)
         except UserError:
@@ -269,6 +298,25 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _check_inputs(path: Path, digests: object) -> None:
+    """Refuse to resume a run whose own copies of what it reads are not those that it began with."""
+    if not isinstance(digests, dict):
+        raise UserError(f"--resume '{path}': config.json: expected inputs_sha256, got {digests!r:.40}; start anew")
+    for name, digest in digests.items():
+        file = path / "inputs" / name
+        # A name from a file that may have been edited is only ever compared, never opened outside the folder.
+        inside = ".." not in Path(name).parts and not Path(name).is_absolute() and "\0" not in name
+        if not inside or not file.is_file() or _digest(file.read_bytes()) != digest:
+            raise UserError(
+                f"--resume '{path}': 'inputs/{name}' is not what the run began with (SHA-256): put it back, or start "
+                "the run anew"
+            )
+
+
 def _fill(folder: Path, request: Mapping[str, Any], inputs: Mapping[str, bytes]) -> None:
     """Write what a run folder begins with."""
     folder.chmod(0o755)  # mkdtemp's 0700 is for secrets
@@ -277,7 +325,9 @@ def _fill(folder: Path, request: Mapping[str, Any], inputs: Mapping[str, bytes])
         file = folder / "inputs" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         replace_file(file, content)
-    text = json.dumps({"format": FORMAT, "version": __version__, **request}, indent=2) + "\n"
+    digests = {name: _digest(content) for name, content in inputs.items()}
+    document = {"format": FORMAT, "version": __version__, **request, "inputs_sha256": digests}
+    text = json.dumps(document, indent=2) + "\n"
     replace_file(folder / "config.json", text)
 
 
@@ -303,7 +353,7 @@ def _records(file: Path) -> Iterator[dict[str, Any]]:
         try:
             record = json.loads(line)
             place = (record["stage"], record["step"], record["loss"], record["name"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue  # cut in half by a kill, or edited
         if all(isinstance(value, int | float) for value in place[:3]):
             yield record

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from runtime.errors import UserError
 from runtime.loop.events import Report, Snapshot, Stepped
 from runtime.loop.folder import Checkpoint, RunFolder, below
 from runtime.loop.pace import Pace
@@ -286,14 +287,36 @@ class _Loop:
             self.run.forget_after(*((checkpoint.stage, checkpoint.step) if checkpoint else (0, 0)))
         if checkpoint is None:
             return False
+        self.scene = self.restored(checkpoint)
         self.index = checkpoint.stage
         self.step = checkpoint.step
-        self.scene = self.stages[self.index].restore(checkpoint.scene)
         self.prepare()
         if self.optimizer:
             # Parameters and learning rates are the new optimizer's own; only the moments are the checkpoint's.
-            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": _moments(checkpoint)})
+            moments = _moments(checkpoint, self.optimizer)
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
         return True
+
+    def restored(self, checkpoint: Checkpoint) -> Scene:
+        """Return the scene of a checkpoint, which anybody may have edited.
+
+        Raises:
+            UserError: it is not one of this run's stages, or its tensors make no scene.
+        """
+        name = f"checkpoint after step {checkpoint.step} of stage {checkpoint.stage}"
+        if checkpoint.stage >= len(self.stages) or checkpoint.step > self.stages[checkpoint.stage].steps:
+            raise UserError(f"{name}: expected one within the {len(self.stages)} stages of this run; start it anew")
+        try:
+            scene = self.stages[checkpoint.stage].restore(checkpoint.scene)
+        # What a constructor makes of tensors that are missing, too many, or of another shape or type.
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
+            raise UserError(f"{name}: its tensors make no scene ({error!s:.200}); start the run anew") from error
+        before, after = _outline(checkpoint.scene), _outline(scene.state())
+        wrong = sorted(tensor for tensor in {*before, *after} if before.get(tensor) != after.get(tensor))
+        wrong += [tensor for tensor, value in checkpoint.scene.items() if bool(value.isnan().any())]
+        if wrong:
+            raise UserError(f"{name}: its tensors are no scene's ({', '.join(wrong)[:200]}); start the run anew")
+        return scene
 
     def keep_last_good(self) -> Path | None:
         """Draw the last scene whose numbers are all finite: this one, or the last checkpoint's."""
@@ -305,14 +328,37 @@ class _Loop:
             checkpoint = self.run.load() if self.run else None
             if checkpoint is None:
                 return None
-            scene = self.stages[checkpoint.stage].restore(checkpoint.scene)
+            scene = self.restored(checkpoint)
         return self.snapshot(scene, "last-good")
 
 
-def _moments(checkpoint: Checkpoint) -> dict[int, dict[str, Any]]:
-    """Return the state of each parameter's optimizer, as `load_state_dict` takes it."""
+def _outline(state: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    """Return the shapes and types of tensors."""
+    return {name: (value.shape, value.dtype) for name, value in state.items()}
+
+
+def _moments(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
+    """Return the state of each parameter's optimizer, as `load_state_dict` takes it.
+
+    Raises:
+        UserError: a moment is of no parameter, or has another shape than its parameter.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Any]] = {}
     for key, value in (below("optimizer/", checkpoint.tensors) | below("optimizer/", checkpoint.numbers)).items():
-        index, name = key.split("/", 1)
+        index, _, name = key.partition("/")
+        if not (index.isdecimal() and int(index) < len(parameters) and name):
+            raise UserError(f"checkpoint: optimizer/{key:.80}: expected a moment of a parameter; start the run anew")
+        shape = parameters[int(index)].shape
+        # Compiled optimizers read moments by the parameter's shape, without a look at theirs.
+        if isinstance(value, Tensor) and value.ndim and (value.shape != shape or bool(value.isnan().any())):
+            raise UserError(
+                f"checkpoint: optimizer/{key:.80}: expected finite numbers of shape {tuple(shape)}, got "
+                f"{value.dtype} {tuple(value.shape)}; start the run anew"
+            )
+        if not isinstance(value, Tensor) and type(value) not in (int, float):
+            raise UserError(
+                f"checkpoint: optimizer/{key:.80}: expected a number, got {value!r:.40}; start the run anew"
+            )
         state.setdefault(int(index), {})[name] = value
     return state

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from runtime.arrays import read_array
 from runtime.errors import UserError
 from runtime.files import check_ordinary
 from runtime.pixels.orders import Order, Size, check_order, maximum_context_order, parse_orders, rank_by_context
@@ -51,8 +52,7 @@ def _read_file(path: Path, size: Size) -> Order:
         if os.path.getsize(path) > GREATEST:
             raise UserError(f"--order '{path}': expected at most {GREATEST} bytes, got {os.path.getsize(path)}")
         if path.suffix == ".npy":
-            # A pickle runs code while it is read.
-            array = np.load(path, allow_pickle=False)
+            array = read_array(path)
         else:
             array = np.array([int(word) for word in path.read_text("utf-8").replace(",", " ").split()], np.int64)
     except OSError as error:

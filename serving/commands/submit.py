@@ -90,7 +90,7 @@ def value_of(text: str) -> Any:
     """Return a value as JSON has it, or the text itself: 3, true, [1, 2], top."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

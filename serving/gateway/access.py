@@ -6,7 +6,6 @@ A page of another site can send requests to 127.0.0.1 from a user's browser. So 
 
 import hashlib
 import hmac
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from runtime.engines.strict_json import parse_value
 from runtime.errors import UserError
 from serving.gateway.answers import RefusedError, refuse
 from serving.gateway.metrics import Metrics
@@ -65,7 +65,7 @@ def read_tokens(path: Path) -> list[Token]:
     """
     where = f"--tokens '{path}'"
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = parse_value(path.read_bytes())
         tokens = [Token(name, entry["sha256"], entry.get("quota", 8)) for name, entry in document.items()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{where}: expected a JSON object of names with 'sha256' and 'quota' ({error})") from None

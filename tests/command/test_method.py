@@ -53,7 +53,7 @@ def test_the_command_writes_says_and_stores(work: Path, bundle: Path, capsys: py
     assert printed.out == "drew drawing.png; the run is in runs/drawing/\n"
     assert "paint 3/3" in printed.err
     config = json.loads(Path("runs/drawing/config.json").read_text())
-    assert config["method"] == "toy" and config["config"]["steps"] == 3 and config["format"] == "tgm-run-2"
+    assert config["method"] == "toy" and config["config"]["steps"] == 3 and config["format"] == "tgm-run-3"
     assert Path("drawing.png").read_bytes() == Path("runs/drawing/result/drawing.png").read_bytes()
 
 

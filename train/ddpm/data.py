@@ -16,6 +16,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from runtime.arrays import read_arrays
 from runtime.errors import UserError
 from train.data.icons import SETS
 from train.lmconv.archives import read_cifar10, read_folder, read_idx_folder, read_npz
@@ -96,10 +97,10 @@ def _read_icons(archive: Path, size: int, sets: str) -> Pictures:
     if not set(names) <= set(SETS):
         raise UserError(f"--sets '{sets}': expected {', '.join(SETS)}, with commas")
     try:
-        with np.load(archive, allow_pickle=False) as file:
-            chosen = (file["kinds"] != "pair") & (np.isin(file["sets"], names) if names else True)
-            pictures, concepts = file["pictures"][chosen], file["concepts"][chosen].tolist()
-    except (OSError, ValueError, KeyError) as error:
+        arrays = read_arrays(archive, ("kinds", "sets", "pictures", "concepts"))
+        chosen = (arrays["kinds"] != "pair") & (np.isin(arrays["sets"], names) if names else True)
+        pictures, concepts = arrays["pictures"][chosen], arrays["concepts"][chosen].tolist()
+    except (ValueError, KeyError, IndexError) as error:
         raise UserError(f"--data-dir '{archive}': not an archive of python -m train.data.icons ({error})") from error
     if pictures.shape[1] % size:
         raise UserError(f"--size: expected a divisor of {pictures.shape[1]}, the side of the icons, got {size}")

@@ -5,12 +5,12 @@ All return uint8 (N, channels, H, W) and say what was wrong with a file. Nothing
 
 import gzip
 import math
-import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
+from runtime.arrays import read_arrays
 from runtime.errors import UserError
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
@@ -89,12 +89,7 @@ def read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         UserError: where one is missing or has another type or shape.
     """
-    try:
-        # a TypeError is for an .npy file of one array under another name
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in ("x_train", "x_test") if name in archive}
-    except (OSError, TypeError, ValueError, EOFError, MemoryError, zlib.error, zipfile.BadZipFile) as error:
-        raise UserError(f"'{path}' cannot be read as an npz archive: {error}") from error
+    arrays = read_arrays(path, ("x_train", "x_test"))
     if len(arrays) < 2:
         raise UserError(f"'{path}': expected arrays x_train and x_test, got {', '.join(arrays) or 'neither'}")
     pictures = []

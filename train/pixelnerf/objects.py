@@ -13,6 +13,7 @@ from jaxtyping import Float32, Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
+from runtime.arrays import read_arrays
 from runtime.errors import UserError
 
 VIEWS = 16
@@ -55,10 +56,10 @@ def load_objects(folder: Path, cache: Path, side: int) -> Objects:
     """
     try:
         entries = json.loads((folder / "objects.json").read_text("utf-8"))["objects"]
-        with np.load(folder / "cameras.npz", allow_pickle=False) as file:
-            rows = {name: i for i, name in enumerate(file["ids"].tolist())}
-            poses = torch.from_numpy(file["c2w"]).float()
-    except (OSError, ValueError, KeyError) as error:
+        cameras = read_arrays(folder / "cameras.npz", ("ids", "c2w"))
+        rows = {name: i for i, name in enumerate(cameras["ids"].tolist())}
+        poses = torch.from_numpy(cameras["c2w"]).float()
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"'{folder}': expected objects.json, cameras.npz and views/, got {error!s:.100}") from None
     entries = [entry for entry in entries if entry["split"] in ("train", "validation")]
     path = cache / f"objects-{side}.npy"

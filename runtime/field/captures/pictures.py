@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float32, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from runtime.arrays import read_array
 from runtime.errors import UserError
-from runtime.field.captures.arrays import read_array
 from runtime.pictures import open_picture, to_rgba
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int32, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from runtime.errors import UserError
 from runtime.field.cameras import Rays
 from runtime.field.kernels.nodes import NODES_A_JOB, Moments, Rates, adam, add_rows, vary
 from runtime.field.march import EXTENT, Grid, Room, march, record_of
@@ -38,6 +39,9 @@ class DenseGrid(Scene):
         values: raw density and colour at each node; see `runtime.field.kernels.march.Grid`.
         occupied: cells that may hold something.
         box: the cube's lowest corner and its side, in world units.
+
+    Raises:
+        UserError: their shapes and types are not those of one grid.
     """
 
     values: nn.Parameter
@@ -48,6 +52,7 @@ class DenseGrid(Scene):
         self, values: Float[Tensor, "N N N G 4"], occupied: UInt8[Tensor, "M M M"], box: Float[Tensor, " 4"]
     ) -> None:
         super().__init__()
+        _check_grid(values, occupied, box)
         self.values = nn.Parameter(values.detach().clone().contiguous())
         self.register_buffer("occupied", occupied.clone())
         self.register_buffer("box", box.clone())
@@ -146,6 +151,23 @@ class DenseGrid(Scene):
         field = type(self)(values, torch.ones(cells, cells, cells, dtype=torch.uint8), self.box)
         field.update_occupancy()
         return field
+
+
+def _check_grid(values: Tensor, occupied: Tensor, box: Tensor) -> None:
+    """Refuse what kernels would read beyond its end: they trust the shapes, and a checkpoint may have been edited."""
+    size, cells = len(values), len(occupied)
+    cubes = tuple(values.shape) == (size, size, size, *values.shape[3:]) and tuple(occupied.shape) == (cells,) * 3
+    side = (size - 1) // cells if cells else 0
+    whole = side > 0 and side * cells == size - 1 and side & (side - 1) == 0
+    types = (values.dtype, occupied.dtype, box.dtype) == (torch.float32, torch.uint8, torch.float32)
+    if not (cubes and whole and types and tuple(values.shape[3:]) in ((1, 4), (4, 4)) and tuple(box.shape) == (4,)):
+        raise UserError(
+            "grid: expected float32 values of N x N x N nodes, 1 or 4 groups and 4 numbers, uint8 cells of 2^k nodes "
+            f"and a box of 4 numbers, got {values.dtype} {tuple(values.shape)}, {occupied.dtype} "
+            f"{tuple(occupied.shape)} and {tuple(box.shape)}"
+        )
+    if not (bool(box.isfinite().all()) and float(box[3]) > 0):
+        raise UserError(f"grid: expected a box with a positive side, got {box.tolist()}")
 
 
 def cell_of(size: int) -> int:

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from runtime.arrays import read_arrays
 from runtime.errors import UserError
 from runtime.field.cameras import Cameras
-from runtime.field.captures.arrays import read_arrays
 from runtime.field.captures.capture import Capture
 from runtime.field.captures.formats.parts import focal_of, list_pictures, poses_array, same_size, sizes_tensor
 from runtime.field.captures.pictures import PictureArray, open_pictures

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from runtime.arrays import read_arrays
 from runtime.errors import UserError
 from runtime.field.cameras import Cameras
-from runtime.field.captures.arrays import read_arrays
 from runtime.field.captures.capture import Capture
 from runtime.field.captures.formats.parts import (
     first_pictures,

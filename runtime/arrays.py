@@ -1,6 +1,7 @@
 """NumPy's files: one array, or an archive of several. Nothing is unpickled."""
 
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +21,21 @@ def read_array(path: Path) -> np.ndarray:
     try:
         with path.open("rb") as file:
             array = np.lib.format.read_array(file, allow_pickle=False)
-    # MemoryError: a header of a few bytes can promise any size
-    except (OSError, EOFError, ValueError, MemoryError) as error:
+    # NumPy parses the header as Python: beside its own errors come those of the tokenizer and the parser. A header of a
+    # few bytes can promise any size, too.
+    except Exception as error:
         raise UserError(f"'{path}': expected an array of numbers, got {error!s:.100}") from None
     if array.dtype.kind not in "fiu":
         raise UserError(f"'{path}': expected an array of numbers, got {array.dtype} {array.shape}")
     return array
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a .npz file by name; nothing is unpickled.
+def read_arrays(path: Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Return the arrays of a .npz file by name.
+
+    Args:
+        path: the file.
+        names: of the arrays that are read, where they are there; None: all.
 
     Raises:
         UserError: there is no such file, or it holds something else than plain arrays.
@@ -41,7 +47,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         if total > GREATEST_ARRAYS:
             raise UserError(f"'{path}': expected at most {GREATEST_ARRAYS} bytes of arrays, got {total}")
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return {name: file[name] for name in file.files if names is None or name in names}
     except UserError:
         raise
     # zipfile and numpy raise a whole family of errors for damaged archives
