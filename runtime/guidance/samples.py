@@ -92,12 +92,12 @@ def sample_or_read(
         report: receives each call of the denoiser.
         finish: what is done to the samples before they are ranked.
     """
-    if run is not None and run.kept("sample.png") is not None:
+    if run is not None and run.stored("sample.png") is not None:
         # Sampling again would cost most of the seconds that a resumed run is to save.
         return read_png(run.path / "sample.png")
     picture, samples = best_sample(bundle, prompt, generator, count=count, omega=omega, report=report, finish=finish)
     if run is not None:
         write_png(run.path / "samples.png", samples)
         # Last: a run that finds this file need not sample.
-        run.keep("sample.png", format_png(picture))
+        run.store("sample.png", format_png(picture))
     return picture

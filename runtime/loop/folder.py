@@ -140,14 +140,14 @@ class RunFolder:
         """Return the run's own copy of a file that it reads."""
         return self.path / "inputs" / name
 
-    def keep(self, name: str, content: bytes) -> None:
-        """Write a file that the rest of the run depends on, such as "sample.png"; `kept` returns it."""
+    def store(self, name: str, content: bytes) -> None:
+        """Write a file that the rest of the run depends on, such as "sample.png"; `stored` returns it."""
         # First the file: one without a digest is made again, a digest without its file would stop the run.
         replace_file(self.path / name, content)
         replace_file(self.path / f"{name}.sha256", f"{_digest(content)}  {name}\n")
 
-    def kept(self, name: str) -> bytes | None:
-        """Return what `keep` has written under a name; None where it has not.
+    def stored(self, name: str) -> bytes | None:
+        """Return what `store` has written under a name; None where it has not.
 
         Raises:
             UserError: the file has been changed since.

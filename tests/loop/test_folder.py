@@ -36,9 +36,29 @@ def test_only_the_last_checkpoint_stays(tmp_path: Path) -> None:
 
 
 def test_config_says_what_was_asked_and_by_which_version(tmp_path: Path) -> None:
-    with RunFolder.create(tmp_path / "run", {"prompt": "a cat"}):
+    with RunFolder.create(tmp_path / "run", {"prompt": "a cat"}, inputs={"picture/a.png": b"abc"}):
         pass
-    assert read_config(tmp_path / "run") == {"format": FORMAT, "version": __version__, "prompt": "a cat"}
+    # of FIPS 180-2, appendix B.1
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert read_config(tmp_path / "run") == {
+        "format": FORMAT,
+        "version": __version__,
+        "prompt": "a cat",
+        "inputs_sha256": {"picture/a.png": digest},
+    }
+
+
+def test_what_a_run_depends_on_is_believed_only_as_it_was_written(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path / "run", {}) as run:
+        assert run.stored("sample.png") is None
+        run.store("sample.png", b"abc")
+        assert run.stored("sample.png") == b"abc"
+        (run.path / "sample.png").write_bytes(b"abd")
+        with pytest.raises(UserError, match="is not what the run has written"):
+            run.stored("sample.png")
+        # Without its digest, as after a kill between the two, a file does not count.
+        (run.path / "sample.png.sha256").unlink()
+        assert run.stored("sample.png") is None
 
 
 def test_a_taken_folder_is_left_as_it_is(tmp_path: Path) -> None:

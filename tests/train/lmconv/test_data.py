@@ -134,7 +134,7 @@ def test_damage_is_named(tmp_path: Path, how: str, message: str) -> None:
     [
         ({"x_train": GREY, "x_test": GREY}, "expected uint8"),
         ({"a": GREY}, "expected arrays x_train and x_test, got neither"),
-        (None, "cannot be read as an npz archive"),
+        (None, "expected a .npz archive"),
     ],
 )
 def test_archives_of_something_else_are_named(tmp_path: Path, arrays: dict | None, message: str) -> None:
