@@ -206,7 +206,7 @@ def _with_sample(method: Method[Any], config: Any, bundle: "DiffusionBundle", fo
     if is_run(folder):
         return
     with RunFolder.create(folder, request_of(method, config, bundle)) as run:
-        replace_file(run.path / "sample.png", sample.read_bytes())
+        run.store("sample.png", sample.read_bytes())
 
 
 def sha256_of(job: Job, out: Path) -> str:
