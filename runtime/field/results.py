@@ -1,7 +1,7 @@
 """What people keep of a field: a textured mesh and a film of it turning."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -84,6 +84,15 @@ def level_of(raw: Float[Tensor, "N N N"]) -> float:
     return LEVEL if low < LEVEL < high else (low + high) / 2
 
 
+def mean_level(raw: Float[Tensor, "N N N"]) -> float:
+    """Return the raw density whose density is the mean of all, threestudio's threshold "auto".
+
+    For fields that stay translucent: at `LEVEL` their shells are full of holes.
+    """
+    mean = torch.nn.functional.softplus(raw.double()).mean().clamp(min=1e-6)
+    return float(mean.expm1().log())
+
+
 @dataclass(frozen=True)
 class Surface:
     """The surface of a field, extracted once for all that is measured and written of it."""
@@ -94,8 +103,18 @@ class Surface:
     """Raw density on it, see `level_of`."""
 
     @classmethod
-    def of(cls, field: Field, box: Float[Tensor, " 4"]) -> "Surface":
+    def of(
+        cls,
+        field: Field,
+        box: Float[Tensor, " 4"],
+        level_of: Callable[[Float[Tensor, "N N N"]], float] = level_of,
+    ) -> "Surface":
         """Return the surface of a field in a box, given by its lowest corner and side.
+
+        Args:
+            field: whose it is.
+            box: lowest corner and side.
+            level_of: chooses the raw density on it.
 
         Raises:
             UserError: all places are equally dense.
@@ -137,21 +156,17 @@ AROUND = Orbit(frames=8, elevation=0.3, side=128)
 SNAPSHOT_SIDE = 96
 
 
-def write_object(
-    field: Field, box: Float[Tensor, " 4"], out: Path, figures: Mapping[str, object], film: Orbit | None = None
-) -> list[Path]:
+def write_object(field: Field, surface: Surface, out: Path, figures: Mapping[str, object]) -> list[Path]:
     """Write a mesh, a film and figures of an object: .glb, .mp4 and .json; return their paths.
 
     Args:
         field: the object.
-        box: its lowest corner and side.
+        surface: of it.
         out: of the mesh; the others lie beside it.
         figures: what is known of it; its shape and the mesh's figures are added.
-        film: path of the film; by default once around.
     """
-    surface = Surface.of(field, box)
     report = {**figures, **surface.shape()}
-    write_turntable(field, out.with_suffix(".mp4"), film or Orbit())
+    write_turntable(field, out.with_suffix(".mp4"), Orbit())
     report["mesh"] = write_model(field, surface, out)
     replace_file(out.with_suffix(".json"), json.dumps(report, indent=1) + "\n")
     return [out, out.with_suffix(".mp4"), out.with_suffix(".json")]

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.field.fields.grid import DenseGrid
-from runtime.field.results import AROUND, pictures_around, write_object, write_sheet
+from runtime.field.results import AROUND, Surface, pictures_around, write_object, write_sheet
 from runtime.guidance.clip import cosines_around
 from runtime.lift.config import text_of
 from runtime.version import __version__
@@ -18,7 +18,7 @@ def write(config: "Config", bundle: "DiffusionBundle", scene: DenseGrid, out: Pa
     """Write a mesh, a film of it, and figures; return the paths."""
     cosines = cosines_around(pictures_around(scene, AROUND), text_of(config), bundle.scorer)
     figures = {"version": f"tgm {__version__}", "prompt": config.prompt, "cosines": cosines}
-    return write_object(scene, scene.box, out, figures)
+    return write_object(scene, Surface.of(scene, scene.box), out, figures)
 
 
 def snapshot(config: "Config", bundle: "DiffusionBundle", scene: DenseGrid, stem: Path) -> Path:

@@ -16,6 +16,7 @@ from runtime.dreamfusion.grid_stages import new_grid, parts_of
 from runtime.dreamfusion.looks import ALBEDO_SHARE, CAMERAS, UNIT, draw_look, seen
 from runtime.dreamfusion.network import PaperField, covariance_of, paper_options
 from runtime.dreamfusion.network_stages import lr_factor
+from runtime.dreamfusion.output import Seen
 from runtime.dreamfusion.teacher import Teacher
 from runtime.dreamfusion.terms import terms_of
 from runtime.engines.bundle import DiffusionBundle
@@ -184,6 +185,22 @@ def test_the_prompt_is_encoded_once(bundle: DiffusionBundle) -> None:
     assert views.texts[0].startswith("a red apple, front view")
     assert len(views.texts) == 4
     assert len(Teacher.of(SMALL, bundle, generator()).prompt.texts) == 1
+
+
+def test_a_shell_of_fog_has_the_colours_that_are_seen() -> None:
+    size = 33
+    axis = torch.linspace(-1, 1, size)
+    radius = (axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis**2).sqrt()
+    values = torch.zeros(size, size, size, 1, 4)
+    # Faint green around an opaque red ball.
+    values[..., 0, 0] = torch.where(radius < 0.5, 6.0, torch.where(radius < 0.62, -3.0 - 10 * (radius - 0.5), -12.0))
+    values[..., 0, 1] = (radius < 0.53).float()
+    values[..., 0, 2] = (radius >= 0.53).float()
+    grid = DenseGrid(values, torch.ones(16, 16, 16, dtype=torch.uint8), torch.tensor([-1.0, -1, -1, 2]))
+    points = 0.56 * torch.nn.functional.normalize(torch.randn(40, 3, generator=generator()), dim=1)
+    assert grid.colour_at(points)[:, 0].mean() < 0.8
+    seen_there = Seen(grid).colour_at(points)
+    assert (seen_there[:, 0] > 0.85).all() and (seen_there[:, 1] < 0.15).all()
 
 
 def test_names_and_presets() -> None:

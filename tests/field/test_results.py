@@ -10,7 +10,7 @@ from runtime.errors import UserError
 from runtime.field.cameras import Cameras
 from runtime.field.fields.grid import DenseGrid
 from runtime.field.meshes import describe
-from runtime.field.results import Orbit, Surface, level_of, pictures_around, write_model, write_turntable
+from runtime.field.results import Orbit, Surface, level_of, mean_level, pictures_around, write_model, write_turntable
 
 BOX = torch.tensor([-1.0, -1, -1, 2])
 
@@ -108,3 +108,10 @@ def test_an_orbit_is_as_far_and_as_wide_as_the_cameras() -> None:
     assert math.isclose(around.elevation, 0.3, rel_tol=1e-4)
     assert math.isclose(around.angle, 2 * math.atan(0.8), rel_tol=1e-5)
     assert around.side == 32
+
+
+def test_the_mean_level_is_that_of_the_mean_density() -> None:
+    raw = torch.tensor([-20.0, -20.0, -20.0, 2.0, -20.0, -20.0, -20.0, 2.0]).view(2, 2, 2)
+    density = math.log1p(math.exp(2.0)) / 4
+    assert math.log1p(math.exp(mean_level(raw))) == pytest.approx(density, rel=1e-6)
+    assert mean_level(torch.full((2, 2, 2), -3.0)) == pytest.approx(-3.0)
