@@ -10,7 +10,7 @@ from runtime.dreamfusion.looks import UNIT
 from runtime.dreamfusion.teacher import Teacher
 from runtime.dreamfusion.terms import terms_of
 from runtime.field.fields.blobs import blob_density
-from runtime.field.fields.grid import EMPTY, DenseGrid, GridAdam
+from runtime.field.fields.grid import DenseGrid, GridAdam
 from runtime.field.fields.raw import raw_of
 from runtime.loop.optimize import Stage
 
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 BOX = (-1.0, -1.0, -1.0, 2.0)
 """Lowest corner and side of the box."""
+
+EMPTY = -6.0
+"""Raw density where there is no blob: some light may still be lost there, so there is a gradient."""
+
+FAR = 100.0
+"""Distance at which there is none."""
 
 SIZES = (1 / 2, 3 / 4, 1)
 """Intervals of the stages' grids in parts of the last one's."""
@@ -73,14 +79,16 @@ def grid_stages(config: "Config", teacher: Teacher) -> list[Stage]:
 
 
 def new_grid(kind: str, size: int, generator: torch.Generator) -> DenseGrid:
-    """Return a grey blob of a kind, see `blob_density`, in thin fog."""
+    """Return a grey blob of a kind, see `blob_density`, in next to nothing."""
     # The paper's lengths are `UNIT` here; Magic3D's blob, as threestudio has it, is one for the box [-1, 1]^3.
     unit = UNIT if kind == "gaussian" else 1.0
     axis = torch.linspace(-1, 1, size) / unit
     radius = (axis[:, None, None].square() + axis[None, :, None].square() + axis.square()).sqrt()
     grid = DenseGrid.empty(size, torch.tensor(BOX))
     values = grid.values.detach()
-    values[..., 0, 0] = raw_of(blob_density(kind, radius) / unit, BOX[3]).clamp(min=EMPTY)
+    # Less what is dense far from the blob, so that rays leap over it from the first step on.
+    density = blob_density(kind, radius) - blob_density(kind, torch.tensor(FAR))
+    values[..., 0, 0] = raw_of(density / unit, BOX[3]).clamp(min=EMPTY)
     values[..., 0, 1:] = GREY + SPECKLE * torch.randn(size, size, size, 3, generator=generator)
     grid.update_occupancy()
     return grid
