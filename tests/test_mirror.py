@@ -65,6 +65,7 @@ ELSEWHERE = {
     "runtime/vectorfusion/": "vectorfusion/test_vectorfusion.py",
     "runtime/vectorize/": "vectorize/test_vectorize.py",
     "train/clip/": "train/clip/test_dual.py",
+    "train/further/": "train/further/test_further.py",
     "train/latent_diffusion/": "export/icons/test_icons.py",
     "train/ddpm/": "train/ddpm/test_training.py",
     "train/ddpm/names.py": "train/ddpm/test_network.py",

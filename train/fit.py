@@ -28,6 +28,9 @@ from safetensors.torch import load_file, save
 
 from runtime.files import replace_file
 
+LOOK_EVERY = 16
+"""Steps between two looks at the losses on a GPU: reading a number there waits for all that is under way."""
+
 NetworkT = TypeVar("NetworkT", bound=torch.nn.Module)
 LossOfStep = Callable[[NetworkT, torch.Generator], Float[torch.Tensor, ""]]
 
@@ -66,21 +69,29 @@ class FitConfig:
     """Steps between exchanges of several processes: 1 averages gradients, more averages weights; at least 1."""
     minutes: float = 3.0
     """Minutes between checkpoints."""
+    limit: float = 0.0
+    """Minutes after which training ends, whatever its step; the cosine then follows the clock. 0 for none."""
     device: str = "cpu"
     """PyTorch device."""
     bf16: bool = True
     """Run the network under bfloat16 autocast; weights and optimizer stay float32."""
 
 
-def lr_at(step: int, config: FitConfig) -> float:
-    """Return the learning rate of a step: a warm-up, then a cosine to 2% of the peak, a constant or an exponential."""
+def lr_at(step: int, config: FitConfig, spent: float = 0.0) -> float:
+    """Return the learning rate of a step: a warm-up, then a cosine to 2% of the peak, a constant or an exponential.
+
+    Args:
+        step: from 0 on.
+        config: how the rate runs.
+        spent: share of the limited time that is over, where time is limited.
+    """
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
     if config.constant:
         return config.lr
     if config.decay > 0.0:
         return config.lr * (1.0 - config.decay) ** (step - config.warmup)
-    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    progress = max(spent, (step - config.warmup) / max(1, config.steps - config.warmup))
     return config.lr * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress))))
 
 
@@ -200,10 +211,10 @@ class _Run:
             }
         return True
 
-    def advance(self, loss_of_step: LossOfStep) -> float:
+    def advance(self, loss_of_step: LossOfStep, spent: float) -> Float[torch.Tensor, ""]:
         config = self.config
         for group in self.optimizer.param_groups:
-            group["lr"] = group["factor"] * lr_at(self.step, config)
+            group["lr"] = group["factor"] * lr_at(self.step, config, spent)
         with torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.bf16):
             loss = loss_of_step(self.network, generator_of_step(config, self.step, self.rank))
         self.optimizer.zero_grad(set_to_none=True)
@@ -216,7 +227,7 @@ class _Run:
         with torch.no_grad():
             torch._foreach_lerp_(self.average, self.weights, 1.0 - decay)  # pyright: ignore
         self.step += 1
-        return float(loss.detach())
+        return loss.detach()
 
     def exchange(self, due: bool) -> bool:
         """Average the weights where it is time to; return whether a checkpoint, due by the first clock, is to be saved.
@@ -233,6 +244,20 @@ class _Run:
             moments = [self.optimizer.state[w][k] for w in self.weights for k in ("exp_avg", "exp_avg_sq")]
             average([*moments, *self.average], self.size)
         return agreed
+
+
+def _finite(losses: list[torch.Tensor], step: int, config: FitConfig) -> list[float]:
+    """Return the losses of the last steps, up to `step`, as numbers.
+
+    Raises:
+        FloatingPointError: one is not finite.
+    """
+    values = torch.stack(losses).tolist()
+    for index, value in enumerate(values):
+        if not math.isfinite(value):
+            at = step - len(values) + index + 1
+            raise FloatingPointError(f"loss is {value} at step {at}; the last checkpoint is in {config.out}")
+    return values
 
 
 def fit(
@@ -269,21 +294,27 @@ def fit(
             saved(run.step)
 
     recent: list[float] = []
-    started, first = time.monotonic(), run.step
-    while run.step < config.steps:
-        recent.append(run.advance(loss_of_step))
-        if not math.isfinite(recent[-1]):
-            raise FloatingPointError(f"loss is {recent[-1]} at step {run.step}; the last checkpoint is in {config.out}")
+    unread: list[torch.Tensor] = []
+    started, first, spent = time.monotonic(), run.step, 0.0
+    while run.step < config.steps and spent < 1.0:
+        unread.append(run.advance(loss_of_step, spent))
         now = time.monotonic()
-        if run.rank == 0 and (now - reported > 10.0 or run.step == config.steps):
+        spent = (now - started) / (60.0 * config.limit) if config.limit else 0.0
+        last = run.step == config.steps or spent >= 1.0
+        telling = run.rank == 0 and (now - reported > 10.0 or last)
+        due = now - saved_at > 60.0 * config.minutes
+        if config.device == "cpu" or telling or due or len(unread) >= LOOK_EVERY:
+            recent += _finite(unread, run.step, config)
+            unread = []
+        if telling:
             speed = (run.step - first) / (now - started)
-            left = (config.steps - run.step) / speed / 60.0
+            left = config.limit * (1.0 - spent) if config.limit else (config.steps - run.step) / speed / 60.0
             mean = sum(recent) / len(recent)
             report(f"step {run.step}/{config.steps}  {describe(mean)}  {speed:.2f} steps/s  {left:.0f} min left")
             with (config.out / "log.jsonl").open("a") as log:
                 log.write(json.dumps({"step": run.step, "loss": mean}) + "\n")
             reported, recent = now, []
-        if run.exchange(due=now - saved_at > 60.0 * config.minutes):
+        if run.exchange(due=due):
             run.save()
             tell_saved()
             saved_at = time.monotonic()

@@ -27,10 +27,10 @@ FRAME = ("tyro", "annotated_types")
 PARTS = (
     Part(name="machine", module="machine", seconds=30),
     Part(name="tests", module="marked", seconds=90, needs=("pytest", "jaxtyping", "beartype", *FRAME)),
-    Part(name="correctness", module="correctness", seconds=60),
+    Part(name="correctness", module="correctness", seconds=100),
     Part(name="sd15", module="denoisers", case="sd15", seconds=50, needs=("diffusers",)),
     Part(name="svg", module="svg", seconds=50, needs=("diffusers", *FRAME)),
-    Part(name="rasterizer", module="rasterizer", seconds=40, needs=("numba",)),
+    Part(name="rasterizer", module="rasterizer", seconds=60, needs=("numba",)),
     Part(name="clip", module="towers", seconds=30),
     Part(name="ddpm", module="pixels", case="ddpm", seconds=30),
     Part(name="lmconv", module="pixels", case="lmconv", seconds=40),

@@ -7,6 +7,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 import traceback
@@ -27,6 +29,14 @@ GRACE = 3.0
 
 LOADED = ["torch", "runtime.engines.backends.eager", "diffusers.models.unets.unet_2d_condition"]
 """What the server of processes loads, where it is installed: it takes seconds, once instead of in each part."""
+
+
+COMPILE = [
+    sys.executable,
+    "-c",
+    "from benchmarks.gpu.cases.correctness import drawing; drawing(strokes=False)('cpu'); drawing(strokes=True)('cpu')",
+]
+"""Compiles the rasterizer's kernels for the CPU, a minute on a fresh machine, beside the parts that do without."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +86,7 @@ def run_parts(parts: Sequence[Part], out: Path, *, device: str, minutes: float, 
     # the device, which no process may share with one that it is forked from.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(LOADED)
+    compiling = None if tiny else subprocess.Popen(COMPILE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for part in parts:
         absent = missing(part.needs)
         left = end - time.monotonic()
@@ -89,6 +100,9 @@ def run_parts(parts: Sequence[Part], out: Path, *, device: str, minutes: float, 
         document = {**about, "dry_run": tiny, "parts": [asdict(result) for result in results]}
         replace_file(out, json.dumps(document, indent=1))
         yield result
+    if compiling is not None:
+        compiling.kill()
+        compiling.wait()
 
 
 def describe(device: str) -> dict[str, Any]:

@@ -186,3 +186,24 @@ def test_processes_that_train_apart_average_their_weights(tmp_path: Path) -> Non
     assert not torch.allclose(apart[0]["exp_avg/weight"], apart[1]["exp_avg/weight"], atol=1e-2)
     for name, value in found.items():
         assert torch.allclose(value, (apart[0][name] + apart[1][name]) / 2, atol=FLOAT32_ROUNDING), name
+
+
+def test_a_limit_of_time_ends_training_and_the_rate_follows_the_clock(tmp_path: Path) -> None:
+    c = config(tmp_path, 10**9, limit=0.01)
+    assert lr_at(5, c, 0.0) == pytest.approx(0.05)
+    assert lr_at(5, c, 0.5) == pytest.approx(0.05 * 0.51)
+    assert lr_at(5, c, 1.0) == pytest.approx(0.05 * 0.02)
+    lines: list[str] = []
+    fit(network(), line, c, lines.append)
+    assert 1 < json.loads((tmp_path / "checkpoint.json").read_text())["step"] < 10**9
+    assert lines[-1].endswith("0 min left")
+
+
+def test_a_loss_that_is_not_finite_is_named_by_its_step(tmp_path: Path) -> None:
+    def broken(network: torch.nn.Module, generator: torch.Generator) -> torch.Tensor:
+        broken.calls += 1
+        return line(network, generator) * (float("nan") if broken.calls == 3 else 1.0)
+
+    broken.calls = 0
+    with pytest.raises(FloatingPointError, match="loss is nan at step 3"):
+        fit(network(), broken, config(tmp_path, 9), lambda text: None)

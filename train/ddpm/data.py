@@ -42,11 +42,13 @@ class Pictures:
     flips: bool
 
     def draw(self, count: int, generator: torch.Generator) -> Float[Tensor, "{count} C H W"]:
-        """Return random training pictures in [-1, 1]."""
-        pictures = to_unit(self.train[torch.randint(len(self.train), (count,), generator=generator)])
+        """Return random training pictures in [-1, 1], drawn on the generator's device, where the pictures are."""
+        device = generator.device
+        rows = torch.randint(len(self.train), (count,), generator=generator, device=device)
+        pictures = to_unit(self.train[rows])
         if not self.flips:
             return pictures
-        mirrored = torch.rand(count, generator=generator) < 0.5
+        mirrored = torch.rand(count, generator=generator, device=device) < 0.5
         return torch.where(mirrored[:, None, None, None], pictures.flip(3), pictures)
 
 

@@ -57,12 +57,13 @@ class Pictures:
         return self.train.shape[1]
 
     def draw(self, count: int, generator: torch.Generator) -> UInt8[Tensor, "{count} C H W"]:
-        """Return (count, channels, H, W) random training pictures in [0, levels)."""
-        rows = torch.randint(len(self.train), (count,), generator=generator)
+        """Return random training pictures in [0, levels), drawn on the generator's device, where the pictures are."""
+        device = generator.device
+        rows = torch.randint(len(self.train), (count,), generator=generator, device=device)
         pictures = self.train[rows]
         if not self.dynamic:
             return pictures
-        return (torch.rand(pictures.shape, generator=generator) * 255.0 < pictures).to(torch.uint8)
+        return (torch.rand(pictures.shape, generator=generator, device=device) * 255.0 < pictures).to(torch.uint8)
 
 
 def binarize(intensities: UInt8[np.ndarray, "*shape"], seed: int) -> UInt8[np.ndarray, "*shape"]:

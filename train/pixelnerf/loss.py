@@ -37,18 +37,22 @@ def loss_of_batch(network: PixelNeRF, objects: Objects, batch: Batch, generator:
 
     Args:
         network: encoder and field.
-        objects: the set.
+        objects: the set, on the generator's device.
         batch: sizes.
         generator: source of all draws.
     """
+    device = generator.device
 
     def draw(high: int, *shape: int) -> Tensor:
-        return torch.randint(high, shape, generator=generator)
+        return torch.randint(high, shape, generator=generator, device=device)
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator, device=device)
 
     side = network.architecture.side
     row = objects.train[draw(len(objects.train), batch.objects)]
-    views = 1 if float(torch.rand((), generator=generator)) < batch.single else 2 + int(draw(2))
-    order = torch.rand(batch.objects, VIEWS, generator=generator).argsort(1)
+    views = 1 if float(uniform()) < batch.single else 2 + int(draw(2))
+    order = uniform(batch.objects, VIEWS).argsort(1)
     chosen, aims = order[:, :views], order[:, -batch.targets :]
     pictures = objects.pictures(row, chosen)
     inputs = objects.poses[row[:, None], chosen]
@@ -57,17 +61,17 @@ def loss_of_batch(network: PixelNeRF, objects: Objects, batch: Batch, generator:
     # Pixels of all target views: most are dropped again before the field is asked.
     count, total = batch.candidates * batch.rays, batch.objects * batch.targets
     pixel = draw(side * side, total, count)
-    owner = torch.arange(batch.objects).repeat_interleave(batch.targets)[:, None].expand(total, count)
+    owner = torch.arange(batch.objects, device=device).repeat_interleave(batch.targets)[:, None].expand(total, count)
     at = (torch.stack([pixel % side, pixel // side], dim=-1) + 0.5) / side
     poses = objects.poses[row[:, None], aims].flatten(0, 1)[:, None].expand(total, count, 4, 4)
-    jitter = torch.rand(total * count, batch.samples, generator=generator)
+    jitter = uniform(total * count, batch.samples)
     points, steps, hits = ray_samples(poses.flatten(0, 1), at.flatten(0, 1), batch.samples, jitter)
     masks = masks_of(pictures)
     active = active_samples(masks, inputs, owner.flatten(), points, hits).view(total, count, -1)
     some = active.any(-1)
     # The first active ones of each view, in the order in which they were drawn; stable, so the draw decides alone.
     first = (~some).long().argsort(dim=1, stable=True)[:, : batch.rays]
-    index = (first + count * torch.arange(total)[:, None]).flatten()
+    index = (first + count * torch.arange(total, device=device)[:, None]).flatten()
     samples = Samples(points[index], steps[index], active.flatten(0, 1)[index])
     features = network.encoder(pictures.flatten(0, 1)).float().unflatten(0, (batch.objects, views))
     seen = render(network.field, features, inputs, owner.flatten()[index], samples)

@@ -24,8 +24,8 @@ VIEWS = 16
 class Objects:
     """Objects of the set, each seen from 16 sides."""
 
-    views: UInt8[np.ndarray, "N 16 H W 4"]
-    """Premultiplied RGBA, memory-mapped."""
+    views: UInt8[np.ndarray, "N 16 H W 4"] | UInt8[Tensor, "N 16 H W 4"]
+    """Premultiplied RGBA, memory-mapped, or a tensor on the device of the poses."""
     poses: Float32[Tensor, "N 16 4 4"]
     """Camera-to-world, OpenGL, +y up."""
     train: Int64[Tensor, " T"]
@@ -39,8 +39,11 @@ class Objects:
 
     def pictures(self, rows: Int64[Tensor, " B"], views: Int64[Tensor, "B V"]) -> Float32[Tensor, "B V 4 H W"]:
         """Return views of objects, premultiplied RGBA in [0, 1]."""
-        chosen = self.views[rows[:, None].numpy(), views.numpy()]
-        return torch.from_numpy(chosen).permute(0, 1, 4, 2, 3).float().div_(255)
+        if isinstance(self.views, Tensor):
+            chosen = self.views[rows[:, None], views]
+        else:
+            chosen = torch.from_numpy(self.views[rows[:, None].numpy(), views.numpy()])
+        return chosen.permute(0, 1, 4, 2, 3).float().div_(255)
 
 
 def load_objects(folder: Path, cache: Path, side: int) -> Objects:

@@ -34,13 +34,13 @@ def ray_samples(
         count: samples a ray, at the middles of equal parts.
         jitter: moves each sample within its part, in [0, 1).
     """
-    local = torch.stack([(at[:, 0] - 0.5) / FOCAL, (0.5 - at[:, 1]) / FOCAL, -torch.ones(len(at))], dim=1)
+    local = torch.stack([(at[:, 0] - 0.5) / FOCAL, (0.5 - at[:, 1]) / FOCAL, -torch.ones_like(at[:, 0])], dim=1)
     direction = torch.einsum("rij,rj->ri", poses[:, :3, :3], local)
     direction = direction / direction.norm(dim=1, keepdim=True)
     origin = poses[:, :3, 3]
     middle = -(origin * direction).sum(1)
     half = (1 - (origin + middle[:, None] * direction).square().sum(1)).clamp(min=0).sqrt()
-    parts = torch.arange(count) + (0.5 if jitter is None else jitter)
+    parts = torch.arange(count, device=at.device) + (0.5 if jitter is None else jitter)
     t = (middle - half)[:, None] + (2 * half / count)[:, None] * parts
     return origin[:, None] + t[..., None] * direction[:, None], 2 * half / count, half > 0
 
@@ -102,7 +102,7 @@ def render(
         local.append(to_camera(inputs[objects, view], points))
         seen.append(features_at(table, objects * views + view, places(local[-1])))
     values = field(torch.stack(seen), torch.stack(local))
-    full = torch.zeros(samples.active.numel(), 4).index_copy(0, where, values)
+    full = points.new_zeros(samples.active.numel(), 4).index_copy(0, where, values)
     full = full.view(*samples.active.shape, 4)
     alpha = opacity(full[..., 0], samples.steps[:, None].expand(samples.active.shape))
     shown = composite(alpha, full[..., 1:], torch.zeros_like(alpha))

@@ -19,9 +19,10 @@ SMALL = Setting(device="cpu", tiny=True, seconds=0.0)
 def measure(setting: Setting, case: str) -> Iterator[Row]:
     """Yield the distance of each case's results from the CPU's, and whether they repeat to the bit."""
     kinds = (("float32", False), ("TF32", True)) if setting.device.startswith("cuda") else (("float32", False),)
-    for name, run in cases().items():
+    for name, make in cases().items():
         row: Row = {"case": name}
         try:
+            run = make()
             expected = tensors(run("cpu"))
             for way, factors in kinds:
                 with tf32(factors):
@@ -32,26 +33,37 @@ def measure(setting: Setting, case: str) -> Iterator[Row]:
             yield {**row, "failed": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
 
 
-def cases() -> Mapping[str, Case]:
-    """Return what is compared: what the packages at hand allow."""
-    tower, side = make_tower("ViT-B-32", SMALL)
-    pictures = random(SMALL, 1, 2, 3, side, side, uniform=True)
-    several: dict[str, Case] = {
-        "image transformer, value and gradient": value_and_gradient(tower, pictures),
-        "DDPM's network": forward(make_pixel_denoiser("tiny", SMALL), random(SMALL, 2, 2, 3, 32, 32), times()),
-        "LMConv, log-likelihood and gradient": lmconv(),
-        "score distillation, loss and gradient": distillation,
-        "NeRF's network, value and gradient": radiance(),
-        "drawing of fills, picture and gradients": drawing(strokes=False),
-        "drawing of fills and strokes, picture and gradients": drawing(strokes=True),
+def cases() -> Mapping[str, Callable[[], Case]]:
+    """Return what makes each case; those that need seconds of compilation come last."""
+    several: dict[str, Callable[[], Case]] = {
+        "image transformer, value and gradient": tower,
+        "latent encoder, value and gradient": lambda: value_and_gradient(
+            *make_encoder(pipeline_of("sd15", SMALL), SMALL)
+        ),
+        "DDPM's network": lambda: forward(make_pixel_denoiser("tiny", SMALL), random(SMALL, 2, 2, 3, 32, 32), times()),
+        "LMConv, log-likelihood and gradient": lmconv,
+        "score distillation, loss and gradient": lambda: distillation,
+        "NeRF's network, value and gradient": radiance,
     }
-    encoder, picture = make_encoder(pipeline_of("sd15", SMALL), SMALL)
-    several["latent encoder, value and gradient"] = value_and_gradient(encoder, picture)
     if not missing(("diffusers",)):
         for family in ("sd15", "sd21-base", "sdxl"):
-            unet, inputs = make_unet(pipeline_of(family, SMALL), SMALL)
-            several[f"U-Net of {family}"] = forward(unet, *inputs)
-    return several
+            several[f"U-Net of {family}"] = lambda family=family: unet(family)
+    return several | {
+        "drawing of fills, picture and gradients": lambda: drawing(strokes=False),
+        "drawing of fills and strokes, picture and gradients": lambda: drawing(strokes=True),
+    }
+
+
+def tower() -> Case:
+    """Return the case of CLIP's image transformer."""
+    network, side = make_tower("ViT-B-32", SMALL)
+    return value_and_gradient(network, random(SMALL, 1, 2, 3, side, side, uniform=True))
+
+
+def unet(family: str) -> Case:
+    """Return the case of a family's U-Net."""
+    network, inputs = make_unet(pipeline_of(family, SMALL), SMALL)
+    return forward(network, *inputs)
 
 
 def times() -> Tensor:
