@@ -16,6 +16,7 @@ ELSEWHERE = {
     "runtime/command/outputs.py": "vectorfusion/test_input.py",
     "runtime/command/parse.py": "command/test_method.py",
     "runtime/command/placement.py": "vectorfusion/test_placement.py",
+    "runtime/command/seeds.py": "serving/test_main.py",
     "runtime/command/run.py": "command/test_method.py",
     "runtime/engines/backends/base.py": "engines/backends/test_table.py",
     "runtime/engines/backends/editions.py": "engines/backends/test_trt.py",

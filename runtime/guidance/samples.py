@@ -79,6 +79,7 @@ def sample_or_read(
     run: "RunFolder | None",
     report: Report,
     finish: Callable[[Tensor], Tensor] = lambda images: images,
+    suffix: str = "",
 ) -> Float[Tensor, "3 H W"]:
     """Return the raster sample: from the run folder, where an earlier part of the run has stored it.
 
@@ -91,13 +92,14 @@ def sample_or_read(
         run: keeps `sample.png`, and `samples.png` for the user; None: nothing is kept.
         report: receives each call of the denoiser.
         finish: what is done to the samples before they are ranked.
+        suffix: of both names, where a run has several samples, such as "-seed-3".
     """
-    if run is not None and run.stored("sample.png") is not None:
+    if run is not None and run.stored(f"sample{suffix}.png") is not None:
         # Sampling again would cost most of the seconds that a resumed run is to save.
-        return read_png(run.path / "sample.png")
+        return read_png(run.path / f"sample{suffix}.png")
     picture, samples = best_sample(bundle, prompt, generator, count=count, omega=omega, report=report, finish=finish)
     if run is not None:
-        write_png(run.path / "samples.png", samples)
+        write_png(run.path / f"samples{suffix}.png", samples)
         # Last: a run that finds this file need not sample.
-        run.store("sample.png", format_png(picture))
+        run.store(f"sample{suffix}.png", format_png(picture))
     return picture

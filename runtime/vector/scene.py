@@ -15,6 +15,7 @@ MIN_WIDTH = 0.1
 """Smallest stroke width after `clamp_`, in canvas pixels: thinner strokes vanish and stop learning."""
 
 _NAMES = ("points", "colours", "widths", "background")
+_LISTS = ("history", "finished")
 _STRUCTURE = ("kinds", "contour_counts", "contour_segments", "size", "train")
 
 
@@ -50,6 +51,9 @@ class VectorScene(Scene):
         self.size = (int(drawing.size[0]), int(drawing.size[1]))
         self.backend = backend
         self.history: list[Drawing] = []
+        """Drawings on the way, for a film."""
+        self.finished: list[Drawing] = []
+        """Drawings that are done, of a run of several."""
         for name, tensor in drawing.tensors.items():
             parameter = nn.Parameter(tensor.detach().clone(), requires_grad=name in train)
             self.register_parameter(name, parameter)
@@ -78,7 +82,7 @@ class VectorScene(Scene):
         self.history.append(self.drawing().clone())
 
     def state(self) -> dict[str, Tensor]:
-        """Return everything needed to build the scene again, as tensors by name; its history, too."""
+        """Return everything needed to build the scene again, as tensors by name; its lists of drawings, too."""
         contours = self.layout.contours
         state = {name: getattr(self, name).detach() for name in _NAMES}
         # A checkpoint is a safetensors file, which holds tensors and nothing else.
@@ -87,8 +91,9 @@ class VectorScene(Scene):
         state["contour_segments"] = torch.tensor([n for path in contours for n in path], dtype=torch.int64)
         state["size"] = torch.tensor(self.size, dtype=torch.int64)
         state["train"] = torch.tensor([getattr(self, name).requires_grad for name in _NAMES], dtype=torch.int64)
-        for index, drawing in enumerate(self.history):
-            state |= {f"history/{index:05d}/{k}": v for k, v in VectorScene(drawing).state().items()}
+        for name in _LISTS:
+            for index, drawing in enumerate(getattr(self, name)):
+                state |= {f"{name}/{index:05d}/{k}": v for k, v in VectorScene(drawing).state().items()}
         return state
 
     @classmethod
@@ -106,6 +111,9 @@ class VectorScene(Scene):
             raise UserError(
                 f"scene state: expected a size of 2 numbers and {len(_NAMES)} flags, got {size} and {train}"
             )
+        unknown = {name.partition("/")[0] for name in state if "/" in name} - set(_LISTS)
+        if unknown:
+            raise UserError(f"scene state: expected lists out of {_LISTS}, got {sorted(unknown)}")
         # Checked before the contours are dealt out: `next` must not run out among them.
         if min(counts, default=0) < 0 or sum(counts) != len(segments):
             raise UserError(f"scene state: expected {sum(counts)} contours, got {len(segments)}")
@@ -116,10 +124,9 @@ class VectorScene(Scene):
         layout = Layout(tuple(Kind(kind) for kind in kinds), contours)
         drawing = Drawing(layout, *(state[name] for name in _NAMES), size=(size[0], size[1]))
         scene = cls(drawing, train=[name for name, flag in zip(_NAMES, train, strict=True) if flag], backend=backend)
-        for number in sorted({name.split("/")[1] for name in state if name.startswith("history/")}):
-            prefix = f"history/{number}/"
-            past = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-            scene.history.append(cls.from_state(past).drawing().detach())
+        for prefix in sorted({name.rpartition("/")[0] for name in state if "/" in name}):
+            part = {name.rpartition("/")[2]: value for name, value in state.items() if name.startswith(f"{prefix}/")}
+            getattr(scene, prefix.partition("/")[0]).append(cls.from_state(part).drawing().detach())
         return scene
 
 

@@ -7,10 +7,9 @@ LIVE traces. It writes an SVG, its PNG, and a run folder.
 """
 
 from runtime.command.method import Method, later
-from runtime.command.outputs import VIDEO_SUFFIXES
 from runtime.command.prompts import stem_of
 from runtime.command.run import main_of
-from runtime.vectorfusion.config import PRESETS, Config, check, preset_config
+from runtime.vectorfusion.config import PRESETS, Config, check, preset_config, suffixes
 
 __all__ = ["METHOD", "PRESETS", "Config", "main"]
 
@@ -22,7 +21,7 @@ METHOD: Method[Config] = Method(
     write=later("runtime.vectorfusion.output", "write"),
     snapshot=later("runtime.vectorfusion.output", "snapshot"),
     validate=later("runtime.vectorfusion.stages", "validate"),
-    suffixes=lambda config: (".svg", ".png", *(VIDEO_SUFFIXES if config.video else ())),
+    suffixes=suffixes,
     stem=lambda config: stem_of(config.prompt, "drawing"),
     default=lambda chosen: preset_config(chosen["preset"], chosen["route"]),
     selectors=("preset", "route"),

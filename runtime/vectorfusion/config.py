@@ -9,8 +9,16 @@ from typing import Annotated, Literal
 import tyro
 from annotated_types import Interval
 
+from runtime.command.outputs import VIDEO_SUFFIXES
 from runtime.command.prompts import check_prompt
+from runtime.command.seeds import parse_seeds
 from runtime.errors import UserError
+
+MOST_SEEDS = 64
+"""Seeds of one run."""
+
+SHEET = ".sheet.png"
+"""Suffix of the contact sheet of several seeds."""
 
 Weight = Annotated[float, Interval(ge=0, le=1000)]
 """Weight of a term or of guidance."""
@@ -40,6 +48,9 @@ class Config:
     """SVG file to start from in place of sampling, tracing or random paths."""
     seed: Annotated[int, Interval(ge=0, le=2**63 - 1)] = 0
     """Seed of every draw: equal seeds and options give equal files on a machine's CPU."""
+    seeds: str = ""
+    """Several seeds in one run, such as 0-7 or 1,5,9, in place of --seed: the one that fits the prompt best is the
+    result, a contact sheet and a file for each seed stand beside it. At most 64."""
     steps: Annotated[int, Interval(ge=0, le=100_000)] = 150
     """Steps of distillation; tracing has its own. 0: what was sampled and traced, as it is."""
     paths: Annotated[int, Interval(ge=1, le=4096)] = 64
@@ -112,8 +123,22 @@ def check(config: Config) -> Config:
         raise UserError(f"--paths: expected a square number for a grid of pixels, such as 1024, got {config.paths}")
     if config.preset == "pixel" and config.tidy:
         raise UserError("--tidy: expected with paths; the squares of --preset pixel are tidy as they are")
+    if config.seeds:
+        seeds = parse_seeds(config.seeds, MOST_SEEDS)
+        if len(set(seeds)) < len(seeds):
+            raise UserError(f"--seeds: expected different seeds, got '{config.seeds}'")
+        if max(seeds) >= 2**63:
+            raise UserError(f"--seeds: expected seeds below 2^63, got {max(seeds)}")
+        if config.video:
+            raise UserError("--video: expected with one --seed; a run of several --seeds has no film")
     preset_config(config.preset, config.route)
     return replace(config, prompt=prompt)
+
+
+def suffixes(config: Config) -> tuple[str, ...]:
+    """Return the suffixes of the files that are written, the SVG's first."""
+    several = [SHEET, *(f".seed-{seed}.svg" for seed in parse_seeds(config.seeds))] if config.seeds else []
+    return (".svg", ".png", *several, *(VIDEO_SUFFIXES if config.video else ()))
 
 
 def preset_config(preset: str | None, route: str | None) -> Config:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from runtime.command.seeds import parse_seeds
 from runtime.errors import UserError
 from runtime.guidance.augment import clip_views, random_view
 from runtime.guidance.clip import caption_loss
@@ -19,7 +20,7 @@ from runtime.guidance.samples import sample_or_read
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import distillation_loss, draw_time, saturation_penalty
 from runtime.loop.events import Note, Report
-from runtime.loop.optimize import Stage
+from runtime.loop.optimize import Stage, generator_of
 from runtime.loop.scene import Scene
 from runtime.vector.history import with_history
 from runtime.vector.paths import Drawing, outline, pixel_grid, random_circles, random_strokes
@@ -29,6 +30,7 @@ from runtime.vector.results import read_start
 from runtime.vector.scene import VectorScene
 from runtime.vector.trace.live import TraceConfig, self_intersection_loss, trace_stages
 from runtime.vector.trace.smoothing import smooth
+from runtime.vectorfusion.seeds import one_after_another
 
 if TYPE_CHECKING:
     from runtime.engines.bundle import DiffusionBundle
@@ -81,6 +83,7 @@ def sampled_or_stored(
     *,
     run: "RunFolder | None",
     report: Report,
+    suffix: str = "",
 ) -> Float[Tensor, "3 H W"]:
     """Return the raster sample that is traced, smoothed as drawings are flat; see `guidance.samples.sample_or_read`."""
     return sample_or_read(
@@ -92,6 +95,7 @@ def sampled_or_stored(
         run=run,
         report=report,
         finish=smooth,
+        suffix=suffix,
     )
 
 
@@ -248,6 +252,26 @@ def build(
     report: Report = lambda event: None,
 ) -> list[Stage]:
     """Return the stages of a configuration; see `runtime.command.method.Method.build`."""
+    if not config.seeds:
+        return _stages_of(config, bundle, generator, run=run, report=report)
+    seeded = []
+    for seed in parse_seeds(config.seeds):
+        own = generator_of(seed, 0, 0, "sample")  # as that seed's own run has it
+        alone = replace(config, seed=seed)
+        seeded.append((seed, _stages_of(alone, bundle, own, run=run, report=report, suffix=f"-seed-{seed}")))
+    return one_after_another(seeded)
+
+
+def _stages_of(
+    config: "Config",
+    bundle: "DiffusionBundle",
+    generator: torch.Generator,
+    *,
+    run: "RunFolder | None",
+    report: Report,
+    suffix: str = "",
+) -> list[Stage]:
+    """Return the stages of one seed."""
     size = (bundle.image_size, bundle.image_size)
     prompt = encode_prompt(config.prompt, bundle.prompt_suffix, bundle.text_encoder())
     stages: list[Stage] = []
@@ -255,7 +279,7 @@ def build(
     if config.init is not None:
         drawing = read_start(config.init, size, lambda text: report(Note(text)))
     elif config.route == "trace":
-        picture = sampled_or_stored(config, bundle, prompt, generator, run=run, report=report)
+        picture = sampled_or_stored(config, bundle, prompt, generator, run=run, report=report, suffix=suffix)
         if config.preset == "pixel":
             drawing = pixelated(picture, math.isqrt(config.paths))
         else:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from annotated_types import Interval
 
+from runtime.command.seeds import parse_seeds
 from runtime.errors import UserError
 from runtime.installing import HOUSE
-from serving.commands.submit import parse_seeds
 
 if TYPE_CHECKING:
     import serving.batch

@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import tyro
 from annotated_types import Interval
 
-from runtime.command.ranges import option_name
+from runtime.command.seeds import parse_seeds
 from runtime.errors import UserError
 from runtime.files import replace_file
 from serving.methods import Served, find, is_file, served_methods
@@ -92,24 +92,6 @@ def value_of(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Return the seeds in a text such as 0, 0-3 or 1,5,9.
-
-    Raises:
-        UserError: it is none of these, or more than 1,000.
-    """
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or len(first + last) > 36:
-            raise UserError(f"{option_name('seeds')}: expected a seed, a range or a list such as 0-3, got {text!r:.60}")
-        span = range(int(first), int(last or first) + 1)
-        if not 1 <= len(span) <= 1000 - len(seeds):
-            raise UserError(f"{option_name('seeds')}: expected 1 to 1000 seeds, got {text!r:.60}")
-        seeds += span
-    return seeds
 
 
 def _wait(client: Any, job: str, out: Path) -> int:

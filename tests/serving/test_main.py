@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from runtime.command.seeds import parse_seeds
 from runtime.errors import UserError
 from serving.__main__ import SUBCOMMANDS, main
 from serving.client import parse_stream
 from serving.commands import submit as submit_command
 from serving.commands.studio import Studio, run_studio, studio_setup
-from serving.commands.submit import parse_seeds, value_of
+from serving.commands.submit import value_of
 from serving.methods import served_methods
 from tests.serving.live import gateway
 
