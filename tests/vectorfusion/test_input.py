@@ -77,7 +77,7 @@ def test_unknown_route(refused: Callable[..., None]) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--steps", "0", "--steps: expected 1 to 100000, got 0"),
+        ("--steps", "-1", "--steps: expected 0 to 100000, got -1"),
         ("--steps", "100001", "got 100001"),
         ("--paths", "0", "--paths: expected 1 to 4096, got 0"),
         ("--paths", "4097", "got 4097"),

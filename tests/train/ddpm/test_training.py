@@ -53,7 +53,7 @@ def test_a_cut_training_ends_in_the_weights_of_an_uncut_one(config: command.Conf
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
     loaded, run = load_run(config.out)
     assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), network.parameters(), strict=True))
-    assert run.schedule == SCHEDULE and run.architecture == TINY
+    assert run.schedule == {**SCHEDULE, "prediction_type": "v_prediction"} and run.architecture == TINY
     assert read_picture(config.out / "samples-0000003.png").shape == (3, 6 * 8 * 3, 6 * 8 * 3)
 
 
@@ -110,3 +110,23 @@ def test_the_papers_recipe(tmp_path: Path) -> None:
     assert (fit.lr, fit.warmup, fit.constant, fit.ema, fit.clip) == (2e-4, 5000, True, 0.9999, 1.0)
     assert (fit.steps, fit.betas, fit.weight_decay) == (800_000, (0.9, 0.999), 0.0)
     assert command.RECIPES["cifar10"]["batch"] == 128 and command.RECIPES["lsun-256"]["lr"] == 2e-5
+
+
+def test_what_a_network_predicts_is_the_presets_or_as_asked(config: command.Config) -> None:
+    pictures = load_pictures(config.data, None, size=8)
+    kinds = [command.run_of(replace(config, preset=preset), pictures).schedule for preset in ("tiny", "cifar10")]
+    assert [kind["prediction_type"] for kind in kinds] == ["v_prediction", "epsilon"]
+    asked = command.run_of(replace(config, prediction="sample"), pictures).schedule
+    assert asked == {**SCHEDULE, "prediction_type": "sample"}
+
+
+def test_training_begins_with_the_weights_of_another_run(config: command.Config, tmp_path: Path) -> None:
+    command.train(replace(config, prediction="epsilon"), lambda line: None)
+    # A learning rate too small to move a weight by more than its last bits.
+    options = {"out": tmp_path / "next", "init": config.out, "lr": 1e-8, "steps": 1}
+    second = command.train(replace(config, **options), lambda line: None)
+    averaged, _ = load_run(config.out)
+    for one, other in zip(averaged.parameters(), second.parameters(), strict=True):
+        assert (one - other).abs().max() < 1e-6
+    with pytest.raises(UserError, match="no ema.safetensors is here"):
+        command.train(replace(config, out=tmp_path / "other", init=tmp_path), lambda line: None)
