@@ -4,6 +4,7 @@ Coordinates are normalized: (-1, -1) is the outer corner of the first pixel and 
 """
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float64
@@ -122,10 +123,11 @@ def warp(
     """
     height, width = images.shape[-2:]
     top, left, rows, columns = window or (0, 0, height, width)
-    y = (torch.arange(top, top + rows, dtype=torch.float64) + 0.5) * (2.0 / height) - 1.0
-    x = (torch.arange(left, left + columns, dtype=torch.float64) + 0.5) * (2.0 / width) - 1.0
-    places = torch.stack([*torch.meshgrid(x, y, indexing="xy"), torch.ones(rows, columns, dtype=torch.float64)], -1)
-    seen = torch.einsum("bij,hwj->bhwi", maps, places)
+    wide: dict[str, Any] = {"dtype": torch.float64, "device": images.device}
+    y = (torch.arange(top, top + rows, **wide) + 0.5) * (2.0 / height) - 1.0
+    x = (torch.arange(left, left + columns, **wide) + 0.5) * (2.0 / width) - 1.0
+    places = torch.stack([*torch.meshgrid(x, y, indexing="xy"), torch.ones(rows, columns, **wide)], -1)
+    seen = torch.einsum("bij,hwj->bhwi", maps.to(images.device, non_blocking=True), places)
     # `align_corners=False` below has -1 and 1 at the outer corners of pixels, as this module does.
     grid = (seen[..., :2] / seen[..., 2:]).to(images)
     # `grid_sample` pads with zeros only: zeros outside of the difference are `fill` outside of the sum.

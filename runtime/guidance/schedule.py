@@ -105,7 +105,8 @@ class Schedule:
 
     def at(self, t: Int64[Tensor, " B"]) -> tuple[Float[Tensor, "B 1 1 1"], Float[Tensor, "B 1 1 1"]]:
         """Return alpha_t and sigma_t, shaped to be multiplied with latents."""
-        alpha, sigma = self.alphas.to(t.device)[t], self.sigmas.to(t.device)[t]
+        # not waited for: on a GPU the step goes on being launched
+        alpha, sigma = (table.to(t.device, non_blocking=True)[t] for table in (self.alphas, self.sigmas))
         return alpha.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)
 
     def _for(self, t: Int64[Tensor, " B"], z: Float[Tensor, "B ..."]) -> tuple[Tensor, Tensor]:

@@ -40,7 +40,9 @@ def unused_paths(drawing: Drawing, *, opacity: float, area: float) -> Bool[Tenso
         kind in (Kind.NONZERO, Kind.EVENODD) and len(contours) == 1 and contours[0] >= 2
         for kind, contours in zip(layout.kinds, layout.contours, strict=True)
     ]
-    return ((drawing.colours[..., 3] < opacity) | (path_areas(drawing) < area)) & torch.tensor(closed)
+    return ((drawing.colours[..., 3] < opacity) | (path_areas(drawing) < area)) & torch.tensor(
+        closed, device=drawing.points.device
+    )
 
 
 def replace_unused(

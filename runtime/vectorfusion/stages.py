@@ -191,9 +191,10 @@ def _loss(
         drawing = scene.drawing()
         image = _view(drawing, side, config, generator)
         z = encode(image)
+        # On the CPU, whatever z is on: a seed then means the same times and noise on every device.
         t = draw_time(len(z), step / config.steps, generator, lowest=lowest, highest=(first, last))
-        # On the CPU, whatever z is on: a seed then means the same noise on every device.
         noise = torch.randn(z.shape, generator=generator)
+        t, noise = (drawn.to(z.device, non_blocking=True) for drawn in (t, noise))
         terms = {"sds": distillation_loss(z, t, noise, prompt=prompt, **networks)}
         if config.self_intersection > 0.0 and config.preset == "icon":
             terms["self_intersection"] = config.self_intersection * self_intersection_loss(

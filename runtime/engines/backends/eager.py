@@ -48,7 +48,10 @@ class EagerEngine(SpecEngine):
         self._network: Callable[..., Any] = _Compiled(spec, self.module) if compile else self.module
 
     def _run(self, inputs: tuple[Tensor, ...], sizes: dict[str, int]) -> tuple[Tensor, ...]:
-        outputs = self._network(*(tensor.to(self._device) for tensor in inputs))
+        # towards a GPU nothing is waited for; what comes back to the CPU is read there, and is
+        outputs = self._network(
+            *(tensor.to(self._device, non_blocking=self._device.type == "cuda") for tensor in inputs)
+        )
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         return tuple(tensor.to(inputs[0].device) for tensor in outputs)
 

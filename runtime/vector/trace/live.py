@@ -98,10 +98,10 @@ def self_intersection_loss(points: Float[Tensor, "B N 2"], layout: Layout) -> Fl
     if not len(weights):
         # A plain 0 has no graph, and `backward` fails where it is the only term.
         return points.sum() * 0
-    a, b, c, d = points[:, corners].unbind(dim=2)
+    a, b, c, d = points[:, corners.to(points.device, non_blocking=True)].unbind(dim=2)
     turn = _sine(b - a, c - b) >= 0
     sine = _sine(b - a, d - c)
-    return (torch.where(turn, (-sine).relu(), sine.relu()) * weights.to(sine)).sum(dim=1).mean()
+    return (torch.where(turn, (-sine).relu(), sine.relu()) * weights.to(sine, non_blocking=True)).sum(dim=1).mean()
 
 
 def trace_stages(target: Float[Tensor, "3 H W"], config: TraceConfig) -> list[Stage]:
