@@ -164,7 +164,10 @@ def test_steps_are_shared_among_grids() -> None:
     assert [(part.size, part.steps, part.before) for part in parts] == [(37, 300, 0), (55, 350, 300), (73, 350, 650)]
     assert [part.size for part in parts_of(replace(SMALL, nodes=73, steps=1))] == [55]
     for nodes in range(9, 100, 8):
-        assert all(DenseGrid.empty(part.size, torch.zeros(4)) for part in parts_of(replace(SMALL, nodes=nodes)))
+        assert all(
+            DenseGrid.empty(part.size, torch.tensor([-1.0, -1, -1, 2]))
+            for part in parts_of(replace(SMALL, nodes=nodes))
+        )
 
 
 def test_a_step_repeats_itself(bundle: DiffusionBundle) -> None:
