@@ -39,6 +39,7 @@ ELSEWHERE = {
     "runtime/clipdraw/": "clipdraw/test_clipdraw.py",
     "runtime/lift/": "lift/test_lift.py",
     "runtime/dreamfusion/": "dreamfusion/test_dreamfusion.py",
+    "runtime/dreamfields/": "dreamfields/test_dreamfields.py",
     "runtime/lmconv/": "lmconv/test_lmconv.py",
     "runtime/arrays.py": "test_fuzz.py",
     "runtime/field/captures/formats/": "field/captures/formats/test_formats.py",

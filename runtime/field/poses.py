@@ -87,6 +87,7 @@ def draw_sphere(
     *,
     radius: tuple[float, float] = (3.5, 4.5),
     elevation: tuple[float, float] = (0.0, math.pi / 2),
+    azimuth: tuple[float, float] = (-math.pi, math.pi),
     law: Law = "area",
     up: Axis = "z",
 ) -> Float[Tensor, "V 4 4"]:
@@ -100,13 +101,15 @@ def draw_sphere(
         generator: source of the draws, three a pose.
         radius: least and greatest distance.
         elevation: lowest and highest.
+        azimuth: least and greatest; a narrow range makes billboards of text to 3D (thesis 4.4.4).
         law: what elevations are uniform in.
         up: the world's upward axis.
     """
     u = torch.rand(3, count, generator=generator)
     angles = elevations(u[1], elevation, law, generator)
     distance = radius[0] + (radius[1] - radius[0]) * u[2]
-    return on_sphere((2 * u[0] - 1) * math.pi, angles, distance, up)
+    middle, half = (azimuth[0] + azimuth[1]) / 2, (azimuth[1] - azimuth[0]) / 2
+    return on_sphere(middle + (2 * u[0] - 1) * half, angles, distance, up)
 
 
 def elevations(

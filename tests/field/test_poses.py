@@ -97,6 +97,13 @@ def test_a_range_of_elevations_is_kept_to() -> None:
     assert -0.2001 < elevations(poses).min() < elevations(poses).max() < 0.3001
 
 
+def test_a_range_of_azimuths_is_kept_to() -> None:
+    poses = draw_sphere(500, generator(), azimuth=(0.2, 0.5))
+    azimuths = torch.atan2(poses[:, 1, 3], poses[:, 0, 3])
+    assert 0.1999 < azimuths.min() < 0.21
+    assert 0.49 < azimuths.max() < 0.5001
+
+
 def test_draws_are_those_of_the_seed() -> None:
     assert torch.equal(draw_sphere(9, generator(4)), draw_sphere(9, generator(4)))
     assert not torch.equal(draw_sphere(9, generator(4)), draw_sphere(9, generator(5)))

@@ -15,6 +15,7 @@ from runtime.guidance.augment import (
     random_perspective,
     random_resized_crop,
     random_view,
+    resized_crops,
     warp,
 )
 from tests.tolerance import FLOAT32_ROUNDING
@@ -175,3 +176,20 @@ def test_each_view_is_its_own_and_what_lies_outside_is_white() -> None:
     assert torch.equal(clip_views(black, 5, 24, generator()), seen)
     white = clip_views(torch.ones(1, 3, 24, 24), 3, 12, generator(1))
     assert torch.allclose(white, torch.ones(3, 3, 12, 12), atol=FLOAT32_ROUNDING)
+
+
+def test_resized_crops_show_their_share_of_each_picture() -> None:
+    rows = torch.arange(60.0).view(1, 1, 60, 1).expand(50, 4, 60, 60)
+    crops = resized_crops(rows, 30, torch.Generator().manual_seed(0), share=(0.25, 0.25))
+    assert crops.shape == (50, 4, 30, 30)
+    # Half a side is shown at its own size, from a row that is drawn.
+    assert torch.equal(crops[:, 0, :, 0] - crops[:, 0, :1, 0], torch.arange(30.0).expand(50, 30))
+    tops = crops[:, 0, 0, 0]
+    assert tops.min() <= 4
+    assert tops.max() >= 26
+    assert tops.max() <= 30
+    whole = resized_crops(rows[:2], 60, torch.Generator().manual_seed(0), share=(1.0, 1.0))
+    assert torch.equal(whole, rows[:2])
+    sides = [float(c[0, -1, 0] - c[0, 0, 0]) for c in resized_crops(rows, 60, torch.Generator(), share=(0.25, 1.0))]
+    assert 29 <= min(sides) < 34
+    assert 55 < max(sides) <= 59

@@ -1,0 +1,7 @@
+"""`python -m benchmarks.dreamfields`."""
+
+from benchmarks.dreamfields.measure import main
+from runtime.errors import run_main
+
+if __name__ == "__main__":
+    run_main(main)
