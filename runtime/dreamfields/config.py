@@ -157,10 +157,9 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 
 def preset_config(preset: str | None, field: str | None) -> Config:
     """Return a preset's options for a field; the default ones for names that are none, which parsing refuses."""
-    preset = preset if preset in PRESETS else "fast"
-    field = field if field in PRESETS[preset] else "mlp"
-    values = PRESETS[preset][field]
-    return replace(Config(), preset=preset, field=field, **values)  # pyright: ignore[reportArgumentType]
+    size = preset if preset is not None and preset in PRESETS else "fast"
+    kind = field if field is not None and field in PRESETS[size] else "mlp"
+    return replace(Config(), preset=size, field=kind, **PRESETS[size][kind])  # pyright: ignore[reportArgumentType]
 
 
 def check(config: Config) -> Config:
