@@ -20,6 +20,8 @@ CHECKED = ("runtime", "train", "export", "serving", "benchmarks")
 
 UNCHECKED: dict[str, str] = {
     "runtime.vector.raster.kernels.": "numba compiles it",
+    "runtime.vector.raster.cuda.pixels": "numba compiles it",
+    "runtime.vector.raster.cuda.launch": "numba compiles it",
     "runtime.kernels.jit": "numba compiles it",
     "runtime.field.kernels.": "numba compiles it",
     "runtime.loop.progress": "writes to streams of tests, which typing's TextIO does not know",

@@ -55,6 +55,7 @@ ELSEWHERE = {
     "runtime/pixels/regions.py": "pixels/test_orders.py",
     "runtime/pixels/sheets.py": "lmconv/test_lmconv.py",
     "runtime/pixels/walk.py": "pixels/test_walks.py",
+    "runtime/vector/raster/cuda/": "vector/raster/test_cuda.py",
     "runtime/vector/raster/__init__.py": "vector/raster/test_rasterize.py",
     "runtime/vector/raster/kernels/arrays.py": "vector/raster/test_forward.py",
     "runtime/vector/svg/contours.py": "vector/svg/test_clips.py",

@@ -50,6 +50,7 @@ def cases() -> Mapping[str, Callable[[], Case]]:
             several[f"U-Net of {family}"] = lambda family=family: unet(family)
     return several | {
         "drawing of fills, picture and gradients": lambda: drawing(strokes=False),
+        "drawing of fills, by the device's own kernels": lambda: drawing(strokes=False, there="cuda"),
         "drawing of fills and strokes, picture and gradients": lambda: drawing(strokes=True),
     }
 
@@ -150,8 +151,8 @@ def radiance() -> Case:
     return run
 
 
-def drawing(*, strokes: bool) -> Case:
-    """Return the case of the rasterizer: picture and gradients by all tensors."""
+def drawing(*, strokes: bool, there: str = "numba") -> Case:
+    """Return the case of the rasterizer: picture and gradients; `there` is its backend on a device that is no CPU."""
     from runtime.vector.paths import random_circles, random_strokes
     from runtime.vector.raster import rasterize
 
@@ -162,8 +163,9 @@ def drawing(*, strokes: bool) -> Case:
 
     def run(device: str) -> tuple[Tensor, ...]:
         leaves = scene.map(lambda tensor: tensor.to(device).requires_grad_())
-        image = rasterize(leaves)
+        image = rasterize(leaves, backend="numba" if device == "cpu" else there)
         upstream = torch.randn(image.shape, generator=torch.Generator().manual_seed(11)).to(device)
-        return image.detach(), *torch.autograd.grad(image, list(leaves.tensors.values()), upstream)
+        leaves_of = [leaves.tensors[name] for name in ("points", "colours", "background")]
+        return image.detach(), *torch.autograd.grad(image, leaves_of, upstream)
 
     return run

@@ -43,7 +43,8 @@ def forward_backward(drawing: Drawing, backend: str) -> Call:
     def call() -> tuple[Tensor, ...]:
         leaves = drawing.map(lambda tensor: tensor.detach().requires_grad_())
         image = rasterize(leaves, backend=backend)
-        return image.detach(), *torch.autograd.grad(image, list(leaves.tensors.values()), upstream)
+        leaves_of = [leaves.tensors[name] for name in ("points", "colours", "background")]
+        return image.detach(), *torch.autograd.grad(image, leaves_of, upstream)
 
     return call
 
@@ -60,7 +61,9 @@ def measure(setting: Setting, case: str) -> Iterator[Row]:
         there = drawing.to(setting.device)
         ways = {
             "CPU": lambda d=drawing: forward_backward(d, "numba"),
-            "drawing on the device": lambda d=there: forward_backward(d, "numba"),
+            "drawing on the device, kernels on the CPU": lambda d=there: forward_backward(d, "numba"),
         }
+        if radius > 0.0:  # it has no strokes
+            ways["drawing on the device, kernels there"] = lambda d=there: forward_backward(d, "cuda")
         # the first row, timed by the device's events, is only there for the error of the second
         yield from list(in_ways(name, ways, replace(setting, seconds=0.2)))[1:]

@@ -83,17 +83,21 @@ def measure(setting: Setting, case: str) -> Iterator[Row]:
         encoding(encoder, setting.device),
     )
     context = inputs[2][:1]
-    for place in ("cpu",) if setting.device == "cpu" else ("cpu", setting.device):
-        row = {"way": f"step, scene on {'the CPU' if place == 'cpu' else 'the device'}"}
+    ways = {"scene on the CPU": ("cpu", "numba")}
+    if setting.device != "cpu":
+        ways["scene on the device, rasterizer on the CPU"] = (setting.device, "numba")
+        ways["scene and rasterizer on the device"] = (setting.device, "cuda")
+    for name, (place, rasterizer) in ways.items():
+        row = {"way": f"step, {name}"}
         try:
-            row |= steps(networks, context, place, setting)
+            row |= steps(networks, context, place, rasterizer, setting)
             row["times_the_networks"] = row["ms"] / alone
         except Exception as error:  # any: the row says why
             row["failed"] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         yield row
 
 
-def steps(networks: Networks, context: Tensor, place: str, setting: Setting) -> Row:
+def steps(networks: Networks, context: Tensor, place: str, rasterizer: str, setting: Setting) -> Row:
     """Return milliseconds a step of the loop that ships, and the seconds of a whole SVG extrapolated from it."""
     from dataclasses import replace
 
@@ -105,12 +109,13 @@ def steps(networks: Networks, context: Tensor, place: str, setting: Setting) -> 
 
     few, many = (1, 2) if setting.tiny else (16, 48)
     config = replace(PRESETS["icon"]["scratch"], prompt="a red apple", steps=many, paths=8 if setting.tiny else 64)
+    object.__setattr__(config, "rasterizer", rasterizer)  # "cuda" is no choice of users yet
     side = networks.image_size
     prompt = Prompt((config.prompt,), context.to(place), random(setting, 12, *context.shape).to(place))
 
     def begin(before: object, generator: torch.Generator) -> VectorScene:
         drawing = random_start(config, (side, side), generator_of(0, 0, 0, "begin")).to(place)
-        return VectorScene(drawing, train=TRAINED["icon"])
+        return VectorScene(drawing, train=TRAINED["icon"], backend=rasterizer)
 
     seconds = []
     for count in (few, many):

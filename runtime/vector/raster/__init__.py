@@ -27,7 +27,8 @@ def rasterize(
         drawing: B scenes; colours and background in [0, 1] (values outside are composited as they are).
         size: height and width of the picture; other than the canvas it scales the drawing, strokes included.
         backend: "numba" (compiled, all cores, float64 geometry), "torch" (slow readable twin), "diffvg" (the peer;
-            must be installed).
+            must be installed), "cuda" (fills on a graphics card, by numba-cuda; not proven on one yet). The others
+            compute on the CPU: a drawing elsewhere is copied there, and its picture back.
 
     Errors: `UserError` for an unknown or missing backend, a size out of range, points or widths that are not finite,
     and strokes of a negative width.
@@ -37,6 +38,9 @@ def rasterize(
         raise UserError(f"picture size: expected a height and a width from 1 to {MAX_SIZE}, got {size}")
     if backend not in _BACKENDS:
         raise UserError(f"rasterizer: expected one of {', '.join(_BACKENDS)}, got {backend!r}")
+    device = drawing.points.device
+    if device.type != "cpu" and backend != "cuda":  # these compute on the CPU, and autograd copies there and back
+        return _BACKENDS[backend](drawing.to("cpu"), size).to(device)
     return _BACKENDS[backend](drawing, size)
 
 
@@ -58,8 +62,15 @@ def _diffvg(drawing: Drawing, size: tuple[int, int]) -> Float[Tensor, "B 3 H W"]
     return rasterize_diffvg(drawing, size)
 
 
+def _cuda(drawing: Drawing, size: tuple[int, int]) -> Float[Tensor, "B 3 H W"]:
+    from runtime.vector.raster.cuda import rasterize_cuda
+
+    return rasterize_cuda(drawing, size)
+
+
 _BACKENDS: dict[str, Callable[[Drawing, tuple[int, int]], Float[Tensor, "B 3 H W"]]] = {
     "numba": _numba,
     "torch": _torch,
     "diffvg": _diffvg,
+    "cuda": _cuda,
 }

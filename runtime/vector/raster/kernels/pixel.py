@@ -135,10 +135,12 @@ def _integrate_slab(edges, count, winding, evenodd, slab, sign):
 
 
 @inner
-def _integrate_slabs(edges, corner, evenodd, sign):
-    """Filled area of a pixel; adds sign times the moments of its steep edges."""
-    # Enough for 0, 1, two ends of each edge and an intersection of each pair.
-    breaks = np.empty(3 + len(edges) * (len(edges) + 3) // 2)
+def integrate_slabs(edges, corner, evenodd, sign, breaks):
+    """Filled area of a pixel; adds sign times the moments of its steep edges.
+
+    `breaks` is working space, enough for 0, 1, two ends of each edge and an intersection of each pair: the caller's,
+    since on a graphics card a function can make none.
+    """
     area = 0.0
     for k in range(_find_breaks(edges, breaks) - 1):
         top = breaks[k]
@@ -155,7 +157,13 @@ def pixel_area(edges, corner, evenodd):
 
     Twin: `reference.pixel.pixel_area`.
     """
-    return _integrate_slabs(edges, corner, evenodd, 1.0)
+    return integrate_slabs(edges, corner, evenodd, 1.0, make_breaks(len(edges)))
+
+
+@inner
+def make_breaks(count):
+    """Working space of `integrate_slabs` for so many edges."""
+    return np.empty(3 + count * (count + 3) // 2)
 
 
 @inner
@@ -164,7 +172,8 @@ def pixel_moments(edges, corner, evenodd):
 
     Twin: `reference.pixel.pixel_moments`.
     """
-    _integrate_slabs(edges, corner, evenodd, 1.0)
+    breaks = make_breaks(len(edges))
+    integrate_slabs(edges, corner, evenodd, 1.0, breaks)
     for i in range(len(edges)):
         edge = edges[i]
         x0 = edge.x0
@@ -177,4 +186,4 @@ def pixel_moments(edges, corner, evenodd):
         exits = edge.borders & EXIT_TOP
         edge.borders = (ENTER_LEFT if enters else 0) | (EXIT_LEFT if exits else 0)
     # Exchanging x and y mirrors the plane: winding numbers and the sense of "right" change sign.
-    _integrate_slabs(edges, -corner, evenodd, -1.0)
+    integrate_slabs(edges, -corner, evenodd, -1.0, breaks)

@@ -1,0 +1,160 @@
+"""The passes as a PyTorch function: memory, gradients, and what is not drawn on a card."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from runtime.errors import UserError
+from runtime.vector.paths import Drawing, Kind, Layout
+from runtime.vector.raster.compiled import make_plan
+from runtime.vector.raster.cuda.flatten import flatten, room
+from runtime.vector.raster.cuda.pixels import TILE
+from runtime.vector.raster.kernels.limits import TOLERANCE
+
+
+class Structure(NamedTuple):
+    """What is derived from a layout, on a device."""
+
+    controls: Tensor
+    """(S, 4, 2) int64: the points that give x and y of each segment's control points."""
+    following: Tensor
+    """(S,) int32: the segment after each in its contour."""
+    before: Tensor
+    """(S,) int64: the segment before each in its contour."""
+    firsts: Tensor
+    """(P + 1,) int32: first segment of each path."""
+    owners: Tensor
+    """(S,) int32: path of each segment."""
+    evenodd: Tensor
+    """(P,) int32."""
+
+
+def structure_of(layout: Layout, device: torch.device) -> Structure:
+    """Return a layout's structure, made once for a device."""
+    key = f"raster {device}"
+    if key not in layout.memo:
+        plan = make_plan(layout)
+        contours = torch.from_numpy(plan.structure.contours)
+        firsts = contours[torch.from_numpy(plan.structure.paths)]
+        following = torch.arange(1, int(contours[-1]) + 1)
+        following[contours[1:] - 1] = contours[:-1]
+        owners = torch.repeat_interleave(torch.arange(len(firsts) - 1), firsts.diff())
+        parts_of = Structure(
+            torch.from_numpy(plan.structure.controls),
+            following.int(),
+            following.argsort(),
+            firsts.int(),
+            owners.int(),
+            torch.from_numpy(plan.evenodd).int(),
+        )
+        layout.memo[key] = Structure(*(tensor.to(device) for tensor in parts_of))
+    return layout.memo[key]
+
+
+class _Composite(torch.autograd.Function):
+    """(B, 3, H, W) picture of vertices, colours, background."""
+
+    @staticmethod
+    def forward(ctx: Any, vertices, colours, background, counts, structure, size, make_runner):
+        tensors = {
+            "vertices": vertices.contiguous(),
+            "counts": counts.contiguous(),
+            "following": structure.following,
+            "firsts": structure.firsts,
+            "evenodd": structure.evenodd,
+            "colours": colours.double().contiguous(),
+            "background": background.double().contiguous(),
+        }
+        batch, paths = colours.shape[:2]
+        tiles = -(-size[0] // TILE) * -(-size[1] // TILE)
+        whole = {"dtype": torch.int32, "device": vertices.device}
+        saved = {
+            "boxes": vertices.new_empty(batch, paths, 4),
+            "paths": torch.zeros(batch, tiles, paths, **whole),
+            "lengths": torch.zeros(batch, tiles, **whole),
+        }
+        image = colours.new_empty(batch, 3, *size)
+        make_runner(vertices.device).forward(tensors, saved, image)
+        ctx.tensors, ctx.saved, ctx.structure, ctx.make_runner = tensors, saved, structure, make_runner
+        return image
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *upstreams):
+        upstream = upstreams[0].contiguous()
+        vertices, colours = ctx.tensors["vertices"], ctx.tensors["colours"]
+        lengths = ctx.saved["lengths"]
+        # float32 would do, but sums over many tiles are to be rounded once
+        parts = vertices.new_zeros(*lengths.shape, colours.shape[1], 4)
+        moments = torch.zeros_like(vertices)
+        runner = ctx.make_runner(vertices.device)
+        runner.backward(ctx.tensors, ctx.saved, ctx.structure.owners, upstream, parts, moments)
+        grad_vertices = _vertices_backward(vertices, ctx.tensors["counts"], ctx.structure, moments)
+        grad_colours = parts.sum(1)
+        # What reaches the background: the gradient less what paths take of it, by the transmittance of all together.
+        grad_background = _background_gradient(ctx, upstream, grad_colours)
+        kind = upstream.dtype
+        return grad_vertices, grad_colours.to(kind), grad_background.to(kind), None, None, None, None
+
+
+def _background_gradient(ctx: Any, upstream: Tensor, grad_colours: Tensor) -> Tensor:
+    """Return the gradient by the background: shares of a pixel's light add up to 1, so it has what colours have not."""
+    return upstream.double().sum((2, 3)) - grad_colours[..., :3].sum(1)
+
+
+def _vertices_backward(vertices: Tensor, counts: Tensor, structure: Structure, moments: Tensor) -> Tensor:
+    """Return the gradient by vertices of the moments of the edges that begin at each; see `outline.edges_backward`."""
+    index = torch.arange(vertices.shape[2], device=vertices.device)
+    inner_edges = (index + 1 < counts[..., None])[..., None]
+    shifted = torch.cat([vertices[:, :, 1:], vertices[:, :, :1]], 2)
+    after = vertices[:, structure.following.long(), :1]
+    there = (index < counts[..., None])[..., None]
+    along = torch.where(there, torch.where(inner_edges, shifted, after) - vertices, 0.0)
+    aside = torch.stack((-along[..., 1], along[..., 0]), -1)
+    end = moments[..., 1:]
+    of_start, of_end = (moments[..., :1] - end) * aside, end * aside
+    # An edge's end is the next vertex of its segment, or the first of the next segment.
+    inner_ends = torch.where(inner_edges, of_end, 0.0)
+    last_ends = torch.where(inner_edges, 0.0, of_end).sum(2)
+    gradient = of_start + torch.cat([torch.zeros_like(inner_ends[:, :, :1]), inner_ends[:, :, :-1]], 2)
+    first = gradient[:, :, :1] + last_ends[:, structure.before, None]
+    return torch.cat([first, gradient[:, :, 1:]], 2)
+
+
+def _card(device: torch.device) -> Any:
+    from runtime.vector.raster.cuda.launch import Card
+
+    return Card(device)
+
+
+def rasterize_cuda(
+    drawing: Drawing, size: tuple[int, int], *, make_runner: Callable[[torch.device], Any] = _card
+) -> Float[Tensor, "B 3 H W"]:
+    """RGB of the points' dtype; see `runtime.vector.raster.rasterize`. Numbers that are not finite draw nothing.
+
+    Args:
+        drawing: on a CUDA device, of fills and rectangles.
+        size: height and width of the picture.
+        make_runner: makes what runs the passes on a device.
+
+    Raises:
+        UserError: the drawing is elsewhere, or has strokes.
+    """
+    device = drawing.points.device
+    if device.type != "cuda" and make_runner is _card:
+        raise UserError(f"rasterizer 'cuda': expected a drawing on a CUDA device, got one on {device}; take 'numba'")
+    if Kind.STROKE in drawing.layout.kinds:
+        raise UserError("rasterizer 'cuda': expected fills and rectangles, got strokes; take 'numba' for them")
+    structure = structure_of(drawing.layout, device)
+    scale = (size[1] / drawing.size[1], size[0] / drawing.size[0])
+    tolerance = TOLERANCE / max(scale)
+    points = drawing.points.double()
+    axis = torch.arange(2, device=device)
+    controls = points[:, structure.controls, axis]
+    vertices, counts = flatten(controls, tolerance, scale, room(drawing.size, tolerance))
+    return _Composite.apply(vertices, drawing.colours, drawing.background, counts, structure, size, make_runner).to(
+        drawing.points.dtype
+    )

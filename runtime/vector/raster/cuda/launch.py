@@ -1,0 +1,185 @@
+"""The kernels: each finds out which thread it is and calls a function of `pixels`."""
+
+from typing import Any
+
+import numba
+import torch
+from numba import cuda
+from torch import Tensor
+
+from runtime.vector.raster.cuda.pixels import (
+    BREAKS,
+    PIECES,
+    TILE,
+    Lists,
+    Shapes,
+    bound,
+    by_alpha,
+    composite,
+    cover,
+    edge_moments,
+    list_paths,
+    near,
+)
+from runtime.vector.raster.kernels.pixel import PIXEL_EDGE
+
+_PIECE: Any = numba.from_dtype(PIXEL_EDGE)
+THREADS = TILE * TILE
+LANES = 32
+"""Threads of an edge: a warp."""
+
+_cuda: Any = cuda
+
+
+@_cuda.jit
+def _bound_all(shapes, boxes):
+    n = cuda.grid(1)
+    paths = boxes.shape[1]
+    if n < boxes.shape[0] * paths:
+        left, top, right, bottom = bound(shapes, n // paths, n % paths)
+        boxes[n // paths, n % paths, 0] = left
+        boxes[n // paths, n % paths, 1] = top
+        boxes[n // paths, n % paths, 2] = right
+        boxes[n // paths, n % paths, 3] = bottom
+
+
+@_cuda.jit
+def _list_all(boxes, lists, across):
+    n = cuda.grid(1)
+    tiles = lists.lengths.shape[1]
+    if n < lists.lengths.shape[0] * tiles:
+        tile = n % tiles
+        list_paths(boxes, n // tiles, tile % across, tile // across, lists, tile)
+
+
+@_cuda.jit
+def _draw(shapes, boxes, lists, image):
+    # A block is a tile: its threads go through the same list.
+    pieces = cuda.local.array(PIECES, _PIECE)
+    breaks = cuda.local.array(BREAKS, numba.float64)
+    x = cuda.blockIdx.x * TILE + cuda.threadIdx.x
+    y = cuda.blockIdx.y * TILE + cuda.threadIdx.y
+    b = cuda.blockIdx.z
+    if x < image.shape[3] and y < image.shape[2]:
+        tile = cuda.blockIdx.y * cuda.gridDim.x + cuda.blockIdx.x
+        ends = (0, lists.lengths[b, tile])
+        red, green, blue = composite(shapes, boxes, lists, b, tile, (x, y), (pieces, breaks), ends)
+        image[b, 0, y, x] = red
+        image[b, 1, y, x] = green
+        image[b, 2, y, x] = blue
+
+
+@_cuda.jit
+def _colours_backward(shapes, boxes, lists, upstream, parts):
+    """Sums over each tile's pixels, in the order of a tree, of the gradients by its paths' colours."""
+    pieces = cuda.local.array(PIECES, _PIECE)
+    breaks = cuda.local.array(BREAKS, numba.float64)
+    sums = cuda.shared.array((4, THREADS), numba.float64)
+    x = cuda.blockIdx.x * TILE + cuda.threadIdx.x
+    y = cuda.blockIdx.y * TILE + cuda.threadIdx.y
+    b = cuda.blockIdx.z
+    lane = cuda.threadIdx.y * TILE + cuda.threadIdx.x
+    tile = cuda.blockIdx.y * cuda.gridDim.x + cuda.blockIdx.x
+    seen = x < upstream.shape[3] and y < upstream.shape[2]
+    for k in range(lists.lengths[b, tile]):
+        path = lists.paths[b, tile, k]
+        for c in range(4):
+            sums[c, lane] = 0.0
+        if seen and near(boxes, b, path, (x, y)):
+            share = cover(shapes, b, path, (x, y), pieces, breaks)
+            if share != 0.0:
+                change, passes = by_alpha(shapes, boxes, lists, b, tile, k, (x, y), (pieces, breaks), upstream)
+                alpha = passes * shapes.colours[b, path, 3] * share
+                for c in range(3):
+                    sums[c, lane] = alpha * upstream[b, c, y, x]
+                sums[3, lane] = share * change
+        cuda.syncthreads()
+        width = THREADS // 2
+        while width > 0:
+            if lane < width:
+                for c in range(4):
+                    sums[c, lane] += sums[c, lane + width]
+            cuda.syncthreads()
+            width //= 2
+        if lane < 4:
+            parts[b, tile, path, lane] = sums[lane, 0]
+        cuda.syncthreads()
+
+
+@_cuda.jit
+def _edges_backward(shapes, boxes, lists, owners, size, upstream, moments):
+    """The moments of each edge: a warp shares its pixels, and its first thread adds up what they have, in order."""
+    pieces = cuda.local.array(PIECES, _PIECE)
+    breaks = cuda.local.array(BREAKS, numba.float64)
+    sums = cuda.shared.array((2, LANES), numba.float64)
+    lane = cuda.threadIdx.x
+    most = moments.shape[2]
+    segment = cuda.blockIdx.x // most
+    i = cuda.blockIdx.x % most
+    b = cuda.blockIdx.y
+    # The same for all threads of a block, so that none waits for one that has left.
+    if i >= shapes.counts[b, segment]:
+        return
+    where = (b, owners[segment], segment, i)
+    zeroth, first = edge_moments(shapes, boxes, lists, where, (lane, LANES), size, upstream, (pieces, breaks))
+    sums[0, lane] = zeroth
+    sums[1, lane] = first
+    cuda.syncthreads()
+    if lane == 0:
+        for k in range(1, LANES):
+            zeroth += sums[0, k]
+            first += sums[1, k]
+        moments[b, segment, i, 0] = zeroth
+        moments[b, segment, i, 1] = first
+
+
+class Card:
+    """Runs the passes on the device of the tensors that it is given, on PyTorch's current stream."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Take the current stream of a device."""
+        self.stream = cuda.external_stream(torch.cuda.current_stream(device).cuda_stream)
+
+    def array(self, tensor: Tensor) -> Any:
+        """Return a tensor's memory as an array of numba's; the stream's order is all that is needed."""
+        return cuda.as_cuda_array(tensor.detach(), sync=False)
+
+    def shapes(self, tensors: dict[str, Tensor]) -> Shapes:
+        """Return what is drawn as arrays."""
+        return Shapes(**{name: self.array(tensor) for name, tensor in tensors.items()})
+
+    def forward(self, tensors: dict[str, Tensor], saved: dict[str, Tensor], image: Tensor) -> None:
+        """Write the boxes and lists of `saved`, and the picture."""
+        shapes, boxes, lists = self.shapes(tensors), self.array(saved["boxes"]), self._lists(saved)
+        across, down = self._tiles(image)
+        _bound_all[-(-saved["boxes"][..., 0].numel() // 64), 64, self.stream](shapes, boxes)
+        _list_all[-(-saved["lengths"].numel() // 64), 64, self.stream](boxes, lists, across)
+        _draw[(across, down, len(image)), (TILE, TILE), self.stream](shapes, boxes, lists, self.array(image))
+
+    def backward(
+        self,
+        tensors: dict[str, Tensor],
+        saved: dict[str, Tensor],
+        owners: Tensor,
+        upstream: Tensor,
+        parts: Tensor,
+        moments: Tensor,
+    ) -> None:
+        """Write the gradients by colours of each tile into `parts`, and the moments of each edge."""
+        shapes, boxes, lists = self.shapes(tensors), self.array(saved["boxes"]), self._lists(saved)
+        across, down = self._tiles(upstream)
+        size = (upstream.shape[2], upstream.shape[3])
+        seen = self.array(upstream)
+        grid = (across, down, len(upstream))
+        _colours_backward[grid, (TILE, TILE), self.stream](shapes, boxes, lists, seen, self.array(parts))
+        blocks = (moments.shape[1] * moments.shape[2], len(moments))
+        _edges_backward[blocks, LANES, self.stream](
+            shapes, boxes, lists, self.array(owners), size, seen, self.array(moments)
+        )
+
+    def _lists(self, saved: dict[str, Tensor]) -> Lists:
+        return Lists(self.array(saved["paths"]), self.array(saved["lengths"]))
+
+    @staticmethod
+    def _tiles(image: Tensor) -> tuple[int, int]:
+        return -(-image.shape[3] // TILE), -(-image.shape[2] // TILE)
