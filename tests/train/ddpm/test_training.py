@@ -128,5 +128,5 @@ def test_training_begins_with_the_weights_of_another_run(config: command.Config,
     averaged, _ = load_run(config.out)
     for one, other in zip(averaged.parameters(), second.parameters(), strict=True):
         assert (one - other).abs().max() < 1e-6
-    with pytest.raises(UserError, match="no ema.safetensors is here"):
+    with pytest.raises(UserError, match=r"no ema\.safetensors is here"):
         command.train(replace(config, out=tmp_path / "other", init=tmp_path), lambda line: None)

@@ -64,7 +64,7 @@ def test_what_is_no_archive_of_arrays_is_refused(tmp_path: Path) -> None:
     content[60:110] = b"\xff" * 50
     (tmp_path / "corrupt.npz").write_bytes(content)
     for name in ("one.npy", "objects.npz", "corrupt.npz"):
-        with pytest.raises(UserError, match="expected a .npz archive"):
+        with pytest.raises(UserError, match=r"expected a \.npz archive"):
             read_npz(tmp_path / name)
 
 
