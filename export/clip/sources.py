@@ -11,7 +11,14 @@ from export.clip.configurations import CLIP_MODELS, HALF, TIMM_MODELS, Model
 from export.pretrained.hub import is_name
 from export.pretrained.names import text_from_transformers, vision_from_timm, vision_from_transformers, without_prefix
 from export.pretrained.packages import check_space, require
-from export.pretrained.tokenizer import clip_tokenizer, installed_vocabulary, random_vocabulary, read_vocabulary
+from export.pretrained.tokenizer import (
+    VOCABULARY_FILES,
+    clip_tokenizer,
+    has_vocabulary,
+    installed_vocabulary,
+    random_vocabulary,
+    read_vocabulary,
+)
 from export.pretrained.weights import (
     PICKLES,
     RANDOM,
@@ -25,7 +32,6 @@ from export.pretrained.weights import (
 from runtime.errors import UserError
 
 _STEMS = ("open_clip_model.safetensors", "model.safetensors")
-_VOCABULARY = ("vocab.json", "merges.txt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +140,7 @@ def download(name: str) -> Path:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    patterns = [*_STEMS, *_VOCABULARY]
+    patterns = [*_STEMS, *VOCABULARY_FILES]
     try:
         try:
             cached = Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
@@ -145,7 +151,7 @@ def download(name: str) -> Path:
             pass
         info = HfApi().model_info(name, files_metadata=True)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
-        chosen = [*[stem for stem in _STEMS if stem in sizes][:1], *(n for n in _VOCABULARY if n in sizes)]
+        chosen = [*[stem for stem in _STEMS if stem in sizes][:1], *(n for n in VOCABULARY_FILES if n in sizes)]
         check_space(Path(HF_HUB_CACHE), sum(sizes[n] for n in chosen))
         return Path(snapshot_download(name, revision=info.sha, allow_patterns=chosen))
     except UserError:
@@ -177,7 +183,7 @@ def _roles(exporter: str, tensors: SafetensorsFiles, file: Path) -> dict[str, Ma
 def _vocabulary(folder: Path, tokenizer: Path | None) -> Any:
     if tokenizer is not None:
         return read_vocabulary(tokenizer)
-    if all((folder / name).is_file() for name in _VOCABULARY):
+    if has_vocabulary(folder):
         return read_vocabulary(folder)
     installed = installed_vocabulary()
     if installed is None:

@@ -11,7 +11,7 @@ from runtime.errors import UserError
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}")
 _SMALL = re.compile(
     r"model_index\.json|(unet|vae|text_encoder|text_encoder_2)/config\.json|scheduler/scheduler_config\.json"
-    r"|tokenizer(_2)?/(vocab\.json|merges\.txt|special_tokens_map\.json)"
+    r"|tokenizer(_2)?/(vocab\.json|merges\.txt|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json)"
 )
 
 

@@ -16,6 +16,12 @@ SIZE = 49408
 _PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 _WORD_END = "</w>"
 
+FAST = "tokenizer.json"
+"""File that holds a whole tokenizer, as the library tokenizers writes it."""
+
+VOCABULARY_FILES = ("vocab.json", "merges.txt", FAST)
+"""Files that `read_vocabulary` may read."""
+
 Merges = Sequence[tuple[str, str]]
 
 
@@ -77,14 +83,20 @@ def random_vocabulary() -> tuple[dict[str, int], Merges]:
 
 
 def read_vocabulary(folder: Path) -> tuple[dict[str, int], Merges]:
-    """Return the vocabulary in a tokenizer folder of transformers: vocab.json and merges.txt.
+    """Return the vocabulary in a tokenizer folder of transformers: vocab.json and merges.txt, or tokenizer.json.
+
+    Transformers 5 writes the latter alone, the former wrote all three.
 
     Raises:
         UserError: a file is missing or invalid.
     """
+    if (folder / FAST).is_file() and not (folder / "vocab.json").is_file():
+        return _read_fast(folder / FAST)
     for name in ("vocab.json", "merges.txt"):
         if not (folder / name).is_file():
-            raise UserError(f"'{folder}': expected {name} in it, got none; download the model's tokenizer folder too")
+            raise UserError(
+                f"'{folder}': expected {name} in it, or {FAST}, got none; download the model's tokenizer folder too"
+            )
     try:
         vocabulary = parse_value((folder / "vocab.json").read_bytes())
         lines = (folder / "merges.txt").read_text("utf-8").split("\n")
@@ -94,6 +106,55 @@ def read_vocabulary(folder: Path) -> tuple[dict[str, int], Merges]:
     except (ValueError, AttributeError) as error:
         raise UserError(f"'{folder}': expected CLIP's vocab.json and merges.txt, got other files ({error})") from None
     return vocabulary, merges
+
+
+def has_vocabulary(folder: Path) -> bool:
+    """Return whether a folder has the files that `read_vocabulary` reads."""
+    return (folder / FAST).is_file() or all((folder / name).is_file() for name in VOCABULARY_FILES[:2])
+
+
+def _read_fast(path: Path) -> tuple[dict[str, int], Merges]:
+    """Return the vocabulary in a tokenizer.json, which has tokens that were added beside those of the model."""
+    try:
+        document = parse_value(path.read_bytes())
+        model = document["model"]
+        added = {token["content"]: token["id"] for token in document.get("added_tokens", [])}
+        vocabulary = {**model["vocab"], **added}
+        # Pairs are lists since tokenizers 0.20, and were texts with a space before.
+        merges = [_pair(pair) if isinstance(pair, str) else (pair[0], pair[1]) for pair in model["merges"]]
+        texts = [text for pair in merges for text in pair]
+        if not all(type(v) is int for v in vocabulary.values()) or not all(isinstance(text, str) for text in texts):
+            raise ValueError("a token's number is no integer, or a merge no pair of texts")
+        if model["end_of_word_suffix"] != _WORD_END:
+            raise ValueError(f"the end of a word is {model['end_of_word_suffix']!r:.20}")
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise UserError(f"'{path}': expected CLIP's tokenizer, got another file ({error!s:.100})") from None
+    return vocabulary, merges
+
+
+def padding_token(folder: Path) -> str:
+    """Return the token that a tokenizer folder of transformers fills texts up with; by default the end mark.
+
+    special_tokens_map.json has it, and, in folders of transformers 5, tokenizer_config.json alone.
+
+    Raises:
+        UserError: a file cannot be read, or the token is no text.
+    """
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            token = parse_value(path.read_bytes()).get("pad_token")
+        except (ValueError, AttributeError) as error:
+            raise UserError(f"'{path}': expected a JSON object, got another file ({error!s:.100})") from None
+        # Some versions write a token as an object with flags.
+        token = token.get("content") if isinstance(token, dict) else token
+        if isinstance(token, str):
+            return token
+        if token is not None:
+            raise UserError(f"'{path}': pad_token: expected a token, got {token!r:.60}")
+    return END
 
 
 def installed_vocabulary() -> tuple[dict[str, int], Merges] | None:

@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor
 
 from export.pretrained.names import text_from_transformers
-from export.pretrained.tokenizer import clip_tokenizer, read_vocabulary
+from export.pretrained.tokenizer import clip_tokenizer, padding_token, read_vocabulary
 from export.pretrained.weights import PICKLES, REFUSAL, Renamed, SafetensorsFiles, StoredWeights, hash_files
-from export.sd.configurations import END, SCHEDULE, TURBO_TIMES, Pipeline
+from export.sd.configurations import SCHEDULE, TURBO_TIMES, Pipeline
 from export.sd.source import Source
 from runtime.engines.strict_json import GREATEST_JSON, parse_object
 from runtime.engines.verified_files import read_limited
@@ -130,7 +130,7 @@ def _pipeline(
         # Configurations older than this field rely on the value of Stable Diffusion 1.
         vae={"scaling_factor": 0.18215, **vae},
         text_encoders=tuple(configurations[part] for part in texts),
-        padding=tuple(_padding(path) for path in tokenizers),
+        padding=tuple(padding_token(path) for path in tokenizers),
         prediction=schedule.pop("prediction_type"),
         schedule=schedule,
         zero_empty=bool(index.get("force_zeros_for_empty_prompt", False)),
@@ -175,14 +175,6 @@ def _schedule(scheduler: Mapping[str, Any], where: str) -> dict[str, Any]:
         "beta_schedule": "scaled_linear",
         "prediction_type": str(scheduler.get("prediction_type", "epsilon")),
     }
-
-
-def _padding(tokenizer: Path) -> str:
-    """Return the token that a tokenizer fills up with; Stable Diffusion's own repeat the end mark."""
-    path = tokenizer / "special_tokens_map.json"
-    token = _read_json(path).get("pad_token", END) if path.is_file() else END
-    # Newer tokenizers write a token as an object with flags.
-    return str(token["content"] if isinstance(token, dict) and "content" in token else token)
 
 
 _OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}

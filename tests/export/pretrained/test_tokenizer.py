@@ -13,7 +13,9 @@ from export.pretrained.tokenizer import (
     START,
     byte_symbols,
     clip_tokenizer,
+    has_vocabulary,
     installed_vocabulary,
+    padding_token,
     random_vocabulary,
     read_vocabulary,
 )
@@ -112,3 +114,58 @@ def test_a_folder_without_a_vocabulary_is_refused(
 def test_a_vocabulary_without_the_marks_is_refused() -> None:
     with pytest.raises(UserError, match=r"expected the token '<.startoftext.>' in its vocabulary"):
         clip_tokenizer({"a": 0}, [], "!")
+
+
+@pytest.mark.parametrize("padding", [END, "!"])
+def test_a_folder_that_transformers_has_written_is_read(folder: Path, padding: str, tmp_path: Path) -> None:
+    from transformers import CLIPTokenizer
+
+    reference = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), pad_token=padding)
+    reference.save_pretrained(tmp_path)
+    # Version 5 writes one file, version 4 three.
+    assert (tmp_path / "tokenizer.json").is_file() and has_vocabulary(tmp_path)
+    assert padding_token(tmp_path) == padding
+    assert read_vocabulary(tmp_path) == read_vocabulary(folder)
+    ours = PromptTokenizer(clip_tokenizer(*read_vocabulary(tmp_path), padding), 77, "tokenizer.json")
+    texts = [text.replace("!", "") for text in TEXTS]
+    expected = reference(texts, padding="max_length", max_length=77, truncation=True)["input_ids"]
+    assert ours(texts)[0].tolist() == expected
+
+
+def test_merges_of_older_files_are_texts(folder: Path, tmp_path: Path) -> None:
+    vocabulary, merges = read_vocabulary(folder)
+    model = {"vocab": vocabulary, "merges": [" ".join(pair) for pair in merges], "end_of_word_suffix": "</w>"}
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model}), "utf-8")
+    assert read_vocabulary(tmp_path) == (vocabulary, merges)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": None},
+        {"model": {"vocab": {"a": 0}, "merges": []}},
+        {"model": {"vocab": {"a": 0}, "merges": [], "end_of_word_suffix": ""}},
+        {"model": {"vocab": {"a": "0"}, "merges": [], "end_of_word_suffix": "</w>"}},
+        {"model": {"vocab": {"a": 0}, "merges": [["a"]], "end_of_word_suffix": "</w>"}},
+        {"model": {"vocab": {"a": 0}, "merges": [[1, 2]], "end_of_word_suffix": "</w>"}},
+        {"model": {"vocab": [], "merges": [], "end_of_word_suffix": "</w>"}},
+        {"added_tokens": 3, "model": {"vocab": {}, "merges": [], "end_of_word_suffix": "</w>"}},
+    ],
+)
+def test_another_tokenizer_is_refused(change: dict, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text(json.dumps(change))
+    with pytest.raises(UserError, match=r"tokenizer\.json': expected CLIP's tokenizer"):
+        read_vocabulary(tmp_path)
+
+
+def test_where_the_padding_is_looked_for(tmp_path: Path) -> None:
+    assert padding_token(tmp_path) == END
+    (tmp_path / "tokenizer_config.json").write_text('{"pad_token": "!"}')
+    assert padding_token(tmp_path) == "!"
+    (tmp_path / "special_tokens_map.json").write_text('{"bos_token": "a"}')
+    assert padding_token(tmp_path) == "!"
+    (tmp_path / "special_tokens_map.json").write_text('{"pad_token": {"content": "?", "lstrip": false}}')
+    assert padding_token(tmp_path) == "?"
+    (tmp_path / "special_tokens_map.json").write_text('{"pad_token": 3}')
+    with pytest.raises(UserError, match="pad_token: expected a token, got 3"):
+        padding_token(tmp_path)

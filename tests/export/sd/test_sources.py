@@ -211,7 +211,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: (f / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b""),
         "expected a whole safetensors file, got one that is truncated or of another format",
     ),
-    "no tokenizer": (lambda f: shutil.rmtree(f / "tokenizer"), "tokenizer': expected vocab.json in it, got none"),
+    "no tokenizer": (
+        lambda f: shutil.rmtree(f / "tokenizer"),
+        "tokenizer': expected vocab.json in it, or tokenizer.json, got none",
+    ),
     "no scheduler": (lambda f: shutil.rmtree(f / "scheduler"), "scheduler_config.json': expected this file, got none"),
     "another schedule": (
         lambda f: edit(f / "scheduler" / "scheduler_config.json", {"beta_schedule": "squaredcos_cap_v2"}),
