@@ -94,8 +94,8 @@ def test_the_open_clip_packages_vocabulary_is_read_without_importing_it(
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("vocab.json", None, "expected vocab.json in it, got none"),
-        ("merges.txt", None, "expected merges.txt in it, got none"),
+        ("vocab.json", None, "expected vocab.json in it, or tokenizer.json, got none"),
+        ("merges.txt", None, "expected merges.txt in it, or tokenizer.json, got none"),
         ("vocab.json", "[1]", "expected CLIP's vocab.json and merges.txt, got other files"),
         ("vocab.json", "{", "expected CLIP's vocab.json and merges.txt, got other files"),
         ("merges.txt", "a b c", "expected CLIP's vocab.json and merges.txt, got other files"),
