@@ -48,7 +48,7 @@ def load_backbone(weights: Path) -> nn.Module:
     """Return EfficientNet-Lite0 without its classifier, frozen; the file is read as tensors only, never unpickled."""
     import timm  # pyright: ignore[reportMissingImports]
 
-    network = timm.create_model("tf_efficientnet_lite0", num_classes=1000)
+    network: Any = timm.create_model("tf_efficientnet_lite0", num_classes=1000)
     tensors = torch.load(weights, map_location="cpu", weights_only=True)
     own = network.state_dict()
     if [t.shape for t in tensors.values()] != [t.shape for t in own.values()]:

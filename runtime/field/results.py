@@ -16,9 +16,9 @@ from runtime.field.meshes import Mesh, bake, describe, extract_surface, keep_pie
 from runtime.field.pictures import look
 from runtime.field.poses import orbit
 from runtime.field.sheets import contact_sheet, normal_picture
-from runtime.field.video import write_film
 from runtime.field.volume import Rendering
 from runtime.files import replace_file
+from runtime.film import write_film
 from runtime.pictures import write_png
 
 LEVEL = 0.0

@@ -37,7 +37,7 @@ def read_capture(path: Path, convention: Convention = "opengl") -> Capture:
     """
     try:
         capture = _read(path, convention)
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # pyright: ignore[reportPrivateImportUsage]
         # World-to-camera matrices and projections are inverted, those of any format.
         raise UserError(
             f"'{path}': expected matrices of cameras, got one without an inverse; check its numbers, and --convention"

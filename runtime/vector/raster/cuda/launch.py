@@ -4,7 +4,7 @@ from typing import Any
 
 import numba
 import torch
-from numba import cuda
+from numba import cuda as numba_cuda
 from torch import Tensor
 
 from runtime.vector.raster.cuda.pixels import (
@@ -28,10 +28,11 @@ THREADS = TILE * TILE
 LANES = 32
 """Threads of an edge: a warp."""
 
-_cuda: Any = cuda
+# Its own types describe what kernels are compiled from, not what they say.
+cuda: Any = numba_cuda
 
 
-@_cuda.jit
+@cuda.jit
 def _bound_all(shapes, boxes):
     n = cuda.grid(1)
     paths = boxes.shape[1]
@@ -43,7 +44,7 @@ def _bound_all(shapes, boxes):
         boxes[n // paths, n % paths, 3] = bottom
 
 
-@_cuda.jit
+@cuda.jit
 def _list_all(boxes, lists, across):
     n = cuda.grid(1)
     tiles = lists.lengths.shape[1]
@@ -52,7 +53,7 @@ def _list_all(boxes, lists, across):
         list_paths(boxes, n // tiles, tile % across, tile // across, lists, tile)
 
 
-@_cuda.jit
+@cuda.jit
 def _draw(shapes, boxes, lists, image):
     # A block is a tile: its threads go through the same list.
     pieces = cuda.local.array(PIECES, _PIECE)
@@ -69,7 +70,7 @@ def _draw(shapes, boxes, lists, image):
         image[b, 2, y, x] = blue
 
 
-@_cuda.jit
+@cuda.jit
 def _colours_backward(shapes, boxes, lists, upstream, parts):
     """Sums over each tile's pixels, in the order of a tree, of the gradients by its paths' colours."""
     pieces = cuda.local.array(PIECES, _PIECE)
@@ -106,7 +107,7 @@ def _colours_backward(shapes, boxes, lists, upstream, parts):
         cuda.syncthreads()
 
 
-@_cuda.jit
+@cuda.jit
 def _edges_backward(shapes, boxes, lists, owners, size, upstream, moments):
     """The moments of each edge: a warp shares its pixels, and its first thread adds up what they have, in order."""
     pieces = cuda.local.array(PIECES, _PIECE)
