@@ -117,6 +117,7 @@ def elevations(
 ) -> Float[Tensor, " V"]:
     """Return elevations between two angles, from uniform numbers in [0, 1); `generator` tosses the coin of `either`."""
     low, high = span
+    # Archimedes: equal heights cut equal areas from a sphere.
     heights = math.sin(low) + (math.sin(high) - math.sin(low)) * uniform
     by_area, by_angle = heights.clamp(-1, 1).asin(), low + (high - low) * uniform
     if law != "either":
@@ -158,6 +159,7 @@ class CameraDistribution:
 
     def draw(self, count: int, side: int, generator: torch.Generator, up: Axis = "z") -> Cameras:
         """Return random cameras of square pictures of `side` pixels."""
+        # All draws at once and in a fixed sequence: another option leaves the others' draws as they are.
         u = torch.rand(4, count, generator=generator)
         angles = elevations(u[1], self.elevation, self.law, generator)
         distance = self.distance[0] + (self.distance[1] - self.distance[0]) * u[2]
@@ -165,6 +167,7 @@ class CameraDistribution:
         centres = centres + self.shift * (2 * torch.rand(count, 3, generator=generator) - 1)
         target = self.target * torch.randn(count, 3, generator=generator)
         tilt = self.tilt * torch.randn(count, 3, generator=generator)
+        # In widths of the picture, so that a preview of another size shows the same.
         focal = side * (self.focal[0] + (self.focal[1] - self.focal[0]) * u[3])
         middle = torch.full_like(focal, side / 2)
         return Cameras(
@@ -231,6 +234,7 @@ def draw_between(poses: Float[Tensor, "V 4 4"], count: int, generator: torch.Gen
     drawn = []
     for _ in range(count):
         if len(poses) >= 3:
+            # Without repetition, or a third of the draws would stay on a line between two cameras.
             rows = torch.randperm(len(poses), generator=generator)[:3]
         else:
             rows = torch.randint(len(poses), (3,), generator=generator)
@@ -259,6 +263,7 @@ def interpolate(first: Float[Tensor, "4 4"], second: Float[Tensor, "4 4"], weigh
     from scipy.spatial.transform import Rotation
 
     start = Rotation.from_matrix(first[:3, :3].double().numpy())
+    # From the first rotation's own axes: the shortest arc is then a single rotation vector.
     turn = start.inv() * Rotation.from_matrix(second[:3, :3].double().numpy())
     between = start * Rotation.from_rotvec(weight * turn.as_rotvec())
     pose = torch.eye(4, dtype=torch.float64)

@@ -54,6 +54,7 @@ class TrainingViews:
         pixels, valid = [], []
         for view, (height, width) in enumerate(part.cameras.sizes.tolist()):
             rgba = part.rgba([view], (height, width))[0]
+            # Premultiplied once here: colours of transparent pixels are arbitrary, and would bleed in mixtures.
             rgba[..., :3] *= rgba[..., 3:]
             pixels.append((rgba * 255).round().to(torch.uint8).view(-1, 4))
             if part.masks:
@@ -91,14 +92,17 @@ class TrainingViews:
         Each ray goes through a random place of its pixel, as the pixel's colour is the mean over it. The order is that
         of the pictures: rays side by side share what they read of the field.
         """
+        # A regular lattice of pixels, not single random ones: neighbouring rays read the same nodes.
         views = torch.arange(len(self))
         if len(self) > VIEWS_A_STEP:
             views = torch.randperm(len(self), generator=generator)[:VIEWS_A_STEP].sort().values
         sizes = self.cameras.sizes[views]
+        # As many rays as asked for from all chosen pictures together, whatever their sizes.
         stride = max(1, round(math.sqrt(int(sizes.prod(1).sum()) / count)))
         top, left = torch.randint(stride, (2,), generator=generator).tolist()
         owners, places = [], []
         for view, (height, width) in zip(views.tolist(), sizes.tolist(), strict=True):
+            # A picture that is smaller than the stride still gives its last row.
             rows = torch.arange(min(top, height - 1), height, stride)
             columns = torch.arange(min(left, width - 1), width, stride)
             place = torch.cartesian_prod(rows, columns)

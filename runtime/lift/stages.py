@@ -131,6 +131,7 @@ def _loss(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, picture: 
     encoder = bundle.latent_encoder(gradients="auto")
     count = len(networks["schedule"])
     lowest, first, last = (round(t * count / 1000) for t in (50, *config.upper_t))
+    # Worked out once: which pixels are held does not change during a run.
     held = Held(picture)
 
     def loss(scene: DenseGrid, step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -157,6 +158,7 @@ def seen(scene: DenseGrid, side: int, generator: torch.Generator) -> Float[Tenso
     """Return a picture of a scene from a random place around it, before white."""
     u = torch.rand(4, generator=generator).tolist()
     place = camera((2 * u[0] - 1) * np.pi, ELEVATION[0] + (ELEVATION[1] - ELEVATION[0]) * u[1], side)
+    # A new place within the pixels each step: otherwise nothing between the rays would ever be seen.
     offset = torch.tensor(u[2:]) - 0.5
     rays = place.rays(0, pixel_centres(side, side) + offset)
     shown = scene.render(rays, torch.rand(side * side, generator=generator))
@@ -182,6 +184,7 @@ class Held:
         """Return the mean squared error of some of the pixels."""
         if not len(self.pixels):
             return torch.zeros(())
+        # Sorted: rays side by side read the same nodes.
         rows = torch.randint(len(self.pixels), (FRONT_RAYS,), generator=generator).sort().values
         shown = scene.render(self.camera.rays(0, self.pixels[rows]), torch.rand(len(rows), generator=generator))
         return (shown.on(torch.ones(1, 3)) - self.colours[rows]).square().mean()

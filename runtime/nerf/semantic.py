@@ -49,8 +49,10 @@ class Semantics:
         encode, side = load_encoder(encoder)
         pictures = torch.stack([_squared(views.picture(view), side) for view in range(len(views))])
         with torch.no_grad():
+            # One by one, which bounds the memory: a capture may have hundreds of pictures.
             targets = torch.cat([encode(picture[None]) for picture in pictures])
         distances = views.cameras.centres.norm(dim=1)
+        # The same angle of view as the first camera's.
         focal = views.cameras.intrinsics[0, 0] / views.cameras.sizes[0, 1] * SIDE
         camera = Cameras(
             poses=torch.eye(4)[None],
@@ -68,12 +70,14 @@ class Semantics:
     def draw(self, generator: torch.Generator) -> tuple[Rays, int]:
         """Return the rays of a picture from the upper hemisphere, on a jittered grid, and the picture to resemble."""
         pose = draw_sphere(1, generator, radius=self.radius, elevation=(0.0, 1.5))
+        # One shift for the whole lattice: over many steps it visits all places between the pixels (thesis 3.5.2).
         offset = torch.rand(2, generator=generator) - 0.5
         rays = self.camera.moved(pose).rays(0, pixel_centres(SIDE, SIDE) + offset)
         return rays, int(torch.randint(len(self.targets), (1,), generator=generator))
 
     def loss(self, colour: Float[Tensor, "R 3"], target: int) -> Float[Tensor, ""]:
         """Return the semantic loss of a picture of `SIDE` x `SIDE` rays before white."""
+        # As the published code does: the encoder has never seen anything brighter than white.
         picture = colour.clamp(0, 1).T.reshape(1, 3, SIDE, SIDE)
         resized = functional.interpolate(picture, size=(self.input_side, self.input_side), mode="bilinear")
         return semantic_consistency(self.encode(resized), self.targets[target : target + 1], self.gate)

@@ -176,16 +176,19 @@ def ellipse_of(outline: Float64[Tensor, "N 2"]) -> Ellipse | None:
     """
     x, y = outline.unbind(1)
     u, v = outline.roll(-1, 0).unbind(1)
+    # Green's theorem: integrals over the polygon are sums over its edges.
     cross = x * v - u * y
     area = cross.sum() / 2
     if abs(float(area)) < 1e-9:
         return None
     centre = torch.stack(((cross * (x + u)).sum(), (cross * (y + v)).sum())) / (6 * area)
+    # About the centre before the second moments are taken: far from the origin they would cancel.
     x, u, y, v = x - centre[0], u - centre[0], y - centre[1], v - centre[1]
     cross = x * v - u * y
     xx, yy = (cross * (x * x + x * u + u * u)).sum(), (cross * (y * y + y * v + v * v)).sum()
     xy = (cross * (2 * x * y + x * v + u * y + 2 * u * v)).sum() / 2
     moments = torch.stack((torch.stack((xx, xy)), torch.stack((xy, yy)))) / (12 * area)
+    # Rising, so that the smaller half axis comes first.
     values, vectors = torch.linalg.eigh(moments)
     if not float(values[0]) > 0:
         return None

@@ -32,6 +32,7 @@ def masked(
         identity: whether the points come first; they stay.
     """
     levels = torch.arange(frequencies, dtype=encoded.dtype)
+    # Sine and cosine of a frequency, in all dimensions, fade together.
     visible = (share * frequencies - levels).clamp(0, 1).repeat_interleave(2 * dimensions)
     if identity:
         visible = torch.cat([torch.ones(dimensions, dtype=encoded.dtype), visible])
@@ -46,6 +47,7 @@ def fourier_basis(
     As in Dream Fields' code they are rounded to integers, and the three axes come first: 131 for 128 directions.
     """
     drawn = torch.randn(directions, 3, generator=generator)
+    # Normal draws have no preferred direction; draws from a cube would have eight.
     unit = drawn / drawn.norm(dim=1, keepdim=True)
     lengths = 2 ** (octaves * torch.rand(directions, 1, generator=generator))
     basis = (lengths * unit).round()
@@ -64,6 +66,7 @@ def waves(phase: Float[Tensor, "*S F"], variance: Float[Tensor, "*S F"] | None =
     """
     if variance is None:
         return torch.cat([torch.cos(phase), torch.sin(phase)], -1)
+    # A frequency that turns within the Gaussian says nothing of its middle, and fades to zero.
     fading = torch.exp(-0.5 * variance)
     return torch.cat([torch.cos(phase) * fading, torch.sin(phase) * fading], -1)
 

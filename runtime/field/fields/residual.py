@@ -184,6 +184,7 @@ class ResidualField(Scene):
     ) -> Rendering:
         """Return what rays show, in memory that does not grow with their number; arguments as of `samples`."""
         count = self.options.samples if jitter is not None else self.options.looks or self.options.samples
+        # Without a gradient small parts are faster, as they stay in the cache; with one, as few as memory allows.
         differentiable = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
         size = max(1, (SAMPLES_IN_MEMORY if differentiable else SAMPLES_AT_ONCE) // count)
         total = len(rays.origins)
@@ -200,6 +201,7 @@ class ResidualField(Scene):
 
         starts = range(0, max(total, 1), size)
         if differentiable and total > size:
+            # Activations of all rays would not fit: those of a part are computed again when its gradient is wanted.
             parts = [checkpoint(part, first, use_reentrant=False) for first in starts]
         else:
             parts = [part(first) for first in starts]

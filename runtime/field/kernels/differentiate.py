@@ -46,9 +46,11 @@ def differentiate_weights(grid, samples, first, stop, upstream, grads):
     g_red = upstream.colour[ray, 0]
     g_green = upstream.colour[ray, 1]
     g_blue = upstream.colour[ray, 2]
+    # By distances in nodes, as samples have them.
     g_depth = upstream.depth[ray] / grid.per_unit
     g_spread = upstream.distortion[ray] / np.float32(grid.size - 1)
     normals = len(grads.slope) > 0
+    # A pass of its own over the ray, which only the distortion needs: what lies behind a sample must be known.
     all_w = ZERO
     all_wt = ZERO
     if g_spread != ZERO:
@@ -113,13 +115,16 @@ def differentiate(work, grid, samples, spans, upstream, grads, counts):
             stop = spans[ray, 1]
             if first == stop:
                 continue
+            # Sums of what is behind a sample: begun with the whole ray, and less by one sample at a time.
             behind = differentiate_weights(grid, samples, first, stop, upstream, grads)
+            # The light that is left at the end of the ray shows the background.
             end = upstream.transmittance[ray] * samples[stop - 1].after
             for i in range(first, stop):
                 sample = samples[i]
                 by_weight = grads.value[i, 0]
                 behind -= sample.weight * by_weight
                 by_density = grid.length * (sample.after * by_weight - behind - end)
+                # The softplus' own derivative was stored when the sample was drawn.
                 grads.value[i, 0] = by_density * sample.slope
                 counts[job, sample.place // area] += 1
         finish_job(work)

@@ -110,6 +110,7 @@ def _inverse(number):
 @inlined
 def _inside(position, inverse, extent):
     """The interval of a ray in a box; its end is not behind its beginning where the ray misses the box."""
+    # From zero on: what lies behind the camera is not seen, and a camera inside the box begins where it is.
     near, far = _slab(position[0], inverse[0], extent, ZERO, _FAR)
     near, far = _slab(position[1], inverse[1], extent, near, far)
     return _slab(position[2], inverse[2], extent, near, far)
@@ -218,6 +219,7 @@ def march_ray(grid, rays, ray, normals, samples, first):  # noqa: PLR0915
     i1 = _inverse(d1)
     i2 = _inverse(d2)
     near, far = _inside((p0, p1, p2), (i0, i1, i2), np.float32(grid.size - 1))
+    # A share of light, not a sum of optical depths: it is what every weight is multiplied with.
     passing = ONE
     count = 0
     if far <= near:
@@ -225,6 +227,7 @@ def march_ray(grid, rays, ray, normals, samples, first):  # noqa: PLR0915
     last = grid.size - 2
     shift = grid.shift
     cells = (grid.size - 1) >> shift
+    # The wall of a cell that the ray leaves by: the farther one along an axis that it climbs, else the nearer one.
     ahead0 = 1 if d0 > ZERO else 0
     ahead1 = 1 if d1 > ZERO else 0
     ahead2 = 1 if d2 > ZERO else 0
@@ -247,6 +250,7 @@ def march_ray(grid, rays, ray, normals, samples, first):  # noqa: PLR0915
             e0 = (np.float32((c0 + ahead0) << shift) - q0) * i0
             e1 = (np.float32((c1 + ahead1) << shift) - q1) * i1
             e2 = (np.float32((c2 + ahead2) << shift) - q2) * i2
+            # At least one step: rounding may put the wall just behind the sample, and the ray would stand still.
             k += max(int(np.ceil(min(e0, e1, e2) / grid.step)), 1)
             # From the count, not by adding steps: a leap must not move the samples behind it.
             t = begin + np.float32(k) * grid.step
@@ -255,6 +259,7 @@ def march_ray(grid, rays, ray, normals, samples, first):  # noqa: PLR0915
         place = (x * grid.size + y) * grid.size + z
         value = interpolate(grid, place, fractions, direction)
         raw = lane(value, 0)
+        # Most samples of an occupied cell are empty still; nothing is stored or differentiated of them.
         if raw >= RAW_FLOOR:
             share, slope = opacity(raw, grid.length)
             weight = passing * share
@@ -268,6 +273,7 @@ def march_ray(grid, rays, ray, normals, samples, first):  # noqa: PLR0915
                     sample.n1 = n1
                     sample.n2 = n2
             count += 1
+            # What is behind would hardly be seen.
             if passing < OPAQUE:
                 break
         k += 1
@@ -320,6 +326,7 @@ def composite_ray(grid, samples, first, stop, shown, ray):
     shown.colour[ray, 0] = red
     shown.colour[ray, 1] = green
     shown.colour[ray, 2] = blue
+    # Samples count in nodes; rays are in units of the world.
     shown.depth[ray] = depth / grid.per_unit
     shown.distortion[ray] = spread / np.float32(grid.size - 1)
     if normals:

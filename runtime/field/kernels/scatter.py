@@ -36,7 +36,9 @@ def sort_samples(work, size, samples, spans, places, order):
     while job < jobs:
         for ray in range(job * RAYS_A_JOB, min(count, (job + 1) * RAYS_A_JOB)):
             for i in range(spans[ray, 0], spans[ray, 1]):
+                # A sample lies between this plane and the next one.
                 plane = samples[i].place // area
+                # Each job has a place of its own in each plane: no thread needs to know how far another is.
                 order[places[job, plane]] = i
                 places[job, plane] += 1
         finish_job(work)
@@ -62,6 +64,7 @@ def scatter_value(grid, sample, gradient, total):
     g2 = ONE - f2
     node, row, plane = strides(grid)
     at = np.int64(sample.place) * node
+    # By hand, not in a loop over corners: the eight addresses are known at once, and the compiler interleaves them.
     _add(total, at, g0 * g1 * g2, gradient)
     _add(total, at + node, g0 * g1 * f2, gradient)
     _add(total, at + row, g0 * f1 * g2, gradient)
@@ -107,6 +110,7 @@ def scatter_slope(grid, sample, slope, total):
     """
     for corner in range(8):
         at, w, sign = _corner(grid, sample, corner)
+        # The derivative of a product of three weights: along each axis one of them is replaced by its sign.
         by_place = sign[0] * slope[0] * w[1] * w[2]
         by_place += sign[1] * slope[1] * w[0] * w[2]
         by_place += sign[2] * slope[2] * w[0] * w[1]

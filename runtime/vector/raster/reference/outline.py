@@ -12,6 +12,7 @@ from runtime.vector.raster.kernels.limits import MAX_EDGES, STRAIGHT
 
 def count_edges(controls: Float[Tensor, "4 2"], tolerance: float) -> int:
     """Number of edges of a cubic segment whose chords stay within the tolerance, by its second differences."""
+    # A cubic's second derivative is largest at an end, where it is six times a second difference.
     bend = (controls[:-2] - 2 * controls[1:-1] + controls[2:]).norm(dim=-1).max().item()
     off = 0.75 * bend / tolerance
     return 1 if off < STRAIGHT else min(max(math.ceil(math.sqrt(off)), 2), MAX_EDGES)
@@ -30,6 +31,7 @@ def vertex_weights(count: int) -> Float64[Tensor, "{count} 4"]:
     step = 1 / (count - 2 + math.sqrt(2))
     t = (torch.arange(1, count, dtype=torch.float64) - 1 + math.sqrt(0.5)) * step
     bernstein = torch.stack(((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3), -1)
+    # The second derivative of the Bernstein polynomials.
     second = torch.stack((6 * (1 - t), 6 * (3 * t - 2), 6 * (1 - 3 * t), 6 * t), -1)
     first = torch.tensor([[1.0, 0, 0, 0]], dtype=torch.float64)
     return torch.cat((first, bernstein - step**2 / 12 * second))

@@ -37,6 +37,7 @@ def walk_polyline(vertices: Float[Tensor, "V 2"], count: int) -> tuple[list[int]
     The corner is that of `count` which lies farthest in the direction of the step's normal; corners are unwrapped, so
     that their differences are how far the pen is walked round. Without steps the one vertex is the first.
     """
+    # How the pen is walked round is a whole number, which has no gradient.
     steps = (vertices[1:] - vertices[:-1]).detach()
     moving = [i for i in range(len(steps)) if steps[i].norm() > 1e-9]
     if not moving:
@@ -87,6 +88,7 @@ def stroke_outline(
     for (_, end, corner), (_, _, after) in pairwise(steps):
         nodes += [(end, k) for k in _between(corner, after)]
         nodes += [(end, after)] if after == corner else []
+    # So that the outline begins where the first step does.
     nodes = [nodes[-1], *nodes[:-1]]
     return torch.stack([vertices[stop] + radius * corners[k % count] for stop, k in nodes])
 
@@ -115,6 +117,7 @@ def stroke_edges(
         # The inner side of a bend: the offset edges overlap, and what lies beyond the cut is a loop inside the stroke.
         if after < corner:
             places = intersection(*ends(steps[i]), *ends(steps[i + 1]))
+            # Both offset edges must have something left of them, or the cut would turn the outline round.
             if begin < places[0] < 1 and 0 < places[1] < 1:
                 edges.append((start, end, k, k, begin, places[0]))
                 begin = places[1]
