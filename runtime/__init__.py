@@ -1,4 +1,4 @@
-"""Test-time optimization with frozen networks: text to SVG, pictures to SVG, completion of pictures.
+"""Test-time optimization with frozen networks: text to SVG and to 3D, photos to 3D, completion and codes of pictures.
 
 The names below are imported when they are first used: `import runtime` itself loads neither PyTorch nor ONNX Runtime.
 """
