@@ -39,6 +39,19 @@ def read_picture(
         return _on_background(image, background)
 
 
+def read_rgba(
+    path: Path | str, *, formats: tuple[str, ...] = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+) -> Float32[Tensor, "4 H W"]:
+    """Return the picture in a file with straight alpha, in [0, 1], upright; arguments, errors as of `read_picture`."""
+    with open_picture(path, formats) as image:
+        levels, transparent = _levels(image)
+        picture = torch.empty(4, *levels.shape[:2])
+        for top in range(0, len(levels), ROWS):
+            pixels = torch.from_numpy(_rgba(levels[top : top + ROWS], transparent))
+            picture[:, top : top + ROWS] = pixels.permute(2, 0, 1)
+        return picture
+
+
 @contextmanager
 def open_picture(path: Path | str, formats: tuple[str, ...]) -> Iterator[Image.Image]:
     """Yield a file opened as a picture, nothing decoded yet; errors of its decoding in the block are refused in words.

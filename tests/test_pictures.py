@@ -10,7 +10,7 @@ from PIL import Image
 
 from runtime import pictures
 from runtime.errors import UserError
-from runtime.pictures import format_png, read_picture, read_png, write_png
+from runtime.pictures import format_png, read_picture, read_png, read_rgba, write_png
 
 
 def test_eight_bit_pictures_survive_the_round_trip(tmp_path):
@@ -150,3 +150,11 @@ def test_rows_are_converted_in_parts_to_the_same_values(tmp_path: Path) -> None:
     rgba = torch.from_numpy(levels.astype(np.float32) / 255).permute(2, 0, 1)
     expected = rgba[:3] * rgba[3:] + 0.25 * (1 - rgba[3:])
     assert torch.equal(read_picture(tmp_path / "a.png", background=0.25), expected)
+
+
+def test_a_picture_with_straight_alpha(tmp_path) -> None:
+    levels = np.random.RandomState(0).randint(0, 256, (150, 7, 4), np.uint8)
+    Image.fromarray(levels, "RGBA").save(tmp_path / "a.png")
+    assert torch.equal(read_rgba(tmp_path / "a.png"), torch.from_numpy(levels).permute(2, 0, 1).float() / 255)
+    Image.fromarray(levels[..., :3], "RGB").save(tmp_path / "b.png")
+    assert torch.equal(read_rgba(tmp_path / "b.png")[3], torch.ones(150, 7))

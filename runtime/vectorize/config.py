@@ -13,7 +13,7 @@ class Config:
     """Trace a raster picture as an SVG of closed paths, layer by layer (LIVE; thesis 6.4.1)."""
 
     picture: Annotated[Path, tyro.conf.Positional]
-    """Picture to trace: PNG, JPEG, WebP, GIF or BMP; what is transparent is traced as white."""
+    """Picture to trace: PNG, JPEG, WebP, GIF or BMP; what is transparent stays so."""
     out: Path | None = None
     """SVG file to write; by default the picture's name with .svg, in the working directory."""
     paths: Annotated[int, Interval(ge=1, le=1024)] = 64
@@ -39,6 +39,6 @@ class Config:
     layers: tyro.conf.FlagCreatePairsOff[bool] = False
     """Group paths of like colour that follow one another, with names: layers of an editor."""
     transparent: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Leave white paper out of the SVG."""
+    """Leave white paper out of the SVG; that of a transparent picture is left out anyway."""
     tidy: tyro.conf.FlagCreatePairsOff[bool] = False
     """Take out hidden paths and slivers, make nearly equal colours one, and nearly round shapes round."""

@@ -9,9 +9,11 @@ from torch.nn import functional
 
 from runtime.loop.events import Report
 from runtime.loop.optimize import Stage
-from runtime.pictures import read_picture
+from runtime.pictures import read_picture, read_rgba
 from runtime.vector.history import with_history
+from runtime.vector.scene import VectorScene
 from runtime.vector.trace.live import TraceConfig, trace_stages
+from runtime.vector.trace.transparency import before, paper_colour, with_transparency
 
 if TYPE_CHECKING:
     from runtime.loop.folder import RunFolder
@@ -27,9 +29,33 @@ def build(
     report: Report = lambda event: None,
 ) -> list[Stage]:
     """Return the stages of a configuration; see `runtime.command.method.Method.build`."""
-    picture = read_picture(config.picture)
-    stages = trace_stages(scaled_down(picture, config.size), trace_config(config))
+    rgba = scaled_down_rgba(read_rgba(config.picture), config.size)
+    transparent = is_transparent(rgba)
+    paper = paper_colour(rgba) if transparent else torch.ones(3)
+    stages = trace_stages(before(rgba, paper), trace_config(config))
+    if transparent:
+        stages.append(transparency(rgba))
     return with_history(stages) if config.video else stages
+
+
+def is_transparent(rgba: Float[Tensor, "4 H W"]) -> bool:
+    """Return whether some pixel of a picture is less than opaque."""
+    return bool((rgba[3] < 1).any())
+
+
+def transparency(rgba: Float[Tensor, "4 H W"]) -> Stage:
+    """Return the stage that gives a traced drawing the picture's alpha; its one step is there for the preview."""
+
+    def begin(scene: VectorScene, generator: torch.Generator) -> VectorScene:
+        return VectorScene(with_transparency(scene.drawing().detach(), rgba), train=("points", "colours"))
+
+    return Stage(
+        name="transparency",
+        steps=1,
+        begin=begin,
+        restore=VectorScene.from_state,
+        advance=lambda scene, step, generator: None,
+    )
 
 
 def validate(config: "Config", bundle: None) -> None:
@@ -48,6 +74,16 @@ def trace_config(config: "Config") -> TraceConfig:
         self_intersection=config.self_intersection,
         min_gain=config.min_gain,
     )
+
+
+def scaled_down_rgba(rgba: Float[Tensor, "4 H W"], size: int) -> Float[Tensor, "4 _ _"]:
+    """Return what `scaled_down` returns of a picture with straight alpha: a pixel's colour counts by its alpha."""
+    if not is_transparent(rgba):
+        picture = scaled_down(rgba[:3], size)
+        return torch.cat([picture, torch.ones_like(picture[:1])])
+    colour = scaled_down(rgba[:3] * rgba[3:], size)
+    alpha = scaled_down(rgba[3:].expand(3, -1, -1), size)[:1]
+    return torch.cat([(colour / alpha.clamp(min=1e-6)).clamp(0, 1), alpha])
 
 
 def scaled_down(picture: Float[Tensor, "3 H W"], size: int) -> Float[Tensor, "3 _ _"]:

@@ -1,9 +1,13 @@
+import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from runtime import vectorize
 from runtime.command.method import draw
@@ -147,3 +151,40 @@ def test_help_names_units_and_imports_nothing_heavy():
     for option in ("--out", "--paths", "--seed", "--steps", "--size"):
         assert option in done.stdout
     assert "pixels" in done.stdout and "1 to" in done.stdout
+
+
+@pytest.fixture
+def logo(tmp_path):
+    """A white ring on nothing, with a translucent red square beside it."""
+    axis = torch.arange(60) + 0.5
+    radius = ((axis[:, None] - 30) ** 2 + (axis[None] - 30) ** 2).sqrt()
+    rgba = torch.zeros(60, 100, 4)
+    rgba[:, :60][(radius < 24) & (radius > 12)] = 1.0
+    rgba[15:45, 65:95] = torch.tensor([1.0, 0, 0, 0.5])
+    Image.fromarray((rgba * 255).round().byte().numpy(), "RGBA").save(tmp_path / "logo.png")
+    return tmp_path / "logo.png"
+
+
+def test_a_white_logo_on_nothing_stays_one(logo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([str(logo), "--paths", "6", "--stages", "2", "--steps", "40", "--quiet"]) == 0
+    text = Path("logo.svg").read_text()
+    assert "<rect" not in text
+    rgba = torch.from_numpy(np.array(Image.open(logo))).permute(2, 0, 1) / 255
+    for paper in (torch.zeros(1, 3), torch.tensor([[0.0, 0, 1]])):
+        drawing = dataclasses.replace(read_svg(Path("logo.svg")), background=paper)
+        expected = rgba[:3] * rgba[3:] + paper[0, :, None, None] * (1 - rgba[3:])
+        assert (rasterize(drawing)[0] - expected).abs().mean() < 0.02
+    # The ring has a hole, and no patch in the paper's colour lies on it.
+    contours = read_svg(Path("logo.svg")).layout.contours
+    assert sorted(len(path) for path in contours)[-1] == 2
+
+
+def test_an_opaque_picture_with_an_alpha_channel_is_traced_as_one_without(picture, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.open(picture).convert("RGBA").save(tmp_path / "rgba.png")
+    words = ["--paths", "2", "--stages", "1", "--steps", "5", "--quiet"]
+    assert main([str(picture), "--out", "a.svg", *words]) == 0
+    assert main([str(tmp_path / "rgba.png"), "--out", "b.svg", *words]) == 0
+    plain = Path("a.svg").read_text().replace("two squares.png", "rgba.png")
+    assert Path("b.svg").read_text() == plain

@@ -219,7 +219,6 @@ def march_ray(grid, rays, ray, normals, samples, first):  # noqa: PLR0915
     i1 = _inverse(d1)
     i2 = _inverse(d2)
     near, far = _inside((p0, p1, p2), (i0, i1, i2), np.float32(grid.size - 1))
-    # A share of light, not a sum of optical depths: it is what every weight is multiplied with.
     passing = ONE
     count = 0
     if far <= near:
@@ -259,7 +258,6 @@ def march_ray(grid, rays, ray, normals, samples, first):  # noqa: PLR0915
         place = (x * grid.size + y) * grid.size + z
         value = interpolate(grid, place, fractions, direction)
         raw = lane(value, 0)
-        # Most samples of an occupied cell are empty still; nothing is stored or differentiated of them.
         if raw >= RAW_FLOOR:
             share, slope = opacity(raw, grid.length)
             weight = passing * share
@@ -273,7 +271,6 @@ def march_ray(grid, rays, ray, normals, samples, first):  # noqa: PLR0915
                     sample.n1 = n1
                     sample.n2 = n2
             count += 1
-            # What is behind would hardly be seen.
             if passing < OPAQUE:
                 break
         k += 1
