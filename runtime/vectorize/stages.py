@@ -1,5 +1,6 @@
 """The stages of `runtime.vectorize`: LIVE's, at a size that the picture is scaled down to."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -7,12 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from runtime.loop.events import Report
+from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
 from runtime.pictures import read_picture, read_rgba
 from runtime.vector.history import with_history
 from runtime.vector.scene import VectorScene
 from runtime.vector.trace.live import TraceConfig, trace_stages
+from runtime.vector.trace.missing import missing_of
 from runtime.vector.trace.transparency import before, paper_colour, with_transparency
 
 if TYPE_CHECKING:
@@ -32,10 +34,29 @@ def build(
     rgba = scaled_down_rgba(read_rgba(config.picture), config.size)
     transparent = is_transparent(rgba)
     paper = paper_colour(rgba) if transparent else torch.ones(3)
-    stages = trace_stages(before(rgba, paper), trace_config(config))
+    target = before(rgba, paper)
+    stages = telling(trace_stages(target, trace_config(config)), target, config, report)
     if transparent:
         stages.append(transparency(rgba))
     return with_history(stages) if config.video else stages
+
+
+def telling(stages: list[Stage], target: Float[Tensor, "3 H W"], config: "Config", report: Report) -> list[Stage]:
+    """Return stages of which the last one reports, at its end, what the drawing leaves out of the picture."""
+    last = stages[-1]
+
+    def after(scene: VectorScene, optimizer: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
+        if last.after is not None:
+            last.after(scene, optimizer, step, generator)
+        if step < last.steps - 1:
+            return
+        missing = missing_of(scene, target)
+        if missing is not None:
+            full = scene.layout.num_paths >= config.paths
+            remedy = f"--paths than {config.paths}" if full else f"--size than {config.size}, or a lower --min-gain"
+            report(Note(f"not drawn: {missing}; give a larger {remedy}"))
+
+    return [*stages[:-1], replace(last, after=after)]
 
 
 def is_transparent(rgba: Float[Tensor, "4 H W"]) -> bool:

@@ -188,3 +188,17 @@ def test_an_opaque_picture_with_an_alpha_channel_is_traced_as_one_without(pictur
     assert main([str(tmp_path / "rgba.png"), "--out", "b.svg", *words]) == 0
     plain = Path("a.svg").read_text().replace("two squares.png", "rgba.png")
     assert Path("b.svg").read_text() == plain
+
+
+def test_what_is_left_out_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    image = torch.ones(3, 60, 60)
+    for row in range(3):
+        for column in range(3):
+            image[1:, 5 + 20 * row : 15 + 20 * row, 5 + 20 * column : 15 + 20 * column] = 0
+    write_png(tmp_path / "nine.png", image)
+    words = ["nine.png", "--stages", "1", "--steps", "5", "--quiet"]
+    assert main([*words, "--paths", "2", "--out", "two.svg"]) == 0
+    assert "not drawn: 7 parts of the picture (700 pixels; the largest 10 x 10 at " in capsys.readouterr().err
+    assert main([*words, "--paths", "9", "--out", "nine.svg"]) == 0
+    assert "not drawn" not in capsys.readouterr().err
