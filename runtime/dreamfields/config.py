@@ -44,6 +44,7 @@ class Config:
     seed: Annotated[int, Interval(ge=0, le=2**63 - 1)] = 0
     """Seed of every draw: equal seeds and options give equal files on a machine's CPU."""
     steps: Annotated[int, Interval(ge=1, le=1_000_000)] = 400
+    """Optimizer steps."""
     views: Annotated[int, Interval(ge=1, le=64)] = 1
     """Cameras a step."""
     render: Annotated[int, Interval(ge=8, le=512)] = 48
@@ -86,6 +87,7 @@ class Config:
     wide: Width = 64
     """mlp: numbers within a block, or of a plain layer."""
     blocks: Annotated[int, Interval(ge=0, le=16)] = 2
+    """mlp: residual blocks."""
     basis: Literal["fourier", "axes"] = "fourier"
     """mlp: random frequencies in all directions, or powers of two along the axes."""
     octaves: Annotated[int, Interval(ge=1, le=16)] = 5

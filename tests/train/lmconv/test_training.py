@@ -28,9 +28,9 @@ PROGRAM = """
 import train.fit, train.lmconv.__main__ as command
 command.PRESETS["small"] = {"filters": 4, "blocks": 1}
 advance = train.fit._Run.advance
-def told(run, loss_of_step):
-    loss = advance(run, loss_of_step)
-    print("loss of step", run.step, loss.hex(), flush=True)
+def told(run, *given):
+    loss = advance(run, *given)
+    print("loss of step", run.step, float(loss).hex(), flush=True)
     return loss
 train.fit._Run.advance = told
 command.run_main(command.main)
@@ -70,7 +70,9 @@ def test_killed_training_goes_on_to_the_same_losses(tmp_path: Path) -> None:
     process, seen = start(tmp_path / "cut", data), ""
     assert process.stdout is not None
     while 5 not in losses(seen):
-        seen += process.stdout.readline()
+        line = process.stdout.readline()
+        assert line, "the training has ended"
+        seen += line
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     rest, _ = start(tmp_path / "cut", data).communicate(timeout=300)

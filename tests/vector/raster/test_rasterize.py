@@ -214,7 +214,7 @@ def test_errors_name_what_was_wrong():
         rasterize(drawing, (0, 8))
     with pytest.raises(UserError, match="16384"):
         rasterize(drawing, (8, 20000))
-    with pytest.raises(UserError, match="expected one of numba, torch, diffvg, got 'opengl'"):
+    with pytest.raises(UserError, match="expected one of numba, torch, diffvg, cuda, got 'opengl'"):
         rasterize(drawing, backend="opengl")
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from runtime.kernels.jit import inner
-from runtime.vector.raster.kernels.pixel import inside, integrate_slabs
+from runtime.vector.raster.kernels.pixel import _integrate_slabs, inside
 
 PIECES = 24
 """Pieces of a path's edges that a pixel takes at most; others beyond are left out. A chain left of it is one."""
@@ -230,7 +230,7 @@ def cover(shapes, b, path, place, pieces, breaks):
     # Without an edge in it, a pixel has one winding number everywhere.
     if not within:
         return inside(middle, shapes.evenodd[path])
-    return integrate_slabs(pieces[:count], corner, shapes.evenodd[path], 1.0, breaks)
+    return _integrate_slabs(pieces[:count], corner, shapes.evenodd[path], 1.0, breaks)
 
 
 @inner
@@ -243,7 +243,7 @@ def moments_of(shapes, b, path, own, place, pieces, breaks):
         if within:
             # Exchanging x and y mirrors the plane, so that the second pass changes sign.
             sign = -1.0 if swapped == 1 else 1.0
-            integrate_slabs(pieces[:count], corner, shapes.evenodd[path], sign, breaks)
+            _integrate_slabs(pieces[:count], corner, shapes.evenodd[path], sign, breaks)
             for k in range(count):
                 if pieces[k].entry == 1:
                     zeroth += pieces[k].zeroth

@@ -135,7 +135,7 @@ def _integrate_slab(edges, count, winding, evenodd, slab, sign):
 
 
 @inner
-def integrate_slabs(edges, corner, evenodd, sign, breaks):
+def _integrate_slabs(edges, corner, evenodd, sign, breaks):
     """Filled area of a pixel; adds sign times the moments of its steep edges.
 
     `breaks` is working space, enough for 0, 1, two ends of each edge and an intersection of each pair: the caller's,
@@ -157,12 +157,12 @@ def pixel_area(edges, corner, evenodd):
 
     Twin: `reference.pixel.pixel_area`.
     """
-    return integrate_slabs(edges, corner, evenodd, 1.0, make_breaks(len(edges)))
+    return _integrate_slabs(edges, corner, evenodd, 1.0, make_breaks(len(edges)))
 
 
 @inner
 def make_breaks(count):
-    """Working space of `integrate_slabs` for so many edges."""
+    """Working space of `_integrate_slabs` for so many edges."""
     return np.empty(3 + count * (count + 3) // 2)
 
 
@@ -173,7 +173,7 @@ def pixel_moments(edges, corner, evenodd):
     Twin: `reference.pixel.pixel_moments`.
     """
     breaks = make_breaks(len(edges))
-    integrate_slabs(edges, corner, evenodd, 1.0, breaks)
+    _integrate_slabs(edges, corner, evenodd, 1.0, breaks)
     for i in range(len(edges)):
         edge = edges[i]
         x0 = edge.x0
@@ -186,4 +186,4 @@ def pixel_moments(edges, corner, evenodd):
         exits = edge.borders & EXIT_TOP
         edge.borders = (ENTER_LEFT if enters else 0) | (EXIT_LEFT if exits else 0)
     # Exchanging x and y mirrors the plane: winding numbers and the sense of "right" change sign.
-    integrate_slabs(edges, -corner, evenodd, -1.0, breaks)
+    _integrate_slabs(edges, -corner, evenodd, -1.0, breaks)
