@@ -157,11 +157,11 @@ def pixel_area(edges, corner, evenodd):
 
     Twin: `reference.pixel.pixel_area`.
     """
-    return _integrate_slabs(edges, corner, evenodd, 1.0, make_breaks(len(edges)))
+    return _integrate_slabs(edges, corner, evenodd, 1.0, _make_breaks(len(edges)))
 
 
 @inner
-def make_breaks(count):
+def _make_breaks(count):
     """Working space of `_integrate_slabs` for so many edges."""
     return np.empty(3 + count * (count + 3) // 2)
 
@@ -172,7 +172,7 @@ def pixel_moments(edges, corner, evenodd):
 
     Twin: `reference.pixel.pixel_moments`.
     """
-    breaks = make_breaks(len(edges))
+    breaks = _make_breaks(len(edges))
     _integrate_slabs(edges, corner, evenodd, 1.0, breaks)
     for i in range(len(edges)):
         edge = edges[i]
