@@ -10,6 +10,7 @@ import torch
 
 from runtime.engines.bundle import INSTALLED, Bundle, DiffusionBundle, InstalledBundle, LMConvBundle, installed_bundles
 from runtime.engines.bundle.installed import MANIFESTS
+from runtime.engines.bundle.kinds import BUNDLES as KINDS
 from runtime.errors import UserError
 from runtime.pixels.orders import curve_order
 from runtime.pixels.sampler import Sampler
@@ -43,8 +44,7 @@ def test_it_is_whole_and_small_enough(any_installed: InstalledBundle) -> None:
     installed = any_installed
     assert installed.problem == ""
     assert installed.size <= LIMITS[installed.kind]
-    kind = {"latent-diffusion": DiffusionBundle, "lmconv": LMConvBundle}[installed.kind]
-    bundle = kind.load(installed.name)
+    bundle = KINDS[installed.kind].load(installed.name)
     assert bundle.folder == INSTALLED / installed.name
     assert set(bundle.specs) >= NEEDED[installed.kind]
     listed = {"bundle.json", *bundle.manifest.files}
@@ -54,9 +54,10 @@ def test_it_is_whole_and_small_enough(any_installed: InstalledBundle) -> None:
 
 
 def test_all_together_are_small_enough() -> None:
-    assert {bundle.name for bundle in BUNDLES} >= {"icons", "mnist"}
+    assert {bundle.name for bundle in BUNDLES} >= {"icons", "mnist", "icons-ddpm"}
     weights = [path for b in BUNDLES for kind in ("onnx", "safetensors") for path in b.folder.rglob(f"*.{kind}")]
-    assert sum(path.stat().st_size for path in weights) <= 32 * 2**20
+    # Of the bundles of all methods: those of one kind have limits of their own.
+    assert sum(path.stat().st_size for path in weights) <= 51 * 2**20
 
 
 def test_it_bears_no_trace_of_the_machine_that_made_it(any_installed: InstalledBundle) -> None:
