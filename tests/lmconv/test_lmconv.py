@@ -150,7 +150,8 @@ def test_an_unwritable_folder_is_refused(folder: Path, work: Path, monkeypatch: 
 
 
 def test_a_missing_bundle_is_named_with_those_that_are_there(work: Path) -> None:
-    with pytest.raises(UserError, match=r"bundle 'nowhere': expected the name of an installed bundle \(icons, mnist\)"):
+    message = r"bundle 'nowhere': expected the name of an installed bundle \(icons, icons-ddpm, mnist\)"
+    with pytest.raises(UserError, match=message):
         main(["sample", "--bundle", "nowhere"])
 
 
