@@ -76,7 +76,7 @@ def build(
 def loss_of(config: "Config", bundle: "DiffusionBundle") -> Callable[[Scene, int, torch.Generator], dict[str, Tensor]]:
     """Return the loss of a step: the text's cosine from some places, emptiness, regularity (thesis Eq. 4.7 to 4.11)."""
     guide = bundle.guide(config.prompt, gradients="auto")
-    size = picture_side(bundle)
+    size = bundle.embedder_size
     weight = WEIGHTS.get(config.sparsity, 0.0) if config.sparsity_weight is None else config.sparsity_weight
 
     def loss(scene: Scene, step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -113,12 +113,6 @@ def augmented(
     behind = draw_backgrounds(config.background, config.crops, size, generator)
     # Rounding may carry a composite past 1 by a millionth; encoders take [0, 1].
     return (parts[:, :3] + parts[:, 3:] * behind).clamp(0, 1)
-
-
-def picture_side(bundle: "DiffusionBundle") -> int:
-    """Return the side, in pixels, of what the bundle's image-text encoder takes."""
-    side = bundle.specs["image_embedder"].inputs[0].shape[-1]
-    return side if isinstance(side, int) else bundle.image_size
 
 
 def validate(config: "Config", bundle: "DiffusionBundle") -> None:
