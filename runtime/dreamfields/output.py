@@ -13,8 +13,7 @@ from runtime.dreamfields.pixels import Pixels
 from runtime.dreamfields.scenes import BOX
 from runtime.field.fields.grid import DenseGrid
 from runtime.field.fields.residual import ResidualField
-from runtime.field.results import Orbit, Surface, mean_level, pictures_around, write_object
-from runtime.field.sheets import contact_sheet
+from runtime.field.results import Orbit, Surface, mean_level, pictures_around, write_object, write_sheet
 from runtime.files import replace_file
 from runtime.guidance.clip import cosines_around
 from runtime.loop.scene import Scene
@@ -49,9 +48,11 @@ def write(config: "Config", bundle: "DiffusionBundle", scene: Scene, out: Path) 
 
 
 def snapshot(config: "Config", bundle: "DiffusionBundle", scene: Scene, stem: Path) -> Path:
-    """Write a scene on the way, seen from four sides, as a PNG; return its path."""
+    """Write a scene on the way as a PNG, an object seen from four sides; return its path."""
+    if isinstance(scene, DenseGrid | ResidualField):
+        return write_sheet(scene, stem, around=SNAPSHOT)
     file = stem.with_name(f"{stem.name}.png")
-    write_png(file, contact_sheet(list(views_of(scene, SNAPSHOT)), 4))
+    write_png(file, views_of(scene, SNAPSHOT)[0])
     return file
 
 

@@ -153,7 +153,8 @@ def write_model(field: Field, surface: Surface, path: Path) -> dict[str, object]
 AROUND = Orbit(frames=8, elevation=0.3, side=128)
 """The views of an object that are measured and shown on the way, evenly around."""
 
-SNAPSHOT_SIDE = 96
+SHEET = Orbit(frames=AROUND.frames, elevation=AROUND.elevation, side=96)
+"""The same views, smaller, for pictures on the way."""
 
 
 def write_object(field: Field, surface: Surface, out: Path, figures: Mapping[str, object]) -> list[Path]:
@@ -172,17 +173,17 @@ def write_object(field: Field, surface: Surface, out: Path, figures: Mapping[str
     return [out, out.with_suffix(".mp4"), out.with_suffix(".json")]
 
 
-def write_sheet(field: Field, stem: Path, *, normals: bool = False) -> Path:
-    """Write an object seen from eight sides, and its normals below on request, as a PNG; return its path."""
+def write_sheet(field: Field, stem: Path, *, around: Orbit = SHEET, normals: bool = False) -> Path:
+    """Write an object seen from all around, and its normals below on request, as a PNG; return its path."""
     file = stem.with_name(f"{stem.name}.png")
-    cameras = Orbit(frames=AROUND.frames, elevation=AROUND.elevation, side=SNAPSHOT_SIDE).cameras()
+    cameras = around.cameras()
     colours, shapes = [], []
     for index in range(len(cameras)):
         view = look(lambda rays: field.render(rays, normals=normals), cameras, index, samples=1)
         colours.append(view.on(1.0).permute(2, 0, 1))
         if view.normal is not None:
             shapes.append(normal_picture(view.normal, view.alpha))
-    write_png(file, contact_sheet(colours + shapes, 8 if normals else 4))
+    write_png(file, contact_sheet(colours + shapes, around.frames if normals else 4))
     return file
 
 
