@@ -25,6 +25,7 @@ from runtime.pictures import read_png
 from runtime.vector.svg.read import parse_svg
 from tests.fuzzing import mutated, shuffled
 from tests.serving import toy
+from train.further.archive import read_archive
 from train.lmconv.archives import read_idx, read_npz
 
 SLOWEST_S = 2.0
@@ -68,6 +69,7 @@ def npy(array: np.ndarray) -> bytes:
 
 PIXELS = np.random.RandomState(0).randint(0, 255, (3, 5, 5, 3), np.uint8)
 POSES = np.tile(np.eye(4), (3, 1, 1))
+ABOUT = np.frombuffer(b'{"format": 1, "subject": "ddpm", "config": {}}', np.uint8)
 IDX = b"\x00\x00\x08\x03" + struct.pack(">3I", 2, 4, 4) + bytes(range(32))
 CODE = write_code(Header(network=7, seed=1, steps=4, sent=2), [Step(3, (1, 2, 7)), Step(0)])
 SVG = (
@@ -105,6 +107,12 @@ KINDS = [
         "capture archive", (npz(images=PIXELS, poses=POSES, focal=np.array(9.0)),), read_capture, (*PIECES, b"images")
     ),
     Kind("training archive", (npz(x_train=PIXELS, x_test=PIXELS),), read_npz, (*PIECES, b"x_train.npy")),
+    Kind(
+        "archive of training further",
+        (npz(**{"about": ABOUT, "train": PIXELS, "weight/a": POSES}),),
+        read_archive,
+        (*PIECES, b"about", b'{"format": NaN}'),
+    ),
     Kind("IDX", (IDX,), read_idx, (*PIECES, b"\x00\x00\x08\x03")),
     Kind("picture code", (CODE,), lambda path: read_code(path.read_bytes(), path.name), PIECES),
 ]

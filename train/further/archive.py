@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from runtime.arrays import read_arrays
+from runtime.engines.strict_json import check_fields, parse_object
 from runtime.errors import UserError
 from runtime.files import replace_file
 
@@ -78,18 +80,18 @@ def read_archive(path: Path) -> Archive:
         UserError: it is none of these.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            about = json.loads(file["about"].tobytes())
-            values = {name: file[name] for name in file.files if name != "about"}
+        values = read_arrays(path)
+        about = parse_object(values.pop("about", np.empty(0)).tobytes(), "about")
+        about = check_fields(about, "about", {"format": int, "subject": str, "config": dict})
         if about["format"] != FORMAT:
-            raise ValueError(f"format {about['format']}")
-        weights = {n.removeprefix(_WEIGHT): value for n, value in values.items() if n.startswith(_WEIGHT)}
-        arrays = {name: value for name, value in values.items() if not name.startswith(_WEIGHT)}
-        return Archive(about["subject"], about["config"], arrays, weights)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"format {about['format']}")
+    except UserError as error:
         raise UserError(
             f"--arrays '{path}': expected a file of python -m train.further prepare, got {error!s:.100}"
         ) from None
+    weights = {n.removeprefix(_WEIGHT): value for n, value in values.items() if n.startswith(_WEIGHT)}
+    arrays = {name: value for name, value in values.items() if not name.startswith(_WEIGHT)}
+    return Archive(about["subject"], about["config"], arrays, weights)
 
 
 def halved(network: nn.Module) -> dict[str, np.ndarray]:
