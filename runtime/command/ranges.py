@@ -23,6 +23,18 @@ def check_ranges(config: Any) -> None:
         _check(option_name(name), getattr(config, name), annotation)
 
 
+def check_nodes(nodes: int, divisor: int) -> None:
+    """Raise a `UserError` unless a grid's intervals, one fewer than its nodes, are a multiple of `divisor`.
+
+    Args:
+        nodes: of the grid along an axis, at least `divisor` and one more.
+        divisor: intervals of the finest grid in one of the coarsest.
+    """
+    if (nodes - 1) % divisor:
+        near = divisor * round((nodes - 1) / divisor) + 1
+        raise UserError(f"--nodes: expected a multiple of {divisor} and one more, such as {near}, got {nodes}")
+
+
 def describe_range(annotation: Any) -> str:
     """Return the range of an annotated number in words, such as "1 to 100000"; empty where it has none."""
     bounds = list(_bounds(annotation))

@@ -9,6 +9,7 @@ import tyro
 from annotated_types import Interval
 
 from runtime.command.prompts import check_prompt
+from runtime.command.ranges import check_nodes
 from runtime.errors import UserError
 
 Weight = Annotated[float, Interval(ge=0, le=1000)]
@@ -24,6 +25,9 @@ Factor = Annotated[float, Interval(ge=0.2, le=10)]
 """Factor on the focal length of NeRF's synthetic scenes."""
 
 Degrees = Annotated[float, Interval(ge=-360, le=360)]
+
+Elevation = Annotated[float, Interval(ge=-90, le=90)]
+"""Degrees above the horizon."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +71,9 @@ class Config:
     tau_steps: Steps = 150
     """Steps over which tau rises."""
     azimuth: tuple[Degrees, Degrees] = (-180.0, 180.0)
-    """Cameras' azimuths; a narrow range makes billboards."""
-    elevation: tuple[Degrees, Degrees] = (30.0, 30.0)
-    """Cameras' heights above the horizon."""
+    """Cameras' azimuths, degrees; a narrow range makes billboards."""
+    elevation: tuple[Elevation, Elevation] = (30.0, 30.0)
+    """Cameras' angles above the horizon, degrees."""
     distance: tuple[Annotated[float, Interval(ge=2, le=100)], Annotated[float, Interval(ge=2, le=100)]] = (4.0, 4.0)
     """Cameras' distances; the object lies in a cube of side 2."""
     focal: tuple[Factor, Factor] = (1.2, 1.2)
@@ -174,11 +178,8 @@ def check(config: Config) -> Config:
         low, high = getattr(config, name)
         if low > high:
             raise UserError(f"--{name}: expected the lower value first, got {low:g} {high:g}")
-    if not -90 <= config.elevation[0] <= config.elevation[1] <= 90:
-        raise UserError(f"--elevation: expected degrees from -90 to 90, got {config.elevation[0]:g} ...")
-    if config.field == "voxels" and (config.nodes - 1) % 4:
-        near = 4 * round((config.nodes - 1) / 4) + 1
-        raise UserError(f"--nodes: expected a multiple of 4 and one more, such as {near}, got {config.nodes}")
+    if config.field == "voxels":
+        check_nodes(config.nodes, 4)
     if config.field != "mlp" and config.sparsity == "noise":
         raise UserError(f"--sparsity noise: expected --field mlp, got {config.field}")
     return replace(config, prompt=check_prompt(config.prompt))

@@ -9,6 +9,7 @@ import tyro
 from annotated_types import Interval
 
 from runtime.command.prompts import check_prompt, stem_of
+from runtime.command.ranges import check_nodes
 from runtime.errors import UserError
 
 Weight = Annotated[float, Interval(ge=0, le=1000)]
@@ -120,9 +121,8 @@ def check(config: Config) -> Config:
         UserError: the prompt is none or too long, or options do not go together.
     """
     config = replace(config, prompt=check_prompt(config.prompt))
-    if config.preset == "fast" and (config.nodes - 1) % 8:
-        near = 8 * round((config.nodes - 1) / 8) + 1
-        raise UserError(f"--nodes: expected a multiple of 8 and one more, such as {near}, got {config.nodes}")
+    if config.preset == "fast":
+        check_nodes(config.nodes, 8)
     if config.preset == "fast" and config.background == "learned":
         raise UserError("--background learned: expected with --preset thesis only; a grid has no network for it")
     if config.lower_t > min(config.upper_t):

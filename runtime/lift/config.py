@@ -9,6 +9,7 @@ import tyro
 from annotated_types import Interval
 
 from runtime.command.prompts import check_prompt, stem_of
+from runtime.command.ranges import check_nodes
 from runtime.errors import UserError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
@@ -99,7 +100,5 @@ def check(config: Config) -> Config:
     config = replace(config, prompt=check_prompt(config.prompt), caption=caption)
     if picture_of(config) is None and config.caption:
         raise UserError("--caption: expected with a picture only; a prompt says itself what it shows")
-    if (config.nodes - 1) % 4:
-        near = 4 * round((config.nodes - 1) / 4) + 1
-        raise UserError(f"--nodes: expected a multiple of 4 and one more, such as {near}, got {config.nodes}")
+    check_nodes(config.nodes, 4)
     return config

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from annotated_types import Interval
 
-from runtime.errors import UserError
+from runtime.command.ranges import check_nodes
 from runtime.nerf.capture import CaptureOptions, check_capture
 
 Weight = Annotated[float, Interval(ge=0, le=1000)]
@@ -108,7 +108,5 @@ def stem(config: Config) -> str:
 def check(config: Config) -> Config:
     """Refuse options that do not go together."""
     check_capture(config)
-    if (config.nodes - 1) % 8:
-        near = 8 * round((config.nodes - 1) / 8) + 1
-        raise UserError(f"--nodes: expected a multiple of 8 and one more, such as {near}, got {config.nodes}")
+    check_nodes(config.nodes, 8)
     return config

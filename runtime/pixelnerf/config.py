@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 from annotated_types import Interval
 
-from runtime.errors import UserError
+from runtime.command.ranges import check_nodes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,7 @@ class Config:
 
 def check(config: Config) -> Config:
     """Refuse options that do not go together."""
-    if (config.nodes - 1) % 8:
-        near = 8 * round((config.nodes - 1) / 8) + 1
-        raise UserError(f"--nodes: expected a multiple of 8 and one more, such as {near}, got {config.nodes}")
+    check_nodes(config.nodes, 8)
     return config
 
 

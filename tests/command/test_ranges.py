@@ -4,7 +4,7 @@ from typing import Annotated
 import pytest
 from annotated_types import Ge, Gt, Interval, Le, Lt
 
-from runtime.command.ranges import check_ranges, describe_range
+from runtime.command.ranges import check_nodes, check_ranges, describe_range
 from runtime.errors import UserError
 
 
@@ -48,3 +48,11 @@ def test_bounds_in_words() -> None:
     assert describe_range(Annotated[int, Gt(3)]) == "above 3"
     assert describe_range(Annotated[int, Lt(3)]) == "less than 3"
     assert describe_range(int) == ""
+
+
+@pytest.mark.parametrize(("nodes", "divisor", "near"), [(66, 4, 65), (98, 4, 97), (100, 8, 97), (103, 8, 105)])
+def test_nodes_whose_intervals_cannot_be_divided_are_refused(nodes: int, divisor: int, near: int) -> None:
+    with pytest.raises(UserError) as caught:
+        check_nodes(nodes, divisor)
+    assert str(caught.value) == f"--nodes: expected a multiple of {divisor} and one more, such as {near}, got {nodes}"
+    check_nodes(near, divisor)
