@@ -1,10 +1,11 @@
-"""One hook checks shapes, one says why a marked test is skipped; one fixture seeds what draws without a generator."""
+"""A hook checks shapes, another says why a marked test is skipped; fixtures seed PyTorch and share a tiny bundle."""
 
 import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
 
 import jaxtyping
 import pytest
@@ -86,3 +87,11 @@ def _seeded() -> None:
     import torch
 
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a tiny random bundle, which no test changes."""
+    from tests.bundles import make_tiny_bundle
+
+    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")

@@ -1,6 +1,7 @@
 import statistics
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,15 +20,15 @@ from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
 from runtime.vector.trace.live import self_intersection_loss
 from runtime.vectorfusion import PRESETS
-from tests.bundles import SPECS, make_latent_encoder_module, make_tiny_bundle
+from tests.bundles import SPECS, make_latent_encoder_module
 from tests.tolerance import FLOAT32_ROUNDING
 
 DRAWING = replace(PRESETS["icon"]["scratch"], prompt=PROMPT, steps=measure.STEPS, paths=6)
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> DiffusionBundle:
-    return DiffusionBundle.load(make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny"))
+def bundle(tiny_folder: Path) -> DiffusionBundle:
+    return DiffusionBundle.load(tiny_folder)
 
 
 @pytest.fixture

@@ -17,15 +17,9 @@ from runtime.engines.bundle import Bundle
 from runtime.errors import UserError
 from runtime.loop.events import Event, Stepped
 from runtime.loop.signals import StoppedRun
-from tests.bundles import make_tiny_bundle
 from tests.command.toy import METHOD, Config, main
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
 
 
 @pytest.fixture
@@ -47,8 +41,8 @@ def test_drawing_from_python_fits_the_colour() -> None:
     assert events[-1].scene is scene
 
 
-def test_the_command_writes_says_and_stores(work: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--bundle", str(bundle), "--steps", "3"]) == 0
+def test_the_command_writes_says_and_stores(work: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--bundle", str(tiny_folder), "--steps", "3"]) == 0
     printed = capsys.readouterr()
     assert printed.out == "drew drawing.png; the run is in runs/drawing/\n"
     assert "paint 3/3" in printed.err
@@ -57,8 +51,8 @@ def test_the_command_writes_says_and_stores(work: Path, bundle: Path, capsys: py
     assert Path("drawing.png").read_bytes() == Path("runs/drawing/result/drawing.png").read_bytes()
 
 
-def test_the_same_request_is_drawn_once_and_another_gets_another_folder(work: Path, bundle: Path, capsys) -> None:
-    words = ["--bundle", str(bundle), "--steps", "3"]
+def test_the_same_request_is_drawn_once_and_another_gets_another_folder(work: Path, tiny_folder: Path, capsys) -> None:
+    words = ["--bundle", str(tiny_folder), "--steps", "3"]
     assert main(words) == 0
     first = {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*") if path.is_file()}
     capsys.readouterr()
@@ -75,8 +69,8 @@ def test_the_same_request_is_drawn_once_and_another_gets_another_folder(work: Pa
     assert Path("drawing.png").read_bytes() == Path("runs/drawing/result/drawing.png").read_bytes()
 
 
-def test_a_file_that_no_run_wrote_is_kept(work: Path, bundle: Path) -> None:
-    words = ["--bundle", str(bundle), "--steps", "2"]
+def test_a_file_that_no_run_wrote_is_kept(work: Path, tiny_folder: Path) -> None:
+    words = ["--bundle", str(tiny_folder), "--steps", "2"]
     Path("drawing.png").write_bytes(b"mine")
     for more in ([], ["--out", "drawing.png"]):
         with pytest.raises(UserError, match=r"'drawing\.png' exists, and no run in 'runs' wrote it.*--force"):
@@ -88,19 +82,19 @@ def test_a_file_that_no_run_wrote_is_kept(work: Path, bundle: Path) -> None:
         main([*words, "--again"])
 
 
-def test_a_folder_of_somebody_else_is_left_alone(work: Path, bundle: Path) -> None:
+def test_a_folder_of_somebody_else_is_left_alone(work: Path, tiny_folder: Path) -> None:
     Path("runs/drawing/snapshots").mkdir(parents=True)
     for name in ("config.json", "loss.jsonl", "snapshots/mine.svg"):
         Path("runs/drawing", name).write_text('{"format": 1, "version": "0.1.0"}')
-    assert main(["--bundle", str(bundle), "--steps", "2"]) == 0
+    assert main(["--bundle", str(tiny_folder), "--steps", "2"]) == 0
     assert sorted(p.name for p in Path("runs/drawing").rglob("*")) == sorted(
         ["config.json", "loss.jsonl", "mine.svg", "snapshots"]
     )
     assert Path("runs/drawing-2/result.json").is_file()
 
 
-def test_an_interrupted_run_is_resumed_by_the_same_request(work: Path, bundle: Path, capsys, monkeypatch) -> None:
-    words = ["--bundle", str(bundle), "--steps", "6", "--quiet"]
+def test_an_interrupted_run_is_resumed_by_the_same_request(work: Path, tiny_folder: Path, capsys, monkeypatch) -> None:
+    words = ["--bundle", str(tiny_folder), "--steps", "6", "--quiet"]
     monkeypatch.setattr("runtime.loop.folder.INTERVAL_S", 0.0)
     plain, steps = torch.optim.Adam.step, []
 
@@ -124,8 +118,8 @@ def test_an_interrupted_run_is_resumed_by_the_same_request(work: Path, bundle: P
         assert Path(name).read_bytes() == Path("..", name).read_bytes()
 
 
-def test_a_server_cancels_and_resumes(work: Path, bundle: Path) -> None:
-    stop, networks = threading.Event(), Bundle.load(bundle)
+def test_a_server_cancels_and_resumes(work: Path, tiny_folder: Path) -> None:
+    stop, networks = threading.Event(), Bundle.load(tiny_folder)
     config = Config(steps=8)
 
     def report(event: Event) -> None:
@@ -142,11 +136,11 @@ def test_a_server_cancels_and_resumes(work: Path, bundle: Path) -> None:
         draw(METHOD, Config(steps=9), networks, run=work / "job")
 
 
-def test_a_kill_resumes_to_the_same_bytes(work: Path, bundle: Path) -> None:
+def test_a_kill_resumes_to_the_same_bytes(work: Path, tiny_folder: Path) -> None:
     code = (
         "import runtime.loop.folder as f; f.INTERVAL_S = 0.0; import tests.command.toy as t; raise SystemExit(t.main())"
     )
-    command = [sys.executable, "-c", code, "--bundle", str(bundle), "--steps", "60"]
+    command = [sys.executable, "-c", code, "--bundle", str(tiny_folder), "--steps", "60"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for folder in ("whole", "cut"):
         (work / folder).mkdir()
@@ -163,7 +157,7 @@ def test_a_kill_resumes_to_the_same_bytes(work: Path, bundle: Path) -> None:
         assert (work / "cut" / name).read_bytes() == (work / "whole" / name).read_bytes()
 
 
-def test_errors_name_the_thing(work: Path, bundle: Path) -> None:
+def test_errors_name_the_thing(work: Path, tiny_folder: Path) -> None:
     for words, message in (
         (["--grey", "1.5"], "--grey: expected 0 to 1, got 1.5"),
         (["--steps", "0"], "--steps: expected 1 to 1000, got 0"),
@@ -172,7 +166,7 @@ def test_errors_name_the_thing(work: Path, bundle: Path) -> None:
         (["--resume", "runs/none"], "no run is here"),
     ):
         with pytest.raises(UserError, match=message.replace(".", r"\.")):
-            main([*words, "--bundle", str(bundle)])
+            main([*words, "--bundle", str(tiny_folder)])
     assert list(work.iterdir()) == []
     with pytest.raises(UserError, match="toy: expected a bundle for latent-diffusion, got 'mnist' for lmconv"):
         draw(METHOD, Config(), Bundle.load("mnist"))

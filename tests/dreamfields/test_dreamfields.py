@@ -21,17 +21,12 @@ from runtime.field.fields.grid import DenseGrid
 from runtime.field.fields.residual import ResidualField
 from runtime.loop.events import Snapshot, Stepped
 from runtime.loop.signals import StoppedRun
-from tests.bundles import make_tiny_bundle
+from runtime.pictures import read_png
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def bundle(folder: Path) -> DiffusionBundle:
-    return DiffusionBundle.load(str(folder))
+def bundle(tiny_folder: Path) -> DiffusionBundle:
+    return DiffusionBundle.load(str(tiny_folder))
 
 
 def small(field: str = "mlp", **change) -> Config:
@@ -101,11 +96,11 @@ def test_each_prior_is_an_option(change: dict, terms: set[str], bundle: Diffusio
 
 @pytest.mark.usefixtures("likes_red")
 def test_the_command_writes_three_files_and_the_same_bytes_again(
-    folder: Path, bundle: DiffusionBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_folder: Path, bundle: DiffusionBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = ["--field", "voxels", "--render", "12", "--steps", "4", "--crops", "2", "--nodes", "17"]
-    assert main(["a red apple", *words, "--bundle", str(folder), "--quiet"]) == 0
+    assert main(["a red apple", *words, "--bundle", str(tiny_folder), "--quiet"]) == 0
     config = small("voxels")
     METHOD.write(config, bundle, draw(METHOD, config, bundle), tmp_path / "again.glb")
     for suffix in (".glb", ".mp4"):
@@ -117,12 +112,14 @@ def test_the_command_writes_three_files_and_the_same_bytes_again(
 
 
 @pytest.mark.usefixtures("likes_red")
-def test_a_flat_picture_is_a_png(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flat_picture_is_a_png(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     words = ["a red apple", "--field", "pixels", "--render", "12", "--steps", "2", "--crops", "2"]
-    assert main([*words, "--bundle", str(folder), "--quiet"]) == 0
+    assert main([*words, "--bundle", str(tiny_folder), "--quiet"]) == 0
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["red-apple.json", "red-apple.png", "runs"]
+    snapshots = list((tmp_path / "runs" / "red-apple" / "snapshots").iterdir())
+    assert [read_png(path).shape for path in snapshots] == [(3, 64, 64)] * 2
     assert len(json.loads((tmp_path / "red-apple.json").read_text())["cosines"]) == 1
 
 
@@ -187,10 +184,12 @@ def test_learning_rates() -> None:
     assert [falls(step) for step in (0, 74, 75, 99)] == [1.0, 1.0, 0.1, 0.1]
 
 
-def test_a_bundle_without_gradients_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_without_gradients_is_refused(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="image_embedder"):
-        main(["a cat", "--bundle", str(folder)])
+        main(["a cat", "--bundle", str(tiny_folder)])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -226,7 +225,8 @@ def test_presets() -> None:
         ([], "expected a few words"),
         (["x" * 501], "at most 500 characters"),
         (["a cat", "--crop", "0.9", "0.5"], "the lower value first"),
-        (["a cat", "--elevation", "30", "120"], "degrees from -90 to 90"),
+        (["a cat", "--elevation", "30", "120"], "--elevation: expected -90 to 90, got 120"),
+        (["a cat", "--elevation", "nan", "40"], "--elevation: expected -90 to 90, got nan"),
         (["a cat", "--field", "voxels", "--nodes", "66"], "a multiple of 4 and one more, such as 65"),
         (["a cat", "--field", "voxels", "--sparsity", "noise"], "expected --field mlp"),
         (["a cat", "--out", "x.obj"], "GLB"),
@@ -235,9 +235,9 @@ def test_presets() -> None:
 )
 @pytest.mark.usefixtures("likes_red")
 def test_mistakes_are_named(
-    words: list[str], message: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], message: str, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
-        main([*words, "--bundle", str(folder)])
+        main([*words, "--bundle", str(tiny_folder)])
     assert list(tmp_path.iterdir()) == []

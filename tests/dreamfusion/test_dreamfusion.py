@@ -28,19 +28,13 @@ from runtime.field.fields.grid import DenseGrid
 from runtime.field.results import Orbit
 from runtime.loop.events import Stepped
 from runtime.loop.signals import StoppedRun
-from tests.bundles import make_tiny_bundle
 
 SMALL = Config(prompt="a red apple", nodes=17, render=16, steps=6)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def bundle(folder: Path) -> DiffusionBundle:
-    return DiffusionBundle.load(str(folder))
+def bundle(tiny_folder: Path) -> DiffusionBundle:
+    return DiffusionBundle.load(str(tiny_folder))
 
 
 every_frame = Orbit.cameras
@@ -64,10 +58,10 @@ def stepped(events: list[object]) -> list[Stepped]:
 
 @pytest.mark.usefixtures("small_files")
 def test_the_command_writes_three_files_and_the_same_bytes_again(
-    folder: Path, bundle: DiffusionBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_folder: Path, bundle: DiffusionBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["--nodes", "17", "--render", "16", "--steps", "6", "--bundle", str(folder), "--quiet"]
+    words = ["--nodes", "17", "--render", "16", "--steps", "6", "--bundle", str(tiny_folder), "--quiet"]
     assert main(["a red apple", *words]) == 0
     METHOD.write(SMALL, bundle, draw(METHOD, SMALL, bundle), tmp_path / "again.glb")
     for suffix in (".glb", ".mp4"):
@@ -231,11 +225,11 @@ def test_names_and_presets() -> None:
     ],
 )
 def test_mistakes_are_named(
-    words: list[str], message: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], message: str, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
-        main([*words, "--bundle", str(folder)])
+        main([*words, "--bundle", str(tiny_folder)])
     assert list(tmp_path.iterdir()) == []
 
 

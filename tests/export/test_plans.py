@@ -42,8 +42,8 @@ rtx = pytest.mark.tensorrt
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return Bundle.load(make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny"))
+def tiny(tiny_folder: Path) -> Bundle:
+    return Bundle.load(tiny_folder)
 
 
 @pytest.fixture

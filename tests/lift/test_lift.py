@@ -22,18 +22,12 @@ from runtime.lift.stages import Held, seen
 from runtime.loop.events import Note, Snapshot, Stepped
 from runtime.loop.signals import StoppedRun
 from runtime.pictures import write_png
-from tests.bundles import make_tiny_bundle
 from tests.field.lifting.pictures import GREEN, RED, disc, painted
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def bundle(folder: Path) -> DiffusionBundle:
-    return DiffusionBundle.load(str(folder))
+def bundle(tiny_folder: Path) -> DiffusionBundle:
+    return DiffusionBundle.load(str(tiny_folder))
 
 
 @pytest.fixture
@@ -76,11 +70,11 @@ def test_refinement_changes_the_solid_and_holds_the_front(photo: Path, bundle: D
 
 
 def test_the_command_writes_three_files_and_the_same_bytes_again(
-    photo: Path, folder: Path, bundle: DiffusionBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photo: Path, tiny_folder: Path, bundle: DiffusionBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["--caption", "a red apple", "--nodes", "33", "--render", "16", "--refine", "4", "--bundle", str(folder)]
-    assert main([str(photo), *words, "--quiet"]) == 0
+    words = ["--caption", "a red apple", "--nodes", "33", "--render", "16", "--refine", "4"]
+    assert main([str(photo), *words, "--bundle", str(tiny_folder), "--quiet"]) == 0
     config = small(photo)
     METHOD.write(config, bundle, draw(METHOD, config, bundle), tmp_path / "again.glb")
     for suffix in (".glb", ".mp4"):
@@ -158,10 +152,10 @@ def test_names_and_texts() -> None:
     ],
 )
 def test_mistakes_are_named(
-    words: list[str], message: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], message: str, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_png(tmp_path / "plain.png", torch.ones(3, 32, 32))
     with pytest.raises(UserError, match=message):
-        main([*words, "--bundle", str(folder)])
+        main([*words, "--bundle", str(tiny_folder)])
     assert [path.name for path in tmp_path.iterdir()] == ["plain.png"]

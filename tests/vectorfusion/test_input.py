@@ -18,17 +18,12 @@ from tests.bundles import make_tiny_bundle
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
-
-
 @pytest.fixture
-def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path) -> Callable[..., None]:
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> Callable[..., None]:
     """Return a function that runs the command, expects this message, and that nothing was written."""
     monkeypatch.chdir(tmp_path)
 
-    def run(message: str, *arguments: str, chosen: Path = bundle) -> None:
+    def run(message: str, *arguments: str, chosen: Path = tiny_folder) -> None:
         before = sorted(Path().rglob("*"))
         with pytest.raises(UserError, match=message) as caught:
             main([*arguments, "--bundle", str(chosen)])
@@ -150,7 +145,7 @@ def test_newer_bundle(refused: Callable[..., None], tmp_path_factory: pytest.Tem
     refused("newer", "a cat", chosen=folder)
 
 
-def test_bundle_without_an_engine_for_gradients(refused: Callable[..., None], bundle: Path) -> None:
+def test_bundle_without_an_engine_for_gradients(refused: Callable[..., None], tiny_folder: Path) -> None:
     refused(r"latent_encoder/vjp\.onnx", "a cat", "--gradients", "engine")
 
 
@@ -271,9 +266,9 @@ def test_resuming_with_other_options(tmp_path: Path, monkeypatch: pytest.MonkeyP
         main(["a dog", "--resume", "runs/a-cat"])
 
 
-def test_resuming_with_another_bundle_in_its_place(tmp_path: Path, monkeypatch, bundle: Path) -> None:
+def test_resuming_with_another_bundle_in_its_place(tmp_path: Path, monkeypatch, tiny_folder: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    stored_run({}, {"bundle": str(bundle)})
+    stored_run({}, {"bundle": str(tiny_folder)})
     with pytest.raises(UserError, match="bundle 'tiny' is not the one that the run began with"):
         main(["--resume", "runs/a-cat"])
 

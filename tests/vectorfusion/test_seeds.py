@@ -18,20 +18,14 @@ from runtime.loop.signals import StoppedRun
 from runtime.pictures import read_png
 from runtime.vectorfusion import METHOD, Config, main
 from runtime.vectorfusion.stages import build
-from tests.bundles import make_tiny_bundle
 from tests.vectorfusion.test_vectorfusion import GreyBundle, command, config_of
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
-
-
 def test_several_seeds_are_each_as_it_is_alone_and_the_best_comes_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["a cat", "--route", "scratch", "--paths", "3", "--bundle", str(bundle), "--steps", "3", "--quiet"]
+    words = ["a cat", "--route", "scratch", "--paths", "3", "--bundle", str(tiny_folder), "--steps", "3", "--quiet"]
     assert main([*words, "--seeds", "4,0-1"]) == 0
     several = {seed: Path(f"a-cat.seed-{seed}.svg").read_bytes() for seed in (4, 0, 1)}
     best = Path("a-cat.svg").read_bytes()
@@ -45,7 +39,7 @@ def test_several_seeds_are_each_as_it_is_alone_and_the_best_comes_first(
         assert Path(f"one-{seed}.svg").read_bytes() == several[seed]
         picture = read_png(f"one-{seed}.png")[None]
         small = torch.nn.functional.avg_pool2d(picture, 4)
-        scores[seed] = float(DiffusionBundle.load(bundle).scorer()(small, ["a cat"]))
+        scores[seed] = float(DiffusionBundle.load(tiny_folder).scorer()(small, ["a cat"]))
     assert several[max(scores, key=scores.__getitem__)] == best
 
 
@@ -91,10 +85,10 @@ def test_options_that_do_not_go_together_are_refused(change: dict, message: str)
         checked(METHOD, dataclasses.replace(Config(prompt="a cat"), **change))
 
 
-def test_a_film_layers_and_a_tidy_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
+def test_a_film_layers_and_a_tidy_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> None:
     monkeypatch.chdir(tmp_path)
     words = ["a cat", "--route", "scratch", "--paths", "3"]
-    assert command(bundle, *words, "--video", "--layers", "--tidy", "--transparent") == 0
+    assert command(tiny_folder, *words, "--video", "--layers", "--tidy", "--transparent") == 0
     assert {path.name for path in tmp_path.iterdir()} == {
         "a-cat.svg",
         "a-cat.png",

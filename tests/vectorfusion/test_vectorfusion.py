@@ -31,7 +31,7 @@ from runtime.vectorfusion.stages import (
     start_of,
     warm_then_cosine,
 )
-from tests.bundles import MANIFEST, make_tiny_bundle
+from tests.bundles import MANIFEST
 from tests.guidance.gaussians import GaussianDenoiser
 
 SIDE = 32
@@ -251,20 +251,15 @@ def test_every_preset_is_in_range_and_every_number_has_a_range() -> None:
     assert len(dataclasses.fields(Config)) < 30
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
-
-
 def command(bundle: Path, *arguments: str) -> int:
     return main([*arguments, "--bundle", str(bundle), "--steps", "4"])
 
 
 def test_the_command_leaves_drawing_picture_and_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert command(bundle, "a red apple", "--paths", "2", "--samples", "2") == 0
+    assert command(tiny_folder, "a red apple", "--paths", "2", "--samples", "2") == 0
     printed = capsys.readouterr()
     assert printed.out == "drew a-red-apple.svg and a-red-apple.png; the run is in runs/a-red-apple/\n"
     assert "distil 4/4" in printed.err and "loss" in printed.err and "left" in printed.err
@@ -281,7 +276,7 @@ def test_the_command_leaves_drawing_picture_and_run(
     assert set(terms[-1]) == {"sds", "self_intersection"}
 
 
-def test_the_prompt_is_encoded_once_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
+def test_the_prompt_is_encoded_once_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> None:
     calls: list[list[str]] = []
     plain = IconsTextEncoder.__call__
 
@@ -291,31 +286,31 @@ def test_the_prompt_is_encoded_once_a_run(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(IconsTextEncoder, "__call__", counted)
-    assert command(bundle, "a red apple", "--paths", "2", "--samples", "2") == 0
+    assert command(tiny_folder, "a red apple", "--paths", "2", "--samples", "2") == 0
     assert calls == [["a red apple", ""]]
 
 
 def test_another_request_gets_its_own_run_and_options_beat_the_bundle(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     scratch = ("--preset", "sketch", "--route", "scratch", "--paths", "2")
-    assert command(bundle, "a cat", *scratch) == 0
+    assert command(tiny_folder, "a cat", *scratch) == 0
     first = Path("a-cat.svg").read_bytes()
-    assert command(bundle, "a cat", *scratch, "--seed", "1", "--omega", "2") == 0
+    assert command(tiny_folder, "a cat", *scratch, "--seed", "1", "--omega", "2") == 0
     assert Path("a-cat.svg").read_bytes() != first
     config = json.loads(Path("runs/a-cat-2/config.json").read_text())["config"]
     assert (config["seed"], config["omega"]) == (1, 2.0)
-    assert command(bundle, "a cat", *scratch) == 0  # the first run's drawing, which the second has replaced
+    assert command(tiny_folder, "a cat", *scratch) == 0  # the first run's drawing, which the second has replaced
     assert Path("a-cat.svg").read_bytes() == first
 
 
-def test_a_drawing_can_be_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
+def test_a_drawing_can_be_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> None:
     monkeypatch.chdir(tmp_path)
     start = random_circles(3, size=(64, 64), radius=12.0, generator=torch.Generator().manual_seed(0))
     write_svg("start.svg", start)
     arguments = ("a cat", "--init", "start.svg", "--out", "cat.svg", "--lr", "0", "--colour-lr", "0")
-    assert command(bundle, *arguments) == 0
+    assert command(tiny_folder, *arguments) == 0
     drawn = read_svg("cat.svg")
     assert torch.allclose(drawn.points, 2.0 * start.points, atol=0.002)
     assert not Path("runs/cat/sample.png").exists()
@@ -325,20 +320,20 @@ def test_a_drawing_can_be_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert torch.equal(read_svg("cat.svg").points, drawn.points)
 
 
-def test_resuming_may_write_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
+def test_resuming_may_write_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert command(bundle, "a cat", "--preset", "sketch", "--route", "scratch", "--paths", "2") == 0
+    assert command(tiny_folder, "a cat", "--preset", "sketch", "--route", "scratch", "--paths", "2") == 0
     assert main(["--resume", "runs/a-cat", "--out", "other.svg"]) == 0
     assert Path("other.svg").read_bytes() == Path("a-cat.svg").read_bytes()
 
 
 def test_numbers_that_run_away_end_with_code_1(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     poison = "runtime.vectorfusion.stages.distillation_loss"
     monkeypatch.setattr(poison, lambda z, t, noise, **networks: z.sum() * float("nan"))
-    assert command(bundle, "a cat", "--preset", "sketch", "--route", "scratch", "--paths", "2") == 1
+    assert command(tiny_folder, "a cat", "--preset", "sketch", "--route", "scratch", "--paths", "2") == 1
     line = capsys.readouterr().err.splitlines()[-1]
     assert "step 0 of stage 'distil'" in line and "runs/a-cat/last-good.svg" in line
     assert read_svg("runs/a-cat/last-good.svg").layout.num_paths == 2
@@ -346,7 +341,7 @@ def test_numbers_that_run_away_end_with_code_1(
 
 
 def test_a_full_disk_is_reported_and_the_run_resumes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
@@ -355,7 +350,7 @@ def test_a_full_disk_is_reported_and_the_run_resumes(
 
     with monkeypatch.context() as patch:
         patch.setattr("runtime.loop.folder.RunFolder.save", full)
-        assert command(bundle, "a cat", "--preset", "sketch", "--route", "scratch", "--paths", "2") == 1
+        assert command(tiny_folder, "a cat", "--preset", "sketch", "--route", "scratch", "--paths", "2") == 1
     assert "No space left on device; once that is mended, resume with" in capsys.readouterr().err
     assert main(["--resume", "runs/a-cat"]) == 0
 
@@ -366,16 +361,18 @@ def test_paths_too_faint_to_see_are_not_written() -> None:
     assert torch.equal(without_unused(drawing).colours, drawing.colours[:, [0, 2, 3]])
 
 
-def test_list_of_bundles(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
+def test_list_of_bundles(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny_folder: Path
+) -> None:
     monkeypatch.setattr("runtime.engines.bundle.installed_bundles", lambda: [])
     assert main(["--list-bundles"]) == 0
     assert capsys.readouterr().out == "no bundle is installed\n"
     from runtime.engines import bundle as bundles
 
-    found = bundles.InstalledBundle("tiny", "Apache-2.0", 3 * 2**20, bundle)
+    found = bundles.InstalledBundle("tiny", "Apache-2.0", 3 * 2**20, tiny_folder)
     monkeypatch.setattr("runtime.engines.bundle.installed_bundles", lambda: [found])
     assert main(["--list-bundles"]) == 0
-    assert capsys.readouterr().out == f"tiny  3.0 MiB  Apache-2.0  {bundle}\n"
+    assert capsys.readouterr().out == f"tiny  3.0 MiB  Apache-2.0  {tiny_folder}\n"
 
 
 def test_help_names_every_option_with_its_range(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,8 @@ from tests.bundles import make_tiny_bundle
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> DiffusionBundle:
-    return DiffusionBundle.load(make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny"))
+def bundle(tiny_folder: Path) -> DiffusionBundle:
+    return DiffusionBundle.load(tiny_folder)
 
 
 def test_all_tables_of_text_to_svg_are_here() -> None:

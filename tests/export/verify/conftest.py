@@ -4,7 +4,6 @@ import pytest
 
 from export.verify.stored import BundleReferences
 from runtime.engines.bundle import DiffusionBundle
-from tests.bundles import make_tiny_bundle
 
 
 @pytest.fixture(autouse=True)
@@ -14,8 +13,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> DiffusionBundle:
-    return DiffusionBundle.load(make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny"))
+def bundle(tiny_folder: Path) -> DiffusionBundle:
+    return DiffusionBundle.load(tiny_folder)
 
 
 @pytest.fixture(scope="module")
