@@ -22,9 +22,10 @@ from train.further.archive import read_archive, write_archive
 from train.further.best import Best
 from train.further.subject import Subject
 
-Name = Literal["ddpm", "pixelnerf", "lmconv"]
+Name = Literal["teacher", "ddpm", "pixelnerf", "lmconv"]
 
 SUBJECTS: dict[str, str] = {
+    "teacher": "train.further.teacher",
     "ddpm": "train.further.ddpm",
     "pixelnerf": "train.further.pixelnerf",
     "lmconv": "train.further.lmconv",
@@ -49,10 +50,10 @@ class Preparation:
 
     subject: tyro.conf.Positional[Name]
     """What is trained."""
-    run: Path
-    """Run folder whose averaged weights it begins with."""
+    run: Path | None = None
+    """Run folder whose averaged weights it begins with; the teacher may begin with its bundle's denoiser instead."""
     data: Path | None = None
-    """Data of the run: an archive, or a set's folder; by default what the run's command takes by default."""
+    """Data of the run: an archive, or a folder of sets; by default what the run's command takes by default."""
     cache: Path | None = None
     """Folder of reduced pictures (pixelnerf)."""
     out: Path
@@ -66,7 +67,7 @@ class Config:
     arrays: Path
     """File of `python -m train.further prepare`."""
     out: Path
-    """Folder of the best weights, config.json and held_out.jsonl; must be empty or missing."""
+    """Folder of the best weights, their step, config and held_out.jsonl; must be empty or missing."""
     minutes: Annotated[float, Interval(ge=0.01, le=10_000)] = 8.0
     """Minutes of training; reading and compiling come first and are not counted."""
     every: Annotated[float, Interval(ge=0.0, le=3600)] = 30.0

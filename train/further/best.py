@@ -52,9 +52,11 @@ class Best:
     def __call__(self, step: int) -> None:
         """Take the loss of the checkpoint, and keep its weights if they are the best."""
         path = self.run / "ema.safetensors"
-        self.network.load_state_dict(load_file(path, device=self.device))
+        # A run holds what is trained; the rest stays as it is.
+        self.network.load_state_dict(load_file(path, device=self.device), strict=False)
         loss = self._measure()
         self._log(step, loss)
         if loss < self.loss:
             self.loss = loss
             replace_file(self.out / "ema.safetensors", path.read_bytes())
+            replace_file(self.out / "checkpoint.json", json.dumps({"step": step}))

@@ -14,18 +14,18 @@ from train.ddpm.network import PixelDenoiser
 from train.ddpm.runs import load_run, read_run, write_run
 from train.further.archive import Archive, halved
 from train.further.configs import config_of
-from train.further.subject import Further
+from train.further.subject import Further, required_run
 
 BATCH = 512
 
 
-def prepare(run: Path, data: Path | None, cache: Path | None) -> Archive:
+def prepare(run: Path | None, data: Path | None, cache: Path | None) -> Archive:
     """Return the pictures of a run, reduced to its size, and its averaged weights."""
-    network, config = load_run(run)
+    network, config = load_run(required_run(run))
     pictures = load_pictures(config.data, data, size=config.architecture.size, sets=config.sets)
     arrays = {name: getattr(pictures, name).numpy() for name in ("train", "held_out")}
     arrays["flips"] = torch.tensor([pictures.flips]).numpy()
-    written = json.loads((run / "config.json").read_text("utf-8"))
+    written = json.loads((required_run(run) / "config.json").read_text("utf-8"))
     return Archive("ddpm", written, arrays, halved(network))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from runtime.pixels.orders import parse_orders
 from train.further.archive import Archive, halved
 from train.further.configs import config_of
-from train.further.subject import Further
+from train.further.subject import Further, required_run
 from train.lmconv.data import Pictures, load_pictures
 from train.lmconv.likelihood import log_likelihoods
 from train.lmconv.network import LocallyMaskedPixelCNN
@@ -20,13 +20,13 @@ from train.lmconv.runs import load_run, read_run, write_run
 BATCH = 256
 
 
-def prepare(run: Path, data: Path | None, cache: Path | None) -> Archive:
+def prepare(run: Path | None, data: Path | None, cache: Path | None) -> Archive:
     """Return the pictures of a run and its averaged weights."""
-    network, config = load_run(run)
+    network, config = load_run(required_run(run))
     pictures = load_pictures(config.data, data, binarization=config.binarization, size=config.size[0])  # pyright: ignore
     arrays = {name: getattr(pictures, name).numpy() for name in ("train", "valid")}
     arrays["dynamic"] = torch.tensor([pictures.dynamic]).numpy()
-    written = json.loads((run / "config.json").read_text("utf-8"))
+    written = json.loads((required_run(run) / "config.json").read_text("utf-8"))
     return Archive("lmconv", written, arrays, halved(network))
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from runtime.errors import UserError
 from train.further.archive import Archive, halved
 from train.further.configs import config_of
-from train.further.subject import Further
+from train.further.subject import Further, required_run
 from train.pixelnerf.loss import Batch, loss_of_batch
 from train.pixelnerf.network import PixelNeRF
 from train.pixelnerf.objects import VIEWS, Objects, load_objects
@@ -33,11 +33,11 @@ QUALITY = 85
 LR = 1e-3
 
 
-def prepare(run: Path, data: Path | None, cache: Path | None) -> Archive:
+def prepare(run: Path | None, data: Path | None, cache: Path | None) -> Archive:
     """Return the views of a set of objects, packed, and a run's averaged weights."""
     if data is None or cache is None:
         raise UserError("prepare pixelnerf: expected --data with the set, and --cache with its reduced pictures")
-    network = load_run(run)
+    network = load_run(required_run(run))
     side = network.architecture.side
     objects = load_objects(data, cache, side)
     views = np.asarray(objects.views)
@@ -49,7 +49,7 @@ def prepare(run: Path, data: Path | None, cache: Path | None) -> Archive:
         "train": objects.train.numpy(),
         "validation": objects.validation.numpy(),
     }
-    config = json.loads((run / "config.json").read_text("utf-8"))
+    config = json.loads((required_run(run) / "config.json").read_text("utf-8"))
     return Archive("pixelnerf", config, arrays, halved(network))
 
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from runtime.errors import UserError
 from train.further.archive import Archive
 
 
@@ -30,13 +31,24 @@ class Further:
     """Fields of `FitConfig` that suit it on a graphics card."""
 
 
+def required_run(run: Path | None) -> Path:
+    """Return the run folder of a subject that cannot begin without one.
+
+    Raises:
+        UserError: there is none.
+    """
+    if run is None:
+        raise UserError("--run: expected the run folder whose weights it begins with, got none")
+    return run
+
+
 class Subject(Protocol):
     """A module that prepares a file of a run, and opens it."""
 
     BATCH: int
     """Batch on a graphics card of 80 GB."""
 
-    def prepare(self, run: Path, data: Path | None, cache: Path | None) -> Archive:
+    def prepare(self, run: Path | None, data: Path | None, cache: Path | None) -> Archive:
         """Return what training goes on from; errors as of the run's own readers."""
         ...
 

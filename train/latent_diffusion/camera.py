@@ -95,7 +95,8 @@ class CameraDenoiser(nn.Module):
         if cameras is None:
             return self.base(sample, timestep, context)
         mask = None
-        if present is not None and not bool(present.all()):
+        # Asking whether all have one would wait for a graphics card at every step.
+        if present is not None and (present.is_cuda or not bool(present.all())):
             # Even a token of zeros takes a share of the attention; a mask takes it away.
             mask = torch.ones((len(context), context.shape[1] + 1), dtype=torch.bool, device=context.device)
             mask[:, -1] = present

@@ -2,8 +2,10 @@
 
 import json
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +20,9 @@ FRONT_ICONS = 0.5
 
 FRONT_ELEVATION = math.radians(10.0)
 """Greatest elevation of the camera of an icon."""
+
+
+MovedT = TypeVar("MovedT", "ObjectViews", "Icons")
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,10 @@ class ObjectViews:
     """First view of each object."""
     views: Int64[Tensor, " N"]
     """Number of views of each object."""
-    rows: list[list[int]]
-    """Captions of each object."""
+    rows: Int64[Tensor, "N k"]
+    """Captions of each object; beyond its number of them its first one."""
+    captions: Int64[Tensor, " N"]
+    """Number of captions of each object."""
     weights: Float[Tensor, " N"]
     """How often the training draws each object; 0 for the held-out ones."""
 
@@ -75,27 +82,50 @@ class ObjectViews:
         except (OSError, ValueError, KeyError) as error:
             path = folder / "objects.json"
             raise UserError(f"{path}: expected the prepared objects, got {error!s:.100}; {remedy}") from None
+        try:
+            return cls.of(entries, latents, cameras, contexts)
+        except ValueError as error:
+            raise UserError(f"{folder}: {error}; {remedy}") from None
+
+    @classmethod
+    def of(
+        cls, entries: Sequence[Mapping[str, Any]], latents: Tensor, cameras: Tensor, contexts: Tensor
+    ) -> "ObjectViews":
+        """Return the views of objects.
+
+        Args:
+            entries: fields of each object, its first view, its number of views, and the rows of its captions.
+            latents: scaled latents of all views.
+            cameras: azimuth and elevation of all views in radians.
+            contexts: captions, the empty one first.
+
+        Raises:
+            ValueError: entries and arrays do not belong together.
+        """
         names = {f.name for f in fields(SeenObject)} - {"captions"}
         objects = [SeenObject(**{n: e[n] for n in names}, captions=tuple(e["captions"])) for e in entries]
         first, views = (torch.tensor([e[name] for e in entries]) for name in ("first", "views"))
-        rows = [e["rows"] for e in entries]
-        ends, last = int((first + views).max()), max(max(row) for row in rows)
-        if not len(latents) == len(cameras) == ends or last >= len(contexts):
-            raise UserError(f"{folder}: expected arrays of {ends} views, got {len(latents)}, or few captions; {remedy}")
+        rows, captions = pad_rows([e["rows"] for e in entries])
+        ends = int((first + views).max())
+        if not len(latents) == len(cameras) == ends or int(rows.max()) >= len(contexts):
+            raise ValueError(f"expected arrays of {ends} views, got {len(latents)}, or few captions")
         weights = draw_weights(objects, ~hold_out(objects))
-        return cls(objects, latents, cameras, contexts, first, views, rows, weights)
+        return cls(objects, latents, cameras, contexts, first, views, rows, captions, weights)
+
+    def to(self, device: str) -> "ObjectViews":
+        """Return the same views on a device; generators of draws must be there, too."""
+        return move(self, device)
 
     def held_out_fronts(self) -> list[int]:
         """Return the held-out objects that have a front."""
-        return [i for i, o in enumerate(self.objects) if o.has_front and self.weights[i] == 0.0]
+        return [i for i, w in enumerate(self.weights.tolist()) if w == 0.0 and self.objects[i].has_front]
 
     def pick(self, objects: Int64[Tensor, " B"], generator: torch.Generator) -> Examples:
         """Return one drawn view of each of some objects, with one of its captions."""
-        draws = torch.rand((2, len(objects)), generator=generator)
+        draws = torch.rand((2, len(objects)), generator=generator, device=generator.device)
         view = self.first[objects] + (draws[0] * self.views[objects]).long()
-        captions = [self.rows[i] for i in objects.tolist()]
-        rows = [row[int(draw * len(row))] for row, draw in zip(captions, draws[1].tolist(), strict=True)]
-        present = torch.ones(len(objects), dtype=torch.bool)
+        rows = self.rows[objects, (draws[1] * self.captions[objects]).long()]
+        present = torch.ones(len(objects), dtype=torch.bool, device=generator.device)
         return Examples(self.latents[view].float(), self.contexts[rows].float(), self.cameras[view].clone(), present)
 
     def draw(self, count: int, generator: torch.Generator) -> Examples:
@@ -141,21 +171,38 @@ class Icons:
             raise UserError(f"{folder}: expected arrays of {len(rows)} icons, got {len(latents)}; {remedy}")
         return cls(latents, contexts, rows, weights.masked_fill(held, 0.0), front, held.nonzero()[:, 0])
 
+    def to(self, device: str) -> "Icons":
+        """Return the same icons on a device; generators of draws must be there, too."""
+        return move(self, device)
+
     def pick(self, icons: Int64[Tensor, " B"], generator: torch.Generator) -> Examples:
         """Return some icons, each with one of its captions and no camera."""
-        column = torch.randint(self.rows.shape[1], (len(icons),), generator=generator)
+        column = torch.randint(self.rows.shape[1], (len(icons),), generator=generator, device=generator.device)
         contexts = self.contexts[self.rows[icons, column]].float()
-        absent = torch.zeros(len(icons), dtype=torch.bool)
-        return Examples(self.latents[icons].float(), contexts, torch.zeros(len(icons), 2), absent)
+        absent = torch.zeros(len(icons), dtype=torch.bool, device=generator.device)
+        return Examples(self.latents[icons].float(), contexts, contexts.new_zeros(len(icons), 2), absent)
 
     def draw(self, count: int, generator: torch.Generator) -> Examples:
         """Return drawn training icons, of those seen from the front `FRONT_ICONS` with a front camera."""
         icons = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         examples = self.pick(icons, generator)
-        draws = torch.rand((2, count), generator=generator)
+        draws = torch.rand((2, count), generator=generator, device=generator.device)
         present = self.front[icons] & (draws[0] < FRONT_ICONS)
-        cameras = torch.stack([torch.zeros(count), FRONT_ELEVATION * draws[1] * present], dim=1)
+        cameras = torch.stack([torch.zeros_like(draws[0]), FRONT_ELEVATION * draws[1] * present], dim=1)
         return Examples(examples.latents, examples.contexts, cameras, present)
+
+
+def pad_rows(rows: Sequence[Sequence[int]]) -> tuple[Int64[Tensor, "N k"], Int64[Tensor, " N"]]:
+    """Return rows of different lengths as one array, padded by their first entries, and their lengths."""
+    width = max(len(row) for row in rows)
+    padded = [[*row, *[row[0]] * (width - len(row))] for row in rows]
+    return torch.tensor(padded), torch.tensor([len(row) for row in rows])
+
+
+def move(examples: MovedT, device: str) -> MovedT:
+    """Return a record of arrays with all its tensors on a device."""
+    values = {f.name: getattr(examples, f.name) for f in fields(examples)}
+    return replace(examples, **{n: v.to(device) for n, v in values.items() if isinstance(v, Tensor)})
 
 
 def load_array(path: Path, remedy: str) -> Tensor:

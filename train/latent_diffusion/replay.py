@@ -191,6 +191,7 @@ def prepare(config: Config, report: Callable[[str], object]) -> None:
     save_array(config.out / "latents.npy", torch.cat(latents).numpy())
     np.savez(
         config.out / "icons.npz",
+        texts=np.array(texts),
         rows=rows.numpy(),
         weights=weights.numpy(),
         front=front_icons(archive).numpy(),

@@ -98,22 +98,23 @@ def drop(
         generator: source of the draws.
     """
     count = len(examples.present)
-    draws = torch.rand((2, count), generator=generator)
+    device = generator.device
+    draws = torch.rand((2, count), generator=generator, device=device)
     contexts = torch.where((draws[0] < config.dropout)[:, None, None], empty, examples.contexts)
-    lost = (draws[1] < config.camera_dropout) & (torch.arange(count) < count // 2)
+    lost = (draws[1] < config.camera_dropout) & (torch.arange(count, device=device) < count // 2)
     return contexts, examples.present & ~lost
 
 
 def draw_times(count: int, high: float, generator: torch.Generator) -> Int64[Tensor, " {count}"]:
     """Return drawn times in [0, 1000), of which a share `high` is drawn from the high ones only."""
     total = SCHEDULE["num_timesteps"]
-    t = torch.randint(total, (count,), generator=generator)
+    t = torch.randint(total, (count,), generator=generator, device=generator.device)
     shifted = HIGH_TIMES + t * (total - HIGH_TIMES) // total
-    return torch.where(torch.rand(count, generator=generator) < high, shifted, t)
+    return torch.where(torch.rand(count, generator=generator, device=generator.device) < high, shifted, t)
 
 
 def make_loss(config: Config, objects: ObjectViews, icons: Icons) -> LossOfStep[CameraDenoiser]:
-    """Return the loss of a step of training."""
+    """Return the loss of a step of training; its draws are made where its generator and the data are."""
     schedule = Schedule.of(SCHEDULE)
     snr = (schedule.alphas / schedule.sigmas).square()
     weight_of_t = (snr.clamp(max=5.0) / snr).to(config.device)
@@ -123,7 +124,7 @@ def make_loss(config: Config, objects: ObjectViews, icons: Icons) -> LossOfStep[
         examples = objects.draw(config.batch // 2, generator) + icons.draw(config.batch // 2, generator)
         contexts, present = drop(examples, empty, config, generator)
         t = draw_times(config.batch, config.high, generator)
-        noise = torch.randn(examples.latents.shape, generator=generator)
+        noise = torch.randn(examples.latents.shape, generator=generator, device=generator.device)
         inputs = (noised(examples, t, noise), t, contexts, examples.cameras, present, noise)
         sample, t, contexts, cameras, present, noise = (tensor.to(config.device) for tensor in inputs)
         predicted = network(sample, t, contexts, cameras, present).float()

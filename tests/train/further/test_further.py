@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from runtime.errors import UserError
+from tests.train.latent_diffusion.made import write_prepared
 from tests.train.pixelnerf.set_of_objects import write_set
 from train.further import best as keeping
+from train.further import teacher as further_teacher
 from train.further.__main__ import SUBJECTS, Config, main, subject_of, train_further
 from train.further.archive import Archive, halved, read_archive, write_archive
 from train.further.pixelnerf import pack, unpack
@@ -62,11 +64,35 @@ def make_lmconv(folder: Path) -> list[str]:
     return ["lmconv", "--run", str(folder / "run"), "--data", str(data)]
 
 
-MAKERS = {"ddpm": make_ddpm, "pixelnerf": make_pixelnerf, "lmconv": make_lmconv}
+def make_teacher(folder: Path) -> list[str]:
+    """Write a run of the teacher on seven objects and eight icons of noise; return the options of `prepare`."""
+    write_prepared(folder)
+    run = folder / "run"
+    run.mkdir()
+    state = {n: p.detach() for n, p in denoiser().named_parameters() if p.requires_grad}
+    save_file(state, run / "ema.safetensors")
+    (run / "run.json").write_text(json.dumps({"images_a_step": 4, "images_before": 5}))
+    return ["teacher", "--run", str(run), "--data", str(folder)]
+
+
+def denoiser() -> nn.Module:
+    """Return the camera-aware denoiser of the bundle `icons`, untrained."""
+    from runtime.engines.bundle.diffusion import DiffusionBundle
+    from train.latent_diffusion.camera_weights import make_denoiser
+
+    torch.manual_seed(3)
+    return make_denoiser(DiffusionBundle.load("icons", threads=1))
+
+
+MAKERS = {"teacher": make_teacher, "ddpm": make_ddpm, "pixelnerf": make_pixelnerf, "lmconv": make_lmconv}
 
 
 def weights_of(name: str, folder: Path) -> nn.Module:
     """Return the network of a folder as its own reader, which `export` uses, reads it."""
+    if name == "teacher":
+        network = denoiser()
+        network.load_state_dict(load_file(folder / "ema.safetensors"), strict=False)
+        return network
     if name == "ddpm":
         from train.ddpm.runs import load_run as ddpm
 
@@ -98,9 +124,12 @@ def test_a_run_is_prepared_trained_further_and_read_as_a_run(
     assert len(losses) == 10
     assert min(losses[1:]) < losses[0]
     trained, begun = weights_of(name, out), weights_of(name, tmp_path / "run")
-    moved = [not torch.equal(a, b) for a, b in zip(trained.parameters(), begun.parameters(), strict=True)]
+    pairs = zip(trained.parameters(), begun.parameters(), strict=True)
+    moved = [not torch.equal(a, b) for a, b in pairs if b.requires_grad]
     assert sum(moved) > len(moved) / 2
-    assert (out / "config.json").read_text() == (tmp_path / "run" / "config.json").read_text()
+    config = "run.json" if name == "teacher" else "config.json"
+    assert (out / config).read_text() == (tmp_path / "run" / config).read_text()
+    assert json.loads((out / "checkpoint.json").read_text())["step"] == 1 + losses[1:].index(min(losses[1:]))
 
 
 def test_what_comes_back_is_the_best_and_not_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,8 +146,9 @@ def test_what_comes_back_is_the_best_and_not_the_last(tmp_path: Path, monkeypatc
         arrays=arrays, out=tmp_path / "out", device="cpu", compile=False, bf16=False, batch=2, steps=3, every=0.0
     )
     assert train_further(config, lambda line: None) == 3.0
-    assert len(copies) == 2
-    assert (tmp_path / "out" / "ema.safetensors").read_bytes() == copies[-1]
+    assert len(copies) == 4  # weights and their step, twice
+    assert (tmp_path / "out" / "ema.safetensors").read_bytes() == copies[-2]
+    assert json.loads((tmp_path / "out" / "checkpoint.json").read_text()) == {"step": 2}
 
 
 def test_time_ends_it(tmp_path: Path) -> None:
@@ -139,6 +169,16 @@ def test_what_is_drawn_begins_with_half_precision_weights(tmp_path: Path) -> Non
     begun, expected = subject_of("ddpm").open(archive, "cpu", 2).network, weights_of("ddpm", tmp_path / "run")
     for a, b in zip(begun.parameters(), expected.parameters(), strict=True):
         assert torch.equal(a, b.half().float())
+
+
+def test_latents_are_stored_within_half_a_step() -> None:
+    latents = torch.linspace(-4.4, 4.4, 4000).reshape(1, 4, 1, 1000).half()
+    back = further_teacher.from_bytes(further_teacher.to_bytes(latents))
+    assert float((back.float() - latents.float()).abs().max()) < 0.5 / 28 + 2e-3  # and what halves are off near 4
+    beyond = further_teacher.from_bytes(
+        further_teacher.to_bytes(torch.tensor([-9.0, 9.0])[:, None, None, None].expand(2, 4, 1, 1))
+    )
+    assert beyond[:, 0].flatten().tolist() == pytest.approx([-127 / 28, 127 / 28], abs=2e-3)
 
 
 def test_views_are_packed_into_little() -> None:
@@ -168,10 +208,15 @@ def test_wrong_input_is_refused_in_words(tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="expected a graphics card"):
             train_further(replace(config, device="cuda"))
-    with pytest.raises(UserError, match="subject: expected one of ddpm"):
+    with pytest.raises(UserError, match="subject: expected one of teacher"):
         subject_of("clip")
     with pytest.raises(UserError, match="--data with the set, and --cache"):
         subject_of("pixelnerf").prepare(tmp_path, None, None)
+    with pytest.raises(UserError, match="--data with the folders objects and icons"):
+        subject_of("teacher").prepare(None, None, None)
+    for name in ("ddpm", "lmconv", "pixelnerf"):
+        with pytest.raises(UserError, match="--run: expected the run folder"):
+            subject_of(name).prepare(None, tmp_path, tmp_path)
     assert not (tmp_path / "out").exists()
 
 

@@ -37,17 +37,22 @@ def write_prepared(folder: Path) -> tuple[Path, Path]:
     for i, category in enumerate(CATEGORIES):
         views = 32 if i < 3 else 16
         entry = {"id": f"{i}", "file": "", "split": "validation" if i == 0 else "train", "category": category}
-        entry |= {"captions": [category], "group": str(i), "rows": [1 + i, 2 + i], "first": first, "views": views}
+        captions = [f"a {category}", f"{category} {i}"][: 1 + i % 2]
+        entry |= {"captions": captions, "group": str(i), "first": first, "views": views}
         entries.append(entry)
         first += views
-    for path, count, texts in ((objects, first, 9), (icons, 8, 5)):
+    texts: dict[str, int] = {"": 0}
+    for entry in entries:
+        entry["rows"] = [texts.setdefault(caption, len(texts)) for caption in entry["captions"]]
+    for path, count, captions in ((objects, first, len(texts)), (icons, 8, 5)):
         path.mkdir(parents=True)
         np.save(path / "latents.npy", rng.standard_normal((count, 4, 16, 16)).astype(np.float16))
-        np.save(path / "contexts.npy", rng.standard_normal((texts, 17, 384)).astype(np.float16))
+        np.save(path / "contexts.npy", rng.standard_normal((captions, 17, 384)).astype(np.float16))
     np.save(objects / "cameras.npy", rng.uniform(-1.0, 1.0, (first, 2)).astype(np.float32))
     (objects / "objects.json").write_text(json.dumps({"objects": entries}))
     half = np.arange(8) % 2 == 0
     rows = 1 + np.arange(16).reshape(8, 2) % 4
     held_out = np.arange(8) >= 6
-    np.savez(icons / "icons.npz", rows=rows, weights=np.ones(8, np.float32), front=half, held_out=held_out)
+    words = np.array(["", "a cat", "a dog", "a bee", "a tree"])
+    np.savez(icons / "icons.npz", texts=words, rows=rows, weights=np.ones(8, np.float32), front=half, held_out=held_out)
     return objects, icons
