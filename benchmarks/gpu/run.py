@@ -13,9 +13,11 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -79,56 +81,62 @@ def run_parts(parts: Sequence[Part], out: Path, *, device: str, minutes: float, 
     Raises:
         UserError: there is no such device.
     """
-    about = describe(device)
-    results: list[Result] = []
     end = time.monotonic() + 60.0 * minutes - GRACE
     # A server that has loaded PyTorch forks a process for each part: loading it anew takes seconds. It never touches
     # the device, which no process may share with one that it is forked from.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(LOADED)
+    about = describe(device, context)
     compiling = None if tiny else subprocess.Popen(COMPILE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for part in parts:
+    setting = Setting(device=device, tiny=tiny, seconds=0.0 if tiny else 0.4)
+    results: list[Result] = []
+
+    def run(part: Part) -> Result:
         absent = missing(part.needs)
         left = end - time.monotonic()
         if absent:
-            result = Result(part.name, "skipped", reason=f"needs {', '.join(absent)}; see --wheels")
-        elif left < 2.0:
-            result = Result(part.name, "skipped", reason="no time was left")
-        else:
-            result = run_part(context, part, Setting(device=device, tiny=tiny, seconds=0.0 if tiny else 0.7), left)
-        results.append(result)
-        document = {**about, "dry_run": tiny, "parts": [asdict(result) for result in results]}
-        replace_file(out, json.dumps(document, indent=1))
-        yield result
+            return Result(part.name, "skipped", reason=f"needs {', '.join(absent)}; see --wheels")
+        if left < 2.0:
+            return Result(part.name, "skipped", reason="no time was left")
+        return run_part(context, part, setting, left)
+
+    for timed, group in groupby(parts, key=lambda part: part.timed):
+        # parts that measure no times share the device, the others have it for themselves
+        several = list(group)
+        with ThreadPoolExecutor(1 if timed or tiny else len(several)) as pool:
+            for result in pool.map(run, several):
+                results.append(result)
+                document = {**about, "dry_run": tiny, "parts": [asdict(result) for result in results]}
+                replace_file(out, json.dumps(document, indent=1))
+                yield result
     if compiling is not None:
         compiling.kill()
         compiling.wait()
 
 
-def describe(device: str) -> dict[str, Any]:
-    """Return what the figures are measured on.
+def describe(device: str, context: Any) -> dict[str, Any]:
+    """Return what the figures are measured on; `context` starts the process that asks the device.
 
     Raises:
         UserError: there is no such device.
     """
-    import torch
-
     from benchmarks.environment import describe_environment
 
     if device == "cpu":
         return {"device": "cpu", "environment": describe_environment()}
-    # asked in another process: one that has used CUDA cannot be forked
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        cards = pool.apply(_cards)
+    # in another process: one that has used CUDA cannot be forked
+    with context.Pool(1) as pool:
+        cards, version = pool.apply(_cards)
     if not cards:
         raise UserError("no CUDA device: expected a graphics card that PyTorch sees, got none; try --dry-run")
-    return {"device": cards[0], "cuda": torch.version.cuda, "environment": describe_environment()}
+    return {"device": cards[0], "cuda": version, "environment": describe_environment()}
 
 
-def _cards() -> list[str]:
+def _cards() -> tuple[list[str], str | None]:
     import torch
 
-    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return names, torch.version.cuda
 
 
 def run_part(context: Any, part: Part, setting: Setting, left: float) -> Result:
@@ -149,7 +157,8 @@ def run_part(context: Any, part: Part, setting: Setting, left: float) -> Result:
             process.join()
         seconds = round(time.monotonic() - started, 2)
         status = "cut" if ended else "done" if process.exitcode == 0 else "failed"
-        reason = f"at its limit of {limit:.0f} s" if ended else "" if status == "done" else last_lines(log)
+        reason = f"at its limit of {limit:.0f} s; {last_lines(log, 1000)}" if ended else ""
+        reason = reason or ("" if status == "done" else last_lines(log))
         return Result(part.name, status, seconds, reason, read_rows(rows))
 
 
@@ -159,7 +168,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def last_lines(log: Path, length: int = 900) -> str:
+def last_lines(log: Path, length: int = 4000) -> str:
     """Return the end of a log."""
     return log.read_text("utf-8", errors="replace")[-length:].strip() if log.is_file() else "it left no log"
 

@@ -37,8 +37,7 @@ def part_table(part: Result | Mapping[str, Any]) -> str:
     if values["rows"]:
         lines.append(rows_table(values["rows"]))
     ending = f"{values['status']} after {values['seconds']:g} s"
-    if values["status"] != "done":
-        lines.append(f"\n{ending}: {values['reason']}")
+    lines.append(f"\n{ending}{': ' if values['reason'] else ''}{values['reason']}")
     return "\n".join(lines)
 
 

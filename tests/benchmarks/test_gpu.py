@@ -65,7 +65,7 @@ def test_only_names_parts() -> None:
 def test_every_module_that_is_needed_has_its_packages() -> None:
     assert {name for part in PARTS for name in part.needs} <= set(WHEELS)
     text = advice(["diffusers", "tyro"], "3.12")
-    assert "--python-version 3.12" in text and "diffusers importlib-metadata tyro" in text
+    assert "--python-version 3.12" in text and "diffusers importlib-metadata lazy-importer tyro" in text
     assert advice([], "3.12") == "nothing is missing"
 
 

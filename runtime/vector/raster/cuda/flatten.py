@@ -39,7 +39,9 @@ def flatten(
     step = 1 / (counts - 2 + math.sqrt(2.0))[..., None, None]
     index = torch.arange(most, device=controls.device, dtype=controls.dtype)
     t = (index[:, None] - 1 + math.sqrt(0.5)) * step
-    p0, p1, p2, p3 = (controls * controls.new_tensor(scale))[:, :, None].unbind(3)
+    # By numbers, not by a tensor of them: copying it to a card would wait for the card.
+    scaled = torch.stack([controls[..., 0] * scale[0], controls[..., 1] * scale[1]], -1)
+    p0, p1, p2, p3 = scaled[:, :, None].unbind(3)
     # The curve as a polynomial, less step^2 / 12 of its second derivative; see `reference.outline.vertex_weights`.
     c2 = 3 * (p0 - 2 * p1 + p2)
     c3 = p3 - p0 + 3 * (p1 - p2)

@@ -1,12 +1,18 @@
 """The kernels: each finds out which thread it is and calls a function of `pixels`."""
 
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
 import torch
+from numba import config
 from numba import cuda as numba_cuda
 from torch import Tensor
 
+from runtime.kernels.jit import stamp_of
 from runtime.vector.raster.cuda.pixels import (
     BREAKS,
     PIECES,
@@ -31,8 +37,45 @@ LANES = 32
 # Its own types describe what kernels are compiled from, not what they say.
 cuda: Any = numba_cuda
 
+# numba-cuda up to 0.30 asks for this name when it first compiles; NumPy 2.5 no longer has it.
+if not hasattr(np, "row_stack"):
+    np.vstack = np.vstack  # pyright: ignore[reportAttributeAccessIssue]
 
-@cuda.jit
+# A small drawing has few blocks. That is no mistake, so it is not to be warned of at every launch.
+config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # pyright: ignore[reportAttributeAccessIssue]
+
+STAMP = stamp_of(Path(__file__).parent, Path(__file__).parents[1] / "kernels")
+"""Changes with the source of any kernel, and of any function that one calls."""
+
+
+def _kernel(function: Callable) -> Any:
+    """Return a kernel for the card, cached on disk where it can be; a decorator.
+
+    Numba looks for changes in this file alone, so the key of its cache gets the sources of all. A cache that fails
+    costs compilation, never a drawing.
+    """
+    try:
+        kernel = cuda.jit(cache=True)(function)
+        store = kernel._cache
+        key, load, save = store._index_key, store.load_overload, store.save_overload
+    except (RuntimeError, NotImplementedError, AttributeError):  # no place for it, or the simulator
+        return cuda.jit(function)
+
+    def load_or_none(*arguments: Any) -> Any:
+        with suppress(Exception):
+            return load(*arguments)
+        return None
+
+    def try_to_save(*arguments: Any) -> None:
+        with suppress(Exception):
+            save(*arguments)
+
+    store._index_key = lambda *arguments: (*key(*arguments), STAMP)
+    store.load_overload, store.save_overload = load_or_none, try_to_save
+    return kernel
+
+
+@_kernel
 def _bound_all(shapes, boxes):
     n = cuda.grid(1)
     paths = boxes.shape[1]
@@ -44,7 +87,7 @@ def _bound_all(shapes, boxes):
         boxes[n // paths, n % paths, 3] = bottom
 
 
-@cuda.jit
+@_kernel
 def _list_all(boxes, lists, across):
     n = cuda.grid(1)
     tiles = lists.lengths.shape[1]
@@ -53,7 +96,7 @@ def _list_all(boxes, lists, across):
         list_paths(boxes, n // tiles, tile % across, tile // across, lists, tile)
 
 
-@cuda.jit
+@_kernel
 def _draw(shapes, boxes, lists, image):
     # A block is a tile: its threads go through the same list.
     pieces = cuda.local.array(PIECES, _PIECE)
@@ -70,7 +113,7 @@ def _draw(shapes, boxes, lists, image):
         image[b, 2, y, x] = blue
 
 
-@cuda.jit
+@_kernel
 def _colours_backward(shapes, boxes, lists, upstream, parts):
     """Sums over each tile's pixels, in the order of a tree, of the gradients by its paths' colours."""
     pieces = cuda.local.array(PIECES, _PIECE)
@@ -107,7 +150,7 @@ def _colours_backward(shapes, boxes, lists, upstream, parts):
         cuda.syncthreads()
 
 
-@cuda.jit
+@_kernel
 def _edges_backward(shapes, boxes, lists, owners, size, upstream, moments):
     """The moments of each edge: a warp shares its pixels, and its first thread adds up what they have, in order."""
     pieces = cuda.local.array(PIECES, _PIECE)
