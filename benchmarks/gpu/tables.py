@@ -1,4 +1,7 @@
-"""Writes the figures of a run as Markdown tables: `python -m benchmarks.gpu.tables gpu.json`."""
+"""Writes the figures of runs as Markdown tables: `python -m benchmarks.gpu.tables gpu.json [later.json ...]`.
+
+A part of a later file takes the place of the one of the same name before it, unless it was left out there.
+"""
 
 import json
 import sys
@@ -47,16 +50,43 @@ def document_tables(document: Mapping[str, Any]) -> str:
     return "\n".join([head, *(part_table(part) for part in document["parts"])])
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the tables of a file."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    if len(given) != 1:
-        raise UserError(f"python -m benchmarks.gpu.tables FILE: expected one file, got {len(given)} arguments")
+def merge(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the parts of several runs on one device as one run's, in the order of their first.
+
+    Raises:
+        UserError: they were measured on different devices.
+    """
+    devices = list(dict.fromkeys(document["device"] for document in documents))
+    if len(devices) > 1:
+        raise UserError(f"python -m benchmarks.gpu.tables: expected runs on one device, got {', '.join(devices)}")
+    parts: dict[str, Mapping[str, Any]] = {}
+    for document in documents:
+        for part in document["parts"]:
+            if part["name"] not in parts or part["status"] != "skipped":
+                parts[part["name"]] = part
+    return {**documents[-1], "parts": list(parts.values())}
+
+
+def read(path: str) -> Mapping[str, Any]:
+    """Return a file's content.
+
+    Raises:
+        UserError: it is none of a run.
+    """
     try:
-        document = json.loads(Path(given[0]).read_text("utf-8"))
-        print(document_tables(document))
+        document = json.loads(Path(path).read_text("utf-8"))
+        document_tables(document)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"'{given[0]}': expected a file of python -m benchmarks.gpu, got {error!s:.100}") from None
+        raise UserError(f"'{path}': expected a file of python -m benchmarks.gpu, got {error!s:.100}") from None
+    return document
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables of some files."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if not given:
+        raise UserError("python -m benchmarks.gpu.tables FILE ...: expected a file, got none")
+    print(document_tables(merge([read(path) for path in given])))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from benchmarks.gpu.clock import difference
 from benchmarks.gpu.command import chosen
 from benchmarks.gpu.parts import PARTS, WHEELS, advice
 from benchmarks.gpu.run import Part, Result, Setting, read_rows, run_part
-from benchmarks.gpu.tables import cell, document_tables, rows_table
+from benchmarks.gpu.tables import cell, document_tables, merge, rows_table
 from runtime.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ def test_the_tables_have_every_part(document: dict) -> None:
 def test_only_names_parts() -> None:
     assert [part.name for part in chosen("svg, machine")] == ["machine", "svg"]
     assert chosen("") == list(PARTS)
-    with pytest.raises(UserError, match=r"--only: expected parts out of machine, .* got card"):
+    with pytest.raises(UserError, match=r"--only: expected parts out of tests, .* got card"):
         chosen("card")
 
 
@@ -146,7 +146,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[]")
     with pytest.raises(UserError, match=r"x\.json': expected a file of python -m benchmarks\.gpu"):
         main([str(tmp_path / "x.json")])
-    with pytest.raises(UserError, match="expected one file, got 0"):
+    with pytest.raises(UserError, match="expected a file, got none"):
         main([])
 
 
@@ -158,3 +158,26 @@ def test_without_a_card_the_remedy_is_named() -> None:
     assert done.returncode != 0
     assert "no CUDA device: expected a graphics card that PyTorch sees, got none; try --dry-run" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_later_run_takes_the_place_of_what_failed() -> None:
+    def run(device: str = "card", **statuses: str) -> dict:
+        parts = [{"name": name, "status": status, "rows": []} for name, status in statuses.items()]
+        return {"device": device, "environment": "", "parts": parts}
+
+    whole = merge([run(a="failed", b="done"), run(a="done", b="skipped", c="done")])
+    assert {part["name"]: part["status"] for part in whole["parts"]} == {"a": "done", "b": "done", "c": "done"}
+    with pytest.raises(UserError, match="expected runs on one device, got card, other"):
+        merge([run(a="done"), run("other", a="done")])
+
+
+def test_parts_side_by_side_are_all_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.gpu import run
+
+    monkeypatch.setattr(run, "describe", lambda device, context: {"device": device, "environment": ""})
+    monkeypatch.setattr(run, "run_part", lambda context, part, setting, left: Result(part.name, "done"))
+    monkeypatch.setattr(run, "COMPILE", ["true"])
+    parts = [Part(name=name, module="", seconds=1.0, timed=name > "b") for name in "abcd"]
+    results = list(run.run_parts(parts, tmp_path / "x.json", device="card", minutes=1.0))
+    assert [result.name for result in results] == list("abcd")
+    assert [part["name"] for part in json.loads((tmp_path / "x.json").read_text())["parts"]] == list("abcd")
