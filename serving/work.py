@@ -145,9 +145,9 @@ def open_run(method: Method[Any], config: Any, request: Request, path: Path) -> 
 
 @lru_cache(maxsize=2)
 def _loaded(name: str, device: str, backend: str, threads: int, kind: str) -> "Bundle":
-    from runtime.engines.bundle.kinds import BUNDLES
+    from runtime.engines.bundle import Bundle
 
-    return BUNDLES[kind].load(name, device=device, backend=backend, threads=threads)
+    return Bundle.kinds[kind].load(name, device=device, backend=backend, threads=threads)
 
 
 def load_bundle(task: Task, method: Method[Any], name: str) -> "Bundle":

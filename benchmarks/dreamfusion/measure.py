@@ -2,27 +2,43 @@
 
 import contextlib
 import tempfile
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
+from unittest.mock import patch
 
 import torch
 import tyro
 from annotated_types import Interval
-from torch import Tensor
 
 import benchmarks.dreamfusion
+from benchmarks.clock import Clock, Reading, TimedBundle, draw_timed, timed_stage
 from benchmarks.environment import describe_environment
+from runtime.command.method import Method
 from runtime.command.options import parse_options
+from runtime.dreamfusion import METHOD
+from runtime.dreamfusion.config import Config as Options
+from runtime.dreamfusion.config import preset_config
+from runtime.dreamfusion.network import PaperField
+from runtime.engines.bundle import DiffusionBundle
+from runtime.field.fields.grid import DenseGrid
+from runtime.loop.optimize import Stage
 
-if TYPE_CHECKING:
-    from runtime.dreamfusion import Config as Method
-    from runtime.engines.bundle import DiffusionBundle
+TITLES = {
+    "render": "render",
+    "encode": "encode",
+    "denoise": "denoise",
+    "encode_backward": "encode, backward",
+    "update": "update",
+    "other": "camera, light, noise, terms, the loop",
+    "backward": "render and terms, backward",
+}
+"""What the table calls the parts of a step."""
 
-NETWORKS = ("denoise", "encode", "encode, backward")
+MEASURED = tuple(part for part in TITLES if part != "other")
+"""Parts that have a clock around them."""
+
+NETWORKS = ("denoise", "encode", "encode_backward")
 """Parts that are the frozen networks'."""
 
 
@@ -46,153 +62,57 @@ class Config:
     """Random networks of a layer or two, and small pictures: a test of this program."""
 
 
-@dataclass
-class Clock:
-    """CPU and wall time by part; parts may lie in one another."""
+def timed_method(clock: Clock) -> Method[Options]:
+    """Return the method with all its stages under a clock."""
 
-    device: str
-    """What is waited for before the clock is looked at."""
+    def build(config: Options, bundle: DiffusionBundle, generator: torch.Generator, **options: Any) -> list[Stage]:
+        stages = METHOD.build(config, TimedBundle(bundle, clock), generator, **options)
+        return [timed_stage(stage, clock) for stage in stages]
 
-    def __post_init__(self) -> None:
-        """Begin at zero."""
-        self.cpu_s: defaultdict[str, float] = defaultdict(float)
-        self.wall_s: defaultdict[str, float] = defaultdict(float)
-        self.begun: dict[str, tuple[float, float]] = {}
-
-    def start(self, part: str) -> None:
-        """Begin a part."""
-        self.wait()
-        self.begun[part] = (time.process_time(), time.perf_counter())
-
-    def stop(self, part: str) -> None:
-        """End a part."""
-        self.wait()
-        cpu_s, wall_s = self.begun.pop(part)
-        self.cpu_s[part] += time.process_time() - cpu_s
-        self.wall_s[part] += time.perf_counter() - wall_s
-
-    def wait(self) -> None:
-        """Wait for the device."""
-        if self.device.startswith("cuda"):
-            torch.cuda.synchronize()
-
-    @contextlib.contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Count the block as a part."""
-        self.start(name)
-        yield
-        self.stop(name)
-
-    def timed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that counts its calls as a part."""
-
-        def timed(*arguments: Any, **options: Any) -> Any:
-            with self.part(name):
-                return call(*arguments, **options)
-
-        return timed
-
-    def timed_encoder(self, encode: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        """Return an encoder that counts its own way back as a part, too."""
-
-        def timed(images: Tensor) -> Tensor:
-            latents = self.timed("encode", encode)(images)
-            if latents.requires_grad:
-                # The gradient reaches the latents first and leaves by the pictures.
-                latents.register_hook(lambda gradient: self.start("encode, backward"))
-                images.register_hook(lambda gradient: self.stop("encode, backward"))
-            return latents
-
-        return timed
+    return replace(METHOD, build=build)
 
 
-def measure(method: "Method", bundle: "DiffusionBundle") -> Clock:
-    """Run the stages of a method; return the times of its parts, "step" among them."""
-    from runtime.dreamfusion.stages import stages_of
-    from runtime.dreamfusion.teacher import Teacher
-    from runtime.loop.optimize import generator_of
-
-    clock = Clock(bundle.device)
-    teacher = Teacher.of(method, bundle, generator_of(0, 0, 0, "sample"))
-    encode = clock.timed_encoder(teacher.encode)
-    teacher = replace(teacher, denoise=clock.timed("denoise", teacher.denoise), encode=encode)
-    scene: Any = None
-    for index, stage in enumerate(stages_of(method, teacher, bundle.device)):
-        scene = stage.begin(scene, generator_of(0, index, 0, "begin"))
-        assert stage.optimizer is not None and stage.loss is not None, "every stage optimizes"
-        optimizer = stage.optimizer(scene)
-        # An attribute of the instance hides the method of its class.
-        object.__setattr__(scene, "render", clock.timed("render", scene.render))
-        for step in range(stage.steps):
-            with clock.part("step"):
-                optimizer.zero_grad(set_to_none=True)
-                with clock.part("loss"):
-                    terms = stage.loss(scene, step, generator_of(0, index, step, "loss"))
-                    total = torch.stack(list(terms.values())).sum()
-                with clock.part("backward"):
-                    total.backward()
-                with clock.part("update"):
-                    optimizer.step()
-                    if stage.after is not None:
-                        with torch.no_grad():
-                            stage.after(scene, optimizer, step, generator_of(0, index, step, "after"))
-        object.__delattr__(scene, "render")
+def measure(options: Options, bundle: DiffusionBundle) -> Clock:
+    """Draw once with the loop that ships; return the clock with every step's parts."""
+    clock = Clock(MEASURED, bundle.device)
+    with contextlib.ExitStack() as stack:
+        for scene in (DenseGrid, PaperField):
+            stack.enter_context(patch.object(scene, "render", clock.around("render", scene.render)))
+        draw_timed(timed_method(clock), options, bundle, clock)
     return clock
 
 
-def rows_of(totals: Mapping[str, float]) -> dict[str, float]:
-    """Return times by part that add up to a step's: of nested parts what is inside is taken away."""
-    inside = totals["render"] + totals["denoise"] + totals["encode"]
-    parts = ("render", "encode", "denoise", "encode, backward", "update")
-    rows = {part: totals[part] for part in parts}
-    rows["camera, light, noise, terms"] = totals["loss"] - inside
-    rows["render and terms, backward"] = totals["backward"] - totals["encode, backward"]
-    return rows
-
-
-def table_of(clock: Clock, steps: int) -> list[str]:
+def table_of(clock: Clock) -> list[str]:
     """Return the lines of a table, and one on what the networks leave."""
-    cpu_ms, wall_ms = (
-        {part: 1e3 * total / steps for part, total in rows_of(totals).items()} for totals in (clock.cpu_s, clock.wall_s)
-    )
+    count = len(clock.steps)
+    sums = {part: sum((step[part] for step in clock.steps), start=Reading()) for part in (*TITLES, "step")}
+    mean_ms = {part: (1e3 * time.cpu_s / count, 1e3 * time.wall_s / count) for part, time in sums.items()}
     lines = ["| part | CPU ms | wall ms |", "|---|---|---|"]
-    lines += [f"| {part} | {cpu_ms[part]:.1f} | {wall_ms[part]:.1f} |" for part in cpu_ms]
-    whole = [sum(times.values()) for times in (cpu_ms, wall_ms)]
-    networks = [sum(times[part] for part in NETWORKS) for times in (cpu_ms, wall_ms)]
-    lines.append(f"| step | {whole[0]:.1f} | {whole[1]:.1f} |")
-    shares = ", ".join(
-        f"{kind} {100 * (total / part - 1):.0f} %"
-        for kind, total, part in zip(("CPU", "wall"), whole, networks, strict=True)
-    )
-    return [*lines, "", f"On top of the networks: {shares}. Steps a second: {1e3 / whole[1]:.1f}."]
+    lines += [f"| {TITLES.get(part, part)} | {cpu:.1f} | {wall:.1f} |" for part, (cpu, wall) in mean_ms.items()]
+    networks = [sum(mean_ms[part][kind] for part in NETWORKS) for kind in (0, 1)]
+    cpu, wall = (100 * (whole / part - 1) for whole, part in zip(mean_ms["step"], networks, strict=True))
+    rate = 1e3 / mean_ms["step"][1]
+    return [*lines, "", f"On top of the networks: CPU {cpu:.0f} %, wall {wall:.0f} %. Steps a second: {rate:.1f}."]
 
 
 def main() -> None:
     """Print a table."""
-    from runtime.command.threads import limit_spinning
-    from runtime.dreamfusion.config import preset_config
-    from runtime.engines.bundle import DiffusionBundle
-    from runtime.threads import one_torch_thread
-
     config = parse_options(Config, "benchmarks.dreamfusion", description=benchmarks.dreamfusion.__doc__)
-    limit_spinning()
     changes = {"prompt": "a red apple", "steps": config.steps, "render": config.render, "samples": config.samples}
-    method = replace(preset_config(config.preset), **changes)
+    options = replace(preset_config(config.preset), **changes)
     print(describe_environment())
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as folder:
         name = config.bundle
         if config.tiny:
             from tests.bundles import make_tiny_bundle
 
             name = str(make_tiny_bundle(Path(folder) / "tiny"))
-            method = replace(method, nodes=17, render=16, samples=8)
+            options = replace(options, nodes=17, render=16, samples=8)
         bundle = DiffusionBundle.load(name, device=config.device)
-        if config.device == "cpu":
-            stack.enter_context(one_torch_thread())
         # Once for the compilers.
-        measure(replace(method, steps=3), bundle)
-        clock = measure(method, bundle)
+        measure(replace(options, steps=3), bundle)
+        clock = measure(options, bundle)
     print(
-        f"preset {config.preset}, bundle {bundle.name} on {bundle.device}, {method.render} px, {method.steps} steps\n"
+        f"preset {config.preset}, bundle {bundle.name} on {bundle.device}, {options.render} px, {options.steps} steps\n"
     )
-    print("\n".join(table_of(clock, method.steps)))
+    print("\n".join(table_of(clock)))

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.step.parts import Clock
+from benchmarks.clock import Clock
 from export.verify.scene import Replaced
 from runtime.engines.backends.base import check_inputs
 from runtime.engines.spec import EngineSpec

@@ -10,10 +10,11 @@ from functools import partial
 import torch
 
 import benchmarks.step
+from benchmarks.clock import Clock
 from benchmarks.environment import describe_environment
 from benchmarks.step.baseline import PeerStep, PlainEngine
 from benchmarks.step.networks import PeerNetworks, peer_networks
-from benchmarks.step.parts import PARTS, Clock, run_steps, timed_method
+from benchmarks.step.parts import PARTS, new_clock, run_steps, timed_method
 from export.verify.gates import GATES, Check, compare
 from export.verify.inputs import as_engine, precision_of
 from export.verify.scene import PROMPT, Replaced, scene_gradients
@@ -81,7 +82,7 @@ class Variant:
     """What differentiates the latent encoder."""
     precision: str = "float32"
     """How the denoiser's weights are stored, or what its products are cast to."""
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock = field(default_factory=new_clock)
     """The steps that are done."""
 
 
@@ -217,7 +218,7 @@ def error_of(variant: Variant, reference: Mapping[str, torch.Tensor]) -> dict[st
 
 def summarize(variant: Variant) -> dict:
     """Return medians of the parts, median and quartiles of the step, with the renderer and without, milliseconds."""
-    steps = variant.clock.steps
+    steps = [{part: 1e3 * time.wall_s for part, time in step.items()} for step in variant.clock.steps]
     without = [step["step"] - sum(step[part] for part in RENDERING) for step in steps]
     low, middle, high = statistics.quantiles([step["step"] for step in steps], n=4)
     bare = statistics.quantiles(without, n=4)

@@ -169,9 +169,9 @@ class _Command(Generic[C]):
         """Return the bundle that a configuration names, of the kind that the method needs."""
         if self.method.kind is None:
             return None
-        from runtime.engines.bundle.kinds import BUNDLES
+        from runtime.engines.bundle import Bundle
 
-        kind = BUNDLES[self.method.kind]
+        kind = Bundle.kinds[self.method.kind]
         return kind.load(config.bundle, device=device, backend=backend, compile=placement.compile)
 
     def job(self, config: Any, bundle: "Bundle | None", options: Options) -> _Job[Any]:

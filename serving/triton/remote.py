@@ -226,12 +226,12 @@ def bls_maker(backend: Any) -> Maker:
 
 @lru_cache(maxsize=2)
 def _remote(name: str, kind: str, threads: int, where: str, make: Maker) -> "Bundle":
-    from runtime.engines.bundle.kinds import BUNDLES
+    from runtime.engines.bundle import Bundle
 
     def engine(graph: Graph, _: object, **options: Any) -> RemoteEngine:
         return make(model_name(graph.bundle.name, graph.name), graph.spec)
 
-    return BUNDLES[kind].load(name, threads=threads, make=engine)
+    return Bundle.kinds[kind].load(name, threads=threads, make=engine)
 
 
 def remote_bundle(task: Task, method: Method[Any], name: str, where: str, make: Maker) -> "Bundle":

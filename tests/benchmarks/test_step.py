@@ -13,7 +13,7 @@ from benchmarks.step import measure
 from benchmarks.step.baseline import PeerScene, PeerStep, PlainEngine, self_intersection_by_loops
 from benchmarks.step.measure import Config, Variant, error_of, format_rows, our_variant, summarize, take_turns, variants
 from benchmarks.step.networks import peer_networks
-from benchmarks.step.parts import PARTS, Clock
+from benchmarks.step.parts import PARTS, new_clock
 from export.verify.scene import PROMPT, Replaced, scene_gradients
 from runtime.command.listing import is_command
 from runtime.engines.bundle import DiffusionBundle
@@ -36,53 +36,6 @@ def drawing():
     from runtime.vectorfusion.stages import random_start
 
     return random_start(DRAWING, (128, 128), torch.Generator().manual_seed(3))
-
-
-# --- the clock --------------------------------------------------------------------------------------------------------
-
-
-def test_what_is_timed_inside_is_not_counted_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-
-    def pass_time(seconds: float) -> None:
-        now[0] += seconds
-
-    clock = Clock()
-    inner = clock.around("encode", lambda: pass_time(2.0))
-
-    def outer() -> None:
-        pass_time(1.0)
-        inner()
-        pass_time(4.0)
-
-    clock.begin()
-    clock.around("denoise", outer)()
-    pass_time(8.0)
-    clock.end()
-    assert clock.steps == [{**dict.fromkeys(PARTS, 0.0), "encode": 2e3, "denoise": 5e3, "other": 8e3, "step": 15e3}]
-
-
-def test_a_renderer_s_backward_pass_is_its_own_part() -> None:
-    class Slow(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x: Tensor) -> Tensor:
-            return x * 2
-
-        @staticmethod
-        def backward(ctx, upstream: Tensor) -> Tensor:
-            time.sleep(0.05)
-            return upstream * 2
-
-    clock, x = Clock(), torch.ones(3, requires_grad=True)
-    clock.begin()
-    image = clock.rendering(Slow.apply)(x)
-    clock.around("backward", image.sum().backward)()
-    clock.end()
-    (parts,) = clock.steps
-    assert parts["render_backward"] >= 50.0
-    assert parts["backward"] < parts["render_backward"]
-    assert x.grad.tolist() == [2.0, 2.0, 2.0]
 
 
 # --- the peers' recipe ------------------------------------------------------------------------------------------------
@@ -109,7 +62,7 @@ def test_taken_apart_and_joined_a_drawing_is_the_same(drawing) -> None:
 
 
 def test_the_peers_step_has_the_gradient_of_ours(bundle: DiffusionBundle) -> None:
-    clock = Clock()
+    clock = new_clock()
     peers = PeerStep(DRAWING, Replaced(bundle, {}), clock, "numba")
     peers(0)
     ours = scene_gradients(bundle, "torch", draws=1, steps=DRAWING.steps, paths=DRAWING.paths)
@@ -120,7 +73,7 @@ def test_the_peers_step_has_the_gradient_of_ours(bundle: DiffusionBundle) -> Non
     for got, wanted in ((points, ours["points"][0]), (colours, ours["colours"][0])):
         torch.testing.assert_close(got, wanted, atol=1e-5 * float(wanted.abs().max()), rtol=1e-3)
     (parts,) = clock.steps
-    assert all(parts[part] > 0 for part in PARTS)
+    assert all(parts[part].wall_s > 0 for part in PARTS)
 
 
 def test_a_plain_engine_leaves_weights_trainable(bundle: DiffusionBundle) -> None:
@@ -143,9 +96,10 @@ def test_our_loop_is_timed_part_by_part_and_stays_where_it_is(bundle: DiffusionB
     row = summarize(variant)
     assert row["parts_ms"]["text"] == 0.0
     assert all(row["parts_ms"][part] > 0 for part in PARTS if part != "text")
-    for parts in variant.clock.steps:
+    steps = [{part: 1e3 * time.wall_s for part, time in step.items()} for step in variant.clock.steps]
+    for parts in steps:
         assert sum(parts[part] for part in PARTS) == pytest.approx(parts["step"])
-    rendering = [parts["step"] - parts["render"] - parts["render_backward"] for parts in variant.clock.steps]
+    rendering = [parts["step"] - parts["render"] - parts["render_backward"] for parts in steps]
     assert row["without_renderer_ms"] == pytest.approx(statistics.median(rendering), abs=1e-3)
 
 

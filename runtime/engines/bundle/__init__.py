@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from runtime.engines.bundle.ddpm import DdpmBundle
     from runtime.engines.bundle.diffusion import GRADIENTS, DiffusionBundle
-    from runtime.engines.bundle.folder import Bundle
     from runtime.engines.bundle.installed import (
         INSTALLED,
         InstalledBundle,
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
         manifest_of,
         read_manifest,
     )
+    from runtime.engines.bundle.kinds import Bundle
     from runtime.engines.bundle.lmconv import LMConvBundle
     from runtime.engines.bundle.pixelnerf import PixelNeRFBundle
 
@@ -37,7 +37,7 @@ __all__ = [
 
 _HOMES = {
     "GRADIENTS": "diffusion",
-    "Bundle": "folder",
+    "Bundle": "kinds",
     "DdpmBundle": "ddpm",
     "DiffusionBundle": "diffusion",
     "LMConvBundle": "lmconv",

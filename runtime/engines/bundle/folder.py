@@ -26,6 +26,8 @@ class Bundle:
 
     manifest_type: ClassVar[type[Manifest]] = Manifest
     """Class of the bundle.json that it takes; the base class takes every kind."""
+    kinds: ClassVar[dict[str, type["Bundle"]]] = {}
+    """What `Bundle.load` makes of each kind. The classes derive from this one: the module `kinds`, above, fills it."""
 
     def __init__(
         self,
@@ -92,9 +94,7 @@ class Bundle:
         folder = find_bundle(name_or_path)
         bundle_class: type[Any] = cls
         if cls is Bundle:
-            from runtime.engines.bundle.kinds import BUNDLES  # the classes of `BUNDLES` derive from this one
-
-            bundle_class = BUNDLES[read_manifest(*read_bundle_json(folder)).kind]
+            bundle_class = cls.kinds[read_manifest(*read_bundle_json(folder)).kind]
         return bundle_class(folder, device=device, threads=threads, backend=backend, compile=compile, make=make)
 
     @property

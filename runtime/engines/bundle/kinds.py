@@ -1,4 +1,8 @@
-"""The class of each kind of bundle."""
+"""`Bundle` with the class of each kind of bundle, which its `load` makes.
+
+Everybody else takes `Bundle` from here, or from the package, which does: who has it has all kinds, and the module that
+defines it need not import what derives from it.
+"""
 
 from runtime.engines.bundle.ddpm import DdpmBundle
 from runtime.engines.bundle.diffusion import DiffusionBundle
@@ -6,7 +10,8 @@ from runtime.engines.bundle.folder import Bundle
 from runtime.engines.bundle.lmconv import LMConvBundle
 from runtime.engines.bundle.pixelnerf import PixelNeRFBundle
 
-BUNDLES: dict[str, type[Bundle]] = {
-    bundle.manifest_type.kind: bundle for bundle in (DiffusionBundle, LMConvBundle, DdpmBundle, PixelNeRFBundle)
-}
-"""What `Bundle.load` makes of each kind; a new kind needs one more class here, and its manifest in `installed`."""
+__all__ = ["Bundle"]
+
+# A new kind needs one more class here, and its manifest in `installed`.
+for bundle_class in (DiffusionBundle, LMConvBundle, DdpmBundle, PixelNeRFBundle):
+    Bundle.kinds[bundle_class.manifest_type.kind] = bundle_class

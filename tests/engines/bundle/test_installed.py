@@ -10,7 +10,6 @@ import torch
 
 from runtime.engines.bundle import INSTALLED, Bundle, DiffusionBundle, InstalledBundle, LMConvBundle, installed_bundles
 from runtime.engines.bundle.installed import MANIFESTS
-from runtime.engines.bundle.kinds import BUNDLES as KINDS
 from runtime.errors import UserError
 from runtime.pixels.orders import curve_order
 from runtime.pixels.sampler import Sampler
@@ -44,7 +43,7 @@ def test_it_is_whole_and_small_enough(any_installed: InstalledBundle) -> None:
     installed = any_installed
     assert installed.problem == ""
     assert installed.size <= LIMITS[installed.kind]
-    bundle = KINDS[installed.kind].load(installed.name)
+    bundle = Bundle.kinds[installed.kind].load(installed.name)
     assert bundle.folder == INSTALLED / installed.name
     assert set(bundle.specs) >= NEEDED[installed.kind]
     listed = {"bundle.json", *bundle.manifest.files}
