@@ -160,7 +160,7 @@ class GrpcEngine(RemoteEngine):
 
 
 class Region:
-    """A piece of shared memory that a server has been told of; it grows as it is needed.
+    """A piece of shared memory that a server has registered; it grows as it is needed.
 
     Args:
         connection: to the server.

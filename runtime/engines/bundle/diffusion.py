@@ -170,7 +170,7 @@ class DiffusionBundle(Bundle):
         return torch_engine(graph_of(self, role), device=self.device, compile=self.compile)
 
     def _provider(self, role: str) -> str:
-        """Return what is to differentiate a role's network where nobody has said it.
+        """Return what is to differentiate a role's network where nobody has chosen.
 
         On a CPU the engine adds in one order whatever its threads are, and is the faster one for small networks.
         PyTorch's own threads would change the last bits, and on one thread it is slower.
