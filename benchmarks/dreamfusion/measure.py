@@ -12,8 +12,8 @@ import tyro
 from annotated_types import Interval
 
 import benchmarks.dreamfusion
-from benchmarks.clock import Clock, Reading, TimedBundle, draw_timed, timed_stage
 from benchmarks.environment import describe_environment
+from benchmarks.step.clock import Clock, Reading, TimedBundle, draw_timed, timed_stage
 from runtime.command.method import Method
 from runtime.command.options import parse_options
 from runtime.dreamfusion import METHOD

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.clock import Clock
+from benchmarks.step.clock import Clock
 from export.verify.scene import Replaced
 from runtime.engines.backends.base import check_inputs
 from runtime.engines.spec import EngineSpec
@@ -129,7 +129,7 @@ class PeerStep:
         Args:
             config: what to draw and the weights of the terms; icons from scratch.
             bundle: whose networks are `PlainEngine`s.
-            clock: told of every part.
+            clock: times every part.
             rasterizer: `diffvg`, or what stands in for it.
         """
         self.config, self.bundle, self.clock, self.rasterizer = config, bundle, clock, rasterizer

@@ -10,9 +10,9 @@ from functools import partial
 import torch
 
 import benchmarks.step
-from benchmarks.clock import Clock
 from benchmarks.environment import describe_environment
 from benchmarks.step.baseline import PeerStep, PlainEngine
+from benchmarks.step.clock import Clock
 from benchmarks.step.networks import PeerNetworks, peer_networks
 from benchmarks.step.parts import PARTS, new_clock, run_steps, timed_method
 from export.verify.gates import GATES, Check, compare
@@ -45,7 +45,7 @@ class Config:
     bundle: str = "icons"
     """Name of an installed bundle, or its folder."""
     weights: str | None = None
-    """What the bundle was made of, as --weights of its export said; without, errors are against its stored weights."""
+    """What the bundle was made of, as for --weights of its export; without, errors are against its stored weights."""
     baseline: bool = False
     """Also time the recipe that peers run, and our loop with PyTorch networks."""
     compile: bool = False

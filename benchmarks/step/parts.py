@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import torch
 
-from benchmarks.clock import Clock, TimedBundle, draw_timed, timed_stage
+from benchmarks.step.clock import Clock, TimedBundle, draw_timed, timed_stage
 from runtime.command.method import Method
 from runtime.engines.bundle import DiffusionBundle
 from runtime.loop.optimize import Stage

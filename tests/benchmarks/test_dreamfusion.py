@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from benchmarks.clock import Clock, Reading
 from benchmarks.dreamfusion.measure import MEASURED, main, table_of
+from benchmarks.step.clock import Clock, Reading
 
 
 def test_a_table_of_means_and_what_the_networks_leave() -> None:

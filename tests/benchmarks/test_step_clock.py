@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.clock import Clock, Reading, draw_timed, timed_stage
+from benchmarks.step.clock import Clock, Reading, draw_timed, timed_stage
 from runtime.loop.optimize import Stage
 from tests.command.toy import METHOD, Config
 
