@@ -14,7 +14,7 @@ from typing import Any
 
 from export.graph.external_data import ExternalDataModel, load_model
 from export.graph.fold import fold_bytes
-from export.graph.precision import HALVES, to_half
+from export.graph.precision import HALF_TYPES, to_half
 from runtime.engines.backends.editions import TITLES, buildable, installed_editions, make_log, require_edition
 from runtime.engines.backends.graphs import GRADIENT, Graph, graphs_of
 from runtime.engines.backends.plans import PlanKey, building, read_plan, remove_stale, write_plan
@@ -23,13 +23,13 @@ from runtime.engines.precision import Compute
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError
 
-KEPT_IN_FLOAT32 = ("latent_encoder",)
+FLOAT32_ROLES = ("latent_encoder",)
 """Roles that are never cast: half precision in the encoder spoils the loop's gradient (Thesis 6.4.2)."""
 
 ROOM = 1.6
 """Bytes that have to be free for each byte of weights: a plan holds them and its kernels, under a temporary name."""
 
-LEAST_ROOM = 64 << 20
+MIN_ROOM = 64 << 20
 """Bytes that have to be free in any case."""
 
 _NOT_IN_RTX = {"sm70": "V100", "sm87": "Jetson Orin", "sm90": "H100, H200", "sm100": "B200", "sm103": "B300"}
@@ -41,8 +41,8 @@ Progress = Callable[[str, int, int], None]
 
 def compute_of(graph: Graph, asked: Compute) -> Compute:
     """Return the precision of a graph's plan where `asked` is asked for."""
-    stays = graph.role in KEPT_IN_FLOAT32 or graph.file == GRADIENT
-    return Compute.MODEL if stays and asked in HALVES else asked
+    stays = graph.role in FLOAT32_ROLES or graph.file == GRADIENT
+    return Compute.MODEL if stays and asked in HALF_TYPES else asked
 
 
 def check_targets(text: str) -> dict[str, str]:
@@ -149,13 +149,13 @@ def load_graph(graph: Graph, compute: Compute) -> ExternalDataModel:
     try:
         # In this order: half precision looks at float32 weights, which packed bytes are not yet.
         model = fold_bytes(load_model(content, files, f"engine '{graph.name}'"))
-        return to_half(model, compute) if compute in HALVES else model
+        return to_half(model, compute) if compute in HALF_TYPES else model
     except ValueError as error:
         raise UserError(f"engine '{graph.name}' cannot be made ready for TensorRT: {error}") from error
 
 
 def _check_room(folder: Path, weights: int, key: PlanKey) -> None:
-    needed, free = int(ROOM * weights) + LEAST_ROOM, shutil.disk_usage(folder).free
+    needed, free = int(ROOM * weights) + MIN_ROOM, shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
             f"plan of {key}: expected {needed / 2**20:.0f} MiB free in '{folder}', got {free / 2**20:.0f}; "

@@ -2,7 +2,7 @@
 
 drawings/a-red-apple-1f0c2b7a.svg       results, each beside those of other requests
 drawings/results.jsonl                  a line a job, in the order in which they ended
-drawings/runs/1f0c2b7a.../              run folders: a job that was cut resumes, wherever it goes on
+drawings/runs/1f0c2b7a.../              run folders: a job that was interrupted resumes, wherever it runs next
 """
 
 import hashlib
@@ -279,7 +279,7 @@ def draw_on_ray(task: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run_on_ray(batch: Batch, ray: Any) -> None:
-    """Do what is left on a Ray cluster; a task whose node dies goes on elsewhere, from the run folder that all share.
+    """Do what is left on a Ray cluster; a task whose node dies resumes elsewhere, from the run folder that all share.
 
     Args:
         batch: whose folder every node sees under the same path.

@@ -271,7 +271,7 @@ class Jobs:
         return self.get(job.id)
 
     def note(self, name: str, kind: str, data: Mapping[str, Any]) -> bool:
-        """Log an event of a running job; return whether it may go on: False once it is to be cancelled."""
+        """Log an event of a running job; return whether it may continue: False once it is to be cancelled."""
         with self.store.transaction() as connection:
             job = self.get(name)
             if kind == "step":

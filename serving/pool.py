@@ -119,7 +119,7 @@ class Pool:
                 continue
             try:
                 self._do(lane, job)
-            # The queue must go on, whatever was wrong with one job.
+            # The queue must continue, whatever was wrong with one job.
             except Exception as error:
                 _LOG.exception("job %s", job.id)
                 self.jobs.fail(job.id, f"{type(error).__name__}: {error}"[:500])

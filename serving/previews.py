@@ -74,7 +74,7 @@ class Previews:
             return
         self.folder.mkdir(exist_ok=True)
         if self.number == 0:
-            # An earlier attempt at the job has left some: numbers go on, so that the last one is the newest.
+            # An earlier attempt at the job has left some: numbers continue, so that the last one is the newest.
             self.number = 1 + max((int(old.stem) for old in self.folder.iterdir() if old.stem.isdigit()), default=0)
         try:
             path = make(self.folder / f"{self.number:06d}")

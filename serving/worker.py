@@ -84,7 +84,7 @@ class Worker:
             self.send("stopped", {})
         except (UserError, FloatingPointError, OSError) as error:
             self.send("failed", {"message": str(error)})
-        # Whatever else a method raises is its mistake; the worker goes on with the next job.
+        # Whatever else a method raises is its mistake; the worker takes the next job.
         except Exception as error:
             self.send("failed", {"message": f"{type(error).__name__}: {error}"[:500]})
             import traceback

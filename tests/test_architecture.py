@@ -17,6 +17,12 @@ HEAVY = ("torch", "numba", "onnxruntime", "diffusers", "onnx", "tensorrt", "tran
 NO_NAMES = {"said", "told", "found", "kept", "made", "wanted", "known", "cut", "loose", "least"}
 """Words that could name any value; CONTRIBUTING.md has the field's words in their place."""
 
+OLD_NAMES = {"xing", "flavour", "verdict", "verdicts", "halves"}
+"""Words that CONTRIBUTING.md's table of terms has replaced."""
+
+NOT_OURS = {"parse_known_args"}
+"""Names with such a word in them that libraries have."""
+
 FILE_LINES = 500
 FUNCTION_LINES = 80
 FOLDER_FILES = 16
@@ -141,9 +147,18 @@ def names_in(path: Path) -> set[str]:
     return names
 
 
+def words_of(name: str) -> set[str]:
+    """Return the words that a name is made of, "_" between them."""
+    return set(name.lower().split("_"))
+
+
 def test_no_value_has_a_name_that_says_nothing() -> None:
-    names = {path: names_in(path) & NO_NAMES for path in sources(*packages() - {"tests"})}
-    assert {str(path.relative_to(ROOT)): found for path, found in names.items() if found} == {}
+    banned = {}
+    for path in sources(*packages() - {"tests"}):
+        names = {name for name in names_in(path) - NOT_OURS if words_of(name) & (NO_NAMES | OLD_NAMES)}
+        if names:
+            banned[str(path.relative_to(ROOT))] = names
+    assert banned == {}
 
 
 # Sizes

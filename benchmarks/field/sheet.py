@@ -16,7 +16,7 @@ from runtime.nerf import METHOD, Config
 from runtime.nerf.scenes import Split
 from runtime.pictures import write_png
 
-HERE = Path(__file__).parents[1]
+FOLDER = Path(__file__).parents[1]
 VIEWS = 8
 
 
@@ -24,7 +24,7 @@ VIEWS = 8
 class Options:
     """Where the sheet goes."""
 
-    out: Path = HERE / "field.png"
+    out: Path = FOLDER / "field.png"
     """PNG file to write."""
     steps: int = 500
     """Steps of the fit."""
@@ -33,7 +33,7 @@ class Options:
 def main() -> None:
     """Fit the example capture and draw the sheet."""
     options = parse_options(Options, "benchmarks.field.sheet", description=__doc__)
-    config = Config(capture=HERE / "capture", views=VIEWS, steps=options.steps)
+    config = Config(capture=FOLDER / "capture", views=VIEWS, steps=options.steps)
     scene: Field = draw(METHOD, config)  # pyright: ignore[reportAssignmentType]
     split = Split.of(config)
     photos = split.capture.rgba(split.train)

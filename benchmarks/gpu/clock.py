@@ -131,7 +131,7 @@ def in_ways(
                 row["tflops"] = operations / row["ms"] / 1e9
             row |= {} if expected is None else difference(got, expected)
             expected = expected or got
-        except Exception as error:  # any: the other ways go on, and the row says why this one did not
+        except Exception as error:  # any: the other ways run, and the row says why this one did not
             row["failed"] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         call = None
         gc.collect()

@@ -25,8 +25,8 @@ def chosen(only: str) -> list[Part]:
     names = [name.strip() for name in only.split(",") if name.strip()]
     unknown = set(names) - {part.name for part in PARTS}
     if unknown:
-        known_parts = ", ".join(part.name for part in PARTS)
-        raise UserError(f"--only: expected parts out of {known_parts}, got {', '.join(sorted(unknown))}")
+        expected = ", ".join(part.name for part in PARTS)
+        raise UserError(f"--only: expected parts out of {expected}, got {', '.join(sorted(unknown))}")
     return [part for part in PARTS if not names or part.name in names]
 
 
@@ -42,10 +42,10 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--wheels", action="store_true", help="list what is missing here and how to carry it")
     version = ".".join(platform.python_version_tuple()[:2])
     parser.add_argument("--python", default=version, help=f"Python that wheels are for, {version}")
-    found_options = parser.parse_args(arguments)
-    if not 0.05 <= found_options.minutes <= 600:
-        raise UserError(f"--minutes: expected 0.05 to 600, got {found_options.minutes:g}")
-    return found_options
+    options = parser.parse_args(arguments)
+    if not 0.05 <= options.minutes <= 600:
+        raise UserError(f"--minutes: expected 0.05 to 600, got {options.minutes:g}")
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

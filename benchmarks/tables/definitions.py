@@ -95,7 +95,7 @@ def scratch(published: Published, name: str = "SDS (scratch)", note: str = "", *
 
 
 def clipdraw(published: Published, name: str = "CLIPDraw (scratch)", **options: Any) -> Row:
-    """Return CLIPDraw with 64 strokes unless told otherwise."""
+    """Return CLIPDraw with 64 strokes unless options say otherwise."""
     return Row(name, "clipdraw", {"paths": 64, **options}, published)
 
 

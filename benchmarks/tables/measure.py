@@ -121,7 +121,7 @@ def _record(job: Job, sha256: str, judge: str, captions: str, similarity: list[f
 def stored_rows(
     config: Config, table: Table, jobs: Sequence[Sequence[Job]], judge: Judge, captions: Sequence[str]
 ) -> list[Judged]:
-    """Return what a judge has said of each row, as far as it is stored and the drawing is still the same."""
+    """Return a judge's results of each row, as far as they are stored and the drawing is still the same."""
     records, digest = Records(config.out / "records.jsonl"), captions_digest(captions)
     rows = [row for row in table.rows if config.rows in label(row)]
     judged = []

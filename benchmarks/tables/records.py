@@ -1,4 +1,4 @@
-"""What judges have said, a JSON line a drawing and judge: all figures are computed from these lines."""
+"""Results of judges, a JSON line a drawing and judge: all figures are computed from these lines."""
 
 import hashlib
 import json
@@ -66,7 +66,7 @@ class Records:
                 continue
 
     def find(self, job: str, sha256: str, judge: str, captions: str) -> Record | None:
-        """Return what a judge has said of a drawing, as it is now and beside these captions; None if nothing."""
+        """Return a judge's result of a drawing, as it is now and beside these captions; None if nothing."""
         return self._records.get((job, sha256, judge, captions))
 
     def add(self, record: Record) -> None:

@@ -13,7 +13,7 @@ from benchmarks.tables.statistics import clear_in_print, figures_of, hits_of, mc
 
 @dataclass(frozen=True)
 class Judged:
-    """A row and what one judge has said of its drawings, by caption."""
+    """A row and one judge's results of its drawings, by caption."""
 
     row: Row
     records: Mapping[str, Record]

@@ -36,7 +36,7 @@ def run_build(options: Build) -> int:
 
     if not installed_editions():
         require_edition("tensorrt_rtx")  # fails before a large bundle is read
-    targets = check_targets(options.target or _here())
+    targets = check_targets(options.target or _own_target())
     bundle = Bundle.load(options.bundle)
     graphs = select_graphs(bundle, [role.strip() for role in options.roles.split(",") if role.strip()])
     with ProgressBar() as bar:
@@ -46,7 +46,7 @@ def run_build(options: Build) -> int:
     return 0
 
 
-def _here() -> str:
+def _own_target() -> str:
     """Return the compute capability of this machine's GPU."""
     from runtime.engines.backends.editions import capability_of
 

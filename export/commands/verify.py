@@ -122,5 +122,5 @@ def _references(bundle: "Bundle", options: Verify) -> "tuple[Mapping[str, Refere
         if options.weights is not None:
             raise
         return BundleReferences(bundle), f"{STORED} ({error})"
-    made_of = options.weights or "the recorded source"
-    return TorchReferences(bundle, networks, options.memory), f"PyTorch float32 of {made_of}"
+    weights = options.weights or "the recorded source"
+    return TorchReferences(bundle, networks, options.memory), f"PyTorch float32 of {weights}"

@@ -18,7 +18,7 @@ from export.graph.external_data import ExternalDataModel
 from export.graph.fold import drop_unused_weights
 from runtime.engines.precision import Compute
 
-HALVES: Mapping[Compute, tuple[int, np.dtype]] = {
+HALF_TYPES: Mapping[Compute, tuple[int, np.dtype]] = {
     Compute.FP16: (TensorProto.FLOAT16, np.dtype(np.float16)),
     Compute.BF16: (TensorProto.BFLOAT16, np.dtype(ml_dtypes.bfloat16)),
 }
@@ -30,7 +30,7 @@ PRODUCTS = frozenset(("Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum"))
 _NORMALIZATIONS = ("Layer", "Group", "Instance", "Batch", "RMS", "Lp", "MeanVariance")
 _REDUCTIONS = ("Sum", "Mean", "L1", "L2", "SumSquare", "LogSum", "LogSumExp", "Prod")
 _FUNCTIONS = ("Softmax", "LogSoftmax", "Exp", "Log", "Pow", "Sqrt", "Reciprocal", "Sin", "Cos")
-KEPT = frozenset(
+FLOAT32_OPERATORS = frozenset(
     {f"{name}Normalization" for name in _NORMALIZATIONS}
     | {f"Reduce{name}" for name in _REDUCTIONS}
     | {*_FUNCTIONS, "CumSum", "GlobalAveragePool", "Range", "Cast"}
@@ -46,14 +46,14 @@ def to_half(model: ExternalDataModel, compute: Compute) -> ExternalDataModel:
 
     Args:
         model: float32 where it matters; parts in another type stay as they are.
-        compute: one of `HALVES`.
+        compute: one of `HALF_TYPES`.
 
     Raises:
         ValueError: a type that is not half precision, or a graph with branches or loops.
     """
-    if compute not in HALVES:
-        raise ValueError(f"compute: expected one of {', '.join(HALVES)}, got {compute!s:.60}")
-    caster = _Caster(model, *HALVES[compute])
+    if compute not in HALF_TYPES:
+        raise ValueError(f"compute: expected one of {', '.join(HALF_TYPES)}, got {compute!s:.60}")
+    caster = _Caster(model, *HALF_TYPES[compute])
     graph = model.proto.graph
     # Copies: the nodes of a protobuf list end with it, and the list is refilled below.
     nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in graph.node]
@@ -99,7 +99,7 @@ class _Caster:
             self.half |= {name for name in node.output if name in self.floats}
 
     def _runs_in_half(self, node: onnx.NodeProto, inputs: Sequence[str]) -> bool:
-        if node.op_type in KEPT:
+        if node.op_type in FLOAT32_OPERATORS:
             return False
         weights = [name for name in inputs if name in self.weights]
         if not all(self._holds(self.weights[name]) for name in weights):

@@ -120,8 +120,8 @@ def load_text(folder: Path) -> tuple[TextEncoder, tuple[Groups, ...]]:
     weights = load_file(folder / "model.safetensors")
     groups = []
     for name, parameter in network.named_parameters():
-        if (scheme := bits_of(name, parameter)) is not None:
-            groups.append(quantize_groups(weights[name.removeprefix("bert.")], bits=scheme[0], group=scheme[1]))
+        if (layout := bits_of(name, parameter)) is not None:
+            groups.append(quantize_groups(weights[name.removeprefix("bert.")], bits=layout[0], group=layout[1]))
     return network, tuple(groups)
 
 

@@ -151,7 +151,7 @@ def fill(module: nn.Module, weights: Weights, dtype: torch.dtype) -> nn.Module:
     state = {}
     for name, like in module.state_dict().items():
         kind = torch.float32 if name in wide else dtype
-        # Contiguous, as a transposed weight is a view, and the graph's weights are told by address and shape.
+        # Contiguous, as a transposed weight is a view, and the graph's weights are recognized by address and shape.
         state[name] = weights.read(name, like).to(kind).contiguous()
     # Copying into parameters on the meta device would do nothing; assigning also keeps each one's own type.
     module.load_state_dict(state, assign=True)

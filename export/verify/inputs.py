@@ -129,7 +129,7 @@ def sizes_of(reference: Reference) -> tuple[tuple[int, ...], str]:
     if "B" not in reference.spec.ranges:
         return (1,), ""
     smallest, typical, greatest = reference.spec.ranges["B"]
-    # At least the typical batch, whatever memory is said to be there: it is what the loop runs with.
+    # At least the typical batch, whatever the limit of memory: it is what the loop runs with.
     most = min(greatest, max(typical, reference.most))
     return tuple(sorted({smallest, typical, most})), "" if most == greatest else f"{most} rows of {greatest}"
 
@@ -164,8 +164,8 @@ def precision_of(bundle: Bundle, role: str) -> Storage | Compute:
     graph = onnx.load_from_string(bundle.read_file(role, "model.onnx")).graph
     kinds = {weight.name: weight.data_type for weight in graph.initializer}
     multiplied = [kinds.get(name) for node in graph.node if node.op_type in _PRODUCTS for name in node.input]
-    halves = ((onnx.TensorProto.FLOAT16, Compute.FP16), (onnx.TensorProto.BFLOAT16, Compute.BF16))
-    for kind, compute in halves:
+    half_types = ((onnx.TensorProto.FLOAT16, Compute.FP16), (onnx.TensorProto.BFLOAT16, Compute.BF16))
+    for kind, compute in half_types:
         # Only operands of products count: other half-precision weights are unpacked to float32 before they are used.
         if kind in multiplied:
             return compute

@@ -46,7 +46,7 @@ class BundleWriter:
         self.folder, self.report = folder.resolve(), report
         self.work = self.folder.with_name(f".{self.folder.name}.partial")
         self.manifest = read_present(self.folder)
-        self._kept: dict[str, str] = {}  # role -> folder of a network that the bundle has already
+        self._unchanged: dict[str, str] = {}  # role -> folder of a network that the bundle has already
         self._staged: dict[str, str] = {}  # role -> key of a network in the temporary folder
         self._settle()
 
@@ -64,7 +64,7 @@ class BundleWriter:
         """
         path = self._listed_path(role, key)
         if path is not None:
-            self._kept[role] = path
+            self._unchanged[role] = path
             self.report(f"{role}: written before, kept")
             return
         self._staged[role] = key
@@ -100,7 +100,7 @@ class BundleWriter:
         else:
             self._commit_change(self.manifest, manifest, texts or {}, weights)
         self.manifest = read_present(self.folder)
-        self._kept, self._staged = {}, {}
+        self._unchanged, self._staged = {}, {}
 
     def _commit_new(self, manifest: Manifest, texts: Mapping[str, bytes], weights: bytes | None) -> None:
         self.work.mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ class BundleWriter:
         if weights is not None and weights_name is not None:
             self._place(weights_name, weights)
         self._replace_texts(old, texts)
-        networks = {**manifest.networks, **self._kept, **moved}
+        networks = {**manifest.networks, **self._unchanged, **moved}
         # Hashes are read back from the bundle's folder, from what readers will find.
         names = [*texts, *([] if weights_name is None else [weights_name])]
         names += [f"{path}/spec.json" for path in networks.values()]

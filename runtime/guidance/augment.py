@@ -48,7 +48,7 @@ def random_view(
     """
     maps = _random_maps(len(images), generator, probability, distortion)
     window = _random_window(images, size, generator)
-    return _cut(images, window) if maps is None else warp(images, maps, fill, window=window)
+    return _cropped(images, window) if maps is None else warp(images, maps, fill, window=window)
 
 
 def random_perspective(
@@ -145,7 +145,7 @@ def random_crop(
         size: in pixels.
         generator: of the draws.
     """
-    return _cut(images, _random_window(images, size, generator))
+    return _cropped(images, _random_window(images, size, generator))
 
 
 def resized_crops(
@@ -165,9 +165,9 @@ def resized_crops(
     for image in images:
         part, down, right = torch.rand(3, generator=generator).tolist()
         side = image.shape[-1]
-        cut_to = max(1, round(side * (share[0] + (share[1] - share[0]) * part) ** 0.5))
-        top, left = int(down * (side - cut_to + 1)), int(right * (side - cut_to + 1))
-        crop = image[None, :, top : top + cut_to, left : left + cut_to]
+        crop_side = max(1, round(side * (share[0] + (share[1] - share[0]) * part) ** 0.5))
+        top, left = int(down * (side - crop_side + 1)), int(right * (side - crop_side + 1))
+        crop = image[None, :, top : top + crop_side, left : left + crop_side]
         crops.append(interpolate(crop, size=(size, size), mode="bilinear"))
     return torch.cat(crops)
 
@@ -179,7 +179,7 @@ def _random_window(images: Float[Tensor, "B 3 H W"], size: int, generator: torch
     return top, left, size, size
 
 
-def _cut(images: Float[Tensor, "B 3 H W"], window: Window) -> Float[Tensor, "B 3 _ _"]:
+def _cropped(images: Float[Tensor, "B 3 H W"], window: Window) -> Float[Tensor, "B 3 _ _"]:
     top, left, rows, columns = window
     return images[..., top : top + rows, left : left + columns]
 

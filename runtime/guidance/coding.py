@@ -144,7 +144,7 @@ def _uniform(source: np.random.Philox, count: int) -> np.ndarray:
 
 
 def _blocks(dimensions: int, count: int, seed: int, number: int) -> list[np.ndarray]:
-    """Return the places of each block, at random: a block of neighbours may hold all that is to be told, or nothing."""
+    """Return the places of each block, at random: a block of neighbours may hold all of the information, or none."""
     # Sorting random keys, not a shuffle: NumPy may change how it shuffles, but not what a stable sort is.
     order = _source(seed, number, 0).random_raw(dimensions).argsort(kind="stable")
     return np.array_split(order, count)

@@ -105,7 +105,7 @@ class Schedule:
 
     def at(self, t: Int64[Tensor, " B"]) -> tuple[Float[Tensor, "B 1 1 1"], Float[Tensor, "B 1 1 1"]]:
         """Return alpha_t and sigma_t, shaped to be multiplied with latents."""
-        # not waited for: on a GPU the step goes on being launched
+        # Not waited for: on a GPU the rest of the step is launched meanwhile.
         alpha, sigma = (table.to(t.device, non_blocking=True)[t] for table in (self.alphas, self.sigmas))
         return alpha.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)
 
@@ -131,7 +131,7 @@ class Schedule:
     def noise_of(
         self, prediction: Float[Tensor, "B C h w"], z: Float[Tensor, "B C h w"], t: Int64[Tensor, " B"]
     ) -> Float[Tensor, "B C h w"]:
-        """Return the noise eps that a network's prediction stands for: the one place where predictions are told apart.
+        """Return the noise eps that a network's prediction stands for: this alone knows the kinds of prediction.
 
         Args:
             prediction: of the network; guidance may have been applied, for eps is linear in it.

@@ -33,7 +33,7 @@ def noise_predictor(network: PredictNoise, schedule: Schedule) -> Predict:
 
 @dataclass(frozen=True)
 class State:
-    """What a sampler goes on from.
+    """What a sampler continues from.
 
     Attributes:
         z: the noisy pictures at the time of the next step.

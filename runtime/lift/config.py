@@ -13,7 +13,7 @@ from runtime.command.ranges import check_nodes
 from runtime.errors import UserError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
-"""Suffixes by which a picture's name is told from a prompt."""
+"""Suffixes that mark a picture's name: anything else is a prompt."""
 
 Weight = Annotated[float, Interval(ge=0, le=1000)]
 """Weight of a term or of guidance."""

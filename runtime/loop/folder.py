@@ -286,12 +286,12 @@ def read_config(path: Path) -> dict[str, Any]:
         raise UserError(f"--resume '{path}': no run is here (no config.json): give a folder such as runs/a-red-apple")
     try:
         config = _parse(file)
-        made_by = (config["format"], config["version"])
+        writer = (config["format"], config["version"])
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"--resume '{path}': config.json is not a run's ({error}); start the run anew") from error
-    if made_by != (FORMAT, __version__):
+    if writer != (FORMAT, __version__):
         raise UserError(
-            f"--resume '{path}': the run is of tgm {made_by[1]!r:.40} (format {made_by[0]!r:.40}), this is tgm "
+            f"--resume '{path}': the run is of tgm {writer[1]!r:.40} (format {writer[0]!r:.40}), this is tgm "
             f"{__version__} (format {FORMAT}): a run ends in the same bytes only under the version that began it; "
             "install that one or start anew"
         )

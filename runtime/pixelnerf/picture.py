@@ -16,7 +16,7 @@ NEAR = 0.07
 FILL = 0.9
 """Share of half the picture's side that the object's farthest pixel has from its middle."""
 
-LEAST = 0.001
+MIN_SHARE = 0.001
 """Share of the picture below which there is no object."""
 
 
@@ -31,14 +31,14 @@ def read_object(path: Path, side: int, *, as_it_is: bool = False) -> Float32[Ten
         as_it_is: leave the object where it is; the picture is only made square.
 
     Raises:
-        UserError: the file is no picture, or no object can be told from what is behind it.
+        UserError: the file is no picture, or no object stands out from what is behind it.
     """
     pictures, sizes = open_pictures([path])
     rgba = pictures.read(0, sizes[0]).numpy().copy()
     if not bool((rgba[..., 3] < 0.5).any()):
         rgba[..., 3] = object_of(rgba[..., :3])
     alpha = rgba[..., 3]
-    if not LEAST < float(alpha.mean()) < 1 - LEAST:
+    if not MIN_SHARE < float(alpha.mean()) < 1 - MIN_SHARE:
         raise UserError(
             f"'{path}': expected one object before a plain or a transparent background, got a picture in which "
             f"{100 * float(alpha.mean()):.0f} % would be object; cut it out, as a PNG with transparency"

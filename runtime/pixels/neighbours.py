@@ -41,7 +41,7 @@ def compact_rows(rows: Rows, chosen: Order) -> Rows:
         rows: (H W, T) as `neighbour_rows` gives them.
         chosen: (n,) pixels, of which each reads none but others among them.
     """
-    # Row 0 stays 0, so that hidden taps go on reading zeros.
+    # Row 0 stays 0, so that hidden taps still read zeros.
     places = np.zeros(len(rows) + 1, np.int64)
     places[chosen + 1] = np.arange(1, len(chosen) + 1)
     return places[rows[chosen]]

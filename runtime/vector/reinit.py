@@ -99,7 +99,7 @@ def replace_paths(
     scene.layout = Layout(kinds, scene.layout.contours)
     height, width = scene.size
     centres = torch.rand(len(replaced), 2, generator=generator) * torch.tensor([float(width), float(height)])
-    # This drawing holds the parameters themselves: what is written into it, the optimizer goes on with.
+    # This drawing holds the parameters themselves: the optimizer continues with what is written into it.
     drawing = scene.drawing()
     for path, centre in enumerate(centres, len(stay)):
         (segments,) = scene.layout.contours[path]
@@ -121,7 +121,7 @@ def _reorder(scene: VectorScene, optimizer: torch.optim.Optimizer, order: list[i
     ):
         parameter.copy_(parameter[:, index].clone())
         for moment in optimizer.state.get(parameter, {}).values():
-            # Adam's step counter is a tensor as well, but a single number, and goes on for all paths.
+            # Adam's step counter is a tensor as well, but a single number, and counts for all paths.
             if isinstance(moment, Tensor) and moment.shape == parameter.shape:
                 moment.copy_(moment[:, index].clone())
                 moment[:, first_new:] = 0.0

@@ -86,7 +86,7 @@ def _on_cores(batch: "serving.batch.Batch", jobs: int | None) -> int:
         for lane in lanes:
             lane.close()
     if number:
-        print("stopped; the same command goes on where the runs stand", file=sys.stderr)
+        print("stopped; the same command resumes", file=sys.stderr)
     return 128 + number if number else 0
 
 

@@ -26,13 +26,13 @@ class ServerOptions:
     host: str = "127.0.0.1"
     """Address; one that other machines reach needs --tokens."""
     store: Path = Path("served")
-    """Folder of jobs, results and uploads; a server that is started again goes on with it."""
+    """Folder of jobs, results and uploads; a server that is started again resumes them."""
     tokens: Path | None = None
     """JSON file of who may use the server: {"name": {"sha256": hash of the secret, "quota": jobs at once}}."""
     allow_host: tuple[str, ...] = ()
     """Names, such as that of a proxy, that the server answers to beside localhost."""
     webhook_host: tuple[str, ...] = ()
-    """Hosts that clients may have told of the end of their jobs."""
+    """Hosts that clients may have notified when their jobs end."""
     queue: Annotated[int, Interval(ge=1, le=100_000)] = 256
     """Jobs that may wait."""
     keep_days: Annotated[float, Interval(ge=0.001, le=36500)] = 30.0
@@ -59,7 +59,7 @@ class ServerOptions:
 class Studio(ServerOptions):
     """Serve the studio page and the gateway; jobs run in worker processes of this machine.
 
-    Jobs and results stay in the store: a server that is killed and started again goes on where it stood.
+    Jobs and results stay in the store: a server that is killed and started again resumes them.
     """
 
     jobs: Annotated[int, Interval(ge=1, le=256)] | None = None

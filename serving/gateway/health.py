@@ -1,7 +1,7 @@
 """Whether the server really draws: a one-step job of each method, done by the very lanes that do the others.
 
-A process that answers may still have lost what it needs: a killed stub of Triton goes on being called ready. So health
-is a job that was done, and readiness is what the last ones have told.
+A process that answers may still have lost what it needs: a killed stub of Triton is still called ready. So health
+is a job that was done, and readiness is the outcome of the last ones.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ PROBE_S = 300.0
 
 @dataclass(frozen=True)
 class Probe:
-    """What the last one-step job of a method has told."""
+    """The outcome of the last one-step job of a method."""
 
     ok: bool
     at: float

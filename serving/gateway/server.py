@@ -1,7 +1,7 @@
 """A server from its start to its end: store, queue, lanes, gateway, and an orderly end on SIGTERM.
 
 On SIGTERM or Ctrl-C it admits nothing more, lets running jobs save their state, and is gone within five seconds; the
-next one goes on with them. After `kill -9` the next one does so, too, from the last checkpoint.
+next one resumes them. After `kill -9` the next one does so, too, from the last checkpoint.
 """
 
 import json

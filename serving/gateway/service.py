@@ -37,7 +37,7 @@ class Service:
     offers: Offers
     metrics: Metrics
     webhook_hosts: tuple[str, ...] = ()
-    """Hosts that clients may have told of the end of their jobs."""
+    """Hosts that clients may have notified when their jobs end."""
     bell: Bell = field(default_factory=Bell)
     """Rings after each event."""
 

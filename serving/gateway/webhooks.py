@@ -40,7 +40,7 @@ def sign(secret: bytes, body: bytes) -> str:
 
 
 class Webhooks:
-    """What is still to be told.
+    """Sends the notifications that are due.
 
     Args:
         jobs: the queue, whose store holds it.
@@ -60,7 +60,7 @@ class Webhooks:
         while not self.closing.wait(0.5):
             try:
                 self.deliver()
-            except Exception:  # the thread must go on, whatever is wrong with one address
+            except Exception:  # the thread must live on, whatever is wrong with one address
                 _LOG.exception("webhooks")
 
     def deliver(self) -> int:

@@ -1,6 +1,6 @@
 """A lane that lets a Triton server do jobs: a stream to the method's model, and a way back where its process dies.
 
-Triton says nothing when the process of a decoupled model is killed, and goes on calling it ready. So the lane looks for
+Triton says nothing when the process of a decoupled model is killed, and still calls it ready. So the lane looks for
 the process itself, and has the model loaded again; the job resumes from its run folder, which both sides see.
 """
 

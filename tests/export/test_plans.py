@@ -13,7 +13,7 @@ from export.__main__ import main
 from export.commands.build import Build, run_build
 from export.graph.external_data import ExternalDataModel, load_model
 from export.plans import (
-    KEPT_IN_FLOAT32,
+    FLOAT32_ROLES,
     build_plan,
     build_plans,
     check_targets,
@@ -170,7 +170,7 @@ def test_a_graph_with_a_gradient_is_built_in_the_models_own_precision(tiny: Bund
     assert compute_of(graph, Compute.FP16) is Compute.FP16
     assert compute_of(replace(graph, file=GRADIENT), Compute.FP16) is Compute.MODEL
     assert compute_of(replace(graph, file=GRADIENT), Compute.TF32) is Compute.TF32
-    for role in KEPT_IN_FLOAT32:
+    for role in FLOAT32_ROLES:
         assert compute_of(replace(graph, role=role), Compute.BF16) is Compute.MODEL
 
 

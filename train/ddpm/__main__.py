@@ -47,7 +47,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "lsun-256-large": {"lr": 2e-5, "batch": 64, "steps": 1_150_000, "ema": 0.9999, **PAPER},
 }
 """For each preset what its network predicts, if not the noise, learning rate, batch, steps, decay of the average, and
-what else the loop is told."""
+what else the loop needs."""
 
 SHEET, STEPS = 36, 25
 """Samples of a sheet, and the steps that they take."""
@@ -117,7 +117,7 @@ def fit_config(config: Config) -> FitConfig:
 
 
 class SampleSheets:
-    """Draws a sheet of samples by the averaged weights when it is told of a checkpoint and enough time has passed."""
+    """Draws a sheet of samples by the averaged weights at a checkpoint, when enough time has passed."""
 
     def __init__(self, out: Path, minutes: float) -> None:
         """Wait `minutes` before the first sheet goes into the run folder `out`."""

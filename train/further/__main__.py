@@ -46,7 +46,7 @@ def subject_of(name: str) -> Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """Write the arrays that training goes on from."""
+    """Write the arrays that training continues from."""
 
     subject: tyro.conf.Positional[Name]
     """What is trained."""

@@ -1,4 +1,4 @@
-"""The file that training goes on from: arrays of bytes, half-precision weights, and what they are of."""
+"""The file that training continues from: arrays of bytes, half-precision weights, and what they are of."""
 
 import io
 import json
@@ -27,7 +27,7 @@ _WEIGHT = "weight/"
 
 @dataclass(frozen=True)
 class Archive:
-    """What training goes on from."""
+    """What training continues from."""
 
     subject: str
     """What is trained, a key of `subjects.SUBJECTS`."""

@@ -27,7 +27,7 @@ class Best:
             run: folder of the loop's checkpoints.
             out: folder of the best weights.
             device: where the network is.
-            report: told of each loss.
+            report: called with each loss.
         """
         self.further, self.run, self.out, self.device, self.report = further, run, out, device, report
         # of its own: the network that is trained is in the middle of a run

@@ -49,7 +49,7 @@ class Subject(Protocol):
     """Batch on a graphics card of 80 GB."""
 
     def prepare(self, run: Path | None, data: Path | None, cache: Path | None) -> Archive:
-        """Return what training goes on from; errors as of the run's own readers."""
+        """Return what training continues from; errors as of the run's own readers."""
         ...
 
     def open(self, archive: Archive, device: str, batch: int) -> Further:

@@ -28,7 +28,7 @@ from train.norm import to_channels_last
 from train.options import TrainOptions
 
 MATCHING = 10.0
-"""Weight of the distance of features beside the discriminator's verdict (arXiv:1711.11585, Eq. 5)."""
+"""Weight of the distance of features beside the discriminator's judgement (arXiv:1711.11585, Eq. 5)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +72,14 @@ class Discriminator(nn.Module):
                 )
             )
             taken = width
-        self.verdict = nn.Conv2d(taken, 1, 1)
+        self.logits = nn.Conv2d(taken, 1, 1)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
-        """Return the features of each level, and last one verdict for each patch of RGB in [0, 1]."""
+        """Return the features of each level, and last a logit for each patch of RGB in [0, 1]."""
         features = [F.pixel_unshuffle(2.0 * images - 1.0, UNSHUFFLE)]
         for level in self.levels:
             features.append(level(features[-1]))
-        return [*features[1:], self.verdict(features[-1])]
+        return [*features[1:], self.logits(features[-1])]
 
 
 class Training(nn.Module):

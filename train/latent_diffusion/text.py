@@ -89,8 +89,8 @@ def load_text_encoder(folder: Path) -> TextEncoder:
     network.bert.load_state_dict({k: weights[k] for k in network.bert.state_dict() if k in weights}, strict=False)
     with torch.no_grad():
         for name, weight in network.named_parameters():
-            if (scheme := bits_of(name, weight)) is not None:
-                weight.copy_(dequantize_groups(quantize_groups(weight, bits=scheme[0], group=scheme[1])))
+            if (layout := bits_of(name, weight)) is not None:
+                weight.copy_(dequantize_groups(quantize_groups(weight, bits=layout[0], group=layout[1])))
     return network.eval().requires_grad_(False)
 
 

@@ -29,7 +29,7 @@ def measure(setting: Setting, case: str) -> Iterator[Row]:
                     first, second = run(setting.device), run(setting.device)
                 same = all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
                 yield {**row, "way": way, **difference(tensors(first), expected), "same_bits_again": same}
-        except Exception as error:  # any: the other cases go on, and the row says why this one did not
+        except Exception as error:  # any: the other cases run, and the row says why this one did not
             yield {**row, "failed": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
 
 

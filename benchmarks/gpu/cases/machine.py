@@ -40,10 +40,10 @@ def products(setting: Setting) -> Iterator[Row]:
         "bfloat16": (torch.bfloat16, True),
         "float16": (torch.float16, True),
     }
-    for name, (dtype, loose_factors) in kinds.items():
+    for name, (dtype, tf32_factors) in kinds.items():
         if setting.tiny and dtype == torch.float16:
             continue  # some processors have no product of it
-        with tf32(loose_factors):
+        with tf32(tf32_factors):
             a, b = (torch.randn(side, side, device=setting.device, dtype=dtype) for _ in range(2))
             row = time_call(lambda a=a, b=b: a @ b, setting)
         yield {"what": f"product of {side} x {side}", "way": name, **row, "tflops": 2e-9 * side**3 / row["ms"]}

@@ -22,7 +22,7 @@ def files() -> list[str]:
 
 
 def measure(setting: Setting, case: str) -> Iterator[Row]:
-    """Yield the outcome of each test as it ends; the last row has the end of what pytest said of failures.
+    """Yield the outcome of each test as it ends; the last row has the end of what pytest wrote about failures.
 
     Raises:
         RuntimeError: pytest itself failed.

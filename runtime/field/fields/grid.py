@@ -198,10 +198,10 @@ class _TotalVariation(torch.autograd.Function):
         active = field.active.numpy()
         sums = np.zeros(-(-len(active) // NODES_A_JOB))
         # With the value comes the gradient, for the same loads of neighbours. It waits for the backward pass.
-        pulls = np.empty(len(active) * values.shape[3] * 4, np.float32)
+        gradients = np.empty(len(active) * values.shape[3] * 4, np.float32)
         both = np.array(weights, np.float32)
-        share_jobs(vary, len(sums), record_of(field.grid()), active, both, np.float32(epsilon), sums, pulls)
-        ctx.pulls, ctx.active, ctx.field, ctx.shape = pulls, active, field, values.shape
+        share_jobs(vary, len(sums), record_of(field.grid()), active, both, np.float32(epsilon), sums, gradients)
+        ctx.gradients, ctx.active, ctx.field, ctx.shape = gradients, active, field, values.shape
         return torch.tensor(sums.sum(), dtype=torch.float32)
 
     @staticmethod
@@ -211,7 +211,7 @@ class _TotalVariation(torch.autograd.Function):
         total = torch.zeros(ctx.shape) if target is None else target
         jobs = -(-len(ctx.active) // NODES_A_JOB)
         scale = np.float32(upstream.item())
-        share_jobs(add_rows, jobs, ctx.shape[3], ctx.active, scale, ctx.pulls, total.numpy().reshape(-1))
+        share_jobs(add_rows, jobs, ctx.shape[3], ctx.active, scale, ctx.gradients, total.numpy().reshape(-1))
         return (total if target is None else None), None, None, None
 
 

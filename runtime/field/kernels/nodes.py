@@ -54,7 +54,7 @@ class Rates(NamedTuple):
 
 
 @inlined
-def _pull(values, at, other, scale, epsilon, total):
+def _add_difference(values, at, other, scale, epsilon, total):
     """Add the gradient of one difference, and return its value: sqrt(d^2 + epsilon), epsilon 0 for d^2 / 2."""
     # Each difference is visited from both of its ends: a node gathers its own gradient and no thread writes another's.
     difference = subtract(load(values, at), load(values, other))
@@ -63,7 +63,7 @@ def _pull(values, at, other, scale, epsilon, total):
 
 
 @entry
-def vary(work, grid, active, weights, epsilon, sums, pulls):
+def vary(work, grid, active, weights, epsilon, sums, gradients):
     """Write the gradient of the total variation, the sum of sqrt(d^2 + epsilon) over neighbours.
 
     Twin: automatic differentiation of `reference.grid.total_variation`.
@@ -75,7 +75,7 @@ def vary(work, grid, active, weights, epsilon, sums, pulls):
         weights: (2,) float32: of the raw density and of colours.
         epsilon: float32 over 0: below its root a difference counts as its square.
         sums: (jobs,) float64, written: the weighted sum of each job's differences to the next node on each axis.
-        pulls: flat (A, groups, 4) float32, written: the gradient of active nodes, one after the other.
+        gradients: flat (A, groups, 4) float32, written: the gradient of active nodes, one after the other.
     """
     jobs = (len(active) + NODES_A_JOB - 1) // NODES_A_JOB
     size = grid.size
@@ -95,25 +95,25 @@ def vary(work, grid, active, weights, epsilon, sums, pulls):
                 # Lane 0 is the raw density in the first group, and nothing in the others.
                 scale = pack(weights[0] if group == 0 else ZERO, weights[1], weights[1], weights[1])
                 at = place * node + 4 * group
-                pulled = splat(ZERO)
+                gradient = splat(ZERO)
                 length = splat(ZERO)
                 if x > 0:
-                    pulled, _ = _pull(values, at, at - plane, scale, smooth, pulled)
+                    gradient, _ = _add_difference(values, at, at - plane, scale, smooth, gradient)
                 if y > 0:
-                    pulled, _ = _pull(values, at, at - row, scale, smooth, pulled)
+                    gradient, _ = _add_difference(values, at, at - row, scale, smooth, gradient)
                 if z > 0:
-                    pulled, _ = _pull(values, at, at - node, scale, smooth, pulled)
+                    gradient, _ = _add_difference(values, at, at - node, scale, smooth, gradient)
                 if x < last:
                     # Only differences to the next node count in the value, or each would count twice.
-                    pulled, part = _pull(values, at, at + plane, scale, smooth, pulled)
+                    gradient, part = _add_difference(values, at, at + plane, scale, smooth, gradient)
                     length = add(length, part)
                 if y < last:
-                    pulled, part = _pull(values, at, at + row, scale, smooth, pulled)
+                    gradient, part = _add_difference(values, at, at + row, scale, smooth, gradient)
                     length = add(length, part)
                 if z < last:
-                    pulled, part = _pull(values, at, at + node, scale, smooth, pulled)
+                    gradient, part = _add_difference(values, at, at + node, scale, smooth, gradient)
                     length = add(length, part)
-                store(pulls, index * node + 4 * group, pulled)
+                store(gradients, index * node + 4 * group, gradient)
                 length = multiply(length, scale)
                 energy += lane(length, 0) + lane(length, 1) + lane(length, 2) + lane(length, 3)
         # A number a job, added up by the caller in their order: the same sum on any number of threads.

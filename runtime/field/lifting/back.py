@@ -1,6 +1,6 @@
 """What the back of an object looks like whose front is in a picture.
 
-Three kinds of objects are told apart. What has eyes is seen from in front, and has none at its back: its back is plain.
+There are three kinds of objects. What has eyes is seen from in front, and has none at its back: its back is plain.
 What is lopsided is seen from its side, as a fish: from behind it is its own mirror image. All else, an apple or a
 mushroom, looks alike from all around.
 """

@@ -1,4 +1,4 @@
-"""Triangle meshes and what can be told of them: closed or not, pieces, volume, area, genus."""
+"""Triangle meshes and what is measured of them: closed or not, pieces, volume, area, genus."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -38,7 +38,7 @@ def extract_surface(values: Float[Tensor, "N N N"], *, level: float, low: Float[
     spacing = side / (values.shape[0] - 1)
     corner = low.double().cpu().numpy()
     places = (corner + (vertices.astype(np.float64) - 1) * spacing).astype(np.float32)
-    # scikit-image turns faces towards higher values unless told otherwise; outside is lower here.
+    # scikit-image turns faces towards higher values by default; outside is lower here.
     return _outward(places, faces.astype(np.int64))
 
 

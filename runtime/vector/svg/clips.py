@@ -39,7 +39,7 @@ def crop(paint: Paint, corners: Float64[np.ndarray, "4 2"]) -> Paint | None:
         raise ValueError("a stroke")
     contours = [contour.points for contour in paint.contours]
     for normal, offset in sides:
-        contours = [part for contour in contours if len(part := _cut_contour(contour, normal, offset)) > 1]
+        contours = [part for contour in contours if len(part := _clipped_contour(contour, normal, offset)) > 1]
     parts = [Contour(contour, True) for contour in contours]
     if not parts:
         return None
@@ -98,7 +98,7 @@ def _half_planes(corners: Points) -> list[tuple[np.ndarray, float]]:
     return [(normal, float(normal @ corner)) for normal, corner in zip(normals, corners, strict=True)]
 
 
-def _cut_contour(points: Points, normal: np.ndarray, offset: float) -> Points:
+def _clipped_contour(points: Points, normal: np.ndarray, offset: float) -> Points:
     """Return a closed contour without what lies beyond a line, which takes its place.
 
     What goes out and comes in again is joined along the line. So winding numbers inside stay as they are, and fills of

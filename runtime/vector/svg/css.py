@@ -180,7 +180,7 @@ def _merged(declarations: list[Declarations]) -> Declarations:
 
 
 def strip_comments(text: str) -> str:
-    """Return CSS without comments; one that has no end goes on to the end of the text."""
+    """Return CSS without comments; one without an end lasts to the end of the text."""
     parts, position = [], 0
     # A search, because a lazy regular expression takes quadratic time for many openings without an end.
     while (start := text.find("/*", position)) >= 0:

@@ -50,7 +50,7 @@ def mean_colour(gradient: Element, by_id: Mapping[str, Element], sheet: StyleShe
         offsets.append(max(offset, offsets[-1] if offsets else 0.0))
         colours.append(_stop_colour(stop, sheet))
     table = np.array(colours)
-    # The ends go on with their own colour to 0 and 1; between stops, colours change evenly.
+    # Beyond the outer stops their own colours last to 0 and 1; between stops, colours change evenly.
     places = np.array([0.0, *offsets, 1.0])
     values = np.concatenate([table[:1], table, table[-1:]])
     # Colours count by their alpha: a stop that cannot be seen must not tint the mean.

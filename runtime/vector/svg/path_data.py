@@ -137,7 +137,7 @@ class _Pen:
 
     def add(self, points: list[Point]) -> None:
         """Append a segment or several."""
-        # Not at the move: after a `Z`, segments may go on from the start of the contour without another move.
+        # Not at the move: after a `Z`, segments may continue from the start of the contour without another move.
         if not self.points:
             self.points = [self.place]
         self.points += points

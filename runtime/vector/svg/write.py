@@ -168,7 +168,7 @@ def _paint(kind: Kind, colour: list[float], width: float) -> str:
         paint += f' {name}-opacity="{_number(min(max(colour[3], 0.0), 1.0))}"'
     match kind:
         case Kind.STROKE:
-            # The rasterizer's caps and joins are round, SVG's are straight and mitred unless it is told.
+            # The rasterizer's caps and joins are round, SVG's are straight and mitred by default.
             round_ends = 'stroke-linecap="round" stroke-linejoin="round"'
             return f'fill="none" {paint} stroke-width="{_number(width)}" {round_ends}'
         case Kind.EVENODD:

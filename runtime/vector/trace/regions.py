@@ -244,7 +244,7 @@ def components(values: Labels) -> Labels:
 def labelled(mask: Mask) -> Labels:
     """Return labels, from 1, of the 4-connected regions of a mask."""
     labels = np.zeros(mask.shape, dtype=np.int64)
-    # SciPy joins pixels by their sides unless told otherwise, and `trace_outline` relies on that.
+    # SciPy joins pixels by their sides by default, and `trace_outline` relies on that.
     ndimage.label(mask, output=labels)
     return labels
 

@@ -1,4 +1,4 @@
-"""Transparency of a traced picture: what is traced before a paper that it can be told from becomes transparent again.
+"""Transparency of a traced picture: what is traced before a paper of another colour becomes transparent again.
 
 A tracer compares opaque pictures. One with alpha is traced before a paper whose colour it does not have; then each path
 gets the alpha that the picture has where the path is seen, and what is less than opaque is taken out of all that lies

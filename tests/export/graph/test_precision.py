@@ -6,7 +6,7 @@ import torch
 from onnx import TensorProto, helper
 
 from export.graph.external_data import ExternalDataModel, load_model, run_model
-from export.graph.precision import HALVES, to_half
+from export.graph.precision import HALF_TYPES, to_half
 from export.graph.quantize import quantize
 from export.graph.trace import export_onnx
 from export.network import batched
@@ -63,7 +63,7 @@ def test_a_cast_network_is_near_the_float32_one_and_not_it(role: str, make) -> N
     assert 1e-6 < error < ENGINE_HALF
 
 
-@pytest.mark.parametrize("precision", HALVES)
+@pytest.mark.parametrize("precision", HALF_TYPES)
 def test_products_are_half_and_the_rest_of_the_list_is_float32(precision: Compute) -> None:
     class Block(torch.nn.Module):
         def __init__(self) -> None:
@@ -81,7 +81,7 @@ def test_products_are_half_and_the_rest_of_the_list_is_float32(precision: Comput
     module = Block().eval().requires_grad_(False)
     model = export_onnx(module, spec, (torch.randn(2, 8, 4, 4),))
     model = half(model.SerializeToString(), precision)
-    kind = HALVES[precision][0]
+    kind = HALF_TYPES[precision][0]
     found = types(model, strict=precision == Compute.FP16)  # ONNX' Conv has bfloat16 from version 22 on only
     inside = {"Conv": kind, "MatMul": kind, "Softmax": 1, "LayerNormalization": 1, "GroupNormalization": 1}
     inside["InstanceNormalization"] = 1

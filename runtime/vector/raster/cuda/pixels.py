@@ -169,7 +169,7 @@ def gather(shapes, b, path, place, swapped, own, pieces):  # noqa: PLR0912
     corner = 0
     middle = 0
     within = False
-    # The piece left of the pixel that the next edge goes on from: pieces of a chain there count as one, from its first
+    # The piece left of the pixel that the next edge continues: pieces of a chain there count as one, from its first
     # height to its last, since what goes up and down again in between cancels.
     chain = -1
     for segment in range(shapes.firsts[path], shapes.firsts[path + 1]):

@@ -19,7 +19,7 @@ BAND = 32
 DOWN, UP, RIGHT, LEFT, WRAPS = 1, 2, 4, 8, 16
 """Bits of a cell's mask: directions of its parts; whether it begins or ends a contour that closes in this pixel."""
 
-ENTER_LEFT, EXIT_LEFT, ENTER_TOP, EXIT_TOP, CUT_BELOW = 1, 2, 4, 8, 16
+ENTER_LEFT, EXIT_LEFT, ENTER_TOP, EXIT_TOP, CLIPPED_BELOW = 1, 2, 4, 8, 16
 """Bits of a part's borders: which of the pixel's left and upper border it crosses, in or out; whether the band's lower
 border cuts it."""
 
@@ -179,7 +179,7 @@ def _clip(y0, y1, top, bottom):
     elif first >= bottom:
         first = bottom - 1
         s0 = (bottom - y0) * scale
-        enters = CUT_BELOW
+        enters = CLIPPED_BELOW
     if last < top:
         last = top
         s1 = (top - y0) * scale
@@ -187,7 +187,7 @@ def _clip(y0, y1, top, bottom):
     elif last >= bottom:
         last = bottom - 1
         s1 = (bottom - y0) * scale
-        leaves = CUT_BELOW
+        leaves = CLIPPED_BELOW
     return first, s0, enters, last, s1, leaves
 
 
@@ -237,7 +237,7 @@ def accumulate_cells(edges, bands, band):  # noqa: PLR0912, PLR0915
     """Fill in the cells of one band and count them by row (all 0 before); returns the index after the last cell.
 
     An edge is followed from pixel to pixel: `across` columns and `along` rows remain; the next border is whichever of
-    the two comes first. A cell goes on as long as the contour stays in its pixel. A contour that closes where it began
+    the two comes first. A cell lasts as long as the contour stays in its pixel. A contour that closes where it began
     has one cell at its start and one at its end in the same pixel, which `sweep_row` takes for one.
 
     Twin: `reference.cells.accumulate_cells`.

@@ -172,8 +172,8 @@ def _add_stroke(edges, e, vertices, pens, walk, stroke):
     """Write the edges of one stroke; returns the next free edge."""
     first = e
     start = 0.0
-    cut_x = 0.0
-    cut_y = 0.0
+    meet_x = 0.0
+    meet_y = 0.0
     # At both ends of the polyline the corner grows by half a pen, so a cap is never an inner side: no cut joins the
     # last edge to the first, and step i + 2 exists wherever a cut is tried.
     for i in range(2 * stroke.steps):
@@ -196,8 +196,8 @@ def _add_stroke(edges, e, vertices, pens, walk, stroke):
         next_x = edge.x0 + s * (edge.x1 - edge.x0)
         next_y = edge.y0 + s * (edge.y1 - edge.y0)
         if start > 0.0:
-            edge.x0 = cut_x
-            edge.y0 = cut_y
+            edge.x0 = meet_x
+            edge.y0 = meet_y
             edge.s0 = start
         e += 1
         start = 0.0
@@ -207,8 +207,8 @@ def _add_stroke(edges, e, vertices, pens, walk, stroke):
             edge.y1 = next_y
             edge.s1 = s
             start = t
-            cut_x = next_x
-            cut_y = next_y
+            meet_x = next_x
+            meet_y = next_y
             continue
         way = 1 if after > corner else -1
         while corner != after:
