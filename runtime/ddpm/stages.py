@@ -124,8 +124,10 @@ def build_interpolation(
     visited = times_from(schedule, config.time, config.steps)
 
     def begin(draws: torch.Generator) -> PictureScene:
+        # Both at one time, as one network call denoises the blend of them.
         t = torch.tensor([config.time])
         noised = [schedule.diffuse(x, torch.randn(x.shape, generator=draws), t) for x in pair]
+        # Blended while noisy: the network then removes what no picture has, such as two ghosts.
         share = torch.linspace(0.0, 1.0, config.count)[:, None, None, None]
         blend = (1.0 - share) * noised[0] + share * noised[1]
         # Two independent noises add up to less than one: without this the middle would be too smooth for its time.
@@ -136,6 +138,7 @@ def build_interpolation(
 
 def times_from(schedule: Schedule, first: int, steps: int) -> list[int]:
     """Return the distinct times that a sampler visits from a time on, spaced as those of a whole sampling."""
+    # The beginning of a schedule is a schedule: `times` spaces the steps by its noise alone.
     part = Schedule(schedule.alphas[: first + 1], schedule.sigmas[: first + 1], schedule.prediction)
     return times(part, min(steps, first + 1))
 
@@ -151,6 +154,7 @@ def _stage(solver: Solver, predict: Predict, begin: Callable[[torch.Generator], 
     @torch.no_grad()
     def advance(scene: PictureScene, step: int, generator: torch.Generator) -> None:
         scene.take(solver.advance(predict, State(scene.z, scene.x_hat), step, generator))
+        # Evenly by steps, the last frame after the last step, however few steps there are.
         frames = len(scene.frames)
         if frames and (step + 1) * frames // steps > step * frames // steps:
             scene.frames[(step + 1) * frames // steps - 1] = to_levels(scene.x_hat)
@@ -201,6 +205,7 @@ def build_completion(
     observed = Observed.of(config, bundle)
     tell_scaled(config.picture, observed.scaled_from, bundle, report)
     schedule = schedule_of(bundle)
+    # RePaint is made of the ancestral steps: noise that it adds on the way back is what they take away.
     sampler = Ancestral(schedule, times(schedule, config.steps), clip=True, kind=bundle.manifest.variance)
     moves = plan_moves(config.steps, config.jump, config.resamples)
     predict = predictor_of(bundle, schedule)

@@ -47,6 +47,7 @@ class Camera:
 def draw_camera(config: "Config", generator: torch.Generator) -> Camera:
     """Return a random camera in the ranges of the options."""
     radians = [tuple(torch.deg2rad(torch.tensor(getattr(config, n))).tolist()) for n in ("elevation", "azimuth")]
+    # Uniform in the angle, not on the sphere: the thesis draws azimuth and elevation.
     poses = draw_sphere(1, generator, radius=config.distance, elevation=radians[0], azimuth=radians[1], law="angle")
     low, high = config.focal
     focal = low + (high - low) * torch.rand(1, generator=generator).item()
@@ -71,6 +72,7 @@ def options_of(config: "Config") -> FieldOptions:
         samples=config.samples,
         looks=config.looks,
         bounded=config.bounds,
+        # The widest pixels that a camera of the run has; each camera gives its own.
         pixel=1 / (config.focal[0] * FOCAL * config.render),
     )
 
@@ -93,6 +95,7 @@ def restored(config: "Config", state: Mapping[str, Tensor]) -> Scene:
 def optimizer_of(config: "Config", scene: Scene) -> torch.optim.Optimizer:
     """Return Adam for a scene; the thesis' epsilon of 1e-5 for the network (10.3)."""
     if isinstance(scene, DenseGrid):
+        # Adam's usual epsilon, of the kernel: the 1e-5 of the thesis is about its network.
         return GridAdam(scene, lr=config.lr, colour_lr=config.colour_lr)
     return torch.optim.Adam(scene.parameters(), lr=config.lr, eps=1e-5 if config.field == "mlp" else 1e-8)
 
@@ -105,6 +108,7 @@ def lr_factor(config: "Config") -> Callable[[int], float]:
     """
     if config.field != "mlp":
         return lambda step: 1.0 if step < 0.75 * config.steps else 0.1
+    # As a factor: the loop multiplies each group's own learning rate by it.
     start = config.lr_start / config.lr
     return lambda step: start ** (1 - step / config.warmup) if step < config.warmup else 1.0
 
@@ -118,6 +122,7 @@ def see(
     side = config.render
     rays = camera.cameras.rays(0, pixel_centres(side, side))
     if isinstance(scene, ResidualField):
+        # A border of its own for each sample: rays of neighbouring pixels see different places.
         jitter = torch.rand(len(rays.origins), config.samples + 1, generator=generator)
         noise = perturbed(config.sparsity, (len(rays.origins), config.samples), config.noise, generator)
         shown = scene.render(rays, jitter, noise=noise, pixel=1 / (camera.focal * FOCAL * side))
@@ -136,6 +141,7 @@ def regularity(config: "Config", scene: Scene, generator: torch.Generator) -> di
     if isinstance(scene, Pixels) and config.variation > 0:
         return {"variation": config.variation * scene.total_variation()}
     if isinstance(scene, ResidualField) and config.density == "volsdf" and config.eikonal > 0:
+        # All over the cube: rays see a distance's slope near surfaces only, and it has to be 1 everywhere.
         points = SIDE * (torch.rand(EIKONAL_POINTS, 3, generator=generator) - 0.5)
         variance = scene.point_variance()
         slope = scene.evaluate(points, None if variance is None else variance.expand(len(points), -1), slope=True)[2]

@@ -53,9 +53,12 @@ def build(
     def after(scene: Scene, optimizer: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
         if isinstance(scene, DenseGrid):
             due = step >= OCCUPANCY_FROM * config.steps and step % OCCUPANCY_EVERY == OCCUPANCY_EVERY - 1
+            # At the end as well: what is written of the grid should not hold cells that became empty.
             if due or step == config.steps - 1:
                 scene.update_occupancy()
         if isinstance(scene, ResidualField) and config.track_origin:
+            # After the update, so that the next camera looks at what is there then. Its few random places are noisy;
+            # the average smooths them over a thousand steps.
             scene.origin.lerp_(scene.centre_of_mass(generator), 1 - DECAY)
 
     return [
@@ -88,6 +91,7 @@ def loss_of(config: "Config", bundle: "DiffusionBundle") -> Callable[[Scene, int
             passed.append(transmittance.flatten())
             first, last = config.tau
             place = {"focal": camera.focal, "distance": camera.distance}
+            # A nearer or longer lens shows the object larger, so less of the background should be seen.
             targets.append(target_transmittance(step, first=first, last=last, steps=config.tau_steps, **place))
         clip = -guide(torch.cat(seen)).mean()  # thesis Eq. 4.7
         target = sum(targets) / len(targets)
@@ -108,6 +112,7 @@ def augmented(
 
     The published code multiplies colours by alpha once more here, although volume rendering has: not copied.
     """
+    # Cropped together, so that each crop has the transmittance of its own pixels.
     both = torch.cat([colour, transmittance[None]]).expand(config.crops, -1, -1, -1)
     parts = resized_crops(both, size, generator, share=config.crop)
     behind = draw_backgrounds(config.background, config.crops, size, generator)

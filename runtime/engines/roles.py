@@ -65,6 +65,7 @@ class ConditionedDenoiser:
         self, z: Float[Tensor, "B C h w"], t: Int64[Tensor, " B"], context: Float[Tensor, "B N D"]
     ) -> Float[Tensor, "B C h w"]:
         """Return what the network predicts, shaped as `z`."""
+        # Contiguous copies: engines bind memory, and a slice of a context is not one piece of it.
         pooled = context[:, -1, : self.width].contiguous()
         ids = self.time_ids.to(z.device).expand(len(z), -1).contiguous()
         return run_in_parts(self.engine, z, t, context[:, :-1].contiguous(), pooled, ids)
@@ -149,6 +150,7 @@ class DualTextEncoder:
         """Return the context of prompts, the pooled text last; a `UserError` names one that is too long."""
         second, pooled = self.second.encode(prompts)
         context = torch.cat([self.first.encode(prompts)[0], second], -1)
+        # The pooled text is narrower than two contexts side by side; the denoiser's wrapper knows its width.
         row = torch.nn.functional.pad(pooled, (0, context.shape[-1] - pooled.shape[-1]))
         return _zeroed(torch.cat([context, row[:, None]], 1), prompts, self.zero_empty)
 

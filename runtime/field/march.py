@@ -44,6 +44,7 @@ class Room:
         for index, array in enumerate(self.free):
             if len(array) >= count:
                 return _Lease(self.free.pop(index), self.free)
+        # All of them are too small, and a grown capacity makes them useless for good.
         self.free.clear()
         return _Lease(np.empty(count, SAMPLE), self.free)
 
@@ -122,12 +123,14 @@ class _March(torch.autograd.Function):
         count = len(rays.origins)
         jobs = -(-count // RAYS_A_JOB)
         shown = _empty_shown(count, normals=normals)
+        # Where each ray's samples lie. The backward pass walks them instead of marching again.
         spans = np.empty((count, 2), np.int64)
         room = grid.room
         while True:
             capacity = room.capacity
             lease = room.take(jobs * capacity)
             share_jobs(kernels.march, jobs, record, rays, lease.array, capacity, spans, shown)
+            # Each job fills its own part of the room from its start, so no thread waits for another's count.
             starts = capacity * np.arange(jobs)
             ends = spans[np.minimum(RAYS_A_JOB * np.arange(1, jobs + 1), count) - 1, 1]
             needed = int((ends - starts).max(initial=0))
@@ -145,6 +148,7 @@ class _March(torch.autograd.Function):
         samples, spans, size = ctx.lease.array, ctx.spans, ctx.record.size
         jobs = -(-len(spans) // RAYS_A_JOB)
         room = int(spans.max(initial=0))
+        # By place in the room and not by ray: gaps between jobs cost memory, but no copying.
         grads = SampleGrads(
             value=np.empty((room, 4), np.float32), slope=np.empty((room if ctx.normals else 0, 3), np.float32)
         )
@@ -160,6 +164,8 @@ class _March(torch.autograd.Function):
         share_jobs(sort_samples, jobs, size, samples, spans, places, order)
         total = torch.zeros(ctx.shape) if ctx.accumulator is None else ctx.accumulator
         sums = total.numpy().reshape(-1)
+        # A sample writes to the nodes of its plane and of the next one. Every second plane at a time, no two threads
+        # meet at a node, and each node's sum has one order.
         for parity in (0, 1):
             part = np.ascontiguousarray(planes[parity::2])
             share_jobs(scatter, len(part), ctx.record, samples, ctx.rays.directions, grads, order, part, sums)
@@ -201,6 +207,7 @@ def march(grid: Grid, rays: Rays, jitter: Float[Tensor, " R"] | None = None, *, 
     values = grid.values
     if values.dtype != torch.float32 or values.device.type != "cpu":
         raise UserError(f"field: expected float32 values on the CPU, got {values.dtype} on {values.device}")
+    # In the middle of a step, the mean of what jitter would do: pictures to look at have no noise.
     arrays = _arrays(rays, torch.full((len(rays.origins),), 0.5) if jitter is None else jitter)
     if torch.is_grad_enabled() and values.requires_grad:
         colour, transmittance, depth, normal, distortion = _March.apply(values, grid, arrays, normals)

@@ -73,6 +73,7 @@ class Orbit:
         """Return the orbit at the mean distance, elevation and angle of view of some cameras, looking down a little."""
         centres = cameras.centres
         radius = float(centres.norm(dim=1).median())
+        # Medians, so that one camera that stands far off does not carry the film away.
         elevation = float(torch.asin((centres[:, 2] / centres.norm(dim=1)).clamp(-1, 1)).median())
         angle = 2 * float(torch.atan(cameras.sizes.max(1).values / 2 / cameras.intrinsics[:, 0]).median())
         return cls(radius=radius, elevation=min(max(elevation, 0.1), 0.7), angle=angle, **options)
@@ -89,6 +90,7 @@ def mean_level(raw: Float[Tensor, "N N N"]) -> float:
 
     For fields that stay translucent: at `LEVEL` their shells are full of holes.
     """
+    # The mean of densities and not of raw values: the raw values of empty places have no lower end.
     mean = torch.nn.functional.softplus(raw.double()).mean().clamp(min=1e-6)
     return float(mean.expm1().log())
 
@@ -129,6 +131,7 @@ class Surface:
         `largest_piece`: share of the largest piece in the volume of all; `volume_over_box`: share of the bounding box
         that is filled; `depth_over_width`: of the bounding box, seen from in front; `watertight`: whether it is closed.
         """
+        # Before floaters are taken away: they are what the share of the largest piece is about.
         whole, largest = describe(self.mesh), describe(keep_pieces(self.mesh, 1.0))
         size = (self.mesh.vertices.max(0) - self.mesh.vertices.min(0)).tolist()
         return {
@@ -180,6 +183,7 @@ def write_sheet(field: Field, stem: Path, *, around: Orbit = SHEET, normals: boo
     colours, shapes = [], []
     for index in range(len(cameras)):
         view = look(lambda rays: field.render(rays, normals=normals), cameras, index, samples=1)
+        # Before white, as the icons are that the bundled networks know.
         colours.append(view.on(1.0).permute(2, 0, 1))
         if view.normal is not None:
             shapes.append(normal_picture(view.normal, view.alpha))

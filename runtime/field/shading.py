@@ -73,8 +73,10 @@ def lit(shown: Rendering, rays: Rays, light: Light, *, textureless: bool = False
     """
     assert shown.normal is not None, "shading needs normals"
     alpha = shown.alpha[:, None]
+    # The depth is weighted by alpha; divided by it, it is the mean distance of what was hit.
     depth = (shown.depth[:, None] / alpha.clamp(min=1e-6)).detach()
     points = rays.origins + depth * rays.directions
+    # Premultiplied as colours are: white times alpha.
     albedo = alpha.expand(-1, 3) if textureless else shown.colour
     colour = lambertian(albedo, functional.normalize(shown.normal, dim=1, eps=1e-6), points, light)
     return Rendering(colour, shown.transmittance, shown.depth, shown.distortion, shown.normal)

@@ -51,6 +51,7 @@ def weights_of(
     alpha: Float[Tensor, "R S"],
 ) -> tuple[Float[Tensor, "R S"], Float[Tensor, "R S"], Float[Tensor, " R"]]:
     """Return each sample's weight, the transmittance before it, and that of the whole ray (thesis Eq. 4.3)."""
+    # A product and not an exponential of sums: an opaque sample gives exactly 0.
     passed = torch.cumprod(1 - alpha, dim=1)
     # Shifted by one: a sample does not hide itself.
     before = torch.cat([torch.ones_like(passed[:, :1]), passed[:, :-1]], dim=1)
@@ -121,6 +122,7 @@ def importance_samples(
     weights = weights + 1e-5
     share = weights / weights.sum(1, keepdim=True)
     cumulative = torch.cat([torch.zeros_like(share[:, :1]), torch.cumsum(share, 1)], 1)
+    # From the right, so that a place on a border belongs to the interval that begins there, even behind an empty one.
     index = torch.searchsorted(cumulative, uniform.contiguous(), right=True).clamp(1, share.shape[1]) - 1
     below = torch.gather(cumulative, 1, index)
     inside = (uniform - below) / torch.gather(share, 1, index)

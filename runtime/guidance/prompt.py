@@ -41,6 +41,7 @@ class Prompt:
         """Return the encoding of a text, or of one text for each view, from one call of the encoder."""
         several = (texts,) if isinstance(texts, str) else tuple(texts)
         with torch.no_grad():
+            # The empty text rides along: one call of the network where a run would otherwise pay for two.
             encoded = encoder([*several, ""])
         return cls(several, encoded[:-1], encoded[-1:])
 

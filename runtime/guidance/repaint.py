@@ -58,12 +58,15 @@ def advance(
     """
     begin, end = move
     schedule, visited = sampler.schedule, sampler.visited
+    # Drawn for every move, used or not: so each move takes the same draws, whatever came before.
     noise = torch.randn(state.z.shape, generator=generator, dtype=state.z.dtype)
     if end < begin:
+        # Forward diffusion from a time with less noise to one with more, in one draw for all of the jump.
         back = Transition.of(schedule, visited[end], visited[begin])
         return State(back.ratio * state.z + back.added.sqrt() * noise, state.x_hat)
     drawn = sampler.advance(predict, state, begin, generator)
     if end == len(visited):
+        # What is observed comes back to the bit; nothing of it passes through the network.
         whole = torch.where(hidden, drawn.x_hat, x)
         return State(whole, whole)
     observed = schedule.alphas[visited[end]] * x + schedule.sigmas[visited[end]] * noise

@@ -37,6 +37,7 @@ def times(schedule: Schedule, steps: int, rho: float = 7.0) -> list[int]:
     if not 1 <= steps <= len(schedule):
         raise ValueError(f"sampler: expected 1 to {len(schedule)} steps, got {steps}")
     levels = (schedule.sigmas.double() / schedule.alphas.double()) ** (1.0 / rho)
+    # In float64: neighbouring levels at little noise differ in the eighth digit.
     targets = torch.linspace(float(levels[-1]), float(levels[0]), steps, dtype=torch.float64)
     visited: list[int] = []
     for i, t in enumerate((levels[:, None] - targets).abs().argmin(0).tolist()):
@@ -110,6 +111,7 @@ def sample_latents(
     def predict(z: Float[Tensor, "B C h w"], t: int) -> Float[Tensor, "B C h w"]:
         return guided_noise(denoise, z, torch.full((len(z),), t), prompt, omega, schedule)
 
+    # On the CPU, like all draws, so that a seed means one picture on every device.
     start = torch.randn(shape, generator=generator)
     if times:
         return ddim(predict, start, schedule, times, report)

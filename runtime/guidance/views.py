@@ -47,6 +47,7 @@ def views_of(
     views = torch.full(azimuth.shape, SIDE)
     views[turned <= angles.front] = FRONT
     views[turned >= math.pi - angles.back] = BACK
+    # Last, as seen from above no azimuth counts.
     views[elevation > angles.overhead] = OVERHEAD
     return views
 
@@ -63,6 +64,7 @@ def view_weights(
         [(1 - quarter).clamp(min=0), 1 - (1 - quarter).abs(), (quarter - 1).clamp(min=0), torch.zeros_like(quarter)], 1
     )
     above = (elevation > angles.overhead)[:, None]
+    # Not interpolated: between a side view and one from above the paper has no text, either.
     return torch.where(above, torch.eye(4)[OVERHEAD], weights)
 
 
@@ -105,6 +107,7 @@ def decay(name: str, r: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
 
 def turn_of(azimuth: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
     """Return the angle, in [0, pi], between azimuths and the front."""
+    # Wrapped first: cameras may count their turns beyond a whole one, or below 0.
     return ((azimuth + math.pi) % (2 * math.pi) - math.pi).abs()
 
 

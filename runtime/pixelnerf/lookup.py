@@ -43,6 +43,7 @@ def features_at(
     """Return bilinear features at places of pictures, with those of the border beyond it."""
     side, width = features.shape[1], features.shape[3]
     cell = (at * side - 0.5).clamp(0, side - 1)
+    # At the far border the cell before it, with a weight of 1 for its end: there is no row beyond.
     low = cell.floor().clamp(max=side - 2)
     part = cell - low
     first = (picture * side + low[:, 1].long()) * side + low[:, 0].long()

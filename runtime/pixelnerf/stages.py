@@ -69,6 +69,7 @@ def build(
     def advance(scene: DenseGrid, step: int, generator: torch.Generator) -> None:
         first = step * PLANES
         fill_planes(scene, conditioned, first, min(first + PLANES, scene.size))
+        # Once, when all planes have their densities: before it, cells reach into planes that are still fog.
         if first + PLANES >= scene.size:
             scene.update_occupancy()
 
@@ -99,9 +100,12 @@ class ConditionedField:
     def __call__(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, "P 4"]:
         """Return densities per world unit and colours; nothing is outside the unit ball or the silhouette."""
         values = torch.zeros(len(points), 4)
+        # Rows times a rotation: by its transpose, from the world's axes to the camera's.
         local = points @ self.pose[:3, :3]
         at = places(local, *self.lens)
         zero = torch.zeros(len(points), dtype=torch.int64)
+        # The network is asked of few nodes only: most of the cube is outside the silhouette's cone, and it never learnt
+        # of what is there.
         rows = (inside(self.mask, zero, at) & (points.square().sum(1) <= 1)).nonzero()[:, 0]
         for part in rows.split(POINTS_A_CALL) if len(rows) else ():
             seen = features_at(self.features, zero[part], at[part])
@@ -120,6 +124,7 @@ def fill_planes(scene: DenseGrid, field: ConditionedField, first: int, end: int)
     values = field(torch.stack(planes, dim=-1).reshape(-1, 3)).view(end - first, scene.size, scene.size, 4)
     # The grid's unit of length is the box's side over EXTENT.
     density = values[..., 0] * scene.side / EXTENT
+    # The inverse of softplus, log(e^x - 1), without the power that overflows for a large density.
     raw = torch.where(density > 1e-6, density + torch.log(-torch.expm1(-density.clamp(min=1e-6))), EMPTY - 8)
     with torch.no_grad():
         scene.values[first:end, ..., 0, 0] = raw.clamp(max=OPAQUE)
@@ -134,6 +139,7 @@ def spread_colours(
     values = (colours * solid[..., None]).permute(0, 3, 1, 2)
     for _ in range(times):
         near = torch.nn.functional.avg_pool2d(torch.cat([values, weight], 1), 3, stride=1, padding=1)
+        # Only what has no colour yet, so that colours spread outwards and never mix within the object.
         fresh = (weight == 0) & (near[:, 3:] > 0)
         values = torch.where(fresh, near[:, :3] / near[:, 3:].clamp(min=1e-9), values)
         weight = torch.where(fresh, 1.0, weight)

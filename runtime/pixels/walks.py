@@ -52,6 +52,7 @@ class Route:
     @classmethod
     def of(cls, order: Order, hidden: Region) -> "Route":
         """Return the route from the first to the last hidden pixel of an order."""
+        # Observed pixels before the first hidden one need no step: the prefill network has entered them.
         places = np.flatnonzero(hidden.reshape(-1)[order])
         size = (hidden.shape[0], hidden.shape[1])
         return cls(order, size, torch.from_numpy(~hidden.reshape(-1)), int(places[0]), int(places[-1]) + 1)
@@ -89,11 +90,13 @@ class Walks:
 
         Hidden pixels are drawn in the sequence of the order.
         """
+        # Parts are runs of neighbours, so joining them restores the order of the batch.
         levels = torch.cat([walk.levels for walk in self.parts])
         return levels.cpu().transpose(1, 2).unflatten(2, self._route.size).contiguous()
 
     def start(self, noise: Float32[Tensor, "N B n"], done: int = 0) -> None:
         """Set the noise of all draws, and how many positions were walked before."""
+        # Noise is that of all positions, a resumed walk's too: position i draws with row i wherever it begins.
         self.done = done
         for walk, part in zip(self.parts, noise.split(self._sizes, 1), strict=True):
             walk.begin(self._route.first + done, part)
@@ -159,6 +162,7 @@ class Walks:
     def _enter(self, state: Mapping[str, Tensor], place: int, end: int) -> None:
         """Enter the rows of a state into the caches."""
         rows = _checked(state, "rows", self.parts[0].pending_rows(place, end))
+        # Rows depend on the order and the place alone: a state with others was edited, or is of another network.
         if not torch.equal(rows, self.parts[0].pending_rows(place, end)):
             raise _damaged("rows")
         for width, group in self.parts[0].caches.groups.items():
@@ -182,6 +186,7 @@ def fill_caches(
     """
     begin = 0
     for walk in walks:
+        # Copies of a picture stand side by side and may be spread over two parts.
         end = begin + len(walk.levels)
         rows = range(max(begin, first * samples), min(end, (first + len(features[0])) * samples))
         if rows:

@@ -57,6 +57,7 @@ def _filmed(stage: Stage, offset: int, every: int) -> Stage:
     def begin(before: Scene | None, generator: torch.Generator) -> Scene:
         scene = stage.begin(before, generator)
         assert isinstance(scene, VectorScene)
+        # A stage makes a new scene, which begins without the drawings of the one before.
         scene.history = [*before.history] if isinstance(before, VectorScene) else []
         if not scene.history:
             scene.record()
@@ -97,6 +98,7 @@ def write_history(
 def _pictures(drawings: Sequence[Drawing], backend: str) -> Iterator[Float[Tensor, "3 H W"]]:
     """Yield the frames of a film, each drawing at one size, the last one for `HOLD` frames."""
     height, width = drawings[-1].size
+    # A whole factor, so that lines between pixels stay between pixels; of the last size, as a film has one.
     factor = math.ceil(SIDE / min(height, width))
     picture = torch.empty(0)
     for drawing in drawings:
@@ -125,6 +127,7 @@ def format_animation(drawings: Sequence[Drawing], seconds: float = ANIMATED_S) -
     ]
     for index, drawing in enumerate(drawings):
         start, is_last = (ends[index - 1] if index else 0.0), index == len(drawings) - 1
+        # A group whose time has not come is hidden from 0 on: SMIL's first key time must be 0.
         shown = [(0.0, "none")] if start else []
         shown += [(start, "inline"), *([] if is_last else [(ends[index], "none")])]
         values, times = ";".join(value for _, value in shown), ";".join(f"{time:.4g}" for time, _ in shown)
@@ -133,6 +136,7 @@ def format_animation(drawings: Sequence[Drawing], seconds: float = ANIMATED_S) -
             f'<animate attributeName="display" calcMode="discrete" dur="{seconds:g}s" repeatCount="indefinite" '
             f'values="{values}" keyTimes="{times}"/>'
         )
+        # A digit fewer halves the file, and a tenth of a pixel does not show on the way.
         rounded = replace(drawing, points=drawing.points.round(decimals=1))
         lines += [*path_lines(rounded, named=False, background=True), "</g>"]
     return "\n".join([*lines, "</svg>"]) + "\n"

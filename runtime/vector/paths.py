@@ -181,6 +181,7 @@ class Drawing:
         """
         if other.size != self.size:
             raise UserError(f"append: expected a drawing of canvas {self.size}, got {other.size}; use resized() first")
+        # The background is the lower drawing's: one scene has one.
         joined = {n: torch.cat((getattr(self, n), getattr(other, n)), 1) for n in ("points", "colours", "widths")}
         return dataclasses.replace(self, layout=self.layout + other.layout, **joined)
 
@@ -191,6 +192,7 @@ class Drawing:
             size: height and width in pixels.
         """
         factors = self.points.new_tensor((size[1] / self.size[1], size[0] / self.size[0]))
+        # A stroke has one width for both directions, so under unequal factors only its area can be right.
         scale = math.sqrt(size[0] * size[1] / (self.size[0] * self.size[1]))
         return dataclasses.replace(self, points=self.points * factors, widths=self.widths * scale, size=size)
 
@@ -257,6 +259,7 @@ def random_circles(
 
 def random_colours(batch: int, count: int, generator: torch.Generator) -> Float[Tensor, "{batch} {count} 4"]:
     """Return uniform RGB with opacity U(0.7, 1). Source: thesis 11.9.1."""
+    # Never quite transparent: a path that covers nothing gets no gradient.
     rgb = torch.rand(batch, count, 3, generator=generator)
     return torch.cat((rgb, 0.7 + 0.3 * torch.rand(batch, count, 1, generator=generator)), -1)
 
@@ -286,6 +289,7 @@ def random_strokes(
     """
     width = stroke_width(size) if width is None else width
     layout = Layout((Kind.STROKE,) * count, ((segments,),) * count)
+    # Points may leave the canvas; the walk has no walls, as CLIPDraw's has none.
     start = torch.rand(batch, count, 1, 2, generator=generator) * torch.tensor((float(size[1]), float(size[0])))
     steps = (2 * torch.rand(batch, count, 3 * segments, 2, generator=generator) - 1) * (reach * min(size))
     points = torch.cat((start, start + steps.cumsum(2)), 2).reshape(batch, -1, 2)
@@ -352,6 +356,7 @@ def pixel_grid(cells: int = 32, *, size: tuple[int, int], generator: torch.Gener
     row, column = torch.meshgrid(torch.arange(cells), torch.arange(cells), indexing="ij")
     corner = torch.stack((column, row), -1).reshape(-1, 1, 2)
     unit = torch.cat((corner, corner + 1), 1).reshape(1, -1, 2).to(torch.float64) / cells
+    # In float64 first: neighbours share borders to the bit, or seams show between squares.
     points = (unit * torch.tensor((size[1], size[0]))).to(torch.float32).repeat(batch, 1, 1)
     colours = random_colours(batch, cells**2, generator)
     return Drawing(layout, points, colours, torch.ones(batch, cells**2), torch.ones(batch, 3), size)

@@ -55,6 +55,7 @@ class VectorScene(Scene):
         self.finished: list[Drawing] = []
         """Drawings that are done, of a run of several."""
         for name, tensor in drawing.tensors.items():
+            # All four are parameters, trained or not, so that a state has the same tensors for every method.
             parameter = nn.Parameter(tensor.detach().clone(), requires_grad=name in train)
             self.register_parameter(name, parameter)
 
@@ -93,6 +94,7 @@ class VectorScene(Scene):
         state["train"] = torch.tensor([getattr(self, name).requires_grad for name in _NAMES], dtype=torch.int64)
         for name in _LISTS:
             for index, drawing in enumerate(getattr(self, name)):
+                # Five digits, so that the order of the names is the order of the drawings.
                 state |= {f"{name}/{index:05d}/{k}": v for k, v in VectorScene(drawing).state().items()}
         return state
 
@@ -124,6 +126,7 @@ class VectorScene(Scene):
         layout = Layout(tuple(Kind(kind) for kind in kinds), contours)
         drawing = Drawing(layout, *(state[name] for name in _NAMES), size=(size[0], size[1]))
         scene = cls(drawing, train=[name for name, flag in zip(_NAMES, train, strict=True) if flag], backend=backend)
+        # Lists are one level deep: drawings in them are still, and have no lists of their own.
         for prefix in sorted({name.rpartition("/")[0] for name in state if "/" in name}):
             part = {name.rpartition("/")[2]: value for name, value in state.items() if name.startswith(f"{prefix}/")}
             getattr(scene, prefix.partition("/")[0]).append(cls.from_state(part).drawing().detach())

@@ -73,11 +73,13 @@ class Capture:
             masks=tuple(self.masks[i] for i in rows) if self.masks else (),
             depths=tuple(self.depths[i] for i in rows) if self.depths else (),
             bounds=None if self.bounds is None else self.bounds[rows],
+            # Indices of the whole capture mean nothing in a part of it.
             splits={},
         )
 
     def scaled(self, longest: int) -> "Capture":
         """Return the capture with pictures of which the longest side is at most so many pixels."""
+        # By the largest picture of all, so that pictures keep their sizes beside each other.
         side = int(self.cameras.sizes.max())
         if side <= longest:
             return self
@@ -107,6 +109,7 @@ class Capture:
             UserError: a file cannot be read, sizes differ, or the pictures need more than the budget.
         """
         height, width = size or self._common_size(indices)
+        # Before the first is read: running out of memory would end the process without a word.
         need = PIXEL_BYTES * height * width * len(indices)
         if need > budget:
             raise UserError(

@@ -51,6 +51,7 @@ def normalize(capture: Capture, frame: Frame | None = None) -> Capture:
     turn = _rotation(capture, frame.orient)
     turned = _moved(capture.cameras, turn, torch.zeros(3), 1.0)
     points = None if capture.points is None else capture.points @ turn.T
+    # After the turn: the box is aligned with the new axes, so its middle and size are taken along them.
     middle = _middle(turned, points, capture, frame)
     half = frame.half if frame.half is not None else _half(turned, points, middle, capture)
     if not 0 < half < float("inf"):
@@ -60,6 +61,7 @@ def normalize(capture: Capture, frame: Frame | None = None) -> Capture:
         )
     cameras = _moved(turned, torch.eye(3), middle, half)
     back = torch.eye(4, dtype=torch.float64)
+    # The inverse of turn, shift and scale, in float64: captures may have coordinates of many kilometres.
     back[:3, :3] = half * turn.T.double()
     back[:3, 3] = turn.T.double() @ middle.double()
     return replace(
@@ -92,6 +94,8 @@ def _rotation(capture: Capture, orient: Orientation) -> Float[Tensor, "3 3"]:
     up = mean_up
     if orient == "pca":
         spread = cameras.centres.double() - cameras.centres.double().mean(0)
+        # Hand-held cameras move around a thing more than up and down. The direction has no sign, so the tops of the
+        # cameras give it one.
         up = torch.linalg.svd(spread.T @ spread)[0][:, 2]
         up = up * (1 if float(up @ mean_up) >= 0 else -1)
     if float(up.norm()) < 1e-3:
@@ -102,6 +106,8 @@ def _rotation(capture: Capture, orient: Orientation) -> Float[Tensor, "3 3"]:
 def _to_z(up: Float[Tensor, " 3"]) -> Float[Tensor, "3 3"]:
     """Return the shortest rotation of a unit vector to +z (Rodrigues' formula)."""
     z = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    # Upside down there is no shortest rotation, and Rodrigues' formula divides by 0: half a turn about x is as good as
+    # any.
     if float(up[2]) < -1 + 1e-9:
         return torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
     x, y, w = torch.linalg.cross(up, z).tolist()
@@ -120,6 +126,7 @@ def _middle(
     if frame.centre == "auto" and points is not None and len(points):
         low, high = _range(points)
         return (low + high) / 2
+    # The axes of cameras that face one way meet nowhere near, so for those the bounds say how far the scene is.
     if _faces_one_way(cameras) and capture.bounds is not None:
         return cameras.centres.mean(0) + _mean_forward(cameras) * float(capture.bounds.mean())
     return focus_point(cameras)

@@ -53,6 +53,7 @@ class DenseGrid(Scene):
     ) -> None:
         super().__init__()
         _check_grid(values, occupied, box)
+        # Contiguous, as kernels see the nodes as one row of numbers.
         self.values = nn.Parameter(values.detach().clone().contiguous())
         self.register_buffer("occupied", occupied.clone())
         self.register_buffer("box", box.clone())
@@ -71,6 +72,7 @@ class DenseGrid(Scene):
             colour: of the fog, in [0, 1].
         """
         values = torch.zeros(size, size, size, 1 if degree == 0 else 4, 4)
+        # Groups behind the first are the slopes of colours by the direction: none to begin with.
         values[..., 0, 0] = EMPTY
         values[..., 0, 1:] = colour
         cells = (size - 1) // cell_of(size)
@@ -97,6 +99,7 @@ class DenseGrid(Scene):
     def gradients(self) -> dict[str, Tensor]:
         """Return the gradient of the active nodes: nothing else has one."""
         gradient = self.values.grad
+        # Empty nodes have no gradient, and most of a box is empty: a look at all of them would cost as much as a step.
         return {} if gradient is None else {"values": gradient.view(self.size**3, -1)[self.active.long()]}
 
     def total_variation(self, density: float, colour: float, epsilon: float) -> Float[Tensor, ""]:
@@ -138,6 +141,7 @@ class DenseGrid(Scene):
         side = cell_of(self.size)
         # A cell has side + 1 nodes along its edge; the last is shared with the next cell.
         cells = functional.max_pool3d(dense, side + 1, stride=side)[0, 0]
+        # A field without a single dense node would never be sampled again, so no gradient could bring one back.
         if cells.any():
             self.occupied.copy_(cells.to(torch.uint8))
         self.active = active_nodes(self.occupied.bool(), self.size)
@@ -145,6 +149,7 @@ class DenseGrid(Scene):
     def resized(self, size: int) -> Self:
         """Return the field on another number of nodes, interpolated."""
         channels = self.values.detach().flatten(3).permute(3, 0, 1, 2)[None]
+        # With aligned corners the outer nodes stay on the box's faces, whatever lies between them.
         finer = functional.interpolate(channels, size=(size, size, size), mode="trilinear", align_corners=True)
         values = finer[0].permute(1, 2, 3, 0).unflatten(3, (-1, 4))
         cells = (size - 1) // cell_of(size)
@@ -202,12 +207,14 @@ class _TotalVariation(torch.autograd.Function):
         both = np.array(weights, np.float32)
         share_jobs(vary, len(sums), record_of(field.grid()), active, both, np.float32(epsilon), sums, gradients)
         ctx.gradients, ctx.active, ctx.field, ctx.shape = gradients, active, field, values.shape
+        # In the order of the jobs, whichever thread did them.
         return torch.tensor(sums.sum(), dtype=torch.float32)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, upstream):
         target = ctx.field.gradient
+        # Into the optimizer's buffer at once: PyTorch would make a second grid and add the two, node by node.
         total = torch.zeros(ctx.shape) if target is None else target
         jobs = -(-len(ctx.active) // NODES_A_JOB)
         scale = np.float32(upstream.item())
@@ -240,6 +247,7 @@ class GridAdam(torch.optim.Optimizer):
     ) -> None:
         self.field = field
         super().__init__([field.values], {"lr": lr, "colour_share": colour_lr / lr, "betas": betas, "eps": eps})
+        # Made once: a step writes and clears the active nodes only, a small part of a mostly empty box.
         field.gradient = torch.zeros(field.values.shape)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -259,6 +267,7 @@ class GridAdam(torch.optim.Optimizer):
             state["exp_avg_sq"] = torch.zeros(field.values.shape)
         state["step"] += 1
         beta1, beta2 = group["betas"]
+        # Both corrections of the bias are folded into factors here; the kernel has no powers to compute.
         lr = group["lr"] / (1 - beta1 ** state["step"])
         rates = Rates(
             density=np.float32(lr),

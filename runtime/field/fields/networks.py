@@ -31,6 +31,7 @@ class RadianceMLP(nn.Module):
         self.frequencies = frequencies
         self.view_directions = view_directions
         encoded = 3 * (1 + 2 * frequencies)
+        # The layer behind the skip is wider, as it takes the encoded points once more.
         inputs = [encoded] + [WIDTH + (encoded if layer == SKIP else 0) for layer in range(LAYERS - 1)]
         self.layers = nn.ModuleList(nn.Linear(width, WIDTH) for width in inputs)
         if view_directions:
@@ -60,6 +61,7 @@ class RadianceMLP(nn.Module):
         if not self.view_directions:
             both = self.both(hidden)
             return functional.relu(both[:, 3]), both[:, :3].sigmoid()
+        # The density knows no direction, so that shapes cannot change with the view.
         view = torch.cat([self.feature(hidden), positional(directions, DIRECTION_FREQUENCIES)], -1)
         return functional.relu(self.density(hidden)[:, 0]), self.colour(functional.relu(self.view(view))).sigmoid()
 
@@ -185,7 +187,10 @@ def laplace_density(
         beta: width of the surface, over 0.
         alpha: density deep inside; by default 1 / beta.
     """
+    # As beta falls in training, the surface sharpens and the inside becomes opaque together.
     scale = 1 / beta if alpha is None else alpha
+    # Each branch is clamped to its own side: `where` differentiates both, and an infinite exponential that is not taken
+    # would still make the gradient NaN.
     outside = 0.5 * torch.exp(-distance.clamp(min=0) / beta)
     inside = 1 - 0.5 * torch.exp(distance.clamp(max=0) / beta)
     return scale * torch.where(distance > 0, outside, inside)

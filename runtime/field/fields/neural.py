@@ -49,6 +49,7 @@ class NeuralField(Scene):
         distance = rays.origins.norm(dim=1, keepdim=True)
         near, far = (distance - REACH).clamp(min=0.05), distance + REACH
         edges = near + (far - near) * torch.linspace(0, 1, self.coarse_samples + 1)
+        # Stratified: one place in each interval, so that all of the ray is seen over some steps.
         place = torch.rand(count, self.coarse_samples, generator=generator) if generator else 0.5
         t = edges[:, :-1] + (edges[:, 1:] - edges[:, :-1]) * place
         first, weights = self._evaluate(self.coarse, rays, t, far)
@@ -60,8 +61,10 @@ class NeuralField(Scene):
             uniform = ((torch.arange(self.fine_samples) + 0.5) / self.fine_samples).expand(count, -1)
         # Intervals around the middle samples, as in the authors' code: the first and last one are ends.
         middles = (t[:, 1:] + t[:, :-1]) / 2
+        # Where to look is no part of the loss: the coarse network learns by its own rendering alone.
         drawn = importance_samples(middles.detach(), weights.detach()[:, 1:-1], uniform)
         both = torch.cat([t, drawn], 1).sort(dim=1).values
+        # At all samples: where the coarse network is wrong, the fine one still sees something.
         second, _ = self._evaluate(self.fine, rays, both, far)
         return [first, second]
 
@@ -82,6 +85,7 @@ class NeuralField(Scene):
         planes = []
         for x in axis:
             points = torch.cartesian_prod(x[None], axis, axis)
+            # The density does not depend on the direction, but the network takes one.
             density, _ = self._best(points, torch.zeros_like(points).index_fill(1, torch.tensor([2]), -1.0))
             planes.append(raw_of(density, 2.0).view(GRID, GRID))
         return torch.stack(planes)
@@ -89,6 +93,7 @@ class NeuralField(Scene):
     @torch.no_grad()
     def colour_at(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, "P 3"]:
         """Return colours of points, each seen from outside."""
+        # A texture has one colour a place: that of looking straight at it from outside.
         inwards = -torch.nn.functional.normalize(points, dim=1)
         parts = zip(points.split(POINTS), inwards.split(POINTS), strict=True)
         return torch.cat([self._best(part, way)[1] for part, way in parts])

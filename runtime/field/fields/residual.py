@@ -229,6 +229,7 @@ class ResidualField(Scene):
             pixel: width of a pixel at distance 1, where it is not that of the options.
         """
         origins = rays.origins + self.origin
+        # Cones are those of the moved rays: a shift changes no distance along a ray, so samples keep their `at`.
         borders = self.borders(origins, rays.directions, jitter)
         radius = CONE_RADIUS * (self.options.pixel if pixel is None else pixel)
         mean, along, across = cone_moments(borders, radius)
@@ -241,6 +242,7 @@ class ResidualField(Scene):
         raw = raw.view(mean.shape)
         density = self.activated(raw if noise is None else raw + noise)
         if self.options.bounded:
+            # Borders are jittered by up to half an interval, so the outermost samples may lie just outside the cube.
             density = density * inside(points)
         return Samples(
             points=points,
@@ -270,6 +272,7 @@ class ResidualField(Scene):
         else:
             distance = (origins - self.origin).norm(dim=1)
             near, far = distance - REACH, distance + REACH
+        # A camera may stand in the cube: nothing behind it, nor right before it, may hide the rest.
         near = near.clamp(min=NEAREST)
         # A ray that misses the cube has intervals, too, of no length to speak of, and no density in them.
         far = torch.maximum(far, near + 1e-3)
@@ -277,6 +280,7 @@ class ResidualField(Scene):
         if jitter is not None:
             places = places + (jitter.view(len(origins), -1) - 0.5)
         step = (far - near)[:, None] / count
+        # Jitter moves the first border, too, and no sample may come to lie behind the camera.
         return (near[:, None] + step * places).clamp(min=NEAREST / 2)
 
     def evaluate(
@@ -293,6 +297,7 @@ class ResidualField(Scene):
             return *self._raw(points, variance), None
         differentiable = torch.is_grad_enabled()
         with torch.enable_grad():
+            # Points are no function of anything that is trained; as leaves they have a gradient of their own.
             places = points.detach().requires_grad_()
             raw, colour = self._raw(places, variance)
             (gradient,) = torch.autograd.grad(raw.sum(), places, create_graph=differentiable)
@@ -311,6 +316,7 @@ class ResidualField(Scene):
     def activated(self, raw: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
         """Return the density of raw values, in 1 / world units."""
         if self.options.density == "volsdf":
+            # Raw values rise inwards as those of the other densities do; a signed distance falls.
             return laplace_density(-raw, self.log_beta.exp())
         if self.options.density == "exp":
             return raw.clamp(max=STEEPEST).exp()
@@ -338,6 +344,7 @@ class ResidualField(Scene):
     def raw_density(self) -> Float[Tensor, "N N N"]:
         """Return what a grid's raw density would be on `NODES` nodes along each axis, see `raw.raw_of`."""
         axis = torch.linspace(-SIDE / 2, SIDE / 2, NODES)
+        # Plane by plane: the variances of a million nodes at once would be gigabytes.
         planes = [self.density_at(torch.cartesian_prod(x[None], axis, axis)) for x in axis]
         return raw_of(torch.stack(planes), SIDE).view(NODES, NODES, NODES)
 
@@ -351,6 +358,7 @@ class ResidualField(Scene):
     @torch.no_grad()
     def centre_of_mass(self, generator: torch.Generator, count: int = 4096) -> Float[Tensor, " 3"]:
         """Return the density-weighted mean of random places of the cube: where the object is (thesis 4.4.6)."""
+        # Few random places suffice: the origin follows slowly, by a moving average of these means.
         points = SIDE * (torch.rand(count, 3, generator=generator) - 0.5)
         density = self.density_at(points)
         return (density[:, None] * points).sum(0) / density.sum().clamp(min=1e-12)

@@ -62,6 +62,7 @@ def read_posed_folder(folder: Path, convention: Convention = "opengl") -> Captur
     """
     path = folder / "poses.npz"
     arrays = read_arrays(path)
+    # Beside poses.npz, other pictures than the posed ones may lie: a folder of their own goes first.
     where = folder / "images" if (folder / "images").is_dir() else folder
     if "names" in arrays:
         names = _names(arrays, [], f"'{path}'")
@@ -86,6 +87,7 @@ def _cameras(
     if "poses" not in arrays:
         raise UserError(f"{where}: expected an array of poses, got {', '.join(arrays) or 'none'}")
     if "convention" in arrays and convention == "opengl":
+        # The archive knows best, but for what a user has asked for.
         convention = _convention(arrays["convention"], where)
     poses = poses_array(arrays["poses"], where).float()
     if len(poses) != len(sizes):
@@ -94,6 +96,7 @@ def _cameras(
 
 
 def _convention(value: np.ndarray, where: str) -> Convention:
+    # From an array of any type: only a text that is one of the names gets through.
     name = str(value)
     for convention in CONVENTIONS:
         if name == convention:
@@ -109,6 +112,7 @@ def _intrinsics(
     if given is not None:
         if given.shape not in ((4,), (count, 4)) or given.dtype.kind not in "fiu":
             raise UserError(f"{where}: intrinsics: expected (4) or ({count}, 4) numbers, got {given.shape}")
+        # One calibration for all is about pixels, so it needs pictures of one size.
         if given.ndim == 1:
             same_size(sizes, where)
         return torch.from_numpy(np.broadcast_to(given, (count, 4)).astype(np.float32))
@@ -145,4 +149,5 @@ def _is_premultiplied(arrays: Mapping[str, np.ndarray], images: np.ndarray, wher
         if flag.size != 1 or flag.dtype.kind not in "biuf":
             raise UserError(f"{where}: premultiplied: expected True or False, got {flag.dtype} {flag.shape}")
         return bool(flag.reshape(()))
+    # A premultiplied colour never exceeds its alpha; straight ones nearly always do somewhere.
     return not bool((images[..., :3] > images[..., 3:]).any())

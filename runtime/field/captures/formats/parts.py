@@ -43,6 +43,7 @@ def number(value: object, name: str, where: str) -> float:
     Raises:
         UserError: it is something else.
     """
+    # True is an int in Python: without this a flag would be a focal length.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f"{where}: {name}: expected a number, got {value!r:.60}")
     try:
@@ -83,12 +84,14 @@ def poses_array(array: np.ndarray, where: str) -> Float64[Tensor, "V 4 4"]:
 
 def focal_of(angle: float, side: float) -> float:
     """Return the focal length in pixels of a picture whose side sees an angle, in radians."""
+    # NaN where there is no such lens: the check of all intrinsics names the picture.
     return 0.5 * side / math.tan(0.5 * angle) if 0 < angle < math.pi else math.nan
 
 
 def list_pictures(folder: Path) -> list[Path]:
     """Return the pictures of a folder in the order of their names, numbers by their value."""
     try:
+        # Files with a dot in front are other systems' notes on the pictures, with the same suffix.
         files = [path for path in folder.iterdir() if path.suffix in SUFFIXES and not path.name.startswith(".")]
     except OSError as error:
         raise UserError(f"'{folder}': expected a folder of pictures, got none ({error.strerror})") from None

@@ -34,11 +34,13 @@ class Structure(NamedTuple):
 
 def structure_of(layout: Layout, device: torch.device) -> Structure:
     """Return a layout's structure, made once for a device."""
+    # With the device in it, as a layout may be drawn on several.
     key = f"raster {device}"
     if key not in layout.memo:
         plan = make_plan(layout)
         contours = torch.from_numpy(plan.structure.contours)
         firsts = contours[torch.from_numpy(plan.structure.paths)]
+        # Segments of a contour lie behind each other, and the last is followed by the contour's first.
         following = torch.arange(1, int(contours[-1]) + 1)
         following[contours[1:] - 1] = contours[:-1]
         owners = torch.repeat_interleave(torch.arange(len(firsts) - 1), firsts.diff())
@@ -65,6 +67,7 @@ class _Composite(torch.autograd.Function):
             "following": structure.following,
             "firsts": structure.firsts,
             "evenodd": structure.evenodd,
+            # In float64, as on the CPU: a picture is rounded once, when it is whole.
             "colours": colours.double().contiguous(),
             "background": background.double().contiguous(),
         }
@@ -110,7 +113,9 @@ def _vertices_backward(vertices: Tensor, counts: Tensor, structure: Structure, m
     index = torch.arange(vertices.shape[2], device=vertices.device)
     inner_edges = (index + 1 < counts[..., None])[..., None]
     shifted = torch.cat([vertices[:, :, 1:], vertices[:, :, :1]], 2)
+    # The end of a segment's last edge is no vertex of its own, but the first of the next segment.
     after = vertices[:, structure.following.long(), :1]
+    # Segments have different numbers of vertices; places behind the last hold whatever was in memory.
     there = (index < counts[..., None])[..., None]
     along = torch.where(there, torch.where(inner_edges, shifted, after) - vertices, 0.0)
     aside = torch.stack((-along[..., 1], along[..., 0]), -1)

@@ -138,6 +138,7 @@ def _colours_backward(shapes, boxes, lists, upstream, parts):
                     sums[c, lane] = alpha * upstream[b, c, y, x]
                 sums[3, lane] = share * change
         cuda.syncthreads()
+        # Halving, each time with a barrier: who adds what to what is fixed, so the sum has the same bits in each run.
         width = THREADS // 2
         while width > 0:
             if lane < width:
@@ -145,6 +146,7 @@ def _colours_backward(shapes, boxes, lists, upstream, parts):
                     sums[c, lane] += sums[c, lane + width]
             cuda.syncthreads()
             width //= 2
+        # One thread a channel. No other tile has this place, so no addition is atomic.
         if lane < 4:
             parts[b, tile, path, lane] = sums[lane, 0]
         cuda.syncthreads()
@@ -170,6 +172,7 @@ def _edges_backward(shapes, boxes, lists, owners, size, upstream, moments):
     sums[1, lane] = first
     cuda.syncthreads()
     if lane == 0:
+        # One after the other: 32 additions cost little beside a warp's pixels, and their order never changes.
         for k in range(1, LANES):
             zeroth += sums[0, k]
             first += sums[1, k]
@@ -182,6 +185,7 @@ class Card:
 
     def __init__(self, device: torch.device) -> None:
         """Take the current stream of a device."""
+        # PyTorch's own, so that its kernels before and behind ours need no wait between them.
         self.stream = cuda.external_stream(torch.cuda.current_stream(device).cuda_stream)
 
     def array(self, tensor: Tensor) -> Any:
