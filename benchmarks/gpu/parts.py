@@ -38,6 +38,7 @@ PARTS = (
     Part(name="lmconv", module="pixels", case="lmconv", seconds=40),
     Part(name="ddpm", module="pixels", case="ddpm", seconds=30),
     Part(name="profile", module="profile", seconds=40, needs=("diffusers",)),
+    Part(name="dreamfusion", module="dreamfusion", seconds=40, needs=("diffusers", *FRAME)),
     Part(name="fields", module="views", case="fields", seconds=20),
     Part(name="pixelnerf", module="views", case="pixelnerf", seconds=20),
     Part(name="sd21", module="denoisers", case="sd21-base", seconds=40, needs=("diffusers",)),

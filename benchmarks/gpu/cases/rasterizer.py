@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from benchmarks.gpu.clock import Call, Row, in_ways
+from benchmarks.gpu.clock import Call, Row, captured, in_ways
 from benchmarks.gpu.run import Setting
 from runtime.vector.paths import Drawing, Kind, Layout, circle_points, random_colours, random_strokes
 
@@ -65,5 +65,8 @@ def measure(setting: Setting, case: str) -> Iterator[Row]:
         }
         if radius > 0.0:  # it has no strokes
             ways["drawing on the device, kernels there"] = lambda d=there: forward_backward(d, "cuda")
+            ways["drawing on the device, kernels there, CUDA graph"] = lambda d=there: captured(
+                forward_backward(d, "cuda")
+            )
         # the first row, timed by the device's events, is only there for the error of the second
         yield from list(in_ways(name, ways, replace(setting, seconds=0.2)))[1:]

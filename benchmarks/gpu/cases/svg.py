@@ -6,13 +6,14 @@ of a step times `STEPS`, extrapolated: not a run of so many.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.gpu.cases.denoisers import converted, forward_of, gradient_of, typed, with_tf32
+from benchmarks.gpu.cases.graphs import graphed_encoder, graphed_predictor
 from benchmarks.gpu.clock import Row, captured, time_call, wait
 from benchmarks.gpu.networks import make_encoder, make_unet, pipeline_of, random
 from benchmarks.gpu.run import Setting
@@ -83,14 +84,20 @@ def measure(setting: Setting, case: str) -> Iterator[Row]:
         encoding(encoder, setting.device),
     )
     context = inputs[2][:1]
-    ways = {"scene on the CPU": ("cpu", "numba")}
+    ways = {"scene on the CPU": ("cpu", "numba", lambda: networks)}
     if setting.device != "cpu":
-        ways["scene on the device, rasterizer on the CPU"] = (setting.device, "numba")
-        ways["scene and rasterizer on the device"] = (setting.device, "cuda")
-    for name, (place, rasterizer) in ways.items():
+        ways["scene on the device, rasterizer on the CPU"] = (setting.device, "numba", lambda: networks)
+        ways["scene and rasterizer on the device"] = (setting.device, "cuda", lambda: networks)
+
+        def graphed() -> Networks:
+            predict = graphed_predictor(unet, dtype, setting.device)
+            return replace(networks, predict=predict, encode=graphed_encoder(encoder, images))
+
+        ways["scene and rasterizer on the device, networks as CUDA graphs"] = (setting.device, "cuda", graphed)
+    for name, (place, rasterizer, make) in ways.items():
         row = {"way": f"step, {name}"}
         try:
-            row |= steps(networks, context, place, rasterizer, setting)
+            row |= steps(make(), context, place, rasterizer, setting)
             row["times_the_networks"] = row["ms"] / alone
         except Exception as error:  # any: the row says why
             row["failed"] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
@@ -99,8 +106,6 @@ def measure(setting: Setting, case: str) -> Iterator[Row]:
 
 def steps(networks: Networks, context: Tensor, place: str, rasterizer: str, setting: Setting) -> Row:
     """Return milliseconds a step of the loop that ships, and the seconds of a whole SVG extrapolated from it."""
-    from dataclasses import replace
-
     from runtime.guidance.prompt import Prompt
     from runtime.loop.optimize import generator_of, optimize
     from runtime.vector.scene import VectorScene

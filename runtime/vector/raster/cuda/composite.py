@@ -76,7 +76,8 @@ class _Composite(torch.autograd.Function):
         whole = {"dtype": torch.int32, "device": vertices.device}
         saved = {
             "boxes": vertices.new_empty(batch, paths, 4),
-            "paths": torch.zeros(batch, tiles, paths, **whole),
+            # only the first `lengths` of a tile are written, and read
+            "paths": torch.empty(batch, tiles, paths, **whole),
             "lengths": torch.zeros(batch, tiles, **whole),
         }
         image = colours.new_empty(batch, 3, *size)
