@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -24,6 +24,7 @@ UNCHECKED: dict[str, str] = {
     "runtime.vector.raster.cuda.pixels": "numba compiles it",
     "runtime.vector.raster.cuda.launch": "numba compiles it",
     "runtime.kernels.jit": "numba compiles it",
+    "runtime.engines.twins.fused.kernels": "Triton compiles it",
     "runtime.field.kernels.": "numba compiles it",
     "runtime.loop.progress": "writes to streams of tests, which typing's TextIO does not know",
     "runtime.vector.svg.": "parses text, which has no shapes; the checks' frames would add to its recursion",
@@ -95,3 +96,13 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.bundles import make_tiny_bundle
 
     return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+@pytest.fixture
+def whole_factors() -> Iterator[None]:
+    """Let convolutions on a card keep all 24 bits of float32: PyTorch's default is 11, an error of 1e-3."""
+    import torch
+
+    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    yield
+    torch.backends.cudnn.allow_tf32 = before

@@ -29,6 +29,7 @@ ELSEWHERE = {
     "runtime/engines/precision.py": "export/graph/test_precision.py",
     "runtime/engines/protocols.py": "engines/test_roles.py",
     "runtime/engines/tokens.py": "engines/test_roles.py",
+    "runtime/engines/twins/fused/": "engines/twins/test_fused.py",
     "runtime/engines/twins/": "engines/twins/test_families.py",
     "runtime/engines/verified_files.py": "engines/bundle/test_folder.py",
     "runtime/field/kernels/differentiate.py": "field/test_march.py",

@@ -84,6 +84,8 @@ def run_parts(parts: Sequence[Part], out: Path, *, device: str, minutes: float, 
     end = time.monotonic() + 60.0 * minutes - GRACE
     # A server that has loaded PyTorch forks a process for each part: loading it anew takes seconds. It never touches
     # the device, which no process may share with one that it is forked from.
+    # To ask whether there is a device already counts as touching it, unless the driver's library is asked (NVML).
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(LOADED)
     about = describe(device, context)

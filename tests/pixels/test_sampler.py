@@ -180,6 +180,7 @@ def test_networks_that_do_not_fit_are_refused() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("whole_factors")
 def test_a_captured_walk_draws_what_the_plain_one_draws() -> None:
     order, hidden, levels = orders()["context top"][0], hidden_region("top", SIZE), draw_levels(COLOUR, 2)
     network = make_network(COLOUR)

@@ -44,7 +44,18 @@ def measure(setting: Setting, case: str) -> Iterator[Row]:
             yield {"test": match[1].removeprefix("tests/"), "outcome": match[2].lower()}
     code = process.wait()
     if code == 1:
-        failures = "".join(text).partition("= FAILURES =")[2] or "".join(text)
-        yield {"test": "failures", "outcome": failures[-9000:]}
+        yield from reasons("".join(text))
     elif code not in (0, 5):
         raise RuntimeError("".join(text)[-2000:])
+
+
+def reasons(text: str) -> Iterator[Row]:
+    """Yield where each failed test of pytest's output failed and the lines that say why, 900 characters at most."""
+    failures = text.partition("= FAILURES =")[2]
+    for part in re.split(r"^_{3,} (?=\S)", failures, flags=re.MULTILINE)[1:]:
+        name = part.split(" _", 1)[0]
+        lines = part.splitlines()
+        why = [line for line in lines if line.startswith("E  ") or re.match(r"(tests|runtime|train)/\S+:\d+", line)]
+        yield {"test": f"{name}: why", "outcome": "\n".join(why)[-900:] or part[-900:]}
+    if not failures:
+        yield {"test": "failures", "outcome": text[-2000:]}

@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from runtime.engines.twins.fused.norm import attend, group_norm
+
 # of diffusers; PyTorch's default, 1e-5, would change every normalization
 _EPSILON = 1e-6
 
@@ -83,7 +85,7 @@ class _Encoder(nn.Module):
         x = self.conv_in(x)
         for level in self.down_blocks:
             x = level(x)
-        return self.conv_out(F.silu(self.conv_norm_out(self.mid_block(x))))
+        return self.conv_out(group_norm(self.mid_block(x), self.conv_norm_out))
 
 
 class _Level(nn.Module):
@@ -108,8 +110,8 @@ class _Residual(nn.Module):
         self.conv_shortcut = nn.Conv2d(before, width, 1) if before != width else None
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H W"]:
-        y = self.conv1(F.silu(self.norm1(x)))
-        y = self.conv2(F.silu(self.norm2(y)))
+        y = self.conv1(group_norm(x, self.norm1))
+        y = self.conv2(group_norm(y, self.norm2))
         return y + (x if self.conv_shortcut is None else self.conv_shortcut(x))
 
 
@@ -142,9 +144,9 @@ class _Attention(nn.Module):
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
 
     def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
-        tokens = self.group_norm(x).flatten(2).transpose(1, 2)  # one head over all pixels
+        tokens = group_norm(x, self.group_norm, silu=False).flatten(2).transpose(1, 2)  # one head over all pixels
         query, key, value = (part(tokens)[:, None] for part in (self.to_q, self.to_k, self.to_v))
-        mixed = F.scaled_dot_product_attention(query, key, value)[:, 0]
+        mixed = attend(query, key, value)[:, 0]
         return x + self.to_out[0](mixed).transpose(1, 2).reshape(x.shape)
 
 

@@ -31,11 +31,11 @@ def masked(
         share: of the frequencies that are in view, in [0, 1]; the next one fades in.
         identity: whether the points come first; they stay.
     """
-    levels = torch.arange(frequencies, dtype=encoded.dtype)
+    levels = torch.arange(frequencies, dtype=encoded.dtype, device=encoded.device)
     # Sine and cosine of a frequency, in all dimensions, fade together.
     visible = (share * frequencies - levels).clamp(0, 1).repeat_interleave(2 * dimensions)
     if identity:
-        visible = torch.cat([torch.ones(dimensions, dtype=encoded.dtype), visible])
+        visible = torch.cat([visible.new_ones(dimensions), visible])
     return encoded * visible
 
 

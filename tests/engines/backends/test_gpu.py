@@ -12,7 +12,7 @@ from runtime.engines.protocols import BindableEngine
 from tests.bundles import make_tiny_bundle
 from tests.tolerance import ENGINE_FLOAT32
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("whole_factors")]
 
 BACKENDS = ["ort", pytest.param("tensorrt", marks=pytest.mark.tensorrt), "torch"]
 

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numba
-import numpy as np
 import torch
 from numba import config
-from numba import cuda as numba_cuda
 from torch import Tensor
 
 from runtime.kernels.jit import stamp_of
+from runtime.vector.raster.cuda.load import load
 from runtime.vector.raster.cuda.pixels import (
     BREAKS,
     PIECES,
@@ -35,11 +34,7 @@ LANES = 32
 """Threads of an edge: a warp."""
 
 # Its own types describe what kernels are compiled from, not what they say.
-cuda: Any = numba_cuda
-
-# numba-cuda up to 0.30 asks for this name when it first compiles; NumPy 2.5 no longer has it.
-if not hasattr(np, "row_stack"):
-    np.vstack = np.vstack  # pyright: ignore[reportAttributeAccessIssue]
+cuda: Any = load()
 
 # A small drawing has few blocks. That is no mistake, so it is not to be warned of at every launch.
 config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,67 @@
+"""Normalization by kernels of Triton on a card, beside PyTorch's own in float64."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from runtime.engines.twins.fused.norm import PROGRAMS, _shape, _split, attend, group_norm
+
+SIZES = [(2, 32, 9, 7, 8), (1, 128, 150, 133, 32), (1, 24, 5, 5, 6), (1, 512, 16, 16, 32)]
+"""Pictures, channels, rows, columns, groups; some fill no tile."""
+
+
+def normalization(channels: int, groups: int) -> nn.GroupNorm:
+    norm = nn.GroupNorm(groups, channels, 1e-6)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    return norm.requires_grad_(False)
+
+
+def value_and_gradient(function, x: Tensor, upstream: Tensor) -> tuple[Tensor, Tensor]:
+    leaf = x.clone().requires_grad_()
+    value = function(leaf)
+    return value.detach(), torch.autograd.grad(value, leaf, upstream.to(value))[0]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("silu", [False, True])
+@pytest.mark.parametrize("size", SIZES)
+def test_kernels_normalize_as_pytorch_does(size: tuple[int, ...], silu: bool) -> None:
+    *shape, groups = size
+    norm, x, upstream = normalization(shape[1], groups), 2 * torch.randn(shape) + 1, torch.randn(shape)
+    wide = nn.GroupNorm(groups, shape[1], 1e-6).double()
+    wide.load_state_dict(norm.state_dict())
+    expected = value_and_gradient(lambda z: F.silu(wide(z)) if silu else wide(z), x.double(), upstream.double())
+    norm = norm.cuda()
+    for dtype, bound in ((torch.float32, 1e-5), (torch.bfloat16, 2e-2)):
+        given = x.to("cuda", dtype)
+        run = lambda z: group_norm(z, norm, silu=silu)  # noqa: E731
+        first = value_and_gradient(run, given, upstream.cuda())
+        second = value_and_gradient(run, given, upstream.cuda())
+        for a, b, c in zip(first, second, expected, strict=True):
+            assert a.dtype == dtype and torch.equal(a, b)
+            assert (a.cpu().double() - c).norm() <= bound * c.norm()
+
+
+@pytest.mark.gpu
+def test_a_wide_head_attends_by_products_as_by_the_fused_kernel() -> None:
+    query, key, value = (torch.randn(1, 1, 70, 512, dtype=torch.float64) for _ in range(3))
+    expected = F.scaled_dot_product_attention(query, key, value)
+    got = attend(*(tensor.cuda() for tensor in (query, key, value)))
+    assert (got.cpu() - expected).abs().max() < 1e-12
+
+
+def test_a_processor_keeps_to_pytorch() -> None:
+    norm, x = normalization(16, 4), torch.randn(2, 16, 3, 5)
+    assert torch.equal(group_norm(x, norm), F.silu(norm(x)))
+    assert torch.equal(group_norm(x, norm, silu=False), norm(x))
+
+
+@pytest.mark.parametrize("pixels", [1, 31, 32, 4096, 512 * 512, 1024 * 1024])
+@pytest.mark.parametrize("channels", [3, 128, 512])
+def test_programs_share_all_pixels(pixels: int, channels: int) -> None:
+    lanes, tile = _shape(channels)
+    programs, rows = _split(pixels, tile)
+    assert lanes >= channels and rows % tile == 0
+    assert programs <= PROGRAMS and (programs - 1) * rows < pixels <= programs * rows
