@@ -18,8 +18,8 @@ def graphed_predictor(unet: nn.Module, dtype: torch.dtype, device: str) -> Calla
             inputs = tuple(tensor.detach().clone() for tensor in (z, t, context))
             graphs.append((inputs, captured(lambda: unet(inputs[0].to(dtype), inputs[1], inputs[2].to(dtype)).float())))
         inputs, replay = graphs[0]
-        for kept_input, given in zip(inputs, (z, t, context), strict=True):
-            kept_input.copy_(given, non_blocking=True)
+        for stored, given in zip(inputs, (z, t, context), strict=True):
+            stored.copy_(given, non_blocking=True)
         return replay().clone()  # pyright: ignore
 
     return predict
