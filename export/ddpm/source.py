@@ -1,8 +1,8 @@
 """Where a network comes from: a run folder of `train.ddpm`, or a folder of diffusers or of the official checkpoints.
 
-A folder of diffusers has `unet/config.json` (or `config.json`), `diffusion_pytorch_model.safetensors` beside it, and
-`scheduler/scheduler_config.json`. The official checkpoints, converted to PyTorch, are one `model.safetensors` beside a
-`config.json` in the manner of diffusers.
+A folder of diffusers has `unet/config.json`, `diffusion_pytorch_model.safetensors` beside it, and
+`scheduler/scheduler_config.json`, or all three in itself. The official checkpoints, converted to PyTorch, are one
+`model.safetensors` beside a `config.json` in the manner of diffusers.
 """
 
 from collections.abc import Mapping
@@ -11,24 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from runtime.engines.strict_json import parse_value
 from runtime.errors import UserError
 from train.ddpm.names import our_names
 from train.ddpm.network import Architecture, PixelDenoiser
 from train.ddpm.runs import SCHEDULE, load_run
-
-PICKLES = (".bin", ".ckpt", ".pt", ".pth")
-"""Suffixes of files that would have to be unpickled."""
-
-CONVERT = (
-    'python -c "import sys; from torch import load; from safetensors.torch import save_file; '
-    "d = load(sys.argv[1], weights_only=True, map_location='cpu'); d = d.get('state_dict', d); "
-    'save_file({k: v.contiguous() for k, v in d.items()}, sys.argv[2])"'
-)
-"""Command that converts such a file; it unpickles tensors only, and the user runs it, once."""
+from train.ddpm.weights import PICKLES, read_tensors, refuse_pickle
 
 _FIXED = {"flip_sin_to_cos": False, "freq_shift": 1, "downsample_padding": 0, "norm_eps": 1e-6, "act_fn": "silu"}
 _DEFAULTS = {"flip_sin_to_cos": True, "freq_shift": 0, "downsample_padding": 1, "norm_eps": 1e-5, "act_fn": "silu"}
@@ -95,8 +84,7 @@ def source_of_weights(folder: Path) -> Source:
             "do not fit config.json; take both from one model"
         )
     network.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
-    scheduler = folder / "scheduler" / "scheduler_config.json"
-    document = _read_json(scheduler) if scheduler.is_file() else {}
+    document = _scheduler(folder)
     return Source(
         network=network.eval().requires_grad_(False),
         data=folder.name,
@@ -120,18 +108,12 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 def _read_weights(room: Path) -> dict[str, torch.Tensor]:
     files = sorted(room.glob("*.safetensors"))
-    if not files:
-        pickles = sorted(path for path in room.iterdir() if path.suffix in PICKLES)
-        if pickles:
-            raise UserError(
-                f"'{pickles[0]}' is a pickle, which may run any code and is not read; convert it with: {CONVERT} "
-                f"'{pickles[0]}' '{pickles[0].with_suffix('.safetensors')}'"
-            )
-        raise UserError(f"--weights '{room}': expected a .safetensors file, got none")
-    try:
-        return load_file(files[0])
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"'{files[0]}' cannot be read: {error}") from error
+    if files:
+        return read_tensors(files[0])
+    for path in sorted(room.iterdir()):
+        if path.suffix in PICKLES:
+            refuse_pickle(path)
+    raise UserError(f"--weights '{room}': expected a .safetensors file, got none")
 
 
 def _architecture(config: Mapping[str, Any]) -> Architecture:
@@ -161,6 +143,15 @@ def _architecture(config: Mapping[str, Any]) -> Architecture:
         if isinstance(error, UserError):
             raise
         raise UserError(f"config.json: expected a UNet2DModel of DDPM, got something else ({error})") from error
+
+
+def _scheduler(folder: Path) -> dict[str, Any]:
+    """Return diffusers' description of the scheduler; nothing where the folder has none."""
+    # The published DDPM checkpoints have it beside the weights, pipelines that diffusers saves in a folder of its own.
+    for place in (folder / "scheduler", folder):
+        if (place / "scheduler_config.json").is_file():
+            return _read_json(place / "scheduler_config.json")
+    return {}
 
 
 def _schedule(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from train.fit import FitConfig, fit
 from train.norm import to_channels_last
 from train.runs import load_weights
 
-Preset = Literal["tiny", "cifar10", "lsun-256", "lsun-256-large"]
+Preset = Literal["tiny", "mnist", "cifar10", "lsun-256", "lsun-256-large"]
 
 PAPER: dict[str, Any] = {"warmup": 5000, "constant": True, "betas": (0.9, 0.999), "weight_decay": 0.0}
 """What the paper's trainings have in common (arXiv:2006.11239 Appendix B): Adam at a constant rate after a warm-up."""
@@ -42,6 +42,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     # A small network cannot pass its input on exactly, as the noise of late times asks for: there 1% of error in the
     # noise is more than all of the picture. The velocity is the noise at early times and the picture at late ones.
     "tiny": {"prediction": "v_prediction", "lr": 1e-3, "batch": 24, "steps": 20_000, "warmup": 200, "ema": 0.999},
+    "mnist": {"prediction": "v_prediction", "lr": 1e-3, "batch": 32, "steps": 20_000, "warmup": 200, "ema": 0.999},
     "cifar10": {"lr": 2e-4, "batch": 128, "steps": 800_000, "ema": 0.9999, **PAPER},
     "lsun-256": {"lr": 2e-5, "batch": 64, "steps": 2_400_000, "ema": 0.9999, **PAPER},
     "lsun-256-large": {"lr": 2e-5, "batch": 64, "steps": 1_150_000, "ema": 0.9999, **PAPER},
