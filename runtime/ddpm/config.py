@@ -29,6 +29,9 @@ class Sample:
     """Of ddim: how much is drawn anew at each step; 0 nothing, 1 as much as the posterior's variance."""
     variance: Literal["bundle", "fixedlarge", "fixedsmall"] = "bundle"
     """Of ancestral: the variance of a step, by default the bundle's."""
+    shared: Annotated[int, Interval(ge=0, le=100_000)] | None = None
+    """Of ancestral, and of ddim with an eta: time down to which all pictures are one, below the network's number of
+    times; the earlier, the less they differ. By default each is drawn by itself."""
     seed: Seed = 0
     """Seed of all draws."""
     out: Path | None = None

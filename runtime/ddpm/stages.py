@@ -1,7 +1,7 @@
 """The one stage of each of `runtime.ddpm`'s methods: the steps of a sampler, each a step of the loop."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -83,13 +83,26 @@ def build_sample(
     """Return the stage of sampling; see `runtime.command.method.Method.build`."""
     schedule = schedule_of(bundle)
     solver = solver_of(config, bundle, schedule)
-    shape = (config.count, *bundle.shape)
+    shape = (config.count if config.shared is None else 1, *bundle.shape)
     frames = min(FRAMES, config.steps) if config.video else 0
 
     def begin(draws: torch.Generator) -> PictureScene:
-        return PictureScene.begin(torch.randn(shape, generator=draws), frames)
+        scene = PictureScene.begin(torch.randn(shape, generator=draws), frames)
+        scene.frames = scene.frames.repeat(1, config.count // shape[0], 1, 1, 1)
+        return scene
 
-    return [_stage(solver, predictor_of(bundle, schedule), begin, config.seed)]
+    stage = _stage(solver, predictor_of(bundle, schedule), begin, config.seed)
+    if config.shared is None:
+        return [stage]
+    shared = config.shared
+
+    def advance(scene: PictureScene, step: int, draws: torch.Generator) -> None:
+        # From here on each has its own noise: what they have in common is z at this time (the paper's Figure 7).
+        if len(scene.z) < config.count and solver.visited[step] <= shared:
+            scene.take(State(*(part.repeat(config.count, 1, 1, 1) for part in (scene.z, scene.x_hat))))
+        stage.advance(scene, step, draws)
+
+    return [replace(stage, advance=advance)]
 
 
 def solver_of(config: Sample, bundle: "DdpmBundle", schedule: Schedule) -> Solver:
@@ -223,8 +236,19 @@ def build_completion(
 
 
 def validate_steps(config: Sample, bundle: "DdpmBundle") -> None:
-    """Raise `UserError` where there are fewer times than steps are asked for."""
+    """Raise `UserError` where there are fewer times than are asked for, or pictures that share a time stay one."""
     check_steps(config.steps, bundle)
+    count = bundle.schedule["num_timesteps"]
+    if config.shared is not None and config.shared >= count:
+        raise UserError(
+            f"--shared: expected 0 to {count - 1}, the times of bundle '{bundle.name}', got {config.shared}"
+        )
+    draws = config.sampler == "ancestral" or (config.sampler == "ddim" and config.eta > 0)
+    if config.shared is not None and not draws:
+        raise UserError(
+            f"--shared: expected --sampler ancestral, or ddim with --eta above 0, got {config.sampler}, which draws "
+            "nothing on the way"
+        )
 
 
 def check_steps(steps: int, bundle: "DdpmBundle") -> None:

@@ -21,6 +21,9 @@ from tests.ddpm.tiny import SIDE, make_tiny_ddpm
 CELL = 18 * SIDE + 8
 """Pixels from one picture of a sheet to the next."""
 
+PLACES = ((8, 8), (8, 8 + CELL), (8 + CELL, 8))
+"""Corners of the first three pictures of a sheet of two columns."""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -70,6 +73,20 @@ def test_eta_and_variance_change_what_is_drawn(folder: Path, work: Path) -> None
         drawn.add(Path("o.png").read_bytes())
     # eta 1 is ancestral sampling with the posterior's variance, up to rounding.
     assert len(drawn) in (3, 4)
+
+
+def test_pictures_share_what_is_drawn_down_to_a_time(folder: Path, work: Path) -> None:
+    words = ["sample", "--count", "3", "--sampler", "ancestral", "--steps", "20", "--video", "--out", "o.png"]
+    apart = []
+    for shared in ("0", "60", "999"):
+        run(folder, *words, "--shared", shared)
+        first, second, third = (read_picture("o.png")[:, y : y + 140, x : x + 140] for y, x in PLACES)
+        apart.append(min((first - second).abs().mean().item(), (first - third).abs().mean().item()))
+    assert apart[0] == 0.0 < 2 * apart[1] < apart[2]
+    with pytest.raises(UserError, match="--shared: expected --sampler ancestral, or ddim with --eta above 0, got dpm"):
+        run(folder, "sample", "--shared", "5")
+    with pytest.raises(UserError, match="--shared: expected 0 to 999, the times of bundle 'noise', got 1000"):
+        run(folder, "sample", "--sampler", "ancestral", "--shared", "1000")
 
 
 def test_the_moving_picture_ends_in_the_sample(folder: Path, work: Path) -> None:
@@ -161,6 +178,7 @@ def test_more_steps_than_times_are_refused(work: Path, tmp_path: Path) -> None:
     "words",
     [
         ["sample", "--count", "2", "--steps", "6", "--video"],
+        ["sample", "--count", "2", "--steps", "6", "--sampler", "ancestral", "--shared", "5"],
         ["complete", "a.png", "--hide", "top", "--steps", "4", "--jump", "2", "--resamples", "2"],
         ["codec", "a.png", "--bits", "4", "--steps", "8"],
     ],
@@ -185,7 +203,7 @@ def test_a_stopped_run_resumes_to_the_same_bytes(folder: Path, work: Path, words
     assert main([words[0], "--resume", f"runs/{out}", "--quiet"]) == 0
     files = sorted(Path().glob(f"{out}.*"))
     resumed = [file.read_bytes() for file in files]
-    assert len(files) == (1 if words[0] == "complete" else 2)
+    assert len(files) == (1 if words[0] == "complete" or "--shared" in words else 2)
     assert run(folder, *words, "--again") == 0
     assert [file.read_bytes() for file in files] == resumed
 
