@@ -92,15 +92,15 @@ def build_sample(
         return scene
 
     stage = _stage(solver, predictor_of(bundle, schedule), begin, config.seed)
-    if config.shared is None:
+    shared, go_on = config.shared, stage.advance
+    if shared is None or go_on is None:
         return [stage]
-    shared = config.shared
 
     def advance(scene: PictureScene, step: int, draws: torch.Generator) -> None:
         # From here on each has its own noise: what they have in common is z at this time (the paper's Figure 7).
         if len(scene.z) < config.count and solver.visited[step] <= shared:
             scene.take(State(*(part.repeat(config.count, 1, 1, 1) for part in (scene.z, scene.x_hat))))
-        stage.advance(scene, step, draws)
+        go_on(scene, step, draws)
 
     return [replace(stage, advance=advance)]
 

@@ -79,8 +79,8 @@ def fidelity_scores(extract: Extract, samples: UInt8[Tensor, "N C H W"], picture
     from torch_fidelity.metric_kid import kid_features_to_metric  # pyright: ignore[reportMissingImports]
 
     ours, theirs = extract(samples), extract(pictures)
-    statistics = [fid_features_to_statistics(part[FEATURES]) for part in (ours, theirs)]
-    fid = fid_statistics_to_metric(*statistics, False)[KEY_METRIC_FID]
+    drawn, real = (fid_features_to_statistics(part[FEATURES]) for part in (ours, theirs))
+    fid = fid_statistics_to_metric(drawn, real, False)[KEY_METRIC_FID]
     size = min(SUBSET, len(samples), len(pictures))
     kid = kid_features_to_metric(ours[FEATURES], theirs[FEATURES], kid_subset_size=size, verbose=False)
     score = isc_features_to_metric(ours[LOGITS])

@@ -85,3 +85,10 @@ def draw_levels(subject: Subject, solver: Solver, count: int, seed: int) -> UInt
         drawn = solve(solver, predict, noise, generator).clamp(-1.0, 1.0)
         rows.append(((drawn + 1.0) * 127.5).round().to(torch.uint8))
     return torch.cat(rows)
+
+
+def pick(pictures: UInt8[Tensor, "N C H W"], count: int) -> UInt8[Tensor, "M C H W"]:
+    """Return at most so many pictures, evenly apart in a set: neighbours in it are often variants of one."""
+    if count >= len(pictures):
+        return pictures
+    return pictures[torch.linspace(0, len(pictures) - 1, count + 2).round().long()[1:-1]]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.ddpm import diffusers_network
+from benchmarks.ddpm.speed import diffusers_network
 from runtime.errors import UserError
 from tests.tolerance import FLOAT32_ROUNDING
 from train.ddpm.names import our_names
@@ -27,7 +27,13 @@ def inputs(channels: int = 3, size: int = 16) -> tuple[torch.Tensor, torch.Tenso
 
 @pytest.mark.parametrize(
     ("preset", "count"),
-    [("cifar10", 35_746_307), ("lsun-256", 113_673_219), ("lsun-256-large", 255_677_955), ("tiny", 1_811_468)],
+    [
+        ("cifar10", 35_746_307),
+        ("lsun-256", 113_673_219),
+        ("lsun-256-large", 255_677_955),
+        ("tiny", 1_811_468),
+        ("mnist", 1_003_460),
+    ],
 )
 def test_sizes_are_the_papers(preset: str, count: int) -> None:
     with torch.device("meta"):
@@ -48,9 +54,10 @@ def test_it_is_the_function_of_diffusers_and_weights_load_both_ways() -> None:
         assert torch.equal(back(sample, t), ours(sample, t))
 
 
-def test_the_preset_of_cifar10_has_the_weights_of_diffusers() -> None:
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_have_the_weights_of_diffusers(preset: str) -> None:
     with torch.device("meta"):
-        ours, theirs = PixelDenoiser(PRESETS["cifar10"]), diffusers_network(PRESETS["cifar10"])
+        ours, theirs = PixelDenoiser(PRESETS[preset]), diffusers_network(PRESETS[preset])
     shapes = [{name: value.shape for name, value in network.state_dict().items()} for network in (ours, theirs)]
     assert shapes[0] == shapes[1]
 

@@ -13,7 +13,7 @@ from runtime.guidance.solvers import Ancestral, Ddim, DpmSolver, Heun
 from tests.ddpm.tiny import make_tiny_ddpm
 from train.ddpm.network import Architecture, PixelDenoiser
 from train.ddpm.runs import RunConfig, write_run
-from train.ddpm.subject import draw_levels, load_subject, solver_of
+from train.ddpm.subject import draw_levels, load_subject, pick, solver_of
 
 TINY = Architecture(size=8, widths=(8,), blocks=1, attention=(), dropout=0.0, groups=4, patch=2)
 
@@ -50,3 +50,9 @@ def test_samples_are_levels_by_their_seed(tmp_path: Path, pictures: Path) -> Non
         first, again, other = (draw_levels(subject, solver, 3, seed) for seed in (0, 0, 1))
         assert first.dtype == torch.uint8 and first.shape == (3, 3, 8, 8)
         assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_pictures_are_picked_evenly() -> None:
+    levels = torch.arange(100, dtype=torch.uint8).view(100, 1, 1, 1)
+    assert pick(levels, 4).flatten().tolist() == [20, 40, 59, 79]
+    assert torch.equal(pick(levels, 100), levels)

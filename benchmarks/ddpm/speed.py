@@ -1,11 +1,4 @@
-"""What does a step of DDPM cost: ONNX Runtime, PyTorch eager or compiled, and diffusers' pipeline of the same weights?
-
-    python -m benchmarks.ddpm [--json] [--threads N] [--only NAME] [--compile]
-
-All run the same random weights in one run, taking turns. A picture is `STEPS` deterministic steps: ours by
-`runtime.guidance`, the peer's by `diffusers.DDIMPipeline`. Compilation takes minutes, so it is asked for. The floor is
-the time that the network's multiplications would take at the rate of a large matrix product on the same threads.
-"""
+"""Milliseconds a step and a picture, of ours and of diffusers' pipeline."""
 
 import json
 import statistics
@@ -19,6 +12,7 @@ import tyro
 from torch import Tensor, nn
 from torch.nn import functional
 
+import benchmarks.ddpm
 from benchmarks.environment import describe_environment
 from benchmarks.options import TableOptions
 from export.ddpm import make_networks
@@ -27,7 +21,6 @@ from export.write.network import network_files
 from runtime.command.options import parse_options
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.precision import Storage
-from runtime.errors import run_main
 from runtime.guidance.sampler import times
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.solvers import DpmSolver, solve
@@ -37,11 +30,8 @@ from train.ddpm.runs import SCHEDULE
 STEPS = 25
 """Steps of a picture."""
 
-ROUNDS = 7
-"""Measurements of each kind, in turns."""
-
-CASES = {"tiny, batch 1": ("tiny", 1), "tiny, batch 16": ("tiny", 16), "cifar10, batch 1": ("cifar10", 1)}
-"""For each case the preset and the pictures that are drawn together."""
+CASES = {"tiny, batch 1": ("tiny", 1, 7), "tiny, batch 16": ("tiny", 16, 7), "cifar10, batch 1": ("cifar10", 1, 3)}
+"""For each case the preset, the pictures that are drawn together, and the measurements of each kind, in turns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +106,10 @@ def product_rate() -> float:
     return 1024**3 / min(seconds)
 
 
-def take_turns(kinds: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+def take_turns(kinds: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Return the median seconds of each kind; all take turns, so that a slow minute slows all."""
     seconds: dict[str, list[float]] = {name: [] for name in kinds}
-    for turn in range(ROUNDS + 1):
+    for turn in range(rounds + 1):
         for name, run in kinds.items():
             begun = time.perf_counter()
             run()
@@ -131,7 +121,7 @@ def take_turns(kinds: Mapping[str, Callable[[], object]]) -> dict[str, float]:
 @torch.no_grad()
 def measure(name: str, *, compiled: bool) -> dict[str, Any]:
     """Return the figures of a case: milliseconds a step and a picture of each kind, error, floor."""
-    preset, batch = CASES[name]
+    preset, batch, rounds = CASES[name]
     architecture = replace(PRESETS[preset], dropout=0.0)
     torch.manual_seed(0)
     ours = PixelDenoiser(architecture).eval().requires_grad_(False)
@@ -161,8 +151,8 @@ def measure(name: str, *, compiled: bool) -> dict[str, Any]:
     def draw_by_diffusers() -> object:
         return pipeline(batch_size=batch, num_inference_steps=STEPS, output_type="np")
 
-    step = take_turns(steps)
-    picture = take_turns({"ort": draw, "diffusers": draw_by_diffusers})
+    step = take_turns(steps, rounds)
+    picture = take_turns({"ort": draw, "diffusers": draw_by_diffusers}, rounds)
     row: dict[str, Any] = {"case": name, "parameters": sum(weight.numel() for weight in ours.parameters())}
     row |= {f"{kind}_step_ms": 1e3 * seconds for kind, seconds in step.items()}
     row |= {f"{kind}_picture_ms": 1e3 * seconds / batch for kind, seconds in picture.items()}
@@ -184,7 +174,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Measure and print."""
-    options = parse_options(Options, "benchmarks.ddpm", description=__doc__)
+    options = parse_options(Options, "benchmarks.ddpm", description=benchmarks.ddpm.__doc__)
     options.set_threads()
     print(json.dumps({"environment": describe_environment()}) if options.json else describe_environment())
     rows = []
@@ -195,7 +185,3 @@ def main() -> None:
                 print(json.dumps(rows[-1]), flush=True)
     if rows and not options.json:
         print(table(rows))
-
-
-if __name__ == "__main__":
-    run_main(main)
