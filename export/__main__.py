@@ -1,6 +1,7 @@
 """Make a bundle from trained weights, or check one.
 
 python -m export icons --weights checkpoints --out runtime/bundles/icons
+python -m export objects runs/teacher --out runtime/bundles/objects
 python -m export lmconv runs/mnist --out bundles/mnist
 python -m export ddpm runs/ddpm --out bundles/mine
 python -m export pixelnerf runs/pixelnerf --out bundles/pixelnerf
@@ -19,6 +20,7 @@ from export.commands.clip import Clip, run_clip
 from export.commands.ddpm import Ddpm, run_ddpm
 from export.commands.icons import Icons, run_icons
 from export.commands.lmconv import Lmconv, run_lmconv
+from export.commands.objects import Objects, run_objects
 from export.commands.pixelnerf import Pixelnerf, run_pixelnerf
 from export.commands.sd import Sd, run_sd
 from export.commands.timm import Timm, run_timm
@@ -28,6 +30,7 @@ from runtime.errors import run_main
 
 SUBCOMMANDS: Mapping[str, Subcommand] = {
     "icons": Subcommand(Icons, run_icons),
+    "objects": Subcommand(Objects, run_objects),
     "lmconv": Subcommand(Lmconv, run_lmconv),
     "ddpm": Subcommand(Ddpm, run_ddpm),
     "pixelnerf": Subcommand(Pixelnerf, run_pixelnerf),

@@ -254,3 +254,30 @@ def make_tiny_bundle(folder: Path, *, name: str = "tiny", seed: int = 0) -> Path
     manifest = DiffusionManifest(**{**MANIFEST.__dict__, "name": name})
     write_bundle(folder, manifest, networks, {"ATTRIBUTION.md": b"Random weights.\n"})
     return folder
+
+
+CAMERA_DENOISER = make_spec(
+    "denoiser",
+    {"sample": (4, 16, 16), "timestep": (), "context": (17, WIDTH), "camera": (3,)},
+    {"epsilon": (4, 16, 16)},
+)
+
+
+def make_camera_denoiser() -> bytes:
+    """Return a denoiser that predicts azimuth + 10 elevation + 100 where there is a camera, and 0 without."""
+    g = Graph(0)
+    number = g.op("MatMul", "camera", g.constant([[1.0], [10.0], [100.0]]))
+    column = g.op("Unsqueeze", number, g.constant([2, 3], np.int64))
+    return g.model(CAMERA_DENOISER, g.op("Add", g.op("Mul", "sample", g.constant(0.0)), column))
+
+
+def make_camera_bundle(folder: Path, base: Path) -> Path:
+    """Write a bundle beside a tiny one, whose networks it shares but for a denoiser that knows cameras."""
+    from export.objects import borrowed_network
+    from runtime.engines.bundle import DiffusionBundle
+
+    bundle = DiffusionBundle.load(base)
+    networks = {role: borrowed_network(bundle, role) for role in bundle.specs}
+    networks["denoiser"] = NetworkFiles(CAMERA_DENOISER, {"model.onnx": make_camera_denoiser()})
+    write_bundle(folder, DiffusionManifest(**{**MANIFEST.__dict__, "name": folder.name}), networks)
+    return folder

@@ -58,6 +58,23 @@ class WeightsFile:
                 places[tensor] = Place(8 + size + begin, end - begin, entry["dtype"], tuple(entry["shape"]))
         return cls(name, places)
 
+    @classmethod
+    def of_model(cls, name: str, content: bytes) -> "WeightsFile":
+        """Return the places of the int8 weights in an ONNX file that has its weights inside.
+
+        Only these: their places need no alignment, which nothing in such a file has.
+        """
+        places = {}
+        at = 0
+        for weight in onnx.load_from_string(content).graph.initializer:
+            if weight.data_type != TensorProto.INT8 or len(weight.raw_data) < THRESHOLD:
+                continue
+            # Initializers lie in the file in their order, so each is looked for behind the one before.
+            at = content.index(weight.raw_data, at)
+            places[weight.name] = Place(at, len(weight.raw_data), "I8", tuple(weight.dims))
+            at += len(weight.raw_data)
+        return cls(name, places)
+
 
 _TYPES = {dtype.safetensors: dtype.onnx for dtype in DTYPES.values()}
 """ONNX' number of each type that a safetensors file may have."""

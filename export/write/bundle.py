@@ -289,16 +289,20 @@ def is_whole(folder: Path) -> bool:
         spec = EngineSpec.from_json((folder / "spec.json").read_bytes(), "spec.json")
     except (OSError, UserError):
         return False
-    return all((folder / n).is_file() and describe_file(folder / n) == file for n, file in spec.files.items())
+    own = {name: file for name, file in spec.files.items() if not file.bundle}
+    return all((folder / name).is_file() and describe_file(folder / name) == file for name, file in own.items())
 
 
 def files_of(folder: Path, manifest: Manifest) -> list[str]:
-    """Return the relative paths of all files of a bundle but bundle.json; a damaged spec.json's own are left out."""
+    """Return the relative paths of all files of a bundle but bundle.json; a damaged spec.json's own are left out.
+
+    Files that another bundle has are not of this one.
+    """
     names = list(manifest.files)
     for path in manifest.networks.values():
         with suppress(OSError, UserError):
             spec = EngineSpec.from_json((folder / path / "spec.json").read_bytes(), "spec.json")
-            names += [f"{path}/{name}" for name in spec.files]
+            names += [f"{path}/{name}" for name, file in spec.files.items() if not file.bundle]
     return names
 
 

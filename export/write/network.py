@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from safetensors.torch import save
 
@@ -12,7 +13,7 @@ from export.graph.quantize import quantize, quantize_state
 from export.graph.trace import export_onnx
 from export.network import ExportedNetwork, TorchModule
 from runtime.engines.backends.eager import empty_module
-from runtime.engines.spec import WEIGHTS, EngineSpec
+from runtime.engines.spec import WEIGHTS, EngineSpec, FileSpec
 from runtime.engines.twins.kl_encoder import freeze
 from runtime.engines.verified_files import describe_bytes, describe_file
 
@@ -25,11 +26,13 @@ class NetworkFiles:
     """Its tensors; the hashes are filled in when it is written."""
     files: Mapping[str, bytes]
     """Content of every file of its folder: model.onnx, and config.json with weights.safetensors, tokenizer.json."""
+    borrowed: Mapping[str, FileSpec] = field(default_factory=dict)
+    """Files that lie in the folder of another bundle."""
 
     @property
     def key(self) -> str:
         """Hash of all that it is: that of the spec.json with which it is written."""
-        files = {name: describe_bytes(content) for name, content in self.files.items()}
+        files = {name: describe_bytes(content) for name, content in self.files.items()} | dict(self.borrowed)
         return describe_bytes(replace(self.spec, files=files).to_json().encode()).sha256
 
     def write(self, folder: Path) -> EngineSpec:
@@ -37,12 +40,24 @@ class NetworkFiles:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in self.files.items():
             (folder / name).write_bytes(content)
-        return write_spec(folder, self.spec, self.files)
+        return write_spec(folder, self.spec, self.files, self.borrowed)
 
 
-def write_spec(folder: Path, spec: EngineSpec, names: Mapping[str, object] | tuple[str, ...]) -> EngineSpec:
-    """Write spec.json with the hashes of a folder's files, whose names are given; return the spec with them."""
-    spec = replace(spec, files={name: describe_file(folder / name) for name in names})
+def write_spec(
+    folder: Path,
+    spec: EngineSpec,
+    names: Mapping[str, object] | tuple[str, ...],
+    borrowed: Mapping[str, FileSpec] = MappingProxyType({}),
+) -> EngineSpec:
+    """Write spec.json with the hashes of a folder's files, whose names are given; return the spec with them.
+
+    Args:
+        folder: of the network.
+        spec: without its files.
+        names: of the files in the folder.
+        borrowed: files that lie in the folder of another bundle.
+    """
+    spec = replace(spec, files={name: describe_file(folder / name) for name in names} | dict(borrowed))
     (folder / "spec.json").write_text(spec.to_json(), encoding="utf-8")
     return spec
 

@@ -53,9 +53,10 @@ class Config:
     """w(t): the paper's sigma^2, 1, or alpha sigma^2 as in Fantasia3D."""
     cameras: Literal["distant", "paper", "threestudio"] = "distant"
     """Random cameras. distant: the box fills the frame, as objects do in icons; paper; threestudio: its defaults."""
-    views: Literal["none", "nearest", "mixed", "perp-neg"] = "none"
+    views: Literal["none", "nearest", "mixed", "perp-neg", "camera"] = "none"
     """View behind the prompt. nearest: front, side, back or overhead view; mixed: the paper's interpolation between
-    them; perp-neg: this, and the other views as negatives (arXiv:2304.04968)."""
+    them; perp-neg: this, and the other views as negatives (arXiv:2304.04968); camera: no words but the camera itself,
+    for a bundle that knows cameras, whose default it is."""
     latent: Share = 0.1
     """Part of the steps, from the first, in which a linear map of colours stands in for the bundle's encoder."""
     shading: Share = 0.0

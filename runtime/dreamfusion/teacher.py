@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from runtime.dreamfusion.linear_latents import linear_encoder
 from runtime.dreamfusion.looks import Look
+from runtime.errors import UserError
 from runtime.guidance.prompt import Prompt, encode_prompt
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import WEIGHTINGS, distillation_loss, draw_time
@@ -85,6 +86,15 @@ class Teacher:
 
 
 def encoded(config: "Config", bundle: "DiffusionBundle") -> Prompt:
-    """Return the prompt as the bundle's denoiser reads it, with a text for each view where views have one."""
-    views = () if config.views == "none" else VIEWS
+    """Return the prompt as the bundle's denoiser reads it, with a text for each view where views have one.
+
+    Raises:
+        UserError: the prompt is too long, or the bundle knows no cameras where the views are these.
+    """
+    if config.views == "camera" and not bundle.knows_cameras:
+        raise UserError(
+            f"--views camera: expected a bundle that knows cameras, such as objects, got {bundle.name!r}; "
+            "take that one or other views"
+        )
+    views = () if config.views in ("none", "camera") else VIEWS
     return encode_prompt(config.prompt, bundle.prompt_suffix, bundle.text_encoder(), views)

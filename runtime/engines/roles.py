@@ -9,6 +9,9 @@ from torch import Tensor
 from runtime.engines.protocols import Engine, ImageEncoder, TextEncoder
 from runtime.engines.tokens import PromptTokenizer
 
+CAMERA = 3
+"""Numbers of a camera: azimuth and elevation in radians, and 1; all are 0 where there is none."""
+
 
 def run_in_parts(engine: Engine, *inputs: Shaped[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
     """Return an engine's first output for a batch that may be larger than the engine takes at once."""
@@ -69,6 +72,48 @@ class ConditionedDenoiser:
         pooled = context[:, -1, : self.width].contiguous()
         ids = self.time_ids.to(z.device).expand(len(z), -1).contiguous()
         return run_in_parts(self.engine, z, t, context[:, :-1].contiguous(), pooled, ids)
+
+
+class CameraDenoiser:
+    """A `Denoiser` over an engine (sample, timestep, context, camera) -> prediction, which knows where a camera is.
+
+    The last row of its contexts is the camera's, as `guidance.views.with_cameras` writes it.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        """Wrap an engine."""
+        self.engine = engine
+
+    def __call__(
+        self, z: Float[Tensor, "B C h w"], t: Int64[Tensor, " B"], context: Float[Tensor, "B N D"]
+    ) -> Float[Tensor, "B C h w"]:
+        """Return what the network predicts, shaped as `z`."""
+        camera = context[:, -1, :CAMERA].contiguous()
+        return run_in_parts(self.engine, z, t, context[:, :-1].contiguous(), camera)
+
+
+class CameraTextEncoder:
+    """A `TextEncoder` whose contexts have one more row for a camera; it is all zeros, which means no camera."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        """Wrap an encoder."""
+        self.encoder = encoder
+
+    def __call__(self, prompts: Sequence[str]) -> Float[Tensor, "B N D"]:
+        """Return the context of prompts; errors as of the encoder."""
+        return torch.nn.functional.pad(self.encoder(prompts), (0, 0, 0, 1))
+
+    def fits(self, prompt: str) -> bool:
+        """Return whether a prompt has no more tokens than the network takes."""
+        return self.encoder.fits(prompt)
+
+
+class WithoutCamera(CameraTextEncoder):
+    """A `TextEncoder` whose contexts are those of a `CameraTextEncoder` without the camera's row."""
+
+    def __call__(self, prompts: Sequence[str]) -> Float[Tensor, "B N D"]:
+        """Return the context of prompts; errors as of the encoder."""
+        return self.encoder(prompts)[:, :-1].contiguous()
 
 
 class EngineLatentEncoder:

@@ -20,6 +20,9 @@ FORMAT = 1
 WEIGHTS = "weights.safetensors"
 """File with weights: in a network's folder its own, beside bundle.json those that several networks share."""
 
+BASE = "base.onnx"
+"""Name by which a network's models know the model of another bundle from which they have some of their weights."""
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _GREATEST_DIMENSION = 1 << 31
@@ -109,20 +112,31 @@ class FileSpec:
     """Bytes."""
     sha256: str
     """SHA-256 of the content, 64 lower-case hexadecimal digits."""
+    bundle: str = ""
+    """Name of the bundle that has the file; empty where it lies in this one's folder."""
+    path: str = ""
+    """Its path in that bundle's folder; empty where `bundle` is."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object of this file."""
-        return {"size": self.size, "sha256": self.sha256}
+        elsewhere = {"bundle": self.bundle, "path": self.path} if self.bundle else {}
+        return {"size": self.size, "sha256": self.sha256, **elsewhere}
 
     @classmethod
     def from_json(cls, value: object, where: str) -> "FileSpec":
         """Return the file that a JSON object describes; a `UserError` names what is wrong in it."""
-        fields = check_fields(value, where, {"size": int, "sha256": str})
+        fields = check_fields(value, where, {"size": int, "sha256": str}, {"bundle": str, "path": str})
         if not 0 <= fields["size"] <= GREATEST_FILE:
             raise UserError(f"{where}: field 'size': expected 0 to {GREATEST_FILE} bytes, got {fields['size']}")
         if not _HASH.fullmatch(fields["sha256"]):
             raise UserError(f"{where}: field 'sha256': expected 64 hexadecimal digits, got {fields['sha256']!r:.80}")
-        return cls(fields["size"], fields["sha256"])
+        if "bundle" in fields or "path" in fields:
+            check_fields(fields, where, {"size": int, "sha256": str, "bundle": str, "path": str})
+            check_file_name(fields["bundle"], f"{where}: field 'bundle'")
+            check_file_name(fields["path"], f"{where}: field 'path'")
+            if "/" in fields["bundle"]:
+                raise UserError(f"{where}: field 'bundle': expected the name of a bundle, got {fields['bundle']!r:.80}")
+        return cls(**fields)
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ class Prompt:
     """The texts, as they were encoded."""
     context: Float[Tensor, "V N D"]
     """What the denoiser reads of each text."""
-    empty: Float[Tensor, "1 N D"]
-    """What it reads of the empty text, the unconditional one."""
+    empty: Float[Tensor, "U N D"]
+    """What it reads of the empty text, the unconditional one: one for all, or one for each where cameras differ."""
     negatives: Negatives | None = None
     """What each of the V pictures should not show."""
 

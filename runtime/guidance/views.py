@@ -111,12 +111,34 @@ def turn_of(azimuth: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
     return ((azimuth + math.pi) % (2 * math.pi) - math.pi).abs()
 
 
+def with_cameras(prompt: Prompt, azimuth: Float[Tensor, " B"], elevation: Float[Tensor, " B"]) -> Prompt:
+    """Return the prompt of pictures seen by cameras, for a denoiser that is told where they are.
+
+    The last row of a context is then azimuth and elevation in radians, 1, and zeros. The empty text has the same
+    cameras: guidance goes towards the text, and away from nothing that the picture is to show.
+
+    Args:
+        prompt: with one text, or one for each picture.
+        azimuth: of the cameras.
+        elevation: of the cameras.
+    """
+    count = len(azimuth)
+    row = torch.zeros(count, prompt.context.shape[-1], dtype=prompt.context.dtype, device=prompt.context.device)
+    row[:, :3] = torch.stack([azimuth, elevation, torch.ones_like(azimuth)], 1)
+
+    def seen(context: Float[Tensor, "V N D"]) -> Float[Tensor, "B N D"]:
+        return torch.cat([context.expand(count, -1, -1)[:, :-1], row[:, None]], 1)
+
+    texts = prompt.texts if len(prompt.texts) == count else prompt.texts * count
+    return Prompt(texts, seen(prompt.context), seen(prompt.empty))
+
+
 def prompt_of_views(kind: str) -> Callable[[Prompt, Tensor, Tensor], Prompt]:
     """Return what chooses the prompt of pictures by azimuth and elevation, from a prompt with a text for each view.
 
     Args:
         kind: none: the prompt as it is; nearest: the view's text; mixed: the paper's interpolation; perp-neg: this,
-            with the other views as negatives.
+            with the other views as negatives; camera: the angles themselves, for a denoiser that is told them.
     """
 
     def mixed(prompt: Prompt, azimuth: Tensor, elevation: Tensor) -> Prompt:
@@ -131,4 +153,5 @@ def prompt_of_views(kind: str) -> Callable[[Prompt, Tensor, Tensor], Prompt]:
         "nearest": lambda prompt, azimuth, elevation: prompt.at(views_of(azimuth, elevation)),
         "mixed": mixed,
         "perp-neg": perp_neg,
+        "camera": with_cameras,
     }[kind]

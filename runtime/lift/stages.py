@@ -22,6 +22,7 @@ from runtime.guidance.prompt import Prompt, encode_prompt
 from runtime.guidance.samples import sample_or_read
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import distillation_loss, draw_time
+from runtime.guidance.views import with_cameras
 from runtime.lift.config import picture_of, text_of
 from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
@@ -135,14 +136,13 @@ def _loss(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, picture: 
     held = Held(picture)
 
     def loss(scene: DenseGrid, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        z = encoder(
-            functional.interpolate(
-                seen(scene, config.render, generator), size=(bundle.image_size,) * 2, mode="bilinear"
-            )
-        )
+        shown, angles = seen(scene, config.render, generator)
+        z = encoder(functional.interpolate(shown, size=(bundle.image_size,) * 2, mode="bilinear"))
         t = draw_time(1, step / config.refine, generator, lowest=lowest, highest=(first, last))
         noise = torch.randn(z.shape, generator=generator)
-        terms = {"sds": distillation_loss(z, t, noise, prompt=prompt, **networks)}
+        # A denoiser that knows cameras sees backs and sides in them; another takes each for a front.
+        text = with_cameras(prompt, *angles) if bundle.knows_cameras else prompt
+        terms = {"sds": distillation_loss(z, t, noise, prompt=text, **networks)}
         if config.front > 0:
             terms["front"] = config.front * held.error(scene, generator)
         if config.variation > 0:
@@ -154,15 +154,20 @@ def _loss(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, picture: 
     return loss
 
 
-def seen(scene: DenseGrid, side: int, generator: torch.Generator) -> Float[Tensor, "1 3 side side"]:
-    """Return a picture of a scene from a random place around it, before white."""
+Angles = tuple[Float[Tensor, " 1"], Float[Tensor, " 1"]]
+
+
+def seen(scene: DenseGrid, side: int, generator: torch.Generator) -> tuple[Float[Tensor, "1 3 side side"], Angles]:
+    """Return a picture of a scene from a random place around it, before white; and the azimuth and elevation there."""
     u = torch.rand(4, generator=generator).tolist()
-    place = camera((2 * u[0] - 1) * np.pi, ELEVATION[0] + (ELEVATION[1] - ELEVATION[0]) * u[1], side)
+    azimuth, elevation = (2 * u[0] - 1) * np.pi, ELEVATION[0] + (ELEVATION[1] - ELEVATION[0]) * u[1]
+    place = camera(azimuth, elevation, side)
     # A new place within the pixels each step: otherwise nothing between the rays would ever be seen.
     offset = torch.tensor(u[2:]) - 0.5
     rays = place.rays(0, pixel_centres(side, side) + offset)
     shown = scene.render(rays, torch.rand(side * side, generator=generator))
-    return shown.on(torch.ones(1, 3)).T.reshape(1, 3, side, side)
+    picture = shown.on(torch.ones(1, 3)).T.reshape(1, 3, side, side)
+    return picture, (torch.tensor([azimuth]), torch.tensor([elevation]))
 
 
 class Held:

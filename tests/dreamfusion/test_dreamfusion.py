@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from runtime.field.fields.grid import DenseGrid
 from runtime.field.results import Orbit
 from runtime.loop.events import Stepped
 from runtime.loop.signals import StoppedRun
+from tests.bundles import make_camera_bundle
 
 SMALL = Config(prompt="a red apple", nodes=17, render=16, steps=6)
 
@@ -182,6 +184,26 @@ def test_the_prompt_is_encoded_once(bundle: DiffusionBundle) -> None:
     assert views.texts[0].startswith("a red apple, front view")
     assert len(views.texts) == 4
     assert len(Teacher.of(SMALL, bundle, generator()).prompt.texts) == 1
+
+
+def test_cameras_are_for_bundles_that_know_them(bundle: DiffusionBundle, tiny_folder: Path, tmp_path: Path) -> None:
+    config = replace(SMALL, views="camera", latent=0.0)
+    with pytest.raises(UserError, match="--views camera: expected a bundle that knows cameras, such as objects, got "):
+        Teacher.of(config, bundle, generator())
+    shutil.copytree(tiny_folder, tmp_path / "tiny")
+    seeing = DiffusionBundle.load(make_camera_bundle(tmp_path / "seen", tmp_path / "tiny"))
+    teacher = Teacher.of(config, seeing, generator())
+    contexts: list[torch.Tensor] = []
+
+    def watched(z: torch.Tensor, t: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        contexts.append(context)
+        return teacher.denoise(z, t, context)
+
+    look = draw_look(config, 0.5, generator())
+    replace(teacher, denoise=watched).loss(torch.zeros(1, 3, 16, 16), look, 0.5, generator())
+    azimuth, elevation = look.angles
+    assert contexts[0].shape == (2, 18, 384)  # the text's and the empty text's, from the same place
+    assert torch.equal(contexts[0][:, -1, :3], torch.tensor([[azimuth, elevation, 1.0]]).expand(2, 3))
 
 
 def test_a_shell_of_fog_has_the_colours_that_are_seen() -> None:

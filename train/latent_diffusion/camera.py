@@ -95,11 +95,10 @@ class CameraDenoiser(nn.Module):
         if cameras is None:
             return self.base(sample, timestep, context)
         mask = None
-        # Asking whether all have one would wait for a graphics card at every step.
-        if present is not None and (present.is_cuda or not bool(present.all())):
+        if present is not None:
             # Even a token of zeros takes a share of the attention; a mask takes it away.
-            mask = torch.ones((len(context), context.shape[1] + 1), dtype=torch.bool, device=context.device)
-            mask[:, -1] = present
+            words = torch.ones_like(context[:, :, 0], dtype=torch.bool)
+            mask = torch.cat([words, present[:, None]], dim=1)
         token = self.camera(cameras)[:, None].to(context.dtype)
         output = self.base.unet(
             sample,

@@ -79,11 +79,18 @@ class DiffusionBundle(Bundle):
         """Text that a method appends to each prompt."""
         return self.manifest.prompt_suffix
 
+    @property
+    def knows_cameras(self) -> bool:
+        """Whether the denoiser can be told from where an object is seen (`guidance.views.with_cameras`)."""
+        return any(tensor.name == "camera" for tensor in self.specs["denoiser"].inputs)
+
     def denoiser(self) -> Denoiser:
         """Return the noise predictor."""
-        from runtime.engines.roles import ConditionedDenoiser, EngineDenoiser
+        from runtime.engines.roles import CameraDenoiser, ConditionedDenoiser, EngineDenoiser
 
         engine = self.engine("denoiser")
+        if self.knows_cameras:
+            return CameraDenoiser(engine)
         # Stable Diffusion XL's denoiser is known by its inputs: bundle.json does not name the family
         if any(tensor.name == "pooled" for tensor in engine.spec.inputs):
             if not self.manifest.time_ids:
@@ -199,12 +206,15 @@ class DiffusionBundle(Bundle):
 
     def _scorer(self) -> "ClipScorer | DualEncoderScorer":
         self._scorer_networks()
-        from runtime.engines.roles import ClipScorer, DualEncoderScorer
+        from runtime.engines.roles import ClipScorer, DualEncoderScorer, WithoutCamera
 
         embedder = self.engine("text_embedder")
         if embedder.spec.inputs[0].dtype == "int64":  # it reads tokens, not the contexts of the text encoder
             return ClipScorer(self._tokenizer("text_embedder"), self.engine("image_embedder"), embedder)
-        return DualEncoderScorer(self.text_encoder(), self.engine("image_embedder"), embedder)
+        encoder = self.text_encoder()
+        # the text's embedding has nothing to do with a camera
+        encoder = WithoutCamera(encoder) if self.knows_cameras else encoder
+        return DualEncoderScorer(encoder, self.engine("image_embedder"), embedder)
 
     @property
     def _text_encoder(self) -> TextEncoder:
@@ -222,7 +232,7 @@ class DiffusionBundle(Bundle):
         return {}
 
     def _new_text_encoder(self) -> TextEncoder:
-        from runtime.engines.roles import ClipTextEncoder, DualTextEncoder, IconsTextEncoder
+        from runtime.engines.roles import CameraTextEncoder, ClipTextEncoder, DualTextEncoder, IconsTextEncoder
 
         zero_empty = self.manifest.zero_empty
         if "text_encoder_2" in self.specs:
@@ -234,7 +244,8 @@ class DiffusionBundle(Bundle):
         tokenizer, engine = self._tokenizer("text_encoder"), self.engine("text_encoder")
         if len(engine.spec.inputs) == 1:  # CLIP's has no mask
             return ClipTextEncoder(tokenizer, engine, zero_empty=zero_empty)
-        return IconsTextEncoder(tokenizer, engine)
+        encoder = IconsTextEncoder(tokenizer, engine)
+        return CameraTextEncoder(encoder) if self.knows_cameras else encoder
 
     def _tokenizer(self, role: str) -> "PromptTokenizer":
         """Return the tokenizer in a network's folder, for as many tokens as the network takes."""

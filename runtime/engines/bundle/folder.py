@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Self
 from runtime.engines.backends.choice import choose, choose_device, make_engine
 from runtime.engines.backends.graphs import Graph, graph_of, graphs_of
 from runtime.engines.backends.table import Choice
-from runtime.engines.bundle.installed import find_bundle, read_bundle_json, read_manifest
+from runtime.engines.bundle.installed import INSTALLED, find_bundle, read_bundle_json, read_manifest
 from runtime.engines.bundle.manifest import Manifest
 from runtime.engines.protocols import BindableEngine
-from runtime.engines.spec import WEIGHTS, EngineSpec, FileSpec
+from runtime.engines.spec import BASE, WEIGHTS, EngineSpec, FileSpec
 from runtime.engines.verified_files import read_verified, verify_file
 from runtime.errors import UserError
 
@@ -61,7 +61,7 @@ class Bundle:
             self._files |= {f"{path}/{name}": file for name, file in spec.files.items()}
         # all files now, used or not: a damaged one would otherwise stop a run where it is first needed
         for name, file in self._files.items():
-            verify_file(folder / name, file, f"bundle {self.name!r}: {name}")
+            verify_file(self._path_of(name), file, f"bundle {self.name!r}: {name}")
         self._engines: dict[tuple[int, str], BindableEngine] = {}
         self._choices: dict[str, Choice] = {}
 
@@ -169,11 +169,11 @@ class Bundle:
     def external_weights(self, role: str) -> dict[str, bytes]:
         """Return the verified files that a role's models may name weights in, by name: its own, or else the bundle's.
 
-        A network folder's weights.safetensors serves its ONNX models and its PyTorch twin.
+        A network folder's weights.safetensors serves its ONNX models and its PyTorch twin. Some of the weights may be
+        those of a model of another bundle, which is one more file.
         """
-        if WEIGHTS in self.specs[role].files:
-            return {WEIGHTS: self.read_file(role, WEIGHTS)}
-        return self.shared_weights()
+        own = {name: self.read_file(role, name) for name in (WEIGHTS, BASE) if name in self.specs[role].files}
+        return own or self.shared_weights()
 
     def shared_weights(self) -> dict[str, bytes]:
         """Return the verified weights beside bundle.json that several networks use, by file name; often none."""
@@ -218,6 +218,24 @@ class Bundle:
         name = self._shared_name()
         return {} if name is None else {WEIGHTS: self._manifest.files[name]}
 
+    def _path_of(self, name: str) -> Path:
+        """Return where a file is: in the bundle's folder, or in that of the other bundle that has it.
+
+        The other one is looked for beside this one, then among those that are installed. Its bundle.json is not asked:
+        the hash that is written here vouches for the file.
+        """
+        file = self._files[name]
+        if not file.bundle:
+            return self.folder / name
+        beside = self.folder.resolve().parent / file.bundle
+        folder = beside if beside.is_dir() else INSTALLED / file.bundle
+        if not folder.is_dir():
+            raise UserError(
+                f"bundle {self.name!r}: {name}: expected the bundle {file.bundle!r}, which has this file, beside it or "
+                "among the installed ones, got none; put both into one folder"
+            )
+        return folder / file.path
+
     def _read(self, name: str) -> bytes:
         # hashed again: the file may have changed since it was verified, and these bytes are used
-        return read_verified(self.folder / name, self._files[name], f"bundle {self.name!r}: {name}")
+        return read_verified(self._path_of(name), self._files[name], f"bundle {self.name!r}: {name}")

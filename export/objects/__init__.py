@@ -1,0 +1,172 @@
+"""The bundle of a camera-aware denoiser: its trained weights are its own, all else is the bundle's that it was made of.
+
+A file of the other bundle is named by that bundle, its path there and its hash. The denoiser's untrained weights are
+read out of the other denoiser's model.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int64
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from export.graph.external_weights import WeightsFile, refer_to_file
+from export.graph.quantize import quantize
+from export.graph.trace import export_onnx
+from export.network import ExportedNetwork, batched
+from export.samples import PROMPTS, noised
+from export.write.bundle import read_present, write_bundle
+from export.write.network import NetworkFiles
+from runtime.engines.bundle import DiffusionBundle
+from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
+from runtime.engines.roles import CAMERA
+from runtime.engines.spec import BASE, FileSpec
+from runtime.errors import UserError
+from runtime.guidance.prompt import Prompt
+from runtime.guidance.sampler import sample_latents
+from runtime.guidance.schedule import Schedule
+from train.latent_diffusion.camera import CameraDenoiser
+from train.latent_diffusion.camera_weights import fill, make_denoiser
+from train.latent_diffusion.text import LENGTH, WIDTH
+
+VERSION = "1"
+"""Version of the bundle's content."""
+
+PROVENANCE = (
+    "The denoiser of the bundle {base}, trained on by train.latent_diffusion.teacher on views of low-poly objects by "
+    "Kenney, Kay Lousberg and Quaternius (CC0-1.0), and on icons of the sets that the ATTRIBUTION.md of {base} names."
+)
+"""What the trained weights are made of."""
+
+
+class Seen(nn.Module):
+    """A camera-aware denoiser as it is exported: the third of a camera's numbers says whether there is one."""
+
+    def __init__(self, network: CameraDenoiser) -> None:
+        """Wrap a denoiser."""
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self,
+        sample: Float[Tensor, "B 4 h w"],
+        timestep: Int64[Tensor, " B"],
+        context: Float[Tensor, "B N D"],
+        camera: Float[Tensor, "B 3"],
+    ) -> Float[Tensor, "B 4 h w"]:
+        """Return the predicted noise."""
+        return self.network(sample, timestep, context, camera[:, :2], camera[:, 2] > 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A trained camera-aware denoiser and what it was trained on."""
+
+    network: CameraDenoiser
+    """With its averaged weights."""
+    base: DiffusionBundle
+    """The bundle whose denoiser was trained."""
+
+
+def load_source(run: Path, base: str) -> Source:
+    """Return what the run folder of a teacher, or of `train.further`, holds.
+
+    Args:
+        run: the folder.
+        base: bundle that was trained on.
+
+    Raises:
+        UserError: the folder has no averaged weights, or those of another network.
+    """
+    bundle = DiffusionBundle.load(base)
+    network = make_denoiser(bundle)
+    path = run / "ema.safetensors"
+    try:
+        fill(network, load_file(path))
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise UserError(
+            f"'{path}': expected the averaged weights of python -m train.latent_diffusion.teacher, got {error!s:.100}"
+        ) from None
+    return Source(network=network.eval().requires_grad_(False), base=bundle)
+
+
+def make_network(source: Source) -> ExportedNetwork:
+    """Return the exported denoiser; it is verified on latents that the base draws, half of them with cameras."""
+    base, generator = source.base, torch.Generator().manual_seed(0)
+    schedule, count = Schedule.of(base.schedule), 2 * len(PROMPTS)
+    prompt = Prompt.encode(PROMPTS, base.text_encoder()).at(torch.arange(count) % len(PROMPTS))
+    shape = (count, *base.latent_shape)
+    latents = sample_latents(base.denoiser(), schedule, prompt, shape, generator, omega=2.0, steps=10)
+    sample, timestep = noised(latents, schedule, generator)
+    cameras = torch.rand((count, CAMERA), generator=generator) * torch.tensor([2 * math.pi, 1.0, 0.0])
+    cameras[::2] += torch.tensor([0.0, 0.0, 1.0])
+    cameras[1::2] = 0.0
+    return ExportedNetwork(
+        spec=batched(
+            "denoiser",
+            {
+                "sample": base.latent_shape,
+                "timestep": ("int64",),
+                "context": (1 + LENGTH, WIDTH),
+                "camera": (CAMERA,),
+            },
+            {"epsilon": base.latent_shape},
+        ),
+        module=Seen(source.network).eval(),
+        samples=(sample, timestep, prompt.context, cameras),
+    )
+
+
+def denoiser_files(network: ExportedNetwork, base: DiffusionBundle) -> NetworkFiles:
+    """Return the files of the denoiser; weights whose bytes the base's model has are read from there."""
+    model = export_onnx(network.module, network.spec, tuple(sample[:2] for sample in network.samples))
+    model = quantize(model, network.storage)
+    content = base.read_file("denoiser", "model.onnx")
+    refer_to_file(model, WeightsFile.of_model(BASE, content), content)
+    files = {"model.onnx": model.SerializeToString(deterministic=True)}
+    return NetworkFiles(network.spec, files, {BASE: borrow(base, "denoiser", "model.onnx")})
+
+
+def borrow(base: DiffusionBundle, role: str, file: str) -> FileSpec:
+    """Return a file of a bundle's network as another bundle names it."""
+    spec = base.specs[role].files[file]
+    return replace(spec, bundle=base.name, path=f"{base.manifest.networks[role]}/{file}")
+
+
+def borrowed_network(base: DiffusionBundle, role: str) -> NetworkFiles:
+    """Return a network of which another bundle has all files."""
+    spec = base.specs[role]
+    return NetworkFiles(replace(spec, files={}), {}, {file: borrow(base, role, file) for file in spec.files})
+
+
+def make_manifest(source: Source, name: str) -> DiffusionManifest:
+    """Return what bundle.json says, but for the networks and hashes."""
+    manifest = source.base.manifest
+    provenance = PROVENANCE.format(base=source.base.name)
+    return replace(manifest, name=name, version=VERSION, provenance=provenance, defaults={}, networks={}, files={})
+
+
+def write_objects(source: Source, folder: Path, report: Callable[[str], None]) -> dict[str, ExportedNetwork]:
+    """Write the bundle and return the network that was trained.
+
+    Args:
+        source: the trained denoiser and its base.
+        folder: where; a bundle that is there is replaced, and its name is the bundle's.
+        report: called with a line before each network.
+
+    Raises:
+        UserError: the folder holds something else.
+    """
+    read_present(folder)  # refuse before anything is computed
+    report("exporting denoiser")
+    network = make_network(source)
+    files = {role: borrowed_network(source.base, role) for role in source.base.specs}
+    files["denoiser"] = denoiser_files(network, source.base)
+    attribution = Path(__file__).with_name("ATTRIBUTION.md").read_bytes()
+    write_bundle(folder, make_manifest(source, folder.resolve().name), files, {"ATTRIBUTION.md": attribution})
+    return {"denoiser": network}
