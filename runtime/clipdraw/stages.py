@@ -70,6 +70,7 @@ class DrawingAdam(torch.optim.Adam):
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Take a step; the loop has set every group's rate to its initial one before."""
         if self.points is not None:
+            # Not a counter of this object: a resumed run makes a new optimizer, and loads its state.
             done = int(self.state[self.points].get("step", 0))
             self.param_groups[0]["lr"] *= points_factor(done, self.steps)
         super().step(closure)
@@ -112,10 +113,12 @@ def _loss(
 ) -> Callable[[VectorScene, int, torch.Generator], dict[str, Tensor]]:
     """Return the loss of a step: minus the cosines of the views with the prompt, plus those with what is unwanted."""
     guide = bundle.guide(config.prompt, config.gradients)
+    # Encoded once, as the prompt is; each step compares its views with the same features.
     unwanted = [bundle.guide(text, config.gradients) for text in NEGATIVES] if config.negative > 0.0 else []
     side = bundle.embedder_size
 
     def loss(scene: VectorScene, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        # One rendering for all views: the rasterizer is the smaller part of a step, the encoder the larger.
         views = clip_views(scene.render(), config.views, side, generator)
         terms = {"clip": caption_loss(views, guide)}
         if unwanted:
@@ -130,6 +133,7 @@ def _tidy(
 ) -> None:
     """Bring colours and widths back into range and, for icons, replace unused paths when it is time (Table 11.1)."""
     scene.clamp_()
+    # A pen neither vanishes nor becomes a brush that fills the paper.
     scene.widths.clamp_(config.widths[0] * scale, config.widths[1] * scale)
     if config.preset == "icon":
         # The original, open form has none: the area of an open path is hard to measure (thesis 11.2).

@@ -24,6 +24,7 @@ PIPED_WIDTH = 160
 
 def is_command(module: str) -> bool:
     """Return whether `python -m` runs a module of this project: a package with `__main__`, or a guarded module."""
+    # By files and not by an import: whether `train.fit` is a command must not cost the loading of PyTorch.
     names = module.split(".")
     path = HOUSE.joinpath(*names)
     whole = all(name.isidentifier() for name in names)  # what a user typed may be anything, "../train" too
@@ -43,6 +44,7 @@ def commands_of(package: str) -> dict[str, str]:
         if path == root / "__main__.py" or not _is_guarded(path) or (is_package and _only_lists(path)):
             continue
         name = path.parent if is_package else path.with_suffix("")
+        # A package says what it is in `__init__`; its `__main__` is two lines that call it.
         described = path.with_name("__init__.py") if is_package else path
         commands[".".join(name.relative_to(root).parts)] = first_line(described)
     return commands

@@ -41,9 +41,11 @@ def parse_options(
     """
     for part in dataclasses_in(kind):
         describe_fields(part)
+    # As it was typed: under `tgm train lmconv` the help must not speak of `python -m train.lmconv`.
     program = program_name(module)
     if description is not None:
         description = description.replace(f"python -m {module} ", f"{program} ")
+    # tyro prints and exits in one call, so what it prints can be caught nowhere else.
     with contextlib.redirect_stdout(WrappedOutput()):  # pyright: ignore
         return tyro.cli(kind, prog=program, description=description, args=arguments, **settings)
 
@@ -80,6 +82,7 @@ def _field_docstrings(kind: type) -> dict[str, str]:
     """Return the docstrings below the fields that a class itself declares."""
     if not dataclasses.is_dataclass(kind):
         return {}
+    # Python drops docstrings of fields when it compiles a class: only the source has them.
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(tree, ast.ClassDef)
     docs = {}
@@ -98,6 +101,7 @@ class WrappedOutput:
 
     def write(self, text: str) -> int:
         """Write a text, its long lines broken and several empty lines reduced to one."""
+        # At each write, because a terminal may be resized while a help text scrolls by.
         width = shutil.get_terminal_size().columns
         text = re.sub(r"\n{3,}", "\n\n", text)
         return self.stream.write("\n".join(_wrapped(line, width) for line in text.split("\n")))

@@ -56,9 +56,11 @@ def option_name(field: str) -> str:
 
 def _check(option: str, value: Any, annotation: Any) -> None:
     if isinstance(value, tuple):
+        # A pair, such as a range of angles: each of its ends has an annotation of its own.
         for element, inner in zip(value, get_args(annotation), strict=True):
             _check(option, element, inner)
         return
+    # None stands for a default that depends on something else, and has no range.
     if value is None or all(_holds(bound, value) for bound in _bounds(annotation)):
         return
     raise UserError(f"{option}: expected {describe_range(annotation)}, got {value}")
@@ -67,6 +69,7 @@ def _check(option: str, value: Any, annotation: Any) -> None:
 def _bounds(annotation: Any) -> Iterator[BaseMetadata]:
     """Yield the bounds of an annotation, those of an `Interval` one by one; also of `Annotated[...] | None`."""
     if get_origin(annotation) is not Annotated:
+        # Through unions, too: the range of `Annotated[int, ...] | None` is that of its number.
         for part in get_args(annotation):
             yield from _bounds(part)
         return

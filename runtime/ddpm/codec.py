@@ -99,6 +99,7 @@ def build_codec(
     schedule = schedule_of(bundle)
     if config.decodes:
         header, steps = read_code(config.picture.read_bytes(), config.picture.name)
+        # Of the code, whatever the options say: both sides have to draw the same candidates at the same times.
         seed, count = header.seed, header.steps
         x = None
     else:
@@ -108,6 +109,7 @@ def build_codec(
     visited, predict = times(schedule, count), predictor_of(bundle, schedule)
     estimator = DpmSolver(schedule, visited, clip=True)
     shape = (1, *bundle.shape)
+    # Its size does not depend on what is sent, so it can be charged before anything is.
     header = Header(network=network_of(bundle), seed=seed, steps=count, sent=0)
 
     def begin(before: None, draws: torch.Generator) -> CodeScene:
@@ -129,6 +131,7 @@ def build_codec(
             return
         sent, noise, transition = coded
         scene.send(sent, 0.0 if x is None else relative_entropy(transition, x, x_hat))
+        # The noise that was sent and not the noise that was drawn: the receiver has no other.
         scene.z = transition.posterior_mean(x_hat, scene.z) + transition.posterior_variance.sqrt() * noise
 
     def _code(scene: CodeScene, step: int, x_hat: Tensor) -> tuple[Step, Tensor, Transition] | None:
@@ -170,6 +173,7 @@ def write_code(config: "Codec", bundle: "DdpmBundle", scene: CodeScene, out: Pat
     if config.decodes:
         write_png(out, to_rgb(_pictures(scene.estimates[-1:]))[0])
         return [out]
+    # At equal rates, as rate is what a code is judged by.
     shown = picked(scene)
     original, _ = read_input(config.picture, bundle)
     write_png(out, sheet(to_rgb(torch.cat((original, _pictures(scene.estimates[shown])))), RATES + 1))

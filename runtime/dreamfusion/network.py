@@ -30,6 +30,7 @@ def covariance_of(progress: float) -> float:
 
     Linear in the steps. Waves that vary within the Gaussian are faded out, so shapes are coarse at first.
     """
+    # From the part of the run and not from a counter of its own: a resumed run stands where it did.
     share = min(1.0, progress / ANNEALED)
     return UNIT**2 * (FIRST_COVARIANCE + (LAST_COVARIANCE - FIRST_COVARIANCE) * share)
 
@@ -67,6 +68,7 @@ class PaperField(ResidualField):
         super().__init__(options, generator)
         self.register_buffer("covariance", torch.tensor(covariance_of(0.0)))
         with torch.random.fork_rng(devices=[]):
+            # PyTorch's layers draw from the global generator alone, so it is lent the scene's seed.
             torch.manual_seed(generator.initial_seed() if generator else 0)
             self.back = nn.Sequential(
                 nn.Linear(3 * (1 + 2 * BACK_FREQUENCIES), BACK_WIDTH), nn.SiLU(), nn.Linear(BACK_WIDTH, 3), nn.Sigmoid()
@@ -75,6 +77,7 @@ class PaperField(ResidualField):
     def render(self, rays: Rays, jitter: Float[Tensor, " R *J"] | None = None, **options: Any) -> Rendering:
         """Return what rays show; see `ResidualField.render`."""
         device = self.covariance.device
+        # Draws and cameras are made on the CPU, the same for all devices; so is the picture that the loss takes.
         there = Rays(rays.origins.to(device), rays.directions.to(device))
         shown = super().render(there, None if jitter is None else jitter.to(device), **options)
         normal = None if shown.normal is None else shown.normal.cpu()

@@ -44,6 +44,7 @@ class Teacher:
         early = None
         if config.latent > 0:
             sizes = {"side": bundle.image_size, "latent_side": bundle.latent_shape[1]}
+            # Fitted to the bundle's own encoder: the factors that are published belong to Stable Diffusion's.
             early = linear_encoder(bundle.latent_encoder(gradients="none"), generator=generator, **sizes)
         return cls(
             config=config,
@@ -67,11 +68,15 @@ class Teacher:
             generator: of time and noise.
         """
         config = self.config
+        # The first pictures are blobs, on which the encoder has never been trained; a linear map of colours is cheap
+        # and passes gradients on evenly.
         if self.encode_early is not None and progress < config.latent:
             z = self.encode_early(picture)
         else:
+            # Fields are rendered smaller than the encoder's pictures: rays cost more than the enlargement.
             z = self.encode(functional.interpolate(picture, size=(self.image_size,) * 2, mode="bilinear"))
         count = len(self.schedule)
+        # Options are times of 1000, as papers have them; a bundle may have another number of times.
         lowest, first, last = (round(t * count / 1000) for t in (config.lower_t, *config.upper_t))
         return distillation_loss(
             z,

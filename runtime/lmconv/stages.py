@@ -101,6 +101,7 @@ def build_sample(
 ) -> list[Stage]:
     """Return the stage that draws whole pictures; see `runtime.command.method.Method.build`."""
     manifest = bundle.manifest
+    # A picture that is all hidden: sampling is completion with nothing observed.
     nothing = torch.zeros(1, manifest.channels, *manifest.size, dtype=torch.int64)
     hidden = np.ones(manifest.size, np.bool_)
     return [_stage(config, bundle, nothing, hidden, order_of(config, manifest), config.count)]
@@ -116,6 +117,7 @@ def _stage(
 ) -> Stage:
     """Return the stage that draws the hidden pixels of `samples` copies of a picture."""
     sampler = Sampler.of(bundle)
+    # The loop needs the number of its steps before the sampler has begun.
     route = Route.of(order, hidden)
 
     def begin(before: None, generator: torch.Generator) -> PixelScene:

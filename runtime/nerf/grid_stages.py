@@ -55,6 +55,7 @@ def grid_stages(config: "Config", views: TrainingViews) -> list[Stage]:
     sizes = grid_sizes(config.nodes)
     shares = SHARES[-len(sizes) :]
     counts = [max(1, round(config.steps * share / sum(shares))) for share in shares[:-1]]
+    # The rest, so that all stages together have the steps that were asked for, however shares are rounded.
     counts.append(max(1, config.steps - sum(counts)))
     semantics = Semantics.of(config.encoder, views) if config.encoder else None
     return [
@@ -80,6 +81,7 @@ def _grid_stage(config: "Config", views: TrainingViews, semantics: Semantics | N
             terms["distortion"] = config.distortion * shown.distortion.mean()
         if semantics is not None and semantics.due(before + step, total):
             rays, target = semantics.draw(generator)
+            # A whole picture from a place where no photo was taken; without jitter, as it is to be looked at.
             seen = scene.render(rays).on(torch.ones(1, 3))
             terms["semantic"] = config.semantic * semantics.loss(seen, target)
         if config.variation > 0:

@@ -33,6 +33,7 @@ def build(
     """Return the stages of a configuration; see `runtime.command.method.Method.build`."""
     rgba = scaled_down_rgba(read_rgba(config.picture), config.size)
     transparent = is_transparent(rgba)
+    # A colour that the picture does not have, so that paths which show it are known to be paper.
     paper = paper_colour(rgba) if transparent else torch.ones(3)
     target = before(rgba, paper)
     stages = telling(trace_stages(target, trace_config(config)), target, config, report)
@@ -102,6 +103,7 @@ def scaled_down_rgba(rgba: Float[Tensor, "4 H W"], size: int) -> Float[Tensor, "
     if not is_transparent(rgba):
         picture = scaled_down(rgba[:3], size)
         return torch.cat([picture, torch.ones_like(picture[:1])])
+    # Premultiplied while it is averaged: what cannot be seen must not tint an edge.
     colour = scaled_down(rgba[:3] * rgba[3:], size)
     alpha = scaled_down(rgba[3:].expand(3, -1, -1), size)[:1]
     return torch.cat([(colour / alpha.clamp(min=1e-6)).clamp(0, 1), alpha])
@@ -114,5 +116,6 @@ def scaled_down(picture: Float[Tensor, "3 H W"], size: int) -> Float[Tensor, "3 
     if scale >= 1:
         return picture
     shape = (max(round(height * scale), 1), max(round(width * scale), 1))
+    # With antialiasing: without it thin lines would break into dots, each traced as a path.
     smaller = functional.interpolate(picture[None], size=shape, mode="bilinear", antialias=True)
     return smaller[0].clamp(0, 1)
