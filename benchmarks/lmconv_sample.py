@@ -68,6 +68,7 @@ def build(case: Case) -> tuple[LocallyMaskedPixelCNN, Sampler]:
     network = LocallyMaskedPixelCNN(architecture).eval()
     networks = make_networks(network, (case.side, case.side), Storage.FLOAT32)
     files, weights = export_networks(networks, lambda line: None)
+    # As the bundle's sampler has it: a step's matrices are too small to share.
     threads = {"prefill": None, "step": 1}
     engines = {
         role: OrtEngine(part.spec, part.files["model.onnx"], threads=threads[role], shared={WEIGHTS: weights})
@@ -81,6 +82,7 @@ def seconds_of(call: Callable[[], object], times: int) -> tuple[float, float]:
     call()
     taken, spent = [], []
     for _ in range(times):
+        # Both: on a busy machine the first says how long one waits, the second how much was done.
         begin = time.perf_counter(), time.process_time()
         call()
         taken.append(time.perf_counter() - begin[0])
@@ -114,6 +116,7 @@ def engine_share(sampler: Sampler, levels: torch.Tensor, order: Order) -> float:
     walk.begin(0, make_noise((len(order), len(levels)), sampler.pixels, torch.Generator().manual_seed(0)))
     spent = [0.0, 0.0]
     for _ in range(STEPS):
+        # In turns, so that both see the same phases of the machine.
         for which, call in enumerate((walk._run, walk.advance)):
             begin = time.process_time()
             call()
@@ -127,6 +130,7 @@ def bandwidth() -> float:
     best = float("inf")
     for _ in range(5):
         begin = time.perf_counter()
+        # A product with itself reads each number once, and writes nothing.
         np.dot(numbers, numbers)
         best = min(best, time.perf_counter() - begin)
     return MEMORY / best

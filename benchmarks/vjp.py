@@ -98,6 +98,7 @@ def write_case(case: Case, folder: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     state = {}
     for name, parameter in module.state_dict().items():
+        # Features keep their size through all layers: overflow would hide every error.
         spread = max(1, parameter[0].numel() if parameter.ndim > 1 else 1) ** -0.5
         values = torch.randn(parameter.shape, generator=generator) * (spread if parameter.ndim > 1 else 0.1)
         state[name] = values + (parameter.ndim == 1 and name.endswith("weight"))
@@ -176,6 +177,7 @@ def _distance(result: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) ->
 def peak_memory(folder: Path, name: str, compile: bool, threads: int) -> dict[str, float]:
     """Return MiB above the imports' after the provider was loaded, and at the peak of three calls; in a new process."""
     torch.set_num_threads(threads)
+    # PyTorch and ONNX Runtime themselves are hundreds of MiB, which every provider has.
     before = _peak()
     provider, inputs = providers_of(folder, compile=compile)[name](), inputs_of(folder)
     loaded = _peak()
@@ -201,6 +203,7 @@ def measure(case: Case, config: Config) -> list[dict]:
         makers = providers_of(folder, compile=config.compile)
         memory = {}
         for name in makers:
+            # A process each: the peak of a process never falls, so the second provider would have the first one's.
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 memory[name] = pool.apply(peak_memory, (folder, name, config.compile, torch.get_num_threads()))
         providers = {name: make() for name, make in makers.items()}

@@ -105,6 +105,7 @@ def average_decay(step: int, config: FitConfig) -> float:
     first = config.steps - config.tail
     if step >= first:
         return (step - first) / (step - first + 1)
+    # A young average forgets faster, or the initialization would stay in it for thousands of steps.
     return min(config.ema, (1 + step) / (10 + step))
 
 
@@ -139,6 +140,7 @@ def average(tensors: list[Float[torch.Tensor, "..."]], size: int) -> None:
     """Replace each tensor by its mean over the processes, in one exchange."""
     if size == 1:
         return
+    # One message: latency, not volume, is what hundreds of small tensors would cost.
     flat = torch.cat([t.reshape(-1) for t in tensors])
     dist.all_reduce(flat)
     for tensor, part in zip(tensors, flat.div_(size).split([t.numel() for t in tensors]), strict=True):
@@ -184,6 +186,7 @@ class _Run:
         averages = dict(zip(self.names, self.average, strict=True)) | buffers
         averages = {k: v.cpu().contiguous() for k, v in averages.items()}
         metadata = {"step": str(self.step)}
+        # The step is in the same file as the weights: a kill between two files cannot tear them apart.
         replace_file(folder / "checkpoint.safetensors", save(state, metadata))
         replace_file(folder / "ema.safetensors", save(averages))
         replace_file(folder / "checkpoint.json", json.dumps({"step": self.step}))
@@ -204,6 +207,7 @@ class _Run:
             weight.copy_(state[f"weight/{name}"])
             mean.copy_(state[f"ema/{name}"])
             self.optimizer.state[weight] = {
+                # All weights have as many steps, as each gets a gradient in every one.
                 "step": torch.tensor(float(self.step)),
                 # In the weight's own layout: the fused optimizer goes through both as they lie in memory.
                 "exp_avg": torch.empty_like(weight).copy_(state[f"exp_avg/{name}"]),
@@ -219,6 +223,7 @@ class _Run:
             loss = loss_of_step(self.network, generator_of_step(config, self.step, self.rank))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        # Before the clipping, so that all processes clip the same gradient.
         if config.exchange == 1:
             average([w.grad for w in self.weights if w.grad is not None], self.size)
         torch.nn.utils.clip_grad_norm_(self.weights, config.clip)
@@ -238,6 +243,7 @@ class _Run:
             return due
         if self.step % self.config.exchange and self.step < self.config.steps:
             return False
+        # In the same exchange: processes whose clocks differ must not wait for each other at different places.
         flag = torch.tensor([float(due and self.rank == 0)], device=self.weights[0].device)
         average([*self.weights, flag], self.size)
         if agreed := bool(flag > 0):
@@ -297,6 +303,7 @@ def fit(
     unread: list[torch.Tensor] = []
     started, first, spent = time.monotonic(), run.step, 0.0
     while run.step < config.steps and spent < 1.0:
+        # Losses stay on the device until some are read together.
         unread.append(run.advance(loss_of_step, spent))
         now = time.monotonic()
         spent = (now - started) / (60.0 * config.limit) if config.limit else 0.0

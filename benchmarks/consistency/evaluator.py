@@ -50,8 +50,10 @@ def load_backbone(weights: Path) -> nn.Module:
     import timm  # pyright: ignore[reportMissingImports]
 
     network: Any = timm.create_model("tf_efficientnet_lite0", num_classes=1000)
+    # A pickle, but read by PyTorch's reader of tensors, which runs nothing.
     tensors = torch.load(weights, map_location="cpu", weights_only=True)
     own = network.state_dict()
+    # The package has its own names of the same layers in the same order, so shapes are what can be compared.
     if [t.shape for t in tensors.values()] != [t.shape for t in own.values()]:
         raise ValueError(f"{weights}: expected the {len(own)} tensors of EfficientNet-Lite0, got {len(tensors)}")
     network.load_state_dict(dict(zip(own, tensors.values(), strict=True)))
@@ -106,6 +108,7 @@ def degrade(
         rng: draws what is done and how much.
         generator: draws the noise.
     """
+    # One of four ways, so that each is learnt by itself.
     kind, image = rng.integers(4), picture.float() / 255.0
     if kind == 0:
         deviation = rng.uniform(0.6, 1.8)
@@ -181,8 +184,10 @@ def train_evaluator(
         return committee.eval()
     with np.load(archive) as file:
         data = {k: file[k] for k in file.files}
+    # Every second drawing: the jittered ones differ by less than what is done to them below.
     seen = np.flatnonzero((data["sets"] != HELD_OUT) & (data["kinds"] != "pair"))[::2]
     data = {k: v[seen] for k, v in data.items()}
+    # Another seed than the denoiser's: the judge must not know its captions by heart.
     texts, rows = write_captions(data, 4, seed=1)
     sentences = encode(texts)[rows]
     pictures = torch.from_numpy(data["pictures"]).permute(0, 3, 1, 2)

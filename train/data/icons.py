@@ -123,9 +123,11 @@ def _draw_concept(package: dict, name: str, key: str, entry: dict, config: Confi
         side = int(rng.integers(104, 121))
         slack = SIZE - side
         left, top = (int(np.clip(slack // 2 + rng.integers(-4, 5), 0, slack)) for _ in range(2))
+        # Drawn anew from the curves for each size: a resampled picture would teach blurred edges.
         rgba = draw_icon(package, key, side=side, left=left, top=top)
         colour = colours.name_colour(rgba) or ""
         yield Drawing(on_white(rgba), entry["name"], colour, key, name, "plain")
+    # A mirrored clock or arrow is another icon, whose name would be wrong.
     if not any(word.lower() in entry["name"].lower().split() for word in _SIDED):
         colour = colours.name_colour(rgba) or ""
         yield Drawing(on_white(rgba[:, ::-1]), entry["name"], colour, key, name, "mirrored")
@@ -147,6 +149,7 @@ def _draw_pairs(packages: dict, keys: dict, captions: dict, config: Config, rng:
         top = (SIZE - side) // 2 + int(rng.integers(-6, 7))
         left = draw_icon(packages[name], first, side=side, left=2, top=top)
         right = draw_icon(packages[name], second, side=side, left=SIZE - side - 2, top=top)
+        # They hardly overlap; where they do, the left one is in front.
         both = np.where(left[..., 3:] > 0, left, right)
         caption = f"{captions[first]['name']} and {captions[second]['name']}"
         yield Drawing(on_white(both), caption, "", f"{first}+{second}", name, "pair")

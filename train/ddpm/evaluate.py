@@ -126,6 +126,7 @@ def pick_times(count: int, ranges: int, generator: torch.Generator) -> tuple[lis
         ranges: at least 1; at most T - 1 are made.
         generator: of the draws.
     """
+    # Time 0 stands alone: its term is the decoder's, and most of the bits.
     edges = torch.linspace(1, count, min(ranges, count - 1) + 1, dtype=torch.float64).round().long()
     sizes = edges.diff()
     places = (torch.rand(len(sizes), generator=generator, dtype=torch.float64) * sizes).long()
@@ -155,6 +156,7 @@ def evaluate_terms(
     rows = []
     for t in visited:
         noise = torch.randn(x.shape, generator=generator)
+        # One noise for all parts of a time's figures, so that rate and distortion are of the same receiver.
         terms, errors = variational_terms(predict, x, torch.full((len(x),), t), noise, schedule, kind=kind)
         rows.append((float(terms.mean()) / math.log(2.0), float(errors.mean())))
     terms, errors = torch.tensor(rows, dtype=torch.float64).T

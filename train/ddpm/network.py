@@ -103,6 +103,7 @@ class ResidualBlock(nn.Module):
         """Make the block of so many channels."""
         super().__init__()
         groups = architecture.groups
+        # The epsilon of the official checkpoints, not PyTorch's: weights are compared to the last digit.
         self.norm1 = nn.GroupNorm(groups, inputs, eps=1e-6)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.time_emb_proj = nn.Linear(4 * architecture.widths[0], outputs)
@@ -149,6 +150,7 @@ class Downsample(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C _ _"]:
         """Return features at half the resolution."""
+        # PyTorch's own padding would be on both sides, and shift the maps by half a position.
         return self.conv(functional.pad(x, (0, 1, 0, 1)))
 
 

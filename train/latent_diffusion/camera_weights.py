@@ -34,6 +34,7 @@ forgets less of what it knows.
 def make_denoiser(bundle: DiffusionBundle) -> CameraDenoiser:
     """Return the denoiser of a bundle with an untrained camera; only what is `TRAINED` takes gradients."""
     network = CameraDenoiser()
+    # Of the bundle itself: its quantized weights are what the trained parts will meet.
     network.base.load_state_dict(restore_denoiser(bundle).state_dict())
     for name, weight in network.named_parameters():
         weight.requires_grad_(any(part in name for part in TRAINED))
@@ -44,6 +45,7 @@ def pack(weights: Mapping[str, Float[Tensor, "..."]]) -> dict[str, Tensor]:
     """Return what is stored of weights: int8 codes and the step of each output channel, and float16 vectors."""
     state = {}
     for name, weight in weights.items():
+        # Norms and biases: few numbers, on which everything depends.
         if weight.dim() < 2:
             state[name] = weight.detach().half().contiguous()
             continue

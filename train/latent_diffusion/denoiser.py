@@ -133,8 +133,10 @@ def prepare(config: Config) -> dict[str, Tensor]:
     network, tokenizer = load_text_encoder(config.minilm).to(config.device), load_tokenizer(config.minilm)
     contexts = encode_texts(network, tokenizer, ["", *texts])
     prepared = {
+        # Unit variance is what the schedule's signal-to-noise ratios are about.
         "latents": latents / latents.std(),
         "latent_scale": 1.0 / latents.std(),
+        # The empty text is in front.
         "rows": rows + 1,
         "contexts": contexts,
         "weights": weigh_rows(archive, config.favour),
@@ -151,6 +153,7 @@ def main() -> None:
     data = prepare(config)
     schedule = Schedule.of(SCHEDULE)
     snr = (schedule.alphas / schedule.sigmas).square()
+    # At little noise an error in eps hardly shows in the picture: there it weighs less.
     weight_of_t = snr.clamp(max=5.0) / snr
     torch.manual_seed(config.seed)
     network = to_channels_last(IconDenoiser())
@@ -159,6 +162,7 @@ def main() -> None:
         size = config.batch
         picked = torch.multinomial(data["weights"], size, replacement=True, generator=generator)
         column = torch.randint(data["rows"].shape[1], (size,), generator=generator)
+        # Row 0, the empty text: so one network learns both of the guidance's predictions.
         dropped = torch.rand(size, generator=generator) < config.dropout
         context = data["contexts"][data["rows"][picked, column].masked_fill(dropped, 0)].float()
         t = torch.randint(len(schedule), (size,), generator=generator)

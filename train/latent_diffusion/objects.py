@@ -154,6 +154,7 @@ def read_views(path: Path) -> UInt8[Tensor, "16 3 H W"]:
         )
     cells = sheet.reshape(GRID, side, GRID, side, 4).swapaxes(1, 2).reshape(VIEWS, side, side, 4).astype(np.uint16)
     alpha = cells[..., 3:]
+    # Rounded in integers: float would cost four times the memory for the same bytes.
     white = (cells[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
     return torch.from_numpy(white.astype(np.uint8)).permute(0, 3, 1, 2)
 
@@ -164,9 +165,11 @@ def hold_out(objects: Sequence[SeenObject], count: int = HELD_OUT) -> Bool[Tenso
     The additional ones are whole groups with a front in the order of their names' hashes, so that no variant of a
     held-out object is trained on.
     """
+    # By group: a variant of a held-out object in the training would make it a seen one.
     held = {o.group for o in objects if o.split != "train"}
     fronts = Counter(o.group for o in objects if o.has_front)
     have = sum(fronts[group] for group in held)
+    # By a hash of the name: arbitrary, but the same on every machine and when the set grows.
     for group in sorted(fronts.keys() - held, key=lambda name: hashlib.sha256(name.encode()).digest()):
         if have >= count:
             break
@@ -186,6 +189,7 @@ def draw_weights(objects: Sequence[SeenObject], trained: Bool[Tensor, " N"]) -> 
     """
     kinds = [(o.category, o.has_front) for o in objects]
     sizes = Counter(kind for kind, drawn in zip(kinds, trained.tolist(), strict=True) if drawn)
+    # n objects of a kind, each by 1 over the root of n: the kind by the root of n.
     weights = torch.tensor([max(sizes[kind], 1) ** -0.5 for kind in kinds], dtype=torch.float64) * trained
     front = torch.tensor([has_front for _, has_front in kinds])
     for half in (front, ~front):
@@ -218,6 +222,7 @@ def encode_captions(texts: Sequence[str], encode: Callable[[list[str]], Tensor])
 
 def index_captions(objects: Sequence[SeenObject]) -> tuple[list[str], list[list[int]]]:
     """Return the distinct captions, the empty one first, and the rows of each object's in them."""
+    # Row 0 is what a dropped caption becomes.
     index = {"": 0}
     rows = [[index.setdefault(caption, len(index)) for caption in o.captions] for o in objects]
     return list(index), rows
@@ -251,6 +256,8 @@ def prepare(config: Config, report: Callable[[str], object]) -> None:
     for i, (entry, row) in enumerate(zip(objects, rows, strict=True)):
         views, camera = read_views(config.data / "views" / entry.file), cameras[i]
         step = VIEWS // config.frontless_views
+        # A mirrored object is another object seen from the mirrored side; without a front it would be the same one
+        # again.
         if entry.has_front:
             views, camera = torch.cat([views, views.flip(-1)]), torch.cat([camera, mirror_cameras(camera)])
         else:

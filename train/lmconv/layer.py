@@ -105,8 +105,10 @@ class _SavedConv2d(torch.autograd.Function):
         kernel, dilation, rows = (weight.shape[2], weight.shape[3]), ctx.dilation, slope.flatten(2)
         x_slope = weight_slope = None
         if ctx.needs_input_grad[2]:
+            # Unfolded once more instead of kept: K times the input's memory, for one of three passes' time.
             patches = _unfold(x, kernel, dilation).mul_(mask.to(x.dtype)).flatten(1, 2)
             weight_slope = torch.einsum("bol,bil->oi", rows, patches).view_as(weight).to(weight.dtype)
+            # Before the next unfolding: both at once would be the peak that this function is there to avoid.
             del patches
         if ctx.needs_input_grad[0]:
             patches = (weight.flatten(1).T.to(rows.dtype) @ rows).unflatten(1, (x.shape[1], -1))
@@ -150,6 +152,7 @@ class LocallyMaskedConv2d(nn.Module):
         self.kernel, self.dilation, self.first, self.method = kernel, dilation, first, "grouped"
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel, kernel))
         self.bias = nn.Parameter(torch.empty(out_channels))
+        # Zero, so that a network begins as one without it.
         self.mask_weight = nn.Parameter(torch.zeros(out_channels, kernel * kernel)) if mask_conditioning else None
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         bound = 1.0 / math.sqrt(in_channels * kernel * kernel)
@@ -176,6 +179,7 @@ class LocallyMaskedConv2d(nn.Module):
         device = x.device.type
         if torch.is_autocast_enabled(device):
             x = x.to(torch.get_autocast_dtype(device))
+        # The casts are ours: autocast would cast inside custom functions a second time, and differently backward.
         with torch.autocast(device, enabled=False):
             if self.method == "grouped":
                 y = grouped_conv2d(x, self.weight, self.bias, mask.plan)

@@ -54,6 +54,7 @@ def log_likelihoods(
     weight = network.head.weight
     unit = to_unit(pictures, a).to(weight.dtype).contiguous(memory_format=torch.channels_last)
     parameters = network(unit, masks).to(weight.dtype)
+    # Log-probabilities are sums over hundreds of pixels: half a digit in each would be nats in all.
     with torch.autocast(weight.device.type, enabled=False):
         return log_mass(parameters, pictures.permute(0, 2, 3, 1), a)
 
@@ -89,6 +90,7 @@ def joint_log_likelihoods(
     rows = []
     for number, order in enumerate(orders):
         masks = network.masks(order, size)
+        # In float64 from here on, as ensembles take the logarithm of a mean of tiny probabilities.
         parts = [log_likelihoods(network, part.to(device), masks).double().cpu() for part in pictures.split(batch)]
         rows.append(torch.cat([part[:, chosen].sum(1) for part in parts]))
         if progress:

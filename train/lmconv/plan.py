@@ -64,6 +64,8 @@ class Axis:
             trim: leave out lines that would read padding alone; they are then not the lattice's.
         """
         low, high = min(live), max(live)
+        # A single line of taps only shifts the picture: no padding is needed where the lines without a source are left
+        # out.
         if trim and low == high and step == 1:
             offset = dilation * (low - taps // 2)
             count = length - abs(offset)
@@ -71,11 +73,15 @@ class Axis:
             return cls(slice(low, high + 1), lines, source, 1, 1, count, 0, 0, count, offset)
         count = (length - first + step - 1) // step
         lines, source = slice(first, None, step), slice(None)
+        # All that the lattice reads lies on the lattice: taken out of the picture it is a small, dense picture of its
+        # own.
         if step > 1 and (dilation % step == 0 or low == high == taps // 2):
             length, source, first, dilation, step = count, lines, 0, max(1, dilation // step), 1
         start = first + dilation * (low - taps // 2)
         end = first + step * (count - 1) + dilation * (high - taps // 2)
         padding = max(0, -start, end - (length - 1))
+        # Outputs lie `step` lines apart from the first padded line on: some more padding makes the lattice's lines be
+        # among them.
         padding += -(start + padding) % step
         outputs = (length + 2 * padding - dilation * (high - low) - 1) // step + 1
         used, skip = slice(low, high + 1), (start + padding) // step
@@ -155,6 +161,7 @@ class Plan:
     def of(cls, mask: Mask, size: Size, kernel: Kernel, dilation: int, device: torch.device) -> "Plan":
         """Return the plan of a mask matrix (k1 k2, H W)."""
         if groups := lattice_groups(mask, size, kernel, dilation):
+            # Alternate columns: each of them would be gathered number by number.
             if turned := groups[0].lattice[2:] == (1, 2):
                 groups = [_turn(g, size, kernel) for g in groups]
                 size, kernel = (size[1], size[0]), (kernel[1], kernel[0])
@@ -187,6 +194,7 @@ def share_taps(groups: list[Group], size: Size, kernel: Kernel) -> list[Group]:
     rows, columns = (list(combinations(range(side + 1), 2)) for side in kernel)
     best, cost = groups, sum(_cost(group.taps, kernel) * len(group.positions) for group in groups)
     everywhere = np.arange(size[0] * size[1], dtype=np.int64)
+    # All rectangles of a kernel: a few hundred at most, once for a mask.
     for (top, bottom), (left, right) in product(rows, columns) if len(groups) > 1 else ():
         if not common[top:bottom, left:right].all():
             continue
@@ -202,6 +210,7 @@ def share_taps(groups: list[Group], size: Size, kernel: Kernel) -> list[Group]:
 def _cost(taps: Mask, kernel: Kernel) -> int:
     """Return the area of the smallest rectangle around taps."""
     live = np.argwhere(taps.reshape(kernel))
+    # The rectangle and not the taps: a convolution computes what is masked to zero as well.
     return int(np.prod(np.ptp(live, axis=0) + 1)) if len(live) else 1
 
 
@@ -228,6 +237,7 @@ def _taps(mask: Mask, size: Size, kernel: Kernel, dilation: int, device: torch.d
     sources = tap_sources(size, kernel, dilation)
     taps = []
     for tap in range(len(mask)):
+        # Without those that read padding: they would add zeros.
         positions = (mask[tap] & (sources[tap] >= 0)).nonzero()[0]
         if len(positions) == mask.shape[1]:
             taps.append(Tap(*divmod(tap, kernel[1]), None, None))
