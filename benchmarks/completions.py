@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from runtime.command.options import parse_options
+from runtime.command.ranges import Count, Seed
 from runtime.errors import run_main
 
 STROKES = {
@@ -43,9 +44,9 @@ class Config:
     """PNG file of one digit, the 5, alone."""
     bundle: str = "mnist"
     """Bundle that completes."""
-    samples: int = 5
+    samples: Count = 5
     """Completions of each digit."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of all draws."""
 
 

@@ -18,6 +18,7 @@ from benchmarks.environment import describe_environment
 from benchmarks.options import TableOptions
 from runtime.command.method import draw
 from runtime.command.options import parse_options
+from runtime.command.ranges import Amount, Count, Duration
 from runtime.errors import run_main
 from runtime.nerf import METHOD, Config
 from runtime.nerf.output import figures_of
@@ -44,17 +45,17 @@ class Options(TableOptions):
 
     capture: Path | None = None
     """A capture; by default the example one."""
-    half: float | None = None
+    half: Duration | None = None
     """Half the side of the capture's box."""
-    views: int = 8
+    views: Count = 8
     """Pictures to train on."""
-    draws: int = 1
+    draws: Count = 1
     """Draws of the views; with more than one, standard errors are printed."""
-    steps: int = 500
+    steps: Count = 500
     """Steps of a fit."""
-    rays: int = 5000
+    rays: Count = 5000
     """Rays a step."""
-    variation: float | None = None
+    variation: Amount | None = None
     """Weight of the total variation in rows that do not set it."""
 
 

@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.environment import describe_environment
 from benchmarks.step.networks import peer_networks
 from runtime.command.options import parse_options
+from runtime.command.ranges import Threads
 from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.spec import EngineSpec
 from runtime.errors import run_main
@@ -39,8 +40,8 @@ class Config:
     """Name of an installed bundle, or its folder."""
     weights: str | None = None
     """What the bundle was made of; only shapes matter here."""
-    threads: int | None = None
-    """Threads, at least 1; by default PyTorch's choice."""
+    threads: Threads | None = None
+    """Threads; by default PyTorch's choice."""
     json: bool = False
     """Print a JSON object instead of lines."""
 

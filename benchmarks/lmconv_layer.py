@@ -19,6 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.environment import describe_environment
 from benchmarks.options import TableOptions
 from runtime.command.options import parse_options
+from runtime.command.ranges import Duration
 from runtime.errors import run_main
 from runtime.pixels.orders import parse_orders
 from train.lmconv.layer import LayerMask, LocallyMaskedConv2d, Method, use_method
@@ -135,7 +136,7 @@ def measure(case: Case, seconds: float) -> dict:
 class Options(TableOptions):
     """What is timed."""
 
-    seconds: float = 3.0
+    seconds: Duration = 3.0
     """Seconds to spend on each case."""
 
 

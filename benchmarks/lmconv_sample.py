@@ -23,6 +23,7 @@ from benchmarks.options import TableOptions
 from export.lmconv import export_networks
 from export.lmconv.networks import make_networks
 from runtime.command.options import parse_options
+from runtime.command.ranges import Count
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.precision import Storage
 from runtime.engines.spec import WEIGHTS
@@ -174,9 +175,9 @@ def measure(case: Case, count: int, forwards: int) -> dict:
 class Options(TableOptions):
     """What is timed."""
 
-    count: int = 16
+    count: Count = 16
     """Pictures drawn together."""
-    forwards: int = 5
+    forwards: Count = 5
     """Whole forward passes timed."""
 
 

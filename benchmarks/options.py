@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 import tyro
 
+from runtime.command.ranges import Threads
+
 
 @dataclass(frozen=True, kw_only=True)
 class TableOptions:
@@ -12,8 +14,8 @@ class TableOptions:
 
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print a JSON object a line in place of the table."""
-    threads: int | None = None
-    """Threads, at least 1; by default PyTorch's choice."""
+    threads: Threads | None = None
+    """Threads; by default PyTorch's choice."""
     only: str = ""
     """Measure only the cases whose name contains this."""
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from benchmarks.environment import describe_environment
 from benchmarks.options import TableOptions
 from runtime.command.options import parse_options
+from runtime.command.ranges import Duration
 from runtime.errors import run_main
 from runtime.vector.paths import Drawing, Kind, Layout, circle_points, random_colours, random_strokes
 from runtime.vector.raster import rasterize
@@ -94,7 +95,7 @@ class Options(TableOptions):
 
     peer: Literal["diffvg"] | None = None
     """Time this rasterizer beside ours; it must be installed."""
-    seconds: float = 1.5
+    seconds: Duration = 1.5
     """Seconds to spend on each case."""
 
 

@@ -28,6 +28,7 @@ import tyro
 from benchmarks.environment import describe_environment
 from runtime.command.method import draw
 from runtime.command.options import parse_options
+from runtime.command.ranges import Count, Duration
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import run_main
 from runtime.loop.events import Stepped
@@ -51,11 +52,11 @@ class Config:
 
     environment: Path | None = None
     """Folder of the server's environment; by default that of python -m serving up."""
-    seconds: float = 4.0
+    seconds: Duration = 4.0
     """Time for each case, seconds."""
-    steps: int = 20
+    steps: Count = 20
     """Steps of a whole drawing."""
-    submissions: int = 100
+    submissions: Count = 100
     """Jobs that are submitted to the gateway."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """One JSON object a line in place of a table."""

@@ -12,6 +12,7 @@ import torch
 
 from benchmarks.consistency import measure
 from runtime.command.options import parse_options
+from runtime.command.ranges import Count
 from runtime.errors import run_main
 
 _CELL, _GAP = 128, 6
@@ -29,9 +30,9 @@ class Config:
     """Bundle that draws."""
     route: str = "trace"
     """Route of the SVGs."""
-    count: int = 24
+    count: Count = 24
     """Prompts, from the first of captions.txt, 1 to 64."""
-    columns: int = 6
+    columns: Count = 6
     """Pairs a row."""
 
 

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from benchmarks.environment import describe_environment
 from runtime.command.options import parse_options
+from runtime.command.ranges import Count, Whole
 from runtime.errors import run_main
 from runtime.files import replace_file
 
@@ -35,6 +36,8 @@ PROMPTS = (
     "a house",
 )
 
+ALL = len(PROMPTS)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -42,11 +45,11 @@ class Config:
 
     out: Path
     """PNG file to write."""
-    refine: int = 0
+    refine: Whole = 0
     """Steps of score distillation."""
-    count: int = len(PROMPTS)
+    count: Count = ALL
     """Prompts, from the first."""
-    side: int = 56
+    side: Count = 56
     """Pixels of a view."""
 
 

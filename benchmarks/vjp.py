@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from benchmarks.environment import describe_environment
 from runtime.command.options import parse_options
+from runtime.command.ranges import Duration, Threads
 from runtime.engines.backends.eager import EagerEngine, empty_module, load_module
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.spec import WEIGHTS, EngineSpec
@@ -75,11 +76,11 @@ CASES = (
 class Config:
     """What to measure."""
 
-    threads: int | None = None
-    """Threads, at least 1; by default PyTorch's choice."""
+    threads: Threads | None = None
+    """Threads; by default PyTorch's choice."""
     only: str = ""
     """Only the cases whose name contains this."""
-    seconds: float = 10.0
+    seconds: Duration = 10.0
     """Time to spend on timing each case."""
     compile: bool = False
     """Time PyTorch compiled, too."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runtime.command.ranges import Count, LearningRate, Seed
 from train.fit import FitConfig
 
 
@@ -11,15 +12,15 @@ from train.fit import FitConfig
 class TrainOptions:
     """Options of every training command; each has defaults of its own for the first three."""
 
-    steps: int
+    steps: Count
     """Optimizer steps."""
-    batch: int
+    batch: Count
     """Examples a step."""
-    lr: float
+    lr: LearningRate
     """Peak learning rate."""
     out: Path
     """Run folder; an existing checkpoint in it is resumed."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of initialization and draws."""
     device: str = "cpu"
     """PyTorch device."""

@@ -63,7 +63,7 @@ def load_backbone(weights: Path) -> nn.Module:
 
 @torch.no_grad()
 def features_of(backbone: nn.Module, images: Float[Tensor, "N 3 H W"], batch: int = 64) -> Float[Tensor, "N 1280"]:
-    """Return the (N, 1280) features of (N, 3, H, W) RGB in [0, 1], resized to 224x224."""
+    """Return the features of RGB in [0, 1], resized to 224x224."""
     out = []
     for part in images.split(batch):
         resized = F.interpolate(part.float(), (224, 224), mode="bilinear", antialias=True, align_corners=False)
@@ -81,7 +81,7 @@ class Head(nn.Module):
         self.text = nn.Linear(384, _WIDTH)
 
     def forward(self, features: Float[Tensor, "B 1280"], sentences: Float[Tensor, "T 384"]) -> Float[Tensor, "B T"]:
-        """Return the (B, T) cosine similarities of (B, 1280) features and (T, 384) sentence vectors."""
+        """Return the cosine similarities of features and sentence vectors."""
         return F.normalize(self.image(features), dim=-1) @ F.normalize(self.text(sentences), dim=-1).T
 
 
@@ -94,7 +94,7 @@ class Committee(nn.Module):
         self.heads = nn.ModuleList(heads or [Head() for _ in range(HEADS)])
 
     def forward(self, features: Float[Tensor, "B 1280"], sentences: Float[Tensor, "T 384"]) -> Float[Tensor, "B T"]:
-        """Return the (B, T) mean similarities; arguments as of `Head`."""
+        """Return the mean similarities; arguments as of `Head`."""
         return torch.stack([head(features, sentences) for head in self.heads]).mean(0)
 
 
@@ -104,7 +104,7 @@ def degrade(
     """Return a picture in [0, 1] that is blurred, scaled down and up, compressed (JPEG) or noisy, each by chance.
 
     Args:
-        picture: (3, H, W) uint8.
+        picture: RGB.
         rng: draws what is done and how much.
         generator: draws the noise.
     """
@@ -140,9 +140,9 @@ def train_head(
     """Return a head trained with the symmetric contrastive loss, equal labels counting as matches.
 
     Args:
-        features: (N, 1280) of pictures.
-        sentences: (N, C, 384) sentence vectors of C captions of each picture.
-        labels: (N,) int64; pictures with one label show the same thing.
+        features: of pictures.
+        sentences: sentence vectors of C captions of each picture.
+        labels: pictures with one label show the same thing.
         steps: optimizer steps of 256 pairs.
         seed: seed of initialization and draws.
     """

@@ -16,6 +16,7 @@ import benchmarks.consistency
 from benchmarks.consistency.evaluator import HELD_OUT, features_of, find_lite0, load_backbone, train_evaluator
 from benchmarks.environment import describe_environment
 from runtime.command.options import parse_options
+from runtime.command.ranges import Count
 
 CAPTIONS = tuple(Path(__file__).parents[1].joinpath("captions.txt").read_text("utf-8").split("\n")[:64])
 """The 64 captions."""
@@ -33,9 +34,9 @@ class Config:
     """Bundle that is judged."""
     routes: tuple[str, ...] = ("trace", "scratch")
     """Routes that are run: trace, scratch."""
-    workers: int = 2
+    workers: Count = 2
     """Processes that run side by side, each on its share of the cores."""
-    limit: int = 64
+    limit: Count = 64
     """Captions that are used, from the first, 2 to 64."""
     json: bool = False
     """Print one JSON object a line."""

@@ -13,6 +13,7 @@ from torch import Tensor
 import benchmarks.drawing_quality
 from benchmarks.environment import describe_environment
 from runtime.command.options import parse_options
+from runtime.command.ranges import Count
 from runtime.errors import UserError
 from runtime.vector.paths import Drawing, Kind
 from runtime.vector.tidy import mean_widths, outlines, tidy
@@ -35,7 +36,7 @@ class Config:
     """Folder of PNG files to trace."""
     drawings: Path | None = None
     """Folder of SVG files to measure as they are."""
-    limit: int = 24
+    limit: Count = 24
     """Files of a folder that are taken, from the first by name."""
     sheet: Path | None = None
     """PNG file to write: each sample, ours, ours tidied, vtracer's."""

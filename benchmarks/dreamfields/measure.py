@@ -15,6 +15,7 @@ from torch import Tensor
 import benchmarks.dreamfields
 from benchmarks.environment import describe_environment
 from runtime.command.options import parse_options
+from runtime.command.ranges import Seed
 from runtime.errors import UserError
 from runtime.files import replace_file
 
@@ -81,7 +82,7 @@ class Config:
     """Prompts, from the first."""
     bundle: str = "icons"
     """Frozen networks."""
-    seed: int = 0
+    seed: Seed = 0
     steps: Annotated[int, Interval(ge=0, le=1_000_000)] = 0
     """Steps of each run; 0: the command's default."""
 

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from runtime.command.options import parse_options
+from runtime.command.ranges import Count
 from runtime.errors import run_main
 from runtime.field.cameras import Cameras, Rays
 from runtime.field.captures.write import write_transforms
@@ -82,9 +83,9 @@ class Config:
 
     out: Path
     """Folder to write: transforms.json and the pictures."""
-    views: int = 24
+    views: Count = 24
     """Pictures."""
-    size: int = 128
+    size: Count = 128
     """Height and width, pixels."""
 
 

@@ -18,6 +18,7 @@ from benchmarks.environment import describe_environment
 from benchmarks.options import TableOptions
 from runtime.command.method import draw
 from runtime.command.options import parse_options
+from runtime.command.ranges import Count, Duration
 from runtime.field.cameras import Rays
 from runtime.field.fields.grid import DenseGrid
 from runtime.field.fields.networks import RadianceMLP
@@ -165,9 +166,9 @@ def bandwidth() -> float:
 class Options(TableOptions):
     """What is timed."""
 
-    nodes: int = 113
+    nodes: Count = 113
     """Nodes along an axis."""
-    seconds: float = 3.0
+    seconds: Duration = 3.0
     """Seconds to spend on each case."""
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from runtime.command.method import draw
 from runtime.command.options import parse_options
+from runtime.command.ranges import Count
 from runtime.errors import run_main
 from runtime.field.pictures import look
 from runtime.field.results import Field, Orbit
@@ -26,7 +27,7 @@ class Options:
 
     out: Path = FOLDER / "field.png"
     """PNG file to write."""
-    steps: int = 500
+    steps: Count = 500
     """Steps of the fit."""
 
 

@@ -21,6 +21,7 @@ from export.verify.scene import PROMPT, Replaced, scene_gradients
 from export.verify.stored import BundleReferences
 from runtime.command.method import Method
 from runtime.command.options import parse_options
+from runtime.command.ranges import Duration, Threads
 from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.backends.table import BACKENDS
 from runtime.engines.bundle import DiffusionBundle
@@ -52,9 +53,9 @@ class Config:
     """Also time PyTorch's networks compiled, forward and backward; that takes minutes first."""
     device: str = "cpu"
     """Where the networks run: cpu, cuda or cuda:N."""
-    threads: int | None = None
-    """Threads, at least 1; by default PyTorch's choice."""
-    seconds: float = 20.0
+    threads: Threads | None = None
+    """Threads; by default PyTorch's choice."""
+    seconds: Duration = 20.0
     """Time to spend on all rounds, seconds."""
     regularizer: bool = True
     """Whether the loss has its term against paths that cross themselves, which peers compute in Python loops."""

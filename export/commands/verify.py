@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from runtime.command.ranges import Duration, Threads
 from runtime.engines.backends.table import BACKENDS
 from runtime.errors import UserError
 
@@ -37,10 +38,10 @@ class Verify:
     """What to verify; of these, what this machine has."""
     device: str = "auto"
     """cpu, cuda, or auto: every device of this machine."""
-    threads: int | None = None
-    """Threads of one operator, at least 1; by default as many as PyTorch uses."""
-    memory: float = 1.0
-    """GiB that the activations of the greatest batch may take, above 0."""
+    threads: Threads | None = None
+    """Threads of one operator; by default as many as PyTorch uses."""
+    memory: Duration = 1.0
+    """GiB that the activations of the greatest batch may take."""
 
 
 def run_verify(options: Verify) -> int:
@@ -52,8 +53,6 @@ def run_verify(options: Verify) -> int:
     from runtime.engines.bundle import Bundle, DiffusionBundle
 
     backends = _backends(options.backend)
-    if options.memory <= 0:
-        raise UserError(f"--memory: expected GiB above 0, got {options.memory:g}")
     chosen = devices() if options.device == "auto" else (options.device,)
     report = partial(print, flush=True)
     rows: list[Row] = []

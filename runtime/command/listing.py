@@ -66,7 +66,7 @@ def format_listing(usage: str, rows: Mapping[str, str]) -> str:
     width = shutil.get_terminal_size((PIPED_WIDTH, 24)).columns
     lines = []
     for typed, what in rows.items():
-        text = textwrap.shorten(what, max(width - column - 2, 20), placeholder=" ...")
+        text = textwrap.shorten(what, max(width - column - 2, 12), placeholder=" ...")
         lines.append(f"  {typed:{column}}{text}".rstrip())
     return "\n".join([usage, "", *lines])
 

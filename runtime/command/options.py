@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import tyro
 
 from runtime.command.program import program_name
-from runtime.command.ranges import describe_range
+from runtime.command.ranges import check_ranges, describe_range
 
 OptionsT = TypeVar("OptionsT")
 
@@ -38,6 +38,9 @@ def parse_options(
         description: what the help begins with; by default the docstring of the dataclass.
         arguments: words of the command line; by default this process's.
         settings: of `tyro.cli`, such as `default`.
+
+    Raises:
+        UserError: a number is out of the range of its annotation.
     """
     for part in dataclasses_in(kind):
         describe_fields(part)
@@ -47,7 +50,9 @@ def parse_options(
         description = description.replace(f"python -m {module} ", f"{program} ")
     # tyro prints and exits in one call, so what it prints can be caught nowhere else.
     with contextlib.redirect_stdout(WrappedOutput()):  # pyright: ignore
-        return tyro.cli(kind, prog=program, description=description, args=arguments, **settings)
+        options = tyro.cli(kind, prog=program, description=description, args=arguments, **settings)
+    check_ranges(options)
+    return options
 
 
 def dataclasses_in(kind: Any) -> Iterator[type]:

@@ -7,11 +7,31 @@ the help take the range from there.
 from collections.abc import Iterator
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from annotated_types import BaseMetadata, Ge, GroupedMetadata, Gt, Le, Lt
+from annotated_types import BaseMetadata, Ge, GroupedMetadata, Gt, Interval, Le, Lt
 
 from runtime.errors import UserError
 
 _BOUNDS = (Ge, Gt, Le, Lt)
+
+Count = Annotated[int, Interval(ge=1, le=10**9)]
+"""Of things of which there has to be one."""
+
+Whole = Annotated[int, Interval(ge=0, le=10**9)]
+"""Of things of which there may be none."""
+
+Threads = Annotated[int, Interval(ge=1, le=1024)]
+
+Seed = Annotated[int, Interval(ge=0, le=2**63 - 1)]
+
+Share = Annotated[float, Interval(ge=0, le=1)]
+
+LearningRate = Annotated[float, Interval(gt=0, le=100)]
+
+Amount = Annotated[float, Interval(ge=0, le=10**6)]
+"""Weight of a term, a factor, or a time that may be 0."""
+
+Duration = Annotated[float, Interval(gt=0, le=10**6)]
+"""A time, or something else that cannot be 0."""
 
 
 def check_ranges(config: Any) -> None:
@@ -56,8 +76,12 @@ def option_name(field: str) -> str:
 
 def _check(option: str, value: Any, annotation: Any) -> None:
     if isinstance(value, tuple):
+        kinds = get_args(annotation)
+        if kinds[-1:] == (...,):
+            # Of any length: one annotation for all elements.
+            kinds = kinds[:1] * len(value)
         # A pair, such as a range of angles: each of its ends has an annotation of its own.
-        for element, inner in zip(value, get_args(annotation), strict=True):
+        for element, inner in zip(value, kinds, strict=True):
             _check(option, element, inner)
         return
     # None stands for a default that depends on something else, and has no range.

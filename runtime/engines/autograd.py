@@ -56,18 +56,6 @@ def differentiable(value: Value, vjp: Vjp) -> Value:
     return bridged
 
 
-def vjp_of_module(function: Value) -> Vjp:
-    """Return the VJP of a differentiable PyTorch function, which runs its forward again."""
-
-    def vjp(x: Float[Tensor, "*shape"], cotangent: Float[Tensor, "..."]) -> Float[Tensor, "*shape"]:
-        # a backward pass runs without recording, and this needs a graph of its own
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            return torch.autograd.grad(function(x), x, cotangent)[0]
-
-    return vjp
-
-
 def vjp_of_engine(engine: Engine) -> Vjp:
     """Return the VJP of an engine that takes (x, dL/dy) and gives (y, dL/dx).
 

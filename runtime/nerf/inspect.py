@@ -6,7 +6,6 @@ from typing import Annotated
 from annotated_types import Interval
 
 from runtime.command.options import parse_options
-from runtime.command.ranges import check_ranges
 from runtime.nerf.capture import CaptureOptions, check_capture, load
 
 
@@ -21,7 +20,6 @@ class Config(CaptureOptions):
 def main(arguments: list[str]) -> int:
     """List a capture from a command line, and return the exit code."""
     config = parse_options(Config, "runtime.nerf inspect", arguments=arguments)
-    check_ranges(config)
     check_capture(config)
     from runtime.field.captures.survey import describe_capture
 

@@ -11,7 +11,6 @@ from annotated_types import Interval
 
 from runtime.command.options import parse_options
 from runtime.command.outputs import check_outputs
-from runtime.command.ranges import check_ranges
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ class Config:
 def main(arguments: list[str]) -> int:
     """Film a run from a command line, and return the exit code."""
     config = parse_options(Config, "runtime.nerf render", arguments=arguments)
-    check_ranges(config)
     if config.run == Path():
         raise UserError("run: expected a run folder, got none; `python -m runtime.nerf CAPTURE` makes one")
     out = config.out or Path(f"{config.run.name}-{config.path}.mp4")

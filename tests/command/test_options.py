@@ -6,8 +6,10 @@ from typing import Annotated, Generic, TypeVar
 
 import pytest
 import tyro
+from annotated_types import Interval
 
 from runtime.command.options import dataclasses_in, describe_fields, parse_options
+from runtime.errors import UserError
 
 T = TypeVar("T")
 
@@ -112,3 +114,17 @@ def test_subcommands_are_described_too(capsys: pytest.CaptureFixture[str]) -> No
     words = " ".join(help_of(capsys, kinds, "inner").replace("│", " ").split())
     assert words.startswith("usage: python -m room.draw inner")
     assert "broken 8 columns early" in words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranged:
+    """A number with a range."""
+
+    count: Annotated[int, Interval(ge=1, le=9)] = 1
+    """How many."""
+
+
+def test_a_number_out_of_its_range_is_refused_for_every_command() -> None:
+    assert parse_options(Ranged, "room.draw", arguments=["--count", "9"]).count == 9
+    with pytest.raises(UserError, match=r"--count: expected 1 to 9, got 10"):
+        parse_options(Ranged, "room.draw", arguments=["--count", "10"])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from runtime.engines.autograd import differentiable, value_of_engine, vjp_of_engine, vjp_of_module
+from runtime.engines.autograd import Value, Vjp, differentiable, value_of_engine, vjp_of_engine
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.spec import EngineSpec, TensorSpec
@@ -17,6 +17,18 @@ VJP = EngineSpec(
     (TensorSpec("y", ("B", 3), "float32"), TensorSpec("gradient", ("B", 3), "float32")),
     {"B": (1, 2, 8)},
 )
+
+
+def vjp_of_module(function: Value) -> Vjp:
+    """Return the VJP of a differentiable PyTorch function, which runs its forward again."""
+
+    def vjp(x: torch.Tensor, cotangent: torch.Tensor) -> torch.Tensor:
+        # A backward pass runs without recording, and this needs a graph of its own.
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            return torch.autograd.grad(function(x), x, cotangent)[0]
+
+    return vjp
 
 
 @pytest.fixture(scope="module")

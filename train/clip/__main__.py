@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from runtime.command.options import parse_options
+from runtime.command.ranges import Count, LearningRate
 from runtime.errors import run_main
 from train.clip.dual import DualEncoder, contrastive_loss
 from train.data.archive import to_images
@@ -32,10 +33,10 @@ class Config(TrainOptions):
     """Archive of train.data.icons."""
     prepared: Path
     """Run folder of train.latent_diffusion.denoiser, for its captions' contexts."""
-    steps: int = 6000
-    batch: int = 96
+    steps: Count = 6000
+    batch: Count = 96
     """Pairs a step."""
-    lr: float = 1e-3
+    lr: LearningRate = 1e-3
 
 
 def roughen(images: Float[Tensor, "B 3 H W"], generator: torch.Generator) -> Float[Tensor, "B 3 H W"]:

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from runtime.command.options import parse_options
+from runtime.command.ranges import Count, Seed, Whole
 from runtime.errors import run_main
 from train.data import colours
 
@@ -40,14 +41,14 @@ class Config:
     """Folder of the icon packages, each a folder with icons.json (npm's node_modules/@iconify-json)."""
     out: Path
     """Archive to write (.npz)."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of jitter, colours and pairs."""
-    jitters: int = 2
-    """Drawings of each icon at another scale and offset, at least 1."""
-    paints: int = 2
-    """Repainted drawings of each icon that has a dominant colour, at least 0."""
-    pairs: int = 2500
-    """Pictures of two icons side by side, at least 0."""
+    jitters: Count = 2
+    """Drawings of each icon at another scale and offset."""
+    paints: Whole = 2
+    """Repainted drawings of each icon that has a dominant colour."""
+    pairs: Whole = 2500
+    """Pictures of two icons side by side."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from runtime.command.options import parse_options
+from runtime.command.ranges import Amount, Count, LearningRate
 from runtime.errors import run_main
 from train.data.archive import read_pictures, to_images
 from train.fit import fit
@@ -71,13 +72,13 @@ class Config(TrainOptions):
 
     data: Path
     """Archive of train.data.icons."""
-    steps: int = 3000
-    batch: int = 16
+    steps: Count = 3000
+    batch: Count = 16
     """Pictures a step."""
-    lr: float = 1e-3
-    kl: float = 1e-4
+    lr: LearningRate = 1e-3
+    kl: Amount = 1e-4
     """Weight of the divergence from a unit Gaussian."""
-    edges: float = 1.0
+    edges: Amount = 1.0
     """Weight of the L1 difference of image gradients."""
 
 

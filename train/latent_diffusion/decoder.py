@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from runtime.command.options import parse_options
+from runtime.command.ranges import Amount, Count, LearningRate
 from runtime.errors import run_main
 from runtime.files import replace_file
 from train.data.archive import read_pictures, to_images
@@ -41,16 +42,16 @@ class Config(TrainOptions):
     """Run folder of train.latent_diffusion.denoiser, for the latents and the weights of the pictures."""
     autoencoder: Path
     """Run folder of the autoencoder whose decoder is trained on."""
-    steps: int = 6000
-    batch: int = 16
+    steps: Count = 6000
+    batch: Count = 16
     """Pictures a step."""
-    lr: float = 4e-4
+    lr: LearningRate = 4e-4
     """Peak learning rate, of the decoder and of the discriminator."""
-    edges: float = 1.0
+    edges: Amount = 1.0
     """Weight of the L1 difference of image gradients."""
-    crisp: float = 0.7
+    crisp: Amount = 0.7
     """Norm of the discriminator's gradient by the picture, over that of the reconstruction's; 0 leaves it out."""
-    noise: float = 0.12
+    noise: Amount = 0.12
     """Greatest deviation of the noise on latents, whose own is 1."""
 
 

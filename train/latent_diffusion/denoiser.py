@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from runtime.command.options import parse_options
+from runtime.command.ranges import Count, LearningRate, Seed, Share
 from runtime.errors import run_main
 from runtime.files import replace_file
 from runtime.guidance.schedule import Schedule
@@ -45,20 +46,20 @@ class Config(TrainOptions):
     """Run folder of train.latent_diffusion.autoencoder."""
     minilm: Path
     """Folder of all-MiniLM-L6-v2: config.json, model.safetensors, tokenizer.json."""
-    steps: int = 5000
-    batch: int = 64
+    steps: Count = 5000
+    batch: Count = 64
     """Latents a step."""
-    lr: float = 1.2e-3
-    captions: int = 4
-    """Captions written for each picture, at least 1."""
-    dropout: float = 0.1
-    """Share of examples whose caption is dropped, in [0, 1)."""
+    lr: LearningRate = 1.2e-3
+    captions: Count = 4
+    """Captions written for each picture."""
+    dropout: Share = 0.1
+    """Share of examples whose caption is dropped."""
     favour: str = HOUSE
     """Icon set that is drawn four times as often: the one whose style the bundle's prompts end on. "" is none."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of initialization, captions and draws."""
-    exchange: int = 8
-    """Steps between the exchanges of several processes under torchrun, at least 1."""
+    exchange: Count = 8
+    """Steps between the exchanges of several processes under torchrun."""
 
 
 def load_autoencoder(run: Path) -> IconAutoencoder:

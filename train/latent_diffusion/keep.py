@@ -18,6 +18,7 @@ import tyro
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from runtime.command.ranges import Count, Threads
 from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import UserError
 from train.latent_diffusion.camera_weights import fill, make_denoiser, pack, save_weights, unpack
@@ -50,10 +51,10 @@ class Config:
     """Folder for the weights; none only measures."""
     bundle: str = "icons"
     """Bundle whose denoiser was trained on."""
-    batches: int = 16
+    batches: Count = 16
     """Batches of 32 measured."""
-    threads: int = 1
-    """Threads, at least 1."""
+    threads: Threads = 1
+    """Threads."""
 
 
 def is_better(after: Mapping[str, float], before: Mapping[str, float]) -> bool:

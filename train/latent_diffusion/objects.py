@@ -28,6 +28,7 @@ from jaxtyping import Bool, Float, Float16, Float32, UInt8
 from PIL import Image
 from torch import Tensor
 
+from runtime.command.ranges import Count, Threads
 from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import UserError
 from runtime.files import replace_file
@@ -61,10 +62,10 @@ class Config:
     """Bundle whose encoders the denoiser shares: its name, or a folder."""
     frontless_views: int = 16
     """Views taken of an object without a front, evenly spaced among the 16; fewer are encoded sooner."""
-    batch: int = 16
+    batch: Count = 16
     """Views encoded at once."""
-    threads: int = 1
-    """Threads of the encoders, at least 1."""
+    threads: Threads = 1
+    """Threads of the encoders."""
 
 
 @dataclass(frozen=True)

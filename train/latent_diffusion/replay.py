@@ -22,6 +22,7 @@ import tyro
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
+from runtime.command.ranges import Count, Seed, Threads, Whole
 from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.engines.tokens import PromptTokenizer
 from runtime.errors import UserError
@@ -95,15 +96,15 @@ class Config:
     """Folder to write; it is made."""
     bundle: str = "icons"
     """Bundle whose encoders the denoiser shares: its name, or a folder."""
-    most: int = 0
+    most: Whole = 0
     """Pictures taken of the archive, drawn by their weights; 0 takes all. Fewer are encoded sooner."""
-    captions: int = 2
-    """Captions written for each icon, at least 1."""
-    batch: int = 16
+    captions: Count = 2
+    """Captions written for each icon."""
+    batch: Count = 16
     """Pictures encoded at once."""
-    threads: int = 1
-    """Threads of the encoders, at least 1."""
-    seed: int = 0
+    threads: Threads = 1
+    """Threads of the encoders."""
+    seed: Seed = 0
     """Seed of the captions."""
 
 

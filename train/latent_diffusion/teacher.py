@@ -21,6 +21,7 @@ import tyro
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from runtime.command.ranges import Amount, Count, LearningRate, Seed, Share, Whole
 from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.files import replace_file
 from runtime.guidance.schedule import Schedule
@@ -56,28 +57,28 @@ class Config:
     """Bundle whose denoiser is trained on: its name, or a folder."""
     start: Path | None = None
     """Folder of weights to start from; none starts from the bundle's denoiser, without a camera."""
-    steps: int = 31250
+    steps: Count = 31250
     """Optimizer steps."""
-    batch: int = 24
+    batch: Count = 24
     """Latents a step and process, even: half are objects', half icons'."""
-    lr: float = 6e-4
+    lr: LearningRate = 6e-4
     """Peak learning rate of the cross-attention."""
-    warmup: int = 100
+    warmup: Whole = 100
     """Steps of linear warm-up."""
-    ema: float = 0.998
-    """Decay of the moving average of the weights, in [0, 1)."""
-    dropout: float = 0.1
-    """Share of examples whose caption is dropped, in [0, 1)."""
-    camera_dropout: float = 0.05
-    """Share of views whose camera is dropped, in [0, 1)."""
-    high: float = 0.7
+    ema: Share = 0.998
+    """Decay of the moving average of the weights."""
+    dropout: Share = 0.1
+    """Share of examples whose caption is dropped."""
+    camera_dropout: Share = 0.05
+    """Share of views whose camera is dropped."""
+    high: Share = 0.7
     """Share of examples whose time is drawn from the high ones only, in [0, 1]."""
-    minutes: float = 3.0
+    minutes: Amount = 3.0
     """Minutes between checkpoints."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the token's initialization and of the draws."""
-    exchange: int = 8
-    """Steps between the exchanges of several processes under torchrun, at least 1."""
+    exchange: Count = 8
+    """Steps between the exchanges of several processes under torchrun."""
     bf16: bool = False
     """Run the network in bfloat16: faster on a GPU, or on a CPU that has it; far slower on others."""
     device: str = "cpu"

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from runtime.command.options import parse_options
+from runtime.command.ranges import Amount, Count, Duration, LearningRate, Seed, Share, Whole
 from runtime.errors import UserError, run_main
 from runtime.pixels.orders import parse_orders
 from train.fit import FitConfig, fit
@@ -63,21 +64,21 @@ class Config:
     """Let every layer know its masks."""
     start: Path | None = None
     """Run folder whose averaged weights a fresh run begins with, as one of half the resolution."""
-    steps: int = 20000
+    steps: Count = 20000
     """Optimizer steps."""
-    batch: int | None = None
+    batch: Count | None = None
     """Pictures a step; by default the preset's."""
-    lr: float | None = None
+    lr: LearningRate | None = None
     """Peak learning rate; by default the preset's."""
-    clip: float = 1.0
+    clip: Duration = 1.0
     """Greatest norm of the gradient of the mean nats of a dimension."""
-    ema: float = 0.999
+    ema: Share = 0.999
     """Decay of the moving average of the weights."""
-    tail: int = 0
+    tail: Whole = 0
     """Last steps whose weights are averaged uniformly instead."""
-    minutes: float = 3.0
+    minutes: Amount = 3.0
     """Minutes between checkpoints."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of initialization and draws."""
     device: str = "cpu"
     """PyTorch device."""

@@ -120,7 +120,7 @@ def load_pictures(
 def _read(
     name: Name, path: Path, size: int | None
 ) -> tuple[UInt8[np.ndarray, "_ C H W"], UInt8[np.ndarray, "_ C H W"]]:
-    """Return training and test pictures (N, channels, H, W) uint8; a folder's last tenth is for testing."""
+    """Return training and test pictures; a folder's last tenth is for testing."""
     if path.suffix == ".npz":
         return read_npz(path)
     if name == "mnist":

@@ -17,6 +17,7 @@ from jaxtyping import Integer
 from torch import Tensor
 
 from runtime.command.options import parse_options
+from runtime.command.ranges import Count
 from runtime.errors import UserError, run_main
 from runtime.pixels.orders import Order, parse_orders
 from runtime.pixels.regions import hidden_region
@@ -46,9 +47,9 @@ class Config:
     """Which tables to print: whole pictures, hidden parts, novel orders."""
     split: Literal["valid", "test"] = "test"
     """Which pictures."""
-    count: int | None = None
+    count: Count | None = None
     """Only that many of the split's first pictures."""
-    batch: int = 100
+    batch: Count = 100
     """Pictures in one forward pass."""
     device: str = "cpu"
     """PyTorch device."""

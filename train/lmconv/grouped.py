@@ -83,7 +83,7 @@ def _everywhere(
 
 
 def _tall(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "1 C B*H W"]:
-    """Return (1, C, B H, W), a view of (B, C, H, W) with channels last."""
+    """Return pictures, channels last, as one tall picture: a view."""
     return x.permute(0, 2, 3, 1).reshape(1, -1, x.shape[3], x.shape[1]).permute(0, 3, 1, 2)
 
 
@@ -206,12 +206,12 @@ class _TapConv2d(torch.autograd.Function):
 
 
 def _rows(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H*W C"]:
-    """Return (B, H W, C) of (B, C, H, W)."""
+    """Return a row of channels for each pixel."""
     return x.permute(0, 2, 3, 1).reshape(len(x), -1, x.shape[1])
 
 
 def _picture(rows: Float[Tensor, "B N C"], like: Float[Tensor, "B _ H W"]) -> Float[Tensor, "B C H W"]:
-    """Return (B, C, H, W) of (B, H W, C), in the layout of another picture."""
+    """Return the pictures of such rows, in the layout of another picture."""
     return rows.view(len(rows), *like.shape[2:], -1).permute(0, 3, 1, 2).contiguous(memory_format=_layout(like))
 
 
@@ -235,8 +235,8 @@ def grouped_conv2d(
 
     Args:
         x: float32, float64 or bfloat16; fastest with channels last in memory.
-        weight: (C_out, C_in, k1, k2), of the precision in which gradients are summed.
-        bias: (C_out,).
+        weight: of the precision in which gradients are summed.
+        bias: of each output channel.
         plan: which positions share a mask.
     """
     if not plan.lattices:

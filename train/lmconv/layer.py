@@ -65,7 +65,7 @@ class LayerMask:
 
 
 def _unfold(x: Float[Tensor, "B C H W"], kernel: Kernel, dilation: int) -> Float[Tensor, "B C K H*W"]:
-    """Return (B, C, k1 k2, H W) patches of (B, C, H, W), zero where they read padding."""
+    """Return patches of pictures, zero where they read padding."""
     padding = tuple(dilation * (k // 2) for k in kernel)
     return F.unfold(x, kernel, dilation=dilation, padding=padding).unflatten(1, (x.shape[1], -1))
 
@@ -77,8 +77,8 @@ def plain_conv2d(
 
     Args:
         x: features.
-        mask: (k1 k2, H W) of 0 and 1.
-        weight: (C_out, C_in, k1, k2).
+        mask: of 0 and 1.
+        weight: of the layer.
         dilation: distance of neighbouring taps.
 
     Source: Thesis Algorithm 1.
@@ -164,9 +164,9 @@ class LocallyMaskedConv2d(nn.Module):
         return self.kernel, self.dilation, self.first
 
     def forward(self, x: Float[Tensor, "B C H W"], mask: LayerMask) -> Float[Tensor, "B D H W"]:
-        """Return (B, C_out, H, W) of (B, C_in, H, W).
+        """Return the layer's features.
 
-        It has the precision of the input or of autocast, and the layout of the input unless the masks are turned.
+        They have the precision of the input or of autocast, and the layout of the input unless the masks are turned.
 
         Raises:
             UserError: where the masks are of another size or kernel.

@@ -266,7 +266,7 @@ def test_weights_that_a_bundle_was_not_made_of_end_in_code_2(run, bundle: Diffus
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [(("--backend", "ort,abacus"), "--backend: expected some of ort, tensorrt, torch, got 'abacus'"),
-     (("--memory", "0"), "--memory: expected GiB above 0, got 0"),
+     (("--memory", "0"), "--memory: expected above 0 to 1000000, got 0"),
      (("--device", "cuda"), "device 'cuda'")],
 )  # fmt: skip
 def test_options_that_cannot_be_are_refused(

@@ -57,7 +57,9 @@ def colours_all(shapes, boxes, lists, upstream, parts, pieces, breaks):
                     path = lists.paths[b, tile, k]
                     if near(boxes, b, path, (x, y)):
                         share = cover(shapes, b, path, (x, y), pieces, breaks)
-                        change, passes = by_alpha(shapes, boxes, lists, b, tile, k, (x, y), (pieces, breaks), upstream)
+                        change, passes = by_alpha(
+                            shapes, boxes, lists, b, (tile, k), (x, y), (pieces, breaks), upstream
+                        )
                         for c in range(3):
                             alpha = passes * shapes.colours[b, path, 3] * share
                             parts[b, tile, path, c] += alpha * upstream[b, c, y, x]

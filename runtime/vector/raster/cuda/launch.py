@@ -127,7 +127,7 @@ def _colours_backward(shapes, boxes, lists, upstream, parts):
         if seen and near(boxes, b, path, (x, y)):
             share = cover(shapes, b, path, (x, y), pieces, breaks)
             if share != 0.0:
-                change, passes = by_alpha(shapes, boxes, lists, b, tile, k, (x, y), (pieces, breaks), upstream)
+                change, passes = by_alpha(shapes, boxes, lists, b, (tile, k), (x, y), (pieces, breaks), upstream)
                 alpha = passes * shapes.colours[b, path, 3] * share
                 for c in range(3):
                     sums[c, lane] = alpha * upstream[b, c, y, x]

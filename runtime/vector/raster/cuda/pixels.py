@@ -301,8 +301,21 @@ def shine(shapes, boxes, lists, b, tile, place, spaces, ends):
 
 
 @inner
-def by_alpha(shapes, boxes, lists, b, tile, k, place, spaces, upstream):
-    """The derivative by the alpha of a tile's k-th path in a pixel, and what of the gradient reaches its colour."""
+def by_alpha(shapes, boxes, lists, b, entry, place, spaces, upstream):
+    """The derivative by the alpha of a path in a pixel, and what of the gradient reaches its colour.
+
+    Args:
+        shapes: what is drawn.
+        boxes: (B, P, 4) of each path.
+        lists: paths of tiles.
+        b: the scene.
+        entry: the pixel's tile, and the path's position in its list.
+        place: x and y of the pixel.
+        spaces: pieces and breaks.
+        upstream: (B, 3, H, W).
+    """
+    tile = entry[0]
+    k = entry[1]
     path = lists.paths[b, tile, k]
     below = composite(shapes, boxes, lists, b, tile, place, spaces, (0, k))
     passes = shine(shapes, boxes, lists, b, tile, place, spaces, (k + 1, lists.lengths[b, tile]))
@@ -349,7 +362,7 @@ def edge_moments(shapes, boxes, lists, where, lanes, size, upstream, spaces):
             k = 0
             while lists.paths[b, tile, k] != path:
                 k += 1
-            change, _ = by_alpha(shapes, boxes, lists, b, tile, k, place, spaces, upstream)
+            change, _ = by_alpha(shapes, boxes, lists, b, (tile, k), place, spaces, upstream)
             grad = shapes.colours[b, path, 3] * change
             zeroth += grad * m0
             first += grad * m1
