@@ -45,6 +45,11 @@ class Prompt:
             encoded = encoder([*several, ""])
         return cls(several, encoded[:-1], encoded[-1:])
 
+    def to(self, device: str | torch.device) -> "Prompt":
+        """Return the prompt with its encodings on a device."""
+        negatives = self.negatives and Negatives(self.negatives.context.to(device), self.negatives.weights.to(device))
+        return Prompt(self.texts, self.context.to(device), self.empty.to(device), negatives)
+
     def at(self, views: Int64[Tensor, " B"]) -> "Prompt":
         """Return the prompt of a batch of pictures, each of which is seen from one of the V views."""
         chosen = tuple(self.texts[view] for view in views.tolist())

@@ -8,7 +8,7 @@ velocity v = alpha_t eps - sigma_t x (arXiv:2202.00512 Appendix D). All formulas
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -98,6 +98,10 @@ class Schedule:
     def of(cls, description: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> "Schedule":
         """Return the schedule that a bundle describes; errors as of `betas_of`."""
         return cls.of_betas(betas_of(description), description.get("prediction_type", "epsilon"), dtype)
+
+    def to(self, device: str | torch.device) -> "Schedule":
+        """Return the schedule with its tables on a device."""
+        return replace(self, alphas=self.alphas.to(device), sigmas=self.sigmas.to(device))
 
     def __len__(self) -> int:
         """Return T."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,7 @@ from torch import Tensor
 from runtime.command.seeds import parse_seeds
 from runtime.errors import UserError
 from runtime.guidance.augment import clip_views, random_view
+from runtime.guidance.captured import CapturedLoss
 from runtime.guidance.clip import caption_loss
 from runtime.guidance.prompt import Prompt, encode_prompt
 from runtime.guidance.samples import sample_or_read
@@ -184,18 +185,24 @@ def _loss(
     encode = bundle.latent_encoder(gradients=config.gradients)
     hybrid = _caption_term(config, bundle)
     side, count = bundle.image_size, len(networks["schedule"])
+    captured = _captured(config, bundle, prompt, networks, encode)
     # The thesis' times are of 1000; a bundle may have another number of them.
     lowest, first, last = (round(t * count / 1000) for t in (50, *config.upper_t))
 
     def loss(scene: VectorScene, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         drawing = scene.drawing()
         image = _view(drawing, side, config, generator)
-        z = encode(image)
+        z = None if captured else encode(image)
+        shape = (len(image), *bundle.latent_shape) if z is None else z.shape
         # On the CPU, whatever z is on: a seed then means the same times and noise on every device.
-        t = draw_time(len(z), step / config.steps, generator, lowest=lowest, highest=(first, last))
-        noise = torch.randn(z.shape, generator=generator)
-        t, noise = (drawn.to(z.device, non_blocking=True) for drawn in (t, noise))
-        terms = {"sds": distillation_loss(z, t, noise, prompt=prompt, **networks)}
+        t = draw_time(shape[0], step / config.steps, generator, lowest=lowest, highest=(first, last))
+        noise = torch.randn(shape, generator=generator)
+        if captured is not None:
+            terms = {"sds": captured(image, t, noise)}
+        else:
+            assert z is not None
+            t, noise = (drawn.to(z.device, non_blocking=True) for drawn in (t, noise))
+            terms = {"sds": distillation_loss(z, t, noise, prompt=prompt, **networks)}
         if config.self_intersection > 0.0 and config.preset == "icon":
             terms["self_intersection"] = config.self_intersection * self_intersection_loss(
                 drawing.points, drawing.layout
@@ -207,6 +214,20 @@ def _loss(
         return terms
 
     return loss
+
+
+def _captured(
+    config: "Config", bundle: "DiffusionBundle", prompt: Prompt, networks: dict[str, Any], encode: Callable
+) -> CapturedLoss | None:
+    """Return the distillation as one CUDA graph; None where the networks can't be held by one."""
+    if config.gradients not in ("auto", "torch") or not getattr(bundle, "capturable", False):
+        return None
+    there = {"prompt": prompt.to(bundle.device), **networks, "schedule": networks["schedule"].to(bundle.device)}
+
+    def distil(image: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        return distillation_loss(encode(image), t, noise, **there)
+
+    return CapturedLoss(distil, bundle.device)
 
 
 def _caption_term(

@@ -30,6 +30,10 @@ class Networks:
     schedule: dict[str, Any]
     predict: Callable[..., Tensor]
     encode: Callable[[Tensor], Tensor]
+    latent_shape: tuple[int, int, int]
+    device: str = "cpu"
+    capturable: bool = False
+    """Whether the loop may capture them as one CUDA graph."""
 
     def denoiser(self) -> Callable[..., Tensor]:
         """Return the noise predictor."""
@@ -82,6 +86,8 @@ def measure(setting: Setting, case: str) -> Iterator[Row]:
         dict(SCHEDULE),
         predictor(unet, dtype, setting.device),
         encoding(encoder, setting.device),
+        tuple(inputs[0].shape[1:]),  # pyright: ignore
+        setting.device,
     )
     context = inputs[2][:1]
     ways = {"scene on the CPU": ("cpu", "numba", lambda: networks)}
@@ -94,6 +100,13 @@ def measure(setting: Setting, case: str) -> Iterator[Row]:
             return replace(networks, predict=predict, encode=graphed_encoder(encoder, images))
 
         ways["scene and rasterizer on the device, networks as CUDA graphs"] = (setting.device, "cuda", graphed)
+        whole = replace(networks, capturable=True)
+        ways["scene on the CPU, distillation as one CUDA graph"] = ("cpu", "numba", lambda: whole)
+        ways["scene and rasterizer on the device, distillation as one CUDA graph"] = (
+            setting.device,
+            "cuda",
+            lambda: whole,
+        )
     for name, (place, rasterizer, make) in ways.items():
         row = {"way": f"step, {name}"}
         try:

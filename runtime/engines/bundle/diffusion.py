@@ -84,6 +84,14 @@ class DiffusionBundle(Bundle):
         """Whether the denoiser can be told from where an object is seen (`guidance.views.with_cameras`)."""
         return any(tensor.name == "camera" for tensor in self.specs["denoiser"].inputs)
 
+    @property
+    def capturable(self) -> bool:
+        """Whether a CUDA graph can hold calls of denoiser and encoder: PyTorch runs both on a CUDA device."""
+        choices = [self.choices()[role] for role in ("denoiser", "latent_encoder")]
+        # Stable Diffusion XL's denoiser makes tensors of numbers in each call, which would wait
+        simple = "pooled" not in [tensor.name for tensor in self.specs["denoiser"].inputs]
+        return simple and all(choice.backend == "torch" and choice.device.startswith("cuda") for choice in choices)
+
     def denoiser(self) -> Denoiser:
         """Return the noise predictor."""
         from runtime.engines.roles import CameraDenoiser, ConditionedDenoiser, EngineDenoiser
