@@ -12,9 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from runtime.command.seeds import parse_seeds
+from runtime.engines.captured import CapturedLoss
 from runtime.errors import UserError
 from runtime.guidance.augment import clip_views, random_view
-from runtime.guidance.captured import CapturedLoss
 from runtime.guidance.clip import caption_loss
 from runtime.guidance.prompt import Prompt, encode_prompt
 from runtime.guidance.samples import sample_or_read

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from runtime.guidance.captured import CapturedLoss
+from runtime.engines.captured import CapturedLoss
 from runtime.guidance.prompt import Prompt
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import distillation_loss
