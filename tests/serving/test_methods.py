@@ -8,6 +8,7 @@ from tests.serving import toy
 def test_every_method_of_the_runtime_is_served_without_a_file_of_its_own() -> None:
     served = served_methods()
     assert {"vectorfusion", "vectorize", "lmconv_complete", "lmconv_sample"} <= set(served)
+    assert {"ddpm_sample", "ddpm_interpolate", "ddpm_complete", "ddpm_codec"} <= set(served)
     for name, method in served.items():
         assert name.isidentifier()
         assert method_at(method.home) is method.method

@@ -13,6 +13,7 @@ from export.commands.verify import Verify, run_verify
 from export.ddpm.source import source_of_run, source_of_weights
 from runtime.engines.bundle import DdpmBundle
 from runtime.errors import UserError
+from tests.train.ddpm.test_network import ported_names
 from train.ddpm.network import Architecture, PixelDenoiser
 from train.ddpm.runs import SCHEDULE, RunConfig, write_run
 
@@ -70,6 +71,26 @@ def test_a_folder_of_diffusers_is_the_same_network(tmp_path: Path) -> None:
     z, t = torch.randn(2, 3, 8, 8), torch.tensor([3, 400])
     with torch.no_grad():
         assert torch.equal(source.network(z, t), made(z, t))
+
+
+def test_a_converted_official_checkpoint_is_the_same_network(tmp_path: Path, capsys, monkeypatch) -> None:
+    # One folder: config.json, the port's names in model.safetensors, and the scheduler beside them.
+    made, folder = network(), write_folder(tmp_path / "model", network())
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    (folder / "unet" / "config.json").rename(folder / "config.json")
+    (folder / "scheduler" / "scheduler_config.json").rename(folder / "scheduler_config.json")
+    (folder / "unet").rmdir()
+    weights = {name: value.contiguous() for name, value in ported_names(made.state_dict(), 1).items()}
+    assert weights["down.1.attn.0.q.weight"].ndim == 4
+    save_file(weights, folder / "model.safetensors")
+    source = source_of_weights(folder)
+    assert source.schedule == SCHEDULE | {"num_timesteps": 500, "beta_end": 0.03}
+    z, t = torch.randn(2, 3, 8, 8), torch.tensor([3, 400])
+    with torch.no_grad():
+        assert torch.equal(source.network(z, t), made(z, t))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert run_ddpm(Ddpm(weights=folder, out=tmp_path / "mine")) == 0
+    assert "| denoiser |" in capsys.readouterr().out and DdpmBundle.load(tmp_path / "mine").shape == (3, 8, 8)
 
 
 @pytest.mark.parametrize(

@@ -92,9 +92,8 @@ def test_patches_are_put_back_where_they_came_from() -> None:
     assert base.shape == sample.shape and changed[12:, 12:].any()
 
 
-def test_the_ports_names_are_ours() -> None:
-    network, last = drawn(), 2
-    ours = network.state_dict()
+def ported_names(ours: dict[str, torch.Tensor], last: int) -> dict[str, torch.Tensor]:
+    """Return the weights of a network of `last` + 1 levels as the official checkpoints' port names and shapes them."""
     ported = {}
     for name, value in ours.items():
         new = name.replace("mid_block.resnets.0.", "mid.block_1.").replace("mid_block.resnets.1.", "mid.block_2.")
@@ -111,6 +110,12 @@ def test_the_ports_names_are_ours() -> None:
         ):  # fmt: skip
             new = new.replace(mine, theirs)
         ported[new] = value[:, :, None, None] if ".attn" in new and value.ndim == 2 else value
+    return ported
+
+
+def test_the_ports_names_are_ours() -> None:
+    ours = drawn().state_dict()
+    ported = ported_names(ours, 2)
     assert "up.2.block.0.nin_shortcut.weight" in ported and "mid.attn_1.proj_out.bias" in ported
     back = our_names(ported, 3)
     assert set(back) == set(ours) and all(torch.equal(back[name], value) for name, value in ours.items())
