@@ -289,6 +289,8 @@ def fit(
         FloatingPointError: where the loss is not finite; the last checkpoint stays.
     """
     config.out.mkdir(parents=True, exist_ok=True)
+    # On a card cuDNN adds some gradients of float32 weights in any order otherwise: a run is to repeat to the bit.
+    torch.backends.cudnn.deterministic = True
     network.to(config.device)
     run = _Run(network, config)
     if run.load():

@@ -18,6 +18,8 @@ SMALL = Setting(device="cpu", tiny=True, seconds=0.0)
 
 def measure(setting: Setting, case: str) -> Iterator[Row]:
     """Yield the distance of each case's results from the CPU's, and whether they repeat to the bit."""
+    # as training sets it: the same bytes again are a promise
+    torch.backends.cudnn.deterministic = True
     kinds = (("float32", False), ("TF32", True)) if setting.device.startswith("cuda") else (("float32", False),)
     for name, make in cases().items():
         row: Row = {"case": name}

@@ -92,11 +92,22 @@ class VisionTransformer(nn.Module):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float32[Tensor, "B E"]:
         """Return embeddings of unit norm of RGB in [0, 1]."""
-        patches = self.conv1(self.normalize(images).to(self.conv1.weight.dtype)).flatten(2).transpose(1, 2)
+        pixels = self.normalize(images).to(self.conv1.weight.dtype)
+        # With the convolution a step of ViT-L/14 took 250 ms in float16 on an H200, and 29 in bfloat16.
+        patches = patches_by_products(pixels, self.conv1) if pixels.is_cuda else self.conv1(pixels)
+        patches = patches.flatten(2).transpose(1, 2)
         first = self.class_embedding.expand(patches.shape[0], 1, -1)
         tokens = self.ln_pre(torch.cat([first, patches], 1) + self.positional_embedding)
         pooled = self.ln_post(self.transformer(tokens)[:, 0])
         return unit(pooled if self.proj is None else pooled @ self.proj)
+
+
+def patches_by_products(pixels: Float[Tensor, "B 3 H W"], conv: nn.Conv2d) -> Float[Tensor, "B D h w"]:
+    """Return a convolution whose stride is its size: a product with the pixels of each patch."""
+    size = conv.kernel_size[0]
+    height, width = (side // size * size for side in pixels.shape[2:])  # a rest fills no patch
+    patches = F.pixel_unshuffle(pixels[..., :height, :width], size).movedim(1, -1)
+    return F.linear(patches, conv.weight.flatten(1), conv.bias).movedim(-1, 1)
 
 
 class Normalize(nn.Module):

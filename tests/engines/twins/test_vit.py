@@ -13,7 +13,14 @@ from export.pretrained.names import vision_from_timm, vision_from_transformers
 from export.pretrained.weights import RandomWeights, StoredWeights, fill
 from runtime.engines.backends.eager import load_module
 from runtime.engines.twins.convnext import ConvNextConfig
-from runtime.engines.twins.vit import CLIP_MEAN, CLIP_STD, VisionConfig, VisionTransformer, resize_matrix
+from runtime.engines.twins.vit import (
+    CLIP_MEAN,
+    CLIP_STD,
+    VisionConfig,
+    VisionTransformer,
+    patches_by_products,
+    resize_matrix,
+)
 from runtime.errors import UserError
 from tests.tolerance import ENGINE_FLOAT32, FLOAT32_ROUNDING, VJP_FLOAT32
 
@@ -156,3 +163,10 @@ def test_half_precision_keeps_the_direction() -> None:
     x = images(48, 4)
     with torch.no_grad():
         assert float(F.cosine_similarity(exact(x), half(x)).min()) > 0.9999
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_patches_are_those_of_the_convolution(bias: bool) -> None:
+    conv = torch.nn.Conv2d(3, 10, 7, 7, bias=bias).double()
+    pixels = torch.randn(2, 3, 30, 22, dtype=torch.float64)  # not a multiple of 7
+    torch.testing.assert_close(patches_by_products(pixels, conv), conv(pixels), rtol=0, atol=1e-13)
