@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.gpu.run import Setting
+from runtime.command.method import Method, draw
+from runtime.loop.optimize import Stage
 
 
 @torch.no_grad()
@@ -26,8 +28,8 @@ def randomize(module: nn.Module, device: str, seed: int = 0) -> nn.Module:
 def random(setting: Setting, seed: int, *shape: int, uniform: bool = False) -> Tensor:
     """Return normal numbers, or uniform ones in [0, 1), drawn on the CPU: the same ones on every device."""
     generator = torch.Generator().manual_seed(seed)
-    draw = torch.rand if uniform else torch.randn
-    return draw(shape, generator=generator).to(setting.device)
+    numbers = torch.rand if uniform else torch.randn
+    return numbers(shape, generator=generator).to(setting.device)
 
 
 def pipeline_of(family: str, setting: Setting) -> Any:
@@ -90,3 +92,8 @@ def make_pixel_denoiser(preset: str, setting: Setting) -> nn.Module:
     with torch.device(setting.device):
         network = PixelDenoiser(architecture)
     return randomize(network, setting.device)
+
+
+def draw_stage(method: Method, config: Any, stage: Stage) -> None:
+    """Draw a stage of a method with the loop that ships, without a bundle: the networks come with the stage."""
+    draw(replace(method, kind=None, build=lambda *_, **options: [stage]), config)

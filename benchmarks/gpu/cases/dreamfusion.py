@@ -10,14 +10,14 @@ from benchmarks.gpu.cases.denoisers import converted
 from benchmarks.gpu.cases.graphs import graphed_encoder, graphed_predictor
 from benchmarks.gpu.cases.svg import encoding, predictor
 from benchmarks.gpu.clock import Row, wait
-from benchmarks.gpu.networks import make_encoder, make_unet, pipeline_of, random
+from benchmarks.gpu.networks import draw_stage, make_encoder, make_unet, pipeline_of, random
 from benchmarks.gpu.run import Setting
+from runtime.dreamfusion import METHOD
 from runtime.dreamfusion.config import preset_config
 from runtime.dreamfusion.stages import stages_of
 from runtime.dreamfusion.teacher import Teacher
 from runtime.guidance.prompt import Prompt
 from runtime.guidance.schedule import Schedule
-from runtime.loop.optimize import optimize
 
 
 def measure(setting: Setting, case: str) -> Iterator[Row]:
@@ -75,7 +75,7 @@ def steps(teacher: Teacher, setting: Setting) -> Row:
         torch.cuda.reset_peak_memory_stats()
     for count in (few, many):
         begun = time.perf_counter()
-        optimize([replace(stage, steps=count, snapshots=0)], seed=0)
+        draw_stage(METHOD, teacher.config, replace(stage, steps=count, snapshots=0))
         wait(setting.device)
         seconds.append(time.perf_counter() - begun)
     row: Row = {"ms": 1e3 * seconds[1] / many, "first_seconds": seconds[0]}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from benchmarks.gpu.cases.denoisers import converted, forward_of, gradient_of, typed, with_tf32
 from benchmarks.gpu.cases.graphs import graphed_encoder, graphed_predictor
 from benchmarks.gpu.clock import Row, captured, time_call, wait
-from benchmarks.gpu.networks import make_encoder, make_unet, pipeline_of, random
+from benchmarks.gpu.networks import draw_stage, make_encoder, make_unet, pipeline_of, random
 from benchmarks.gpu.run import Setting
 
 STEPS = 500
@@ -120,9 +120,9 @@ def measure(setting: Setting, case: str) -> Iterator[Row]:
 def steps(networks: Networks, context: Tensor, place: str, rasterizer: str, setting: Setting) -> Row:
     """Return milliseconds a step of the loop that ships, and the seconds of a whole SVG extrapolated from it."""
     from runtime.guidance.prompt import Prompt
-    from runtime.loop.optimize import generator_of, optimize
+    from runtime.loop.optimize import generator_of
     from runtime.vector.scene import VectorScene
-    from runtime.vectorfusion import PRESETS
+    from runtime.vectorfusion import METHOD, PRESETS
     from runtime.vectorfusion.stages import TRAINED, distillation, random_start
 
     few, many = (1, 2) if setting.tiny else (16, 48)
@@ -139,7 +139,7 @@ def steps(networks: Networks, context: Tensor, place: str, rasterizer: str, sett
     for count in (few, many):
         stage = replace(distillation(config, networks, prompt, begin), steps=count, snapshots=0)  # pyright: ignore
         begun = time.perf_counter()
-        optimize([stage], seed=0)
+        draw_stage(METHOD, config, stage)
         wait(setting.device)
         seconds.append(time.perf_counter() - begun)
     each = seconds[1] / many
