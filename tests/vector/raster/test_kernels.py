@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from runtime.vector.raster import kernels
+from runtime.vector.raster import cuda, kernels
 
 TOOLS = {"arrays", "limits"}
 """Modules of tools: arrays and limits. They have no stage of a picture, and so no twins."""
 
 STAGES = sorted({module.name for module in pkgutil.iter_modules(kernels.__path__)} - TOOLS)
-DECORATORS = {"entry", "inner", "inlined", "summing"}
+DECORATORS = {"entry", "inner", "inlined", "summing", "_kernel"}
+ON_A_CARD = ("pixels", "launch")
+"""Modules of `cuda` with kernels; their twins are the kernels on the CPU (`test_cuda.py`)."""
 
 
-def functions(module: str) -> list[ast.FunctionDef]:
+def functions(module: str, folder: str | None = None) -> list[ast.FunctionDef]:
     """All compiled functions of a module."""
-    source = Path(kernels.__path__[0], f"{module}.py").read_text()
+    source = Path(folder or kernels.__path__[0], f"{module}.py").read_text()
     nodes = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
     return [node for node in nodes if {ast.unparse(decorator) for decorator in node.decorator_list} & DECORATORS]
 
@@ -40,7 +42,18 @@ def test_every_kernel_has_a_twin_of_its_name(module: str) -> None:
 
 @pytest.mark.parametrize("module", [*STAGES, "arrays"])
 def test_at_most_eight_arguments_and_one_assignment_a_line(module: str) -> None:
-    for node in functions(module):
+    check_functions(module, functions(module))
+
+
+@pytest.mark.parametrize("module", ON_A_CARD)
+def test_so_have_kernels_on_a_card(module: str) -> None:
+    on_a_card = functions(module, cuda.__path__[0])
+    assert len(on_a_card) > 4
+    check_functions(module, on_a_card)
+
+
+def check_functions(module: str, nodes: list[ast.FunctionDef]) -> None:
+    for node in nodes:
         assert len(node.args.args) <= 8, f"{module}.{node.name}"
         for statement in ast.walk(node):
             if isinstance(statement, ast.Assign):

@@ -150,6 +150,15 @@ def _aside(x0, x1, s, t):
 
 
 @inner
+def _seen_from(place, ends, swapped):
+    """The ends of an edge, in pixels from a pixel's corner; with x and y exchanged on request."""
+    x0, y0, x1, y1 = ends
+    if swapped:
+        return y0 - place[1], x0 - place[0], y1 - place[1], x1 - place[0]
+    return x0 - place[0], y0 - place[1], x1 - place[0], y1 - place[1]
+
+
+@inner
 def gather(shapes, b, path, place, swapped, own, pieces):  # noqa: PLR0912
     """Gather the pieces of a path's edges in a pixel's row, or with x and y exchanged in its column.
 
@@ -176,14 +185,7 @@ def gather(shapes, b, path, place, swapped, own, pieces):  # noqa: PLR0912
         if segment == shapes.firsts[path] or shapes.following[segment - 1] != segment:
             chain = -1
         for i in range(shapes.counts[b, segment]):
-            x0, y0, x1, y1 = edge_of(shapes, b, segment, i)
-            x0 -= place[0]
-            x1 -= place[0]
-            y0 -= place[1]
-            y1 -= place[1]
-            if swapped:
-                x0, y0 = y0, x0
-                x1, y1 = y1, x1
+            x0, y0, x1, y1 = _seen_from(place, edge_of(shapes, b, segment, i), swapped)
             # A level edge bounds no length, but what is above it and below may differ.
             if y0 == y1 and 0.0 < y0 < 1.0 and min(x0, x1) < 1.0:
                 if max(x0, x1) > 0.0:
