@@ -37,6 +37,16 @@ def test_what_is_sent_has_the_mean_and_deviation_of_the_senders_distribution() -
     assert drawn.std().item() == pytest.approx(1.0, abs=0.02)
 
 
+def test_a_candidate_is_drawn_in_proportion_and_not_the_likeliest() -> None:
+    # One dimension and 16 candidates: the likeliest is always the greatest of them, of deviation 0.5 about 1.8.
+    x_hat = torch.zeros((1, 1, 1, 1))
+    x = x_hat + 1.8 / (TRANSITION.weights[0] / TRANSITION.posterior_variance.sqrt()).item()
+    drawn = [encode_step(TRANSITION, x, x_hat, seed, 3) for seed in range(600)]
+    values = torch.cat([noise for _, noise in drawn])
+    assert {step.bits for step, _ in drawn} == {4} and values.mean().item() < 1.65
+    assert 0.7 < values.std().item() < 1.05
+
+
 def test_the_receiver_has_the_same_noise() -> None:
     x, x_hat = pair(0.5)
     step, noise = encode_step(TRANSITION, x, x_hat, 5, 11)

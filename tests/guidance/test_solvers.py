@@ -130,6 +130,14 @@ def test_ddim_with_eta_1_is_ancestral_sampling_with_the_posteriors_variance() ->
     assert (first - second).abs().max() < 1e-10
 
 
+def test_ancestral_sampling_has_the_papers_variance_by_default() -> None:
+    visited = times(SCHEDULE, 10)
+    solvers = (Ancestral(SCHEDULE, visited), *(Ancestral(SCHEDULE, visited, kind=kind) for kind in VARIANCES))
+    plain, large, small = (solve(solver, PREDICT, start(), torch.Generator().manual_seed(4)) for solver in solvers)
+    assert VARIANCES == ("fixedlarge", "fixedsmall")
+    assert torch.equal(plain, large) and not torch.equal(plain, small)
+
+
 def test_encoding_comes_back() -> None:
     visited = times(SCHEDULE, 200)
     x = MEAN + SPREAD * start()
