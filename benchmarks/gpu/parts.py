@@ -14,7 +14,7 @@ class Part:
     module: str
     """Module below `benchmarks.gpu.cases` whose `measure(setting, case)` yields rows."""
     seconds: float
-    """Limit, seconds; a typical run takes a third."""
+    """Limit, seconds: two to three times what an H200 took."""
     case: str = ""
     """What of the module is measured."""
     needs: tuple[str, ...] = ()
@@ -27,24 +27,24 @@ FRAME = ("tyro", "annotated_types")
 """What configurations of methods need."""
 
 PARTS = (
-    Part(name="tests", module="marked", seconds=60, timed=False, needs=("pytest", "jaxtyping", "beartype", *FRAME)),
-    Part(name="correctness", module="correctness", seconds=60, timed=False),
+    Part(name="machine", module="machine", seconds=20),
     Part(name="profile", module="profile", seconds=40, needs=("diffusers",)),
-    Part(name="encoder", module="encoder", seconds=40),
-    Part(name="rasterizer", module="rasterizer", seconds=40, needs=("numba",)),
-    Part(name="svg", module="svg", seconds=50, needs=("diffusers", *FRAME)),
-    Part(name="machine", module="machine", seconds=30),
+    Part(name="tests", module="marked", seconds=120, timed=False, needs=("pytest", "jaxtyping", "beartype", *FRAME)),
+    Part(name="correctness", module="correctness", seconds=100, timed=False),
+    Part(name="svg", module="svg", seconds=60, needs=("diffusers", *FRAME)),
+    Part(name="rasterizer", module="rasterizer", seconds=60, needs=("numba",)),
+    Part(name="fields", module="views", case="fields", seconds=20),
+    Part(name="pixelnerf", module="views", case="pixelnerf", seconds=20),
+    Part(name="ddpm", module="pixels", case="ddpm", seconds=30),
+    Part(name="dreamfusion", module="dreamfusion", seconds=40, needs=("diffusers", *FRAME)),
     Part(name="sd15", module="denoisers", case="sd15", seconds=50, needs=("diffusers",)),
     Part(name="clip", module="towers", seconds=40),
-    Part(name="sdxl", module="denoisers", case="sdxl", seconds=50, needs=("diffusers",)),
-    Part(name="ddpm", module="pixels", case="ddpm", seconds=30),
-    Part(name="fields", module="views", case="fields", seconds=20),
-    Part(name="dreamfusion", module="dreamfusion", seconds=40, needs=("diffusers", *FRAME)),
-    Part(name="pixelnerf", module="views", case="pixelnerf", seconds=20),
-    Part(name="lmconv", module="pixels", case="lmconv", seconds=40),
-    Part(name="compiled", module="compiled", seconds=90, needs=("diffusers",)),
+    Part(name="lmconv", module="pixels", case="lmconv", seconds=50),
+    Part(name="encoder", module="encoder", seconds=60),
+    Part(name="sdxl", module="denoisers", case="sdxl", seconds=60, needs=("diffusers",)),
     Part(name="sd21", module="denoisers", case="sd21-base", seconds=40, needs=("diffusers",)),
     Part(name="engines", module="engines", seconds=40, needs=("onnxruntime",)),
+    Part(name="compiled", module="compiled", seconds=150, needs=("diffusers",)),
 )
 
 WHEELS = {

@@ -1,6 +1,7 @@
 """The parts of `python -m benchmarks.gpu` on the CPU at tiny sizes, so that they are ready where a card is at hand."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -58,7 +59,7 @@ def test_the_tables_have_every_part(document: dict) -> None:
 def test_only_names_parts() -> None:
     assert [part.name for part in chosen("svg, machine")] == ["machine", "svg"]
     assert chosen("") == list(PARTS)
-    with pytest.raises(UserError, match=r"--only: expected parts out of tests, .* got card"):
+    with pytest.raises(UserError, match=r"--only: expected parts out of machine, .* got card"):
         chosen("card")
 
 
@@ -181,3 +182,25 @@ def test_parts_side_by_side_are_all_written(tmp_path: Path, monkeypatch: pytest.
     results = list(run.run_parts(parts, tmp_path / "x.json", device="card", minutes=1.0))
     assert [result.name for result in results] == list("abcd")
     assert [part["name"] for part in json.loads((tmp_path / "x.json").read_text())["parts"]] == list("abcd")
+
+
+def test_reasons_are_the_lines_of_the_error() -> None:
+    from tests.outcomes import reason
+
+    text = "tests/x/test_y.py:3: in test_z\n    assert f() == 1\nlib/a.py:7: in f\n    g()\nE   ValueError: no\n"
+    assert reason(text) == "tests/x/test_y.py:3: in test_z\nE   ValueError: no"
+    assert reason("a collection that failed") == "a collection that failed"
+
+
+def test_outcomes_are_written_as_tests_end(tmp_path: Path) -> None:
+    (tmp_path / "test_some.py").write_text("def test_a():\n    assert 1 == 2\n\n\ndef test_b():\n    pass\n")
+    out = tmp_path / "rows.jsonl"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.outcomes", "-c", "/dev/null"]
+    environment = {**os.environ, "GPU_TEST_OUTCOMES": str(out), "PYTHONPATH": str(ROOT)}
+    subprocess.run([*command, str(tmp_path)], cwd=tmp_path, env=environment, capture_output=True, check=False)
+    rows = read_rows(out)
+    assert [(row["test"].split("::")[1], row["outcome"]) for row in rows] == [
+        ("test_a", "failed"),
+        ("test_b", "passed"),
+    ]
+    assert "assert 1 == 2" in rows[0]["why"]
