@@ -5,8 +5,9 @@ pixels that a path crosses more than once (`kernels.pixel`), which numba compile
 order in which threads run: a pixel's paths, a tile's pixels and an edge's pixels are added up in fixed orders. Nothing
 waits for the device: sizes follow from the layout and the canvas, and everything runs on PyTorch's current stream.
 
-It has not run on a card yet, so `rasterize` takes it only where it is asked for, as backend "cuda". What a thread does
-is tested on the CPU.
+On an H200 it agrees with the CPU to rounding and takes longer: 5.6 ms for 64 small paths forward and backward, against
+3.8 with the drawing copied to the CPU and back. So `rasterize` takes it only where it is asked for, as backend "cuda".
+What a thread does is tested on the CPU.
 """
 
 from runtime.vector.raster.cuda.composite import rasterize_cuda
