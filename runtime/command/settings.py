@@ -37,7 +37,9 @@ def from_json(kind: type[C], values: object, where: str) -> C:
     hints = get_type_hints(kind, include_extras=True)
     if not isinstance(values, dict) or set(values) != set(hints):
         got = sorted(set(values) ^ set(hints)) if isinstance(values, dict) else repr(values)[:60]
-        raise UserError(f"{where}: expected the options of this version, got other ones ({got}); start the run anew")
+        raise UserError(
+            f"{where}: expected the options of this version, got other ones ({got!s:.300}); start the run anew"
+        )
     return kind(**{name: _decode(value, hints[name], f"{where}: {name!r}") for name, value in values.items()})
 
 
@@ -57,7 +59,7 @@ def with_defaults(config: C, defaults: Mapping[str, Any], where: str) -> C:
     hints = get_type_hints(type(config), include_extras=True)
     unknown = sorted(set(defaults) - set(hints))
     if unknown:
-        raise UserError(f"{where}: its defaults name options that this version does not have: {unknown}")
+        raise UserError(f"{where}: its defaults name options that this version does not have: {unknown!s:.300}")
     for name in defaults:
         # A bundle is a file from elsewhere: with `out` or `init` it could have any file read or replaced.
         if {str, Path} & set(_flat(hints[name])):

@@ -64,3 +64,9 @@ def test_a_bundle_sets_numbers_and_choices_only() -> None:
         with_defaults(Config(), {"colour": 1}, "doc")
     with pytest.raises(UserError, match=r"expected a whole number, got 2\.5"):
         with_defaults(Config(), {"steps": 2.5}, "doc")
+
+
+def test_messages_of_options_that_no_version_has_stay_short() -> None:
+    with pytest.raises(UserError, match="options of this version") as caught:
+        from_json(Config, {"[" * 9000: 1}, "config.json")
+    assert len(str(caught.value)) < 600

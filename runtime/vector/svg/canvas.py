@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.vector.svg.transforms import LARGEST, Box, Matrix, fit
-from runtime.vector.svg.values import parse_length
+from runtime.vector.svg.transforms import Box, Matrix, fit
+from runtime.vector.svg.values import LARGEST, parse_length
 from runtime.vector.svg.xml import Element
 
 MAX_SIDE = 8192

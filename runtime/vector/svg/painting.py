@@ -2,23 +2,33 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from runtime.vector.paths import Kind
-from runtime.vector.svg.contours import Contour, Paint, filled, has_corners, rectangle_of, stroked
 from runtime.vector.svg.css import StyleSheet
+from runtime.vector.svg.geometry.contours import (
+    Contour,
+    Paint,
+    filled,
+    has_corners,
+    length_of,
+    rectangle_of,
+    stroked,
+)
+from runtime.vector.svg.geometry.skia import Pen, stroke_outline
 from runtime.vector.svg.gradients import GRADIENTS, mean_colour
 from runtime.vector.svg.style import Style, split_paint
-from runtime.vector.svg.transforms import LARGEST, Matrix
-from runtime.vector.svg.values import Colour, parse_colour, parse_length, parse_opacity
+from runtime.vector.svg.transforms import Matrix
+from runtime.vector.svg.values import LARGEST, NUMBER, Colour, parse_colour, parse_length, parse_opacity
 from runtime.vector.svg.xml import Element
 
 Remark = Callable[[Element, str], None]
 
 _SERVERS = ("pattern", "hatch", "meshgradient", "mesh", "solidColor", "solidcolor")
 """Elements that a fill may refer to and that are not read."""
+_STRETCH = 1.002
+"""Ratio of a pen's axes up to which it counts as round."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +55,15 @@ class Painter:
         contours: list[Contour],
         style: Style,
         matrix: Matrix,
-        opacity: float,
         view: tuple[float, float],
     ) -> list[Paint]:
-        """Return a path for the fill and one for each contour of the stroke, the lowest first.
+        """Return the paths of the fill and of the stroke, the lowest first.
 
         Args:
             element: the shape.
             contours: its outline, in pixels.
             style: its properties.
             matrix: from its user units to pixels.
-            opacity: of it and of all groups around it.
             view: width and height of its viewport, which percentages are of.
 
         Raises:
@@ -65,16 +73,16 @@ class Painter:
             return []
         self.name_markers(element, style)
         # SVG 1.1, section 9.5: a line has no interior and is never filled.
-        fills = self.fill(element, contours, style, opacity) if element.tag != "line" else []
-        strokes = self.strokes(element, contours, style, matrix, opacity, view)
+        fills = self.fill(element, contours, style) if element.tag != "line" else []
+        strokes = self.strokes(element, contours, style, matrix, view)
         order = style["paint-order"].split()
         # Markers are not read: of the six orders, all that is left is whether the stroke comes before the fill.
         stroke_first = "stroke" in order and "fill" not in order[: order.index("stroke")]
         return strokes + fills if stroke_first else fills + strokes
 
-    def fill(self, element: Element, contours: list[Contour], style: Style, opacity: float) -> list[Paint]:
+    def fill(self, element: Element, contours: list[Contour], style: Style) -> list[Paint]:
         """Return the path of the fill, if there is one."""
-        colour = self.colour(element, style, "fill", opacity)
+        colour = self.colour(element, style, "fill")
         areas = [area for contour in contours if (area := filled(contour)) is not None]
         if colour is None or not areas:
             return []
@@ -90,43 +98,63 @@ class Painter:
         contours: list[Contour],
         style: Style,
         matrix: Matrix,
-        opacity: float,
         view: tuple[float, float],
     ) -> list[Paint]:
-        """Return a path for each contour that the stroke shows."""
-        colour = self.colour(element, style, "stroke", opacity)
+        """Return the paths of the stroke: one for each contour, or the outline of all where that is not the same."""
+        colour = self.colour(element, style, "stroke")
+        if colour is None:
+            return []
+        pen = self.pen(element, contours, style, matrix, view)
+        if pen.width <= 0:
+            return []
+        lines = [contour for contour in contours if np.ptp(contour.points, axis=0).max() > 0]
+        # SVG 2, section 13.5.4: contours of no length show nothing with butt caps.
+        points = [contour for contour in contours if np.ptp(contour.points, axis=0).max() == 0 and pen.cap != "butt"]
+        # Where translucent parts cross they must not darken, for SVG composites a stroke once.
+        once = colour[3] >= 1 or len(lines) + len(points) < 2
+        if once and _is_round(pen, lines, points):
+            # The rasterizer's own pen, of which the width stays a number that can be optimized.
+            size = pen.width * float(np.sqrt(abs(np.linalg.det(pen.linear))))
+            return [Paint(Kind.STROKE, [stroked(contour)], colour, size) for contour in points + lines if size > 0]
+        outline = stroke_outline([*points, *(stroked(contour) for contour in lines)], pen)
+        return [Paint(Kind.NONZERO, outline, colour)] if outline else []
+
+    def pen(
+        self, element: Element, contours: list[Contour], style: Style, matrix: Matrix, view: tuple[float, float]
+    ) -> Pen:
+        """Return what a shape's stroke is drawn with.
+
+        Raises:
+            ValueError: where a length cannot be read.
+        """
+        em = float(style["font-size"])
         # SVG 1.1, section 7.10: a percentage along neither x nor y is of the diagonal over the square root of 2.
         diagonal = float(np.hypot(*view) / np.sqrt(2))
-        width = parse_length(style["stroke-width"], diagonal, float(style["font-size"])) if colour else 0.0
-        if colour is None or width <= 0:
-            return []
+        width = parse_length(style["stroke-width"], diagonal, em)
         if width > LARGEST:
             raise ValueError(f"stroke-width '{style['stroke-width'][:40]}', more than {LARGEST:g}")
-        # SVG 1.1, section 11.4: dashes whose sum is 0 are a solid line.
-        if style["stroke-dasharray"] not in ("none", "0"):
-            self.leave_unread(element, f"dashes '{style['stroke-dasharray'][:40]}'")
         linear = matrix[:2, :2]
         if style["vector-effect"] == "non-scaling-stroke":
             linear = self.scale * np.eye(2)
-        points = [contour for contour in contours if np.ptp(contour.points, axis=0).max() == 0]
-        lines = [contour for contour in contours if np.ptp(contour.points, axis=0).max() > 0]
-        self.note_ends(element, lines, style, linear)
-        if colour[3] < 1 and len(contours) > 1:
-            self.note(element, "a translucent stroke of several parts is read as one for each: overlaps are darker")
-        # The pens of the rasterizer are round. The geometric mean keeps the area of one that the matrix stretches.
-        size = width * float(np.sqrt(abs(np.linalg.det(linear))))
-        dots = [paint for contour in points for paint in _dot(contour, style["stroke-linecap"], linear, width, colour)]
-        return dots + [Paint(Kind.STROKE, [stroked(contour)], colour, size) for contour in lines if size > 0]
-
-    def note_ends(self, element: Element, contours: list[Contour], style: Style, linear: np.ndarray) -> None:
-        """Note what a stroke of one width with round ends does not show."""
-        caps = style["stroke-linecap"] != "round" and any(not contour.closed for contour in contours)
-        joins = style["stroke-linejoin"] != "round" and any(has_corners(contour) for contour in contours)
-        if caps or joins:
-            self.note(element, "caps and joins of strokes are read as round ones")
-        lengths = np.linalg.svd(linear, compute_uv=False)
-        if contours and lengths[0] > 1.01 * lengths[1]:
-            self.note(element, "a stroke that is stretched is read with its mean width")
+        join = style["stroke-linejoin"]
+        if join in ("miter-clip", "arcs"):
+            self.note(element, f"stroke-linejoin '{join}' is read as miter")
+            join = "miter"
+        lengths = [parse_length(part, diagonal, em) for part in _parts(style["stroke-dasharray"])]
+        offset = parse_length(style["stroke-dashoffset"], diagonal, em)
+        if lengths and (unit := _dash_unit(element, contours, linear, style)) != 1:
+            lengths, offset = [length * unit for length in lengths], offset * unit
+        # SVG 1.1, section 11.4: an odd number of dashes is repeated, and dashes whose sum is 0 are a solid line.
+        dashes = tuple(lengths * (1 + len(lengths) % 2)) if 0 < sum(lengths) < LARGEST else ()
+        return Pen(
+            width=width,
+            linear=linear,
+            cap=style["stroke-linecap"],
+            join=join,
+            limit=float(style["stroke-miterlimit"]),
+            dashes=dashes,
+            offset=offset,
+        )
 
     def name_markers(self, element: Element, style: Style) -> None:
         """Name the markers of a shape that has vertices for them."""
@@ -137,10 +165,10 @@ class Painter:
             if style[end] != "none" and target is not None and target.children:
                 self.leave_unread(element, f"marker '{style[end][:40]}'")
 
-    def colour(self, element: Element, style: Style, name: str, opacity: float) -> Colour | None:
+    def colour(self, element: Element, style: Style, name: str) -> Colour | None:
         """Return the straight RGBA of a fill or stroke; None where nothing is painted."""
         reference, text = split_paint(style[name])
-        opacity *= parse_opacity(style[f"{name}-opacity"])
+        opacity = parse_opacity(style[f"{name}-opacity"])
         if opacity == 0:
             return None
         target = self.by_id.get(reference) if reference else None
@@ -164,13 +192,25 @@ class Painter:
         return (red, green, blue, alpha * opacity) if alpha > 0 else None
 
 
-def _dot(contour: Contour, cap: str, linear: np.ndarray, width: float, colour: Colour) -> list[Paint]:
-    """Return what a stroke of no length shows: a disc, a square, or with butt caps nothing."""
-    if cap == "butt":
-        return []
-    if cap == "round":
-        return [Paint(Kind.STROKE, [contour], colour, width * float(np.sqrt(abs(np.linalg.det(linear)))))]
-    corners = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0]]) * (width / 2) @ linear.T
-    steps = np.array([[1.0], [2.0], [3.0]]) / 3
-    sides = [start + (end - start) * steps for start, end in pairwise(corners)]
-    return [Paint(Kind.NONZERO, [Contour(np.concatenate([corners[:1], *sides]) + contour.points[0], True)], colour)]
+def _is_round(pen: Pen, lines: list[Contour], points: list[Contour]) -> bool:
+    """Return whether round ends, round joins and one width all over are what a stroke shows."""
+    lengths = np.linalg.svd(pen.linear, compute_uv=False)
+    if pen.dashes or lengths[0] > _STRETCH * lengths[1]:
+        return False
+    if pen.cap != "round" and (points or any(not contour.closed for contour in lines)):
+        return False
+    return pen.join == "round" or not any(has_corners(contour) for contour in lines)
+
+
+def _parts(dashes: str) -> list[str]:
+    return [] if dashes == "none" else dashes.replace(",", " ").split()
+
+
+def _dash_unit(element: Element, contours: list[Contour], linear: np.ndarray, style: Style) -> float:
+    """Return the user units that a unit of dashes has: another number than 1 where `pathLength` says so."""
+    text = element.attributes.get("pathLength", "").strip()
+    if not NUMBER.fullmatch(text) or not 0 < float(text) < LARGEST:
+        return 1.0
+    to_user = np.linalg.pinv(linear)
+    total = sum(length_of(Contour(contour.points @ to_user.T, contour.closed)) for contour in contours)
+    return total / float(text)

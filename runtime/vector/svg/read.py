@@ -4,6 +4,7 @@ What would change the picture and cannot be read (texts, images, masks, filters,
 `UserError`. What is read only nearly, or left out as browsers do, is passed to `report`. Nothing else differs.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,15 +15,17 @@ from runtime.errors import UserError
 from runtime.files import check_ordinary
 from runtime.vector.paths import Drawing, Kind
 from runtime.vector.svg.canvas import canvas_of, view_box
-from runtime.vector.svg.clips import crop, holds, inscribed, quadrilateral
-from runtime.vector.svg.contours import Contour, Paint, assemble, rectangle_of
+from runtime.vector.svg.clipping import clipped, cropped
 from runtime.vector.svg.css import StyleSheet
+from runtime.vector.svg.geometry.contours import Contour, Paint, assemble, extent, filled, rectangle_of
+from runtime.vector.svg.geometry.shapes import SHAPES, shape_contours, through
+from runtime.vector.svg.geometry.skia import Area, Combiner, area_of
 from runtime.vector.svg.gradients import href_of
+from runtime.vector.svg.groups import faded, faded_each
 from runtime.vector.svg.painting import Painter
-from runtime.vector.svg.shapes import LARGEST, SHAPES, shape_contours
 from runtime.vector.svg.style import Style, split_paint, style_of
 from runtime.vector.svg.transforms import Box, Matrix, about, fit, parse_transform, translation
-from runtime.vector.svg.values import parse_length, parse_opacity
+from runtime.vector.svg.values import FONT_SIZE, LARGEST, parse_colour, parse_length, parse_opacity
 from runtime.vector.svg.xml import MAX_BYTES, MAX_DEPTH, MAX_ELEMENTS, Element, parse_xml
 
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
@@ -42,6 +45,9 @@ _NOT_DRAWN = (
     *("linearGradient", "radialGradient", "pattern", "clipPath", "mask", "marker", "filter", "font", "color-profile"),
 )
 _EFFECTS = {"mask": "mask", "filter": "filter", "mix-blend-mode": "blend mode"}
+_SOURCES = ("feFlood", "feImage", "feTurbulence", "feDiffuseLighting", "feSpecularLighting", "feComponentTransfer")
+"""What a filter paints with where there is nothing to change."""
+_REM = re.compile(r"\drem\b")
 _REMEDY = "turn texts, clones and effects into paths with flat fills (Inkscape: Path > Object to Path) and save again"
 
 
@@ -53,7 +59,7 @@ def read_svg(
     Args:
         path: the file; it may be compressed by gzip (svgz).
         size: height and width of the canvas to fit it into, as `preserveAspectRatio` says; by default the file's own.
-        report: called, a sentence at a time, with what is read only nearly (joins, group opacity, ...) or left out.
+        report: called, a sentence at a time, with what is read only nearly (gradients, ...) or left out.
 
     Raises:
         UserError: where the file is missing, is no SVG, draws nothing, or holds what is not read, which it names.
@@ -85,7 +91,6 @@ class _Context:
 
     style: Style
     matrix: Matrix
-    opacity: float
     view: tuple[float, float]
     """Width and height of the nearest viewport in user units, which percentages are of."""
     uses: tuple[str, ...] = ()
@@ -104,7 +109,11 @@ class _Reader:
         self.notes: dict[str, int] = {}
         self.by_id: dict[str, Element] = {}
         self.sheet = StyleSheet()
-        self.outlines: dict[tuple, list[Contour]] = {}
+        self.contours: dict[tuple, list[Contour]] = {}
+        self.combiner = Combiner()
+        self.clipping: list[Element] = []
+        self.outlining = ""
+        """What outlines alone are collected for, in place of paths: "clip", "bounds", or "" while drawing."""
         self.drawn = self.points = 0
         self.canvas = self.at(root, lambda: canvas_of(root, size))
         self.collect(root)
@@ -134,14 +143,20 @@ class _Reader:
         # The first of several elements with one identifier counts, as in browsers. Those without one share the key "":
         # who looks up a reference that may be empty has to ask for another name.
         self.by_id.setdefault(element.attributes.get("id", ""), element)
-        if element.tag == "style":
+        # HTML, section 4.2.6: a sheet in another language is none.
+        if element.tag == "style" and element.attributes.get("type", "").strip().lower() in ("", "text/css"):
             self.sheet.add(element.text, lambda text: self.note(element, text))
+        if any(_REM.search(value) for value in element.attributes.values()):
+            size = style_of(self.root, {}, self.sheet, lambda _: None)["font-size"]
+            if float(size) != FONT_SIZE:
+                self.note(element, f"rem is read as {FONT_SIZE:g} pixels, whatever the font of <svg> is")
         for child in element.children:
             self.collect(child)
 
     def drawing(self, report: Callable[[str], None] | None) -> Drawing:
         """Return the whole file's drawing, or raise for what is not read."""
-        self.draw(self.root, _Context({}, self.canvas.matrix, 1.0, self.canvas.view))
+        self.paint_canvas()
+        self.draw(self.root, _Context({}, self.canvas.matrix, self.canvas.view))
         if self.unread:
             raise UserError(f"'{self.name}' holds what is not read: {_listed(self.unread)}; {_REMEDY}")
         if not self.shapes:
@@ -152,6 +167,21 @@ class _Reader:
                 report(f"'{self.name}' line {line}: {note}")
         background, shapes = _split_background(self.shapes, self.canvas.size)
         return assemble(shapes, background, self.canvas.size)
+
+    def paint_canvas(self) -> None:
+        """Paint the background that CSS gives the root, which covers the canvas, whatever the view box is."""
+        style = style_of(self.root, {}, self.sheet, lambda _: None)
+        text = style["background-color"] if style["background-color"] != "transparent" else style["background"]
+        if style["display"] == "none" or text == "none":
+            return
+        try:
+            colour = parse_colour(style["color"] if text.lower() == "currentcolor" else text)
+        except ValueError:
+            self.note(self.root, f"background '{text[:40]}' is left out")
+            return
+        height, width = self.canvas.size
+        corners = [(0.0, 0.0), (width, 0.0), (width, height), (0.0, height)]
+        self.shapes += [Paint(Kind.NONZERO, [through(corners, closed=True)], colour)] if colour[3] > 0 else []
 
     def draw(self, element: Element, context: _Context, viewport: Element | None = None) -> None:
         """Draw an element and what is inside.
@@ -178,26 +208,36 @@ class _Reader:
         if element.tag not in (*SHAPES, *_GROUPS, "symbol"):
             self.pass_over(element, style)
             return
-        opacity = parse_opacity(style["opacity"])
-        inner = replace(
-            context,
-            style=style,
-            matrix=self.at(element, lambda: self.matrix_of(element, style, context)),
-            opacity=context.opacity * opacity,
-            depth=context.depth + 1,
-        )
+        opacity = 1.0 if self.outlining else parse_opacity(style["opacity"])
+        if opacity == 0:
+            return
+        inner = replace(context, style=style, depth=context.depth + 1)
+        inner = replace(inner, matrix=self.at(element, lambda: self.matrix_of(element, inner, viewport)))
         before = len(self.shapes), len(self.unread)
+        self.draw_inside(element, inner, viewport)
+        self.apply_effects(element, inner, before, viewport)
+        if opacity < 1:
+            self.fade(element, before[0], opacity)
+
+    def draw_inside(self, element: Element, context: _Context, viewport: Element | None) -> None:
+        """Draw an element, its own transform, effects and opacity apart."""
         if element.tag in SHAPES:
-            self.draw_shape(element, inner)
+            self.draw_shape(element, context)
         elif element.tag == "use":
-            self.draw_use(element, inner)
+            self.draw_use(element, context)
         elif element.tag in ("svg", "symbol") and element is not self.root:
-            self.draw_viewport(element, inner, viewport)
+            self.draw_viewport(element, context, viewport)
         else:
-            self.draw_children(element, inner)
-        self.apply_effects(element, inner, before)
-        if len(self.shapes) > before[0] + 1 and opacity < 1:
+            self.draw_children(element, context)
+
+    def fade(self, element: Element, before: int, opacity: float) -> None:
+        """Give the shapes from index `before` on the opacity of a group."""
+        shapes = self.shapes[before:]
+        try:
+            self.shapes[before:] = faded(shapes, opacity, self.combiner)
+        except ValueError:
             self.note(element, "the opacity of several shapes together is read as that of each")
+            self.shapes[before:] = faded_each(shapes, opacity)
 
     def draw_children(self, element: Element, context: _Context) -> None:
         """Draw what is inside a group; of a `<switch>`, the first child that is meant for the viewer."""
@@ -208,22 +248,47 @@ class _Reader:
         for child in children:
             self.draw(child, context)
 
-    def matrix_of(self, element: Element, style: Style, context: _Context) -> Matrix:
-        """Return the matrix from an element's user units to pixels."""
+    def matrix_of(self, element: Element, context: _Context, viewport: Element | None) -> Matrix:
+        """Return the matrix from an element's user units to pixels; the context has the element's style."""
+        style = context.style
         if style["transform"] == "none":
             return context.matrix
         box: Box = (0.0, 0.0, *context.view)
-        if style["transform-box"] not in ("view-box", "border-box") and style["transform-origin"] != "0 0":
+        if style["transform-box"] in ("fill-box", "content-box"):
+            box = self.bounds(element, context, viewport)
+        elif style["transform-box"] != "view-box":
             self.leave_unread(element, f"transform-box '{style['transform-box'][:40]}'")
         return context.matrix @ about(parse_transform(style["transform"], box), style["transform-origin"], box)
 
-    def apply_effects(self, element: Element, context: _Context, before: tuple[int, int]) -> None:
+    def outlines(self, draw: Callable[[], None], purpose: str) -> list[Paint]:
+        """Return the outlines of what `draw` would draw, painted or not, for "clip" or "bounds"."""
+        outer = self.shapes, self.outlining
+        self.shapes, self.outlining = [], purpose
+        try:
+            draw()
+            return self.shapes
+        finally:
+            self.shapes, self.outlining = outer
+
+    def bounds(self, element: Element, context: _Context, viewport: Element | None) -> Box:
+        """Return the bounding box of an element in its user units, strokes and clip paths apart."""
+        flat = replace(context, matrix=np.eye(3))
+        shapes = self.outlines(lambda: self.draw_inside(element, flat, viewport), "bounds")
+        if not shapes:
+            return (0.0, 0.0, 0.0, 0.0)
+        (left, top), (right, bottom) = extent([contour for shape in shapes for contour in shape.contours]).tolist()
+        return (left, top, right - left, bottom - top)
+
+    def apply_effects(
+        self, element: Element, context: _Context, before: tuple[int, int], viewport: Element | None
+    ) -> None:
         """Cut the shapes that an element has drawn by its clip path, and name effects that would change them."""
         # An effect on nothing changes nothing, and is no reason to refuse a file.
-        if len(self.shapes) == before[0] and len(self.unread) == before[1]:
+        if self.outlining == "bounds" or (len(self.shapes) == before[0] and len(self.unread) == before[1]):
+            self.name_source(element, context.style["filter"])
             return
         for prop, words in _EFFECTS.items():
-            if context.style[prop] not in ("none", "normal"):
+            if not self.outlining and context.style[prop] not in ("none", "normal"):
                 self.leave_unread(element, f"{words} '{context.style[prop][:40]}'")
         text = context.style["clip-path"]
         if text == "none":
@@ -234,56 +299,58 @@ class _Reader:
         elif clip is None or clip.tag != "clipPath":
             self.leave_unread(element, f"clip path '{text[:40]}'")
         else:
-            self.clip(element, clip, context, before[0])
-
-    def clip(self, element: Element, clip: Element, context: _Context, before: int) -> None:
-        """Cut the shapes from index `before` on by a clip path, if that is a quadrilateral or cuts nothing."""
-        words = f"clip path '{context.style['clip-path'][:40]}'"
-        units = clip.attributes.get("clipPathUnits", "userSpaceOnUse")
-        outlines: list[Contour] = []
-        for child in clip.children:
-            # SVG 1.1, section 14.3.5: only the geometry of a clip path counts, so that its paint is worth no note.
-            style = style_of(child, {}, self.sheet, lambda _: None)
-            if child.namespace not in (SVG_NAMESPACE, "") or child.tag in _NOT_DRAWN or style["display"] == "none":
-                continue
-            if child.tag not in SHAPES or style["clip-path"] != "none":
-                self.leave_unread(element, words)
-                return
-            matrix = self.at(child, lambda child=child, style=style: self.matrix_of(child, style, context))
-            outlines += [outline.mapped(matrix) for outline in self.outlines_of(child, context)]
-        if "transform" in clip.attributes or "clip-path" in clip.attributes or units != "userSpaceOnUse":
-            self.leave_unread(element, words)
-        elif not outlines:
-            # SVG 1.1, section 14.3.5: a clip path without shapes clips everything away.
-            del self.shapes[before:]
-        elif len(outlines) == 1 and (corners := quadrilateral(outlines[0])) is not None:
-            self.crop(element, corners, before, words)
-        elif not self.encloses(outlines, before):
-            self.leave_unread(element, words)
-
-    def encloses(self, outlines: list[Contour], before: int) -> bool:
-        """Return whether one convex outline holds all shapes from index `before` on."""
-        shapes = self.shapes[before:]
-        margin = max((shape.width / 2 for shape in shapes if shape.kind == Kind.STROKE), default=0.0)
-        points = np.concatenate([contour.points for shape in shapes for contour in shape.contours])
-        low, high = points.min(axis=0) - margin, points.max(axis=0) + margin
-        # This errs to one side only: a box around all shapes has to lie in a polygon inside of the outline.
-        box = np.array([low, [low[0], high[1]], high, [high[0], low[1]]])
-        polygon = inscribed(outlines[0]) if len(outlines) == 1 else None
-        return polygon is not None and holds(polygon, box)
-
-    def crop(self, element: Element, corners: np.ndarray, before: int, words: str) -> None:
-        """Cut the shapes from index `before` on by a quadrilateral."""
-        parts = []
-        for shape in self.shapes[before:]:
             try:
-                part = crop(shape, corners)
+                area = self.clip_area(element, clip, context, viewport)
+                self.shapes[before[0] :] = clipped(self.shapes[before[0] :], area, self.combiner)
             except ValueError:
-                self.leave_unread(element, f"{words} across a stroke")
-                # Drawn whole for now. The file is refused at the end, together with all else that is not read.
-                part = shape
-            parts += [part] if part else []
-        self.shapes[before:] = parts
+                self.leave_unread(element, f"clip path '{text[:40]}'")
+
+    def name_source(self, element: Element, text: str) -> None:
+        """Name a filter that draws where its element has drawn nothing."""
+        target = self.by_id.get(split_paint(text)[0] or "none")
+        if target is not None and any(child.tag in _SOURCES for child in target.children):
+            self.leave_unread(element, f"filter '{text[:40]}'")
+
+    def clip_area(self, element: Element, clip: Element, context: _Context, viewport: Element | None) -> Area | None:
+        """Return what a clip path lets through, in pixels; None where that is nothing.
+
+        Raises:
+            ValueError: where it refers to itself, or its parts cannot be combined.
+        """
+        if clip in self.clipping or len(self.clipping) >= MAX_USES:
+            raise ValueError("a clip path that refers to itself")
+        style: Style = {}
+        for around in [*reversed([*clip.ancestors()]), clip]:
+            # SVG 1.1, section 14.3.5: only the geometry of a clip path counts, so that its paint is worth no note.
+            style = style_of(around, style, self.sheet, lambda _: None)
+        matrix = self.at(clip, lambda: self.matrix_of(clip, replace(context, style=style), None))
+        if clip.attributes.get("clipPathUnits") == "objectBoundingBox":
+            box = self.bounds(element, context, viewport)
+            matrix = matrix @ translation(*box[:2]) @ np.diag([*box[2:], 1.0])
+        inner = replace(context, style=style, matrix=matrix, depth=context.depth + 1)
+        self.clipping.append(clip)
+        try:
+            drawn = self.outlines(lambda: self.draw_clip(clip, inner), "clip")
+            area = self.combiner.unite([area_of(shape) for shape in drawn]) if drawn else None
+            outer = self.by_id.get(split_paint(style["clip-path"])[0] or "none")
+            if style["clip-path"] != "none" and (outer is None or outer.tag != "clipPath"):
+                raise ValueError("a clip path of another kind")
+            if outer is None or area is None or style["clip-path"] == "none":
+                return area
+            more = self.clip_area(element, outer, context, viewport)
+            return None if more is None else self.combiner.intersect(area, more)
+        finally:
+            self.clipping.pop()
+
+    def draw_clip(self, clip: Element, context: _Context) -> None:
+        """Draw what a clip path may hold: shapes, and uses of shapes."""
+        for child in clip.children:
+            target = self.by_id.get(href_of(child)[1:] or "none") if child.tag == "use" else child
+            if target is not None and target.tag in ("g", "svg", "symbol", "switch", "a", "use"):
+                # SVG 1.1, section 14.3.5: groups may not stand in a clip path. Browsers pass over them.
+                self.note(child, f"<{target.tag}> in a clip path is left out")
+                continue
+            self.draw(child, context)
 
     def pass_over(self, element: Element, style: Style) -> None:
         """Remember an element that is not read, unless it cannot be seen."""
@@ -335,10 +402,10 @@ class _Reader:
         before = len(self.shapes)
         self.draw_children(element, replace(context, matrix=context.matrix @ inner, view=view))
         # SVG 2, section 6.8: browsers hide what stands out of both elements unless the file says otherwise.
-        if context.style["overflow"] not in ("visible", "auto"):
+        if context.style["overflow"] not in ("visible", "auto") and not self.outlining:
             corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) + corner
             mapped = corners @ context.matrix[:2, :2].T + context.matrix[:2, 2]
-            self.crop(element, mapped, before, f"the border of <{element.tag}>")
+            self.shapes[before:] = cropped(self.shapes[before:], mapped)
 
     def length(self, element: Element, name: str, context: _Context) -> float:
         """Return an element's x or y."""
@@ -350,15 +417,15 @@ class _Reader:
         # An `id` is safe as a key, because the tree keeps every element alive as long as this reader. The same shape
         # has other lengths in em and percent where it is used with another font or in another viewport.
         key = (id(element), em, tuple(context.view))
-        if key not in self.outlines:
-            self.outlines[key] = self.at(
+        if key not in self.contours:
+            self.contours[key] = self.at(
                 element, lambda: shape_contours(element, context.view, em, lambda text: self.note(element, text))
             )
-        return self.outlines[key]
+        return self.contours[key]
 
     def draw_shape(self, element: Element, context: _Context) -> None:
         """Append a path for the fill and one for each contour of the stroke."""
-        if context.style["visibility"] != "visible":
+        if context.style["visibility"] != "visible" and self.outlining != "bounds":
             return
         for child in element.children:
             if child.namespace in (SVG_NAMESPACE, "") and child.tag not in _NOT_DRAWN:
@@ -370,11 +437,13 @@ class _Reader:
             raise UserError(
                 f"'{self.name}' line {element.line}: <{element.tag}>: a coordinate is not a number up to {LARGEST:g}"
             )
+        if self.outlining:
+            kind = Kind.EVENODD if context.style["clip-rule"] == "evenodd" else Kind.NONZERO
+            areas = [area for contour in contours if (area := filled(contour)) is not None]
+            self.shapes += [Paint(kind, areas, (0.0, 0.0, 0.0, 1.0))] if areas else []
+            return
         self.shapes += self.at(
-            element,
-            lambda: self.painter.paints(
-                element, contours, context.style, context.matrix, context.opacity, context.view
-            ),
+            element, lambda: self.painter.paints(element, contours, context.style, context.matrix, context.view)
         )
 
     def count_points(self, more: int) -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 from runtime.vector.svg.css import StyleSheet, parse_declarations
-from runtime.vector.svg.values import FONT_SIZE, parse_colour, parse_length, parse_opacity
+from runtime.vector.svg.values import FONT_SIZE, LARGEST, NUMBER, parse_colour, parse_length, parse_opacity
 from runtime.vector.svg.xml import Element
 
 INHERITED = {
@@ -21,7 +21,9 @@ INHERITED = {
     "stroke-width": "1",
     "stroke-linecap": "butt",
     "stroke-linejoin": "miter",
+    "stroke-miterlimit": "4",
     "stroke-dasharray": "none",
+    "stroke-dashoffset": "0",
     "marker-start": "none",
     "marker-mid": "none",
     "marker-end": "none",
@@ -36,6 +38,8 @@ OWN = {
     "opacity": "1",
     "display": "inline",
     "overflow": "",
+    "background": "none",
+    "background-color": "transparent",
     "clip-path": "none",
     "mask": "none",
     "filter": "none",
@@ -138,6 +142,13 @@ def _is_valid(name: str, value: str) -> bool:
         elif name == "stroke-width":
             # Only what browsers skip is skipped. A unit that is not read is an error later on, which names it.
             return not value.startswith("-")
+        elif name == "stroke-miterlimit":
+            return NUMBER.fullmatch(value) is not None and 0 <= float(value) <= LARGEST
+        elif name == "stroke-dashoffset":
+            parse_length(value, 1.0)
+        elif name == "stroke-dasharray":
+            # SVG 2, section 13.5.6: negative lengths are invalid.
+            return value == "none" or min(parse_length(part, 1.0) for part in value.replace(",", " ").split()) >= 0
         elif name in _KEYWORDS:
             return _KEYWORDS[name].fullmatch(value) is not None
     except ValueError:

@@ -6,10 +6,7 @@ import re
 import numpy as np
 from jaxtyping import Float64
 
-from runtime.vector.svg.values import parse_angle, parse_length
-
-LARGEST = 1e7
-"""Largest entry of a matrix."""
+from runtime.vector.svg.values import LARGEST, parse_angle, parse_length
 
 Matrix = Float64[np.ndarray, "3 3"]
 Box = tuple[float, float, float, float]

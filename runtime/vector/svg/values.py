@@ -15,6 +15,9 @@ NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 FONT_SIZE = 16.0
 """Pixels of the font where none is set, which `em` and its kin are measured in."""
 
+LARGEST = 1e7
+"""Largest coordinate, width and entry of a matrix, in user units and in pixels."""
+
 _UNIT = re.compile(r"[a-zA-Z%]*")
 # CSS fixes the inch at 96 pixels, whatever the screen (CSS Values 3, section 5.2).
 _UNITS = {"": 1.0, "px": 1.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6, "pt": 4 / 3, "pc": 16.0}
@@ -96,9 +99,16 @@ def parse_colour(text: str) -> Colour:
         return _hex_colour(text[1:])
     name, bracket, arguments = text.partition("(")
     if bracket and name in ("rgb", "rgba", "hsl", "hsla") and arguments.endswith(")"):
-        # CSS Color 4 writes spaces and a slash where CSS Color 3 has commas; the numbers are the same.
+        # CSS Color 4 writes spaces and a slash where CSS Color 3 has commas, which allow no mixture of units.
+        if "," in arguments and name.startswith("rgb") and arguments.count("%", 0, _third(arguments)) not in (0, 3):
+            raise ValueError(f"colour '{text[:40]}'")
         return _function_colour(name, arguments[:-1].replace(",", " ").replace("/", " ").split())
     raise ValueError(f"colour '{text[:40]}'")
+
+
+def _third(arguments: str) -> int:
+    """Return where the third of some arguments ends."""
+    return len(",".join(arguments.split(",")[:3]))
 
 
 def _split(text: str, what: str) -> tuple[float, str]:

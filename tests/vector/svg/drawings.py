@@ -8,9 +8,15 @@ import torch
 from PIL import Image
 
 from runtime.vector.paths import Drawing, Kind, Layout, pixel_grid, random_circles, random_strokes
+from runtime.vector.raster import rasterize
 from runtime.vector.svg import parse_svg
+from tests.tolerance import SVG_PICTURE_MEAN
 
 HEAD = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+
+
+ROUND = 'stroke-linecap="round" stroke-linejoin="round"'
+"""The pen of the rasterizer: other strokes are read as fills of their outlines."""
 
 
 def read(body: str, attributes: str = 'width="100" height="80"', **options) -> Drawing:
@@ -47,3 +53,15 @@ def resvg_picture(text: str, **size: int) -> torch.Tensor:
     png = bytes(resvg_py.svg_to_bytes(svg_string=text, **size))
     rgb = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=np.float32)
     return torch.from_numpy(rgb).permute(2, 0, 1) / 255
+
+
+def check_as_resvg(body: str) -> None:
+    """Fail where a file of this body is drawn otherwise than by resvg, or with a note."""
+    text = f'{HEAD} width="100" height="80"><rect width="100" height="80" fill="#eee"/>{body}</svg>'
+    notes: list[str] = []
+    ours = rasterize(parse_svg(text.encode(), name="drawing.svg", report=notes.append))[0]
+    error = (ours - resvg_picture(text)).abs()
+    assert notes == []
+    assert error.mean() < SVG_PICTURE_MEAN
+    # Edges are anti-aliased otherwise; what is wrong is wrong in areas.
+    assert (error.amax(0) > 0.25).float().mean() < 2e-3

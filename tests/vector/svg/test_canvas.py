@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from runtime.vector.raster import rasterize
-from tests.vector.svg.drawings import contour, read
+from tests.vector.svg.drawings import ROUND, contour, read
 
 
 def test_the_view_box_fits_the_canvas():
@@ -18,7 +18,7 @@ def test_the_view_box_fits_the_canvas():
 
 
 def test_size_rescales_points_and_widths():
-    body = '<path d="M0 0H100V80" fill="none" stroke="red" stroke-width="4"/>'
+    body = f'<path d="M0 0H100V80" fill="none" stroke="red" stroke-width="4" {ROUND}/>'
     drawing = read(body, size=(160, 200))
     assert drawing.size == (160, 200)
     np.testing.assert_allclose(contour(drawing)[::3], [(0, 0), (200, 0), (200, 160)])
@@ -64,6 +64,7 @@ def test_a_background_does_not_fill_the_bars_beside_the_view_box() -> None:
 
 def test_ems_and_strokes_that_do_not_scale() -> None:
     assert read('<circle r="5"/>', 'width="2em" height="1em" viewBox="0 0 8 4"').size == (16, 32)
-    line = '<path d="M0 0H9" stroke="red" stroke-width="3" vector-effect="non-scaling-stroke" transform="scale(5)"/>'
+    pen = f'stroke="red" stroke-width="3" {ROUND} vector-effect="non-scaling-stroke"'
+    line = f'<path d="M0 0H9" {pen} transform="scale(5)"/>'
     assert read(line, 'width="40" height="40" viewBox="0 0 10 10"').widths[0, 1] == 3
     assert read(line, 'width="40" height="40" viewBox="0 0 10 10"', size=(80, 80)).widths[0, 1] == pytest.approx(6)

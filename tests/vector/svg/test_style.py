@@ -9,7 +9,7 @@ from tests.vector.svg.drawings import read
 
 def test_colours_cascade_and_opacities_multiply():
     drawing = read(
-        "<style>/* c */ .a, circle { fill: rgb(0, 50%, 0); } #b{fill:#00f} rect.a{fill:lime}</style>"
+        "<style>/* c */ .a, circle { fill: rgb(0%, 50%, 0%); } #b{fill:#00f} rect.a{fill:lime}</style>"
         '<g fill="red" opacity="0.5"><path class="a" d="M0 0H9V9"/></g>'
         '<rect class="a" id="c" width="5" height="5" fill-opacity="50%" style="opacity:.5"/>'
         '<circle id="b" r="4"/>'

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from runtime.errors import UserError
 from runtime.vector.svg.transforms import about, fit, parse_transform
-from tests.vector.svg.drawings import contour, read
+from tests.vector.svg.drawings import ROUND, contour, read
 
 
 def test_transforms_nest_left_to_right():
@@ -23,8 +22,11 @@ def test_transforms_nest_left_to_right():
 
 
 def test_stroke_widths_scale_with_the_transform():
-    drawing = read('<path d="M0 0H9" transform="scale(2 8)" stroke="red" fill="none" stroke-width="3"/>')
+    drawing = read(f'<path d="M0 0H9" transform="scale(4)" stroke="red" fill="none" stroke-width="3" {ROUND}/>')
     assert drawing.widths[0, 0] == pytest.approx(12)
+    stretched = read('<path d="M10 5H20" transform="scale(2 8)" stroke="red" fill="none" stroke-width="3"/>')
+    low, high = contour(stretched).min(axis=0), contour(stretched).max(axis=0)
+    np.testing.assert_allclose([low, high], [(20, 28), (40, 52)])
 
 
 def mapped(matrix: np.ndarray, x: float, y: float) -> list[float]:
@@ -87,8 +89,12 @@ def test_an_origin_stays_where_it_is(origin: str, centre: tuple[float, float]) -
 def test_transform_origin_of_an_element() -> None:
     drawing = read('<path d="M32 32H40V40" transform="rotate(90)" transform-origin="32 32"/>')
     np.testing.assert_allclose(contour(drawing)[::3], [(32, 32), (32, 40), (24, 40)], atol=1e-5)
-    with pytest.raises(UserError, match="transform-box 'fill-box'"):
-        read('<path d="M0 0H9V9" style="transform:rotate(9deg);transform-origin:center;transform-box:fill-box"/>')
+    about = "transform:rotate(90deg);transform-origin:center;transform-box:fill-box"
+    turned = read(f'<path d="M30 30H50V40Z" style="{about}"/>')
+    np.testing.assert_allclose(contour(turned)[::3], [(45, 25), (45, 45), (35, 45)], atol=1e-5)
+    # SVG 1.1 has no box of its own for a group: that around its children counts, each where its transform puts it.
+    group = f'<g style="{about}"><path d="M0 0H20V10Z" transform="translate(30 30)"/></g>'
+    np.testing.assert_allclose(contour(read(group))[::3], [(45, 25), (45, 45), (35, 45)], atol=1e-5)
 
 
 def test_fit_by_hand() -> None:

@@ -7,8 +7,8 @@ import re
 
 import numpy as np
 
-from runtime.vector.svg.arcs import Point, arc_points, line_points
-from runtime.vector.svg.contours import Contour
+from runtime.vector.svg.geometry.arcs import Point, arc_points, line_points
+from runtime.vector.svg.geometry.contours import Contour
 from runtime.vector.svg.values import NUMBER
 
 # SVG 2, section 9.3.9: form feeds are space, and a gap between numbers has one comma at most.

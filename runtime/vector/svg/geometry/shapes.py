@@ -5,17 +5,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from runtime.vector.svg.arcs import Point, line_points, turn_points
-from runtime.vector.svg.contours import Contour
-from runtime.vector.svg.path_data import parse_path_data
-from runtime.vector.svg.values import FONT_SIZE, NUMBER, parse_length
+from runtime.vector.svg.geometry.arcs import Point, line_points, turn_points
+from runtime.vector.svg.geometry.contours import Contour
+from runtime.vector.svg.geometry.path_data import parse_path_data
+from runtime.vector.svg.values import FONT_SIZE, LARGEST, NUMBER, parse_length
 from runtime.vector.svg.xml import Element
 
 SHAPES = ("path", "rect", "circle", "ellipse", "line", "polyline", "polygon")
 """Elements that `shape_contours` reads."""
-
-LARGEST = 1e7
-"""Largest coordinate, in user units and in pixels."""
 
 
 def shape_contours(
@@ -73,10 +70,10 @@ def _polygon(element: Element, note: Callable[[str], None] | None) -> list[Conto
     corners = list(zip(numbers[0::2], numbers[1::2], strict=False))
     if len(corners) < 2:
         return []
-    return [_through(corners, closed=element.tag == "polygon")]
+    return [through(corners, closed=element.tag == "polygon")]
 
 
-def _through(corners: list[Point], *, closed: bool) -> Contour:
+def through(corners: list[Point], *, closed: bool) -> Contour:
     """Return the straight lines through corners."""
     points = [corners[0]]
     ends = [*corners[1:], corners[0]] if closed and corners[-1] != corners[0] else corners[1:]
@@ -120,7 +117,7 @@ def _rectangle(corner: Point, size: tuple[float, float], radii: tuple[float, flo
     (left, top), (rx, ry) = corner, radii
     right, bottom = left + size[0], top + size[1]
     if rx <= 0 or ry <= 0:
-        return _through([(left, top), (right, top), (right, bottom), (left, bottom)], closed=True)
+        return through([(left, top), (right, top), (right, bottom), (left, bottom)], closed=True)
     points: list[Point] = [(left + rx, top)]
     quarters = [
         ((right - rx, top), (right - rx, top + ry)),

@@ -7,7 +7,7 @@ import pytest
 
 from runtime.vector.paths import Kind, Layout
 from runtime.vector.raster import rasterize
-from tests.vector.svg.drawings import contour, read
+from tests.vector.svg.drawings import ROUND, contour, read
 
 
 @pytest.mark.parametrize("shape", ['<circle cx="50" cy="40" r="30"/>', '<ellipse cx="50" cy="40" rx="30" ry="15"/>'])
@@ -31,8 +31,8 @@ def test_a_rounded_rectangle_has_lines_and_corners():
 
 def test_the_rest_of_the_basic_shapes():
     drawing = read(
-        '<polygon points="0,0 10,0 10,10"/><polyline points="0 0 5 5 0 9" fill="none" stroke="#000"/>'
-        '<line x1="1" y1="2" x2="50%" y2="50%" stroke="blue" stroke-width="3"/>'
+        f'<polygon points="0,0 10,0 10,10"/><polyline points="0 0 5 5 0 9" fill="none" stroke="#000" {ROUND}/>'
+        f'<line x1="1" y1="2" x2="50%" y2="50%" stroke="blue" stroke-width="3" {ROUND}/>'
     )
     assert drawing.layout == Layout((Kind.NONZERO, Kind.STROKE, Kind.STROKE), ((3,), (2,), (1,)))
     np.testing.assert_allclose(contour(drawing, 2)[[0, 3]], [(1, 2), (50, 40)])

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from runtime.vector.paths import Kind
-from runtime.vector.svg.contours import Contour, Paint, filled, rectangle_of
+from runtime.vector.svg.geometry.contours import Contour, Paint, filled, rectangle_of
+from runtime.vector.svg.geometry.skia import area_of
 
 Points = Float64[np.ndarray, "_ 2"]
 
@@ -19,11 +20,8 @@ def crop(paint: Paint, corners: Float64[np.ndarray, "4 2"]) -> Paint | None:
     """Return the part of a shape inside a convex quadrilateral, in pixels; None where nothing is left.
 
     Args:
-        paint: a fill, or a stroke that lies wholly inside or outside.
+        paint: a fill, or a stroke, of which the outline is cut.
         corners: in order around.
-
-    Raises:
-        ValueError: where a stroke is cut.
     """
     points = np.concatenate([contour.points for contour in paint.contours])
     margin = paint.width / 2 if paint.kind == Kind.STROKE else 0.0
@@ -34,16 +32,15 @@ def crop(paint: Paint, corners: Float64[np.ndarray, "4 2"]) -> Paint | None:
         return paint
     if any((distance <= -margin + _TOUCH).all() for distance in distances):
         return None
-    if paint.kind == Kind.STROKE:
-        # The ends of our strokes are round, and a cut through one is straight.
-        raise ValueError("a stroke")
-    contours = [contour.points for contour in paint.contours]
+    # The ends of our strokes are round, and a cut through one is straight: what is cut is the outline.
+    contours = [contour.points for contour in area_of(paint).contours]
     for normal, offset in sides:
         contours = [part for contour in contours if len(part := _clipped_contour(contour, normal, offset)) > 1]
     parts = [Contour(contour, True) for contour in contours]
     if not parts:
         return None
-    kind = Kind.NONZERO if paint.kind == Kind.RECTANGLE and rectangle_of(parts) is None else paint.kind
+    stays = paint.kind == Kind.EVENODD or (paint.kind == Kind.RECTANGLE and rectangle_of(parts) is not None)
+    kind = paint.kind if stays else Kind.NONZERO
     return replace(paint, kind=kind, contours=parts)
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from runtime.errors import UserError
 from runtime.vector.paths import Kind, Layout
-from runtime.vector.svg.path_data import parse_path_data
-from tests.vector.svg.drawings import contour, read
+from runtime.vector.svg.geometry.path_data import parse_path_data
+from tests.vector.svg.drawings import ROUND, contour, read
 
 
 def test_path_commands_become_cubics():
@@ -25,7 +25,7 @@ def test_path_commands_become_cubics():
 
 
 def test_open_and_closed_contours_go_on_as_svg_says():
-    drawing = read('<path d="M0 0H10V10z m20 0h5v5h-5" fill="none" stroke="red"/>')
+    drawing = read(f'<path d="M0 0H10V10z m20 0h5v5h-5" fill="none" stroke="red" {ROUND}/>')
     assert drawing.layout.kinds == (Kind.STROKE, Kind.STROKE)
     np.testing.assert_allclose(contour(drawing, 0)[::3], [(0, 0), (10, 0), (10, 10), (0, 0)], atol=1e-6)
     np.testing.assert_allclose(contour(drawing, 1)[::3], [(20, 0), (25, 0), (25, 5), (20, 5)], atol=1e-6)

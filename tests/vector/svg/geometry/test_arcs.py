@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from runtime.vector.svg.arcs import arc_points, turn_points
+from runtime.vector.svg.geometry.arcs import arc_points, turn_points
 
 FLATNESS = 2.8e-4
 """Radii by which a cubic may stray from its arc."""

@@ -1,0 +1,1 @@
+"""Outlines: shapes and path data as contours of cubic segments, cut, stroked and joined."""

@@ -1,0 +1,270 @@
+"""Strokes as areas, and areas combined, by Skia, whose outlines are those of Chrome.
+
+Skia computes in float32 and approximates within a quarter of its unit. Paths are handed to it `SCALE` times as large,
+so that an outline is off by at most a 64th of a pixel. Where a pen is wider than a bend, the outline has the holes that
+browsers show there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtime.vector.paths import Kind
+from runtime.vector.svg.geometry.contours import Contour, Paint
+
+SCALE = 16.0
+"""Units of Skia to the pixel."""
+MAX_DASHES = 20_000
+"""Most dashes of one stroke."""
+MAX_PAIRS = 60_000
+"""Most pairs of segments, near enough to meet, that all operations of one file may look at."""
+
+_FLATTEST = 1e-4
+"""A pen that is narrower than this part of its length draws nothing that could be seen."""
+_PROBES = 128
+"""Points at which a combined area is compared with its operands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pen:
+    """What a stroke is drawn with."""
+
+    width: float
+    """In user units."""
+    linear: np.ndarray
+    """(2, 2) matrix from user units to pixels."""
+    cap: str = "round"
+    """"butt", "round" or "square"."""
+    join: str = "round"
+    """"miter", "round" or "bevel"."""
+    limit: float = 4.0
+    """Largest length of a miter, in widths."""
+    dashes: tuple[float, ...] = ()
+    """Lengths of dashes and gaps in turn, in user units."""
+    offset: float = 0.0
+    """Where in the dashes the stroke begins, in user units."""
+
+
+@dataclass(frozen=True)
+class Area:
+    """What contours fill, in pixels."""
+
+    contours: list[Contour]
+    kind: Kind
+    """NONZERO or EVENODD."""
+
+    @property
+    def box(self) -> np.ndarray:
+        """(2, 2) smallest and largest x and y of the control points, which bound the area."""
+        points = np.concatenate([contour.points for contour in self.contours])
+        return np.stack([points.min(axis=0), points.max(axis=0)])
+
+
+def stroke_outline(contours: Sequence[Contour], pen: Pen) -> list[Contour]:
+    """Return what a stroke covers, in pixels, for filling by the nonzero rule; empty where it covers nothing.
+
+    Args:
+        contours: what it follows, in pixels; those without a length are dots.
+        pen: what it is drawn with.
+
+    Raises:
+        ValueError: where it has more than `MAX_DASHES` dashes.
+    """
+    import pathops
+
+    lengths = np.linalg.svd(pen.linear, compute_uv=False)
+    if pen.width <= 0 or not lengths[1] > _FLATTEST * lengths[0]:
+        return []
+    # The pen is round in user units. There the stroke is outlined, in the scale in which no length shrinks on the way
+    # back to pixels, so that Skia's tolerance holds for these.
+    to_pixels = pen.linear / lengths[0]
+    to_user = np.linalg.inv(to_pixels)
+    path = pathops.Path()
+    for contour in contours:
+        _append(path, contour.points @ to_user.T * SCALE, contour.closed)
+    unit = float(lengths[0]) * SCALE
+    dashes = [length * unit for length in pen.dashes]
+    if dashes:
+        reach = sum(_length(contour.points @ to_user.T) for contour in contours) * SCALE
+        if reach / sum(dashes) * len(dashes) > MAX_DASHES:
+            raise ValueError(f"more than {MAX_DASHES} dashes")
+    path.stroke(
+        pen.width * unit,
+        {"butt": pathops.LineCap.BUTT_CAP, "round": pathops.LineCap.ROUND_CAP, "square": pathops.LineCap.SQUARE_CAP}[
+            pen.cap
+        ],
+        {
+            "miter": pathops.LineJoin.MITER_JOIN,
+            "round": pathops.LineJoin.ROUND_JOIN,
+            "bevel": pathops.LineJoin.BEVEL_JOIN,
+        }[pen.join],
+        pen.limit,
+        dashes or None,
+        pen.offset * unit,
+    )
+    return _contours(path, to_pixels / SCALE)
+
+
+class Combiner:
+    """Intersections, differences and unions of areas, within limits of work."""
+
+    def __init__(self) -> None:
+        self.left = MAX_PAIRS
+
+    def intersect(self, first: Area, second: Area) -> Area | None:
+        """Return what is in both areas; None where that is nothing."""
+        if _are_apart(first, second):
+            return None
+        return self._combine(first, second, "INTERSECTION", np.logical_and)
+
+    def subtract(self, first: Area, second: Area) -> Area | None:
+        """Return what is in the first area alone; None where that is nothing."""
+        if _are_apart(first, second):
+            return first
+        return self._combine(first, second, "DIFFERENCE", lambda one, two: one & ~two)
+
+    def unite(self, areas: Sequence[Area]) -> Area:
+        """Return what is in any of one or more areas."""
+        united = areas[0]
+        for area in areas[1:]:
+            united = self._combine(united, area, "UNION", np.logical_or) or united
+        return united
+
+    def _combine(self, first: Area, second: Area, name: str, rule) -> Area | None:
+        """Return two areas combined by one of Skia's operations.
+
+        Raises:
+            ValueError: where that is beyond the limits, or Skia fails at it.
+        """
+        import pathops
+
+        self.left -= _count_pairs([*first.contours, *second.contours], self.left)
+        if self.left < 0:
+            raise ValueError("shapes of too many segments")
+        one, two = _skia_path(first), _skia_path(second)
+        try:
+            result = pathops.op(one, two, pathops.PathOp[name], fix_winding=False, keep_starting_points=False)
+        except pathops.PathOpsError:
+            raise ValueError("shapes that Skia cannot combine") from None
+        # Skia's operations fail on some curves, mostly without a word, and then a whole part is missing.
+        box = np.concatenate([first.box, second.box]) * SCALE
+        low, high = box.min(axis=0), box.max(axis=0)
+        steps = (np.arange(_PROBES) + 0.5) / _PROBES
+        probes = [
+            (float(x), float(y)) for x in low[0] + steps * (high - low)[0] for y in low[1] + steps * (high - low)[1]
+        ]
+        in_one, in_two, in_both = (np.array([path.contains(p) for p in probes]) for path in (one, two, result))
+        if (rule(in_one, in_two) != in_both).sum() > len(probes) / 50:
+            raise ValueError("shapes that Skia cannot combine")
+        contours = _contours(result, np.eye(2) / SCALE)
+        return Area(contours, Kind.EVENODD) if contours else None
+
+
+def area_of(paint: Paint) -> Area:
+    """Return what a path covers; of a stroke, which is round, its outline."""
+    if paint.kind == Kind.STROKE:
+        return Area(stroke_outline(paint.contours, Pen(width=paint.width, linear=np.eye(2))), Kind.NONZERO)
+    return Area(paint.contours, Kind.EVENODD if paint.kind == Kind.EVENODD else Kind.NONZERO)
+
+
+def _probes(points: np.ndarray) -> list[tuple[float, float]]:
+    """Return points that are spread evenly in the box around others."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    # The plastic number's sequence: a lattice would meet edges, which lie at simple fractions of a drawing.
+    steps = np.arange(1, _PROBES + 1)[:, None] * np.array([0.7548776662466927, 0.5698402909980532]) % 1
+    return [(x, y) for x, y in (low + steps * (high - low)).tolist()]
+
+
+def _are_apart(first: Area, second: Area) -> bool:
+    one, two = first.box, second.box
+    return bool((np.minimum(one[1], two[1]) <= np.maximum(one[0], two[0])).any())
+
+
+def _count_pairs(contours: list[Contour], most: int) -> int:
+    """Return how many pairs of segments have boxes that meet, or a number beyond `most`: Skia tries each of them."""
+    pieces = [contour.points[np.arange(0, len(contour.points) - 1, 3)[:, None] + np.arange(4)] for contour in contours]
+    cubics = np.concatenate(pieces)
+    if len(cubics) > max(most, 0):
+        return most + 1
+    low, high = cubics.min(axis=1), cubics.max(axis=1)
+    count = len(cubics)
+    for index in range(len(cubics)):
+        meets = (low[index + 1 :] <= high[index]) & (high[index + 1 :] >= low[index])
+        count += int(meets.all(axis=1).sum())
+        if count > most:
+            break
+    return count
+
+
+def _skia_path(area: Area):
+    import pathops
+
+    path = pathops.Path()
+    path.fillType = pathops.FillType.EVEN_ODD if area.kind == Kind.EVENODD else pathops.FillType.WINDING
+    for contour in area.contours:
+        _append(path, contour.points * SCALE, closed=True)
+    return path
+
+
+def _append(path, points: np.ndarray, closed: bool) -> None:
+    """Append a contour to a path of Skia; straight segments as lines, whose outlines are exact."""
+    places = points.tolist()
+    path.moveTo(*places[0])
+    for first in range(0, len(places) - 1, 3):
+        if _is_straight(points[first : first + 4]):
+            path.lineTo(*places[first + 3])
+        else:
+            path.cubicTo(*places[first + 1], *places[first + 2], *places[first + 3])
+    if closed and np.ptp(points, axis=0).max() > 0:
+        path.close()
+
+
+def _is_straight(cubic: np.ndarray) -> bool:
+    """Return whether a segment is a line from its first point to its last, without turning back."""
+    chord = cubic[3] - cubic[0]
+    square = float(chord @ chord)
+    steps = cubic[1:3] - cubic[0]
+    off = np.abs(steps[:, 0] * chord[1] - steps[:, 1] * chord[0])
+    along = steps @ chord
+    return bool((off <= 1e-7 * square).all() and (along >= 0).all() and (along <= square).all())
+
+
+def _contours(path, linear: np.ndarray) -> list[Contour]:
+    """Return a path of Skia as closed contours under a linear map."""
+    import pathops
+
+    path.convertConicsToQuads(0.25)
+    drawn: list[list[tuple[float, float]]] = []
+    third = np.array([[1.0], [2.0]]) / 3
+    for verb, places in path:
+        if verb == pathops.PathVerb.MOVE:
+            drawn.append([places[0]])
+            continue
+        if verb == pathops.PathVerb.CLOSE:
+            continue
+        contour = drawn[-1]
+        start, end = np.array(contour[-1]), np.array(places[-1])
+        if verb == pathops.PathVerb.LINE:
+            controls = start + (end - start) * third
+        elif verb == pathops.PathVerb.QUAD:
+            # Raising the degree is exact.
+            middle = np.array(places[0])
+            controls = np.stack([start + (middle - start) * 2 / 3, end + (middle - end) * 2 / 3])
+        else:
+            controls = np.array(places[:2])
+        contour += [tuple(controls[0]), tuple(controls[1]), places[-1]]
+    closed = []
+    for contour in drawn:
+        points = np.array(contour, dtype=np.float64)
+        if len(points) > 1 and (points[0] != points[-1]).any():
+            points = np.concatenate([points, points[-1] + (points[0] - points[-1]) * np.array([[1], [2], [3]]) / 3])
+        if len(points) > 4 or (len(points) == 4 and np.ptp(points, axis=0).max() > 0):
+            points[-1] = points[0]
+            closed.append(Contour(points @ linear.T, True))
+    return closed
+
+
+def _length(points: np.ndarray) -> float:
+    """Return the length of a contour's control polygon, which is at least its own."""
+    return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())

@@ -1,0 +1,30 @@
+"""Opacity of groups whose shapes overlap, beside resvg's."""
+
+import pytest
+
+from tests.vector.svg.drawings import check_as_resvg, read
+
+GROUPS = {
+    "two": '<g opacity=".5"><circle cx="40" cy="40" r="25" fill="red"/><circle cx="60" cy="40" r="25"/></g>',
+    "fill and stroke": '<rect x="20" y="20" width="50" height="40" fill="red" stroke="navy" stroke-width="12" '
+    'opacity=".5"/>',
+    "translucent inside": '<g opacity=".6"><circle cx="40" cy="40" r="25" fill="red" fill-opacity=".5"/>'
+    '<circle cx="60" cy="40" r="25" fill="navy" fill-opacity=".5"/><circle cx="50" cy="50" r="20" fill="gold"/></g>',
+    "nested": '<g opacity=".7"><rect width="60" height="80" fill="red"/><g opacity=".5">'
+    '<circle cx="50" cy="40" r="25"/><path d="M40 10H90V70" fill="gold" stroke="navy" stroke-width="6"/></g></g>',
+    "hidden": '<g opacity="0"><text>no</text><circle cx="50" cy="40" r="9"/></g><circle cx="50" cy="40" r="30"/>',
+    "use": '<defs><g id="g"><circle cx="40" cy="40" r="25" fill="red"/><circle cx="60" cy="40" r="25"/></g></defs>'
+    '<use href="#g" opacity=".5"/>',
+}
+
+
+@pytest.mark.parametrize("body", GROUPS.values(), ids=GROUPS)
+def test_as_resvg(body: str) -> None:
+    check_as_resvg(body)
+
+
+def test_shapes_too_many_to_cut_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.vector.svg.geometry.skia.MAX_PAIRS", 5)
+    notes: list[str] = []
+    assert read(GROUPS["two"], report=notes.append).layout.num_paths == 2
+    assert len(notes) == 1 and "opacity of several shapes" in notes[0]
