@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from runtime.engines.strict_json import check_fields
 from runtime.engines.twins.convnext import ConvNext, ConvNextConfig
+from runtime.engines.twins.fused.norm import fuse_norms
 from runtime.engines.twins.image_tower import ImageTower, ImageTowerConfig
 from runtime.engines.twins.vit import VisionConfig, VisionTransformer
 from runtime.errors import UserError
@@ -53,7 +54,7 @@ def _make_unet(arguments: dict) -> nn.Module:
             return super().forward(sample, timestep, context, added_cond_kwargs=added, return_dict=False)[0]  # pyright: ignore
 
     with torch.device("meta"):
-        return ConditionedUNet.from_config(dict(arguments))  # pyright: ignore
+        return fuse_norms(ConditionedUNet.from_config(dict(arguments)))  # pyright: ignore
 
 
 TWINS: Mapping[str, Callable[[dict], nn.Module]] = {

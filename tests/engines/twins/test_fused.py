@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from runtime.engines.twins.fused.norm import PROGRAMS, _shape, _split, attend, group_norm
+from runtime.engines.twins.fused.norm import PROGRAMS, FusedNorm, _shape, _split, attend, fuse_norms, group_norm
 
 SIZES = [(2, 32, 9, 7, 8), (1, 128, 150, 133, 32), (1, 24, 5, 5, 6), (1, 512, 16, 16, 32)]
 """Pictures, channels, rows, columns, groups; some fill no tile."""
@@ -65,3 +65,24 @@ def test_programs_share_all_pixels(pixels: int, channels: int) -> None:
     programs, rows = _split(pixels, tile)
     assert lanes >= channels and rows % tile == 0
     assert programs <= PROGRAMS and (programs - 1) * rows < pixels <= programs * rows
+
+
+def test_normalizations_of_a_network_are_replaced_in_place() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), normalization(8, 4), nn.SiLU(), nn.GroupNorm(2, 8)).double()
+    x = torch.randn(2, 3, 6, 7, dtype=torch.float64)
+    expected, weights = network(x), dict(network.state_dict())
+    fused = fuse_norms(network)
+    assert [type(module) for module in fused] == [nn.Conv2d, FusedNorm, nn.SiLU, FusedNorm]  # pyright: ignore
+    assert torch.equal(fused(x), expected)
+    assert all(torch.equal(weights[name], tensor) for name, tensor in fused.state_dict().items())
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("whole_factors")
+def test_normalizations_of_a_network_agree_on_a_card() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 64, 3), normalization(64, 32), nn.SiLU()).requires_grad_(False)
+    x = torch.randn(2, 3, 16, 17).to(memory_format=torch.channels_last)
+    expected = network(x)
+    for dtype, bound in ((torch.float32, 1e-5), (torch.float16, 5e-3)):
+        got = fuse_norms(network).to("cuda", dtype)(x.to("cuda", dtype))
+        assert (got.cpu().float() - expected).norm() <= bound * expected.norm()

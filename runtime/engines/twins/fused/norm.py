@@ -40,8 +40,26 @@ def group_norm(x: Float[Tensor, "B C H W"], norm: nn.GroupNorm, *, silu: bool = 
     """
     if Switch.norms and x.is_cuda and not norm.weight.requires_grad and has_triton() and not _compiling():
         return _Fused.apply(x, norm.weight, norm.bias, norm.num_groups, norm.eps, silu)
-    normalized = norm(x)
+    normalized = nn.GroupNorm.forward(norm, x)  # also where `norm` asks here
     return F.silu(normalized) if silu else normalized
+
+
+class FusedNorm(nn.GroupNorm):
+    """A `GroupNorm` that is computed by `group_norm`, for networks of other packages."""
+
+    def forward(self, input: Float[Tensor, "B C *S"]) -> Float[Tensor, "B C *S"]:
+        """Return the normalization; by kernels for pictures on a CUDA device whose channels come last in memory."""
+        if input.is_cuda and input.ndim == 4 and input.is_contiguous(memory_format=torch.channels_last):
+            return group_norm(input, self, silu=False)
+        return super().forward(input)
+
+
+def fuse_norms(network: nn.Module) -> nn.Module:
+    """Return a network whose group normalizations have become `FusedNorm`s, in place."""
+    for module in network.modules():
+        if type(module) is nn.GroupNorm:
+            module.__class__ = FusedNorm  # the weights, hooks and settings stay as they are
+    return network
 
 
 def _compiling() -> bool:
