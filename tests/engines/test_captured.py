@@ -20,7 +20,13 @@ def distillation(device: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     def loss(images: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         z = torch.nn.functional.avg_pool2d(images.square(), 4)
         return distillation_loss(
-            z, t, noise, denoise=lambda z, t, c: 0.5 * z + c.mean(), schedule=schedule, prompt=prompt, omega=7.5
+            z,
+            t,
+            noise,
+            denoise=lambda z, t, context: 0.5 * z + context.mean(),
+            schedule=schedule,
+            prompt=prompt,
+            omega=7.5,
         )
 
     return loss

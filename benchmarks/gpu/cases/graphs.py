@@ -33,4 +33,4 @@ def graphed_encoder(encoder: nn.Module, sample: Tensor) -> Callable[[Tensor], Te
         with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
             return encoder(images).float()
 
-    return torch.cuda.make_graphed_callables(encode, (sample.detach().clone().requires_grad_(),))
+    return torch.cuda.make_graphed_callables(encode, (sample.detach().clone().requires_grad_(),))  # pyright: ignore

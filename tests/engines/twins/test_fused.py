@@ -1,11 +1,25 @@
 """Normalization by kernels of Triton on a card, beside PyTorch's own in float64."""
 
+import os
+import subprocess
+import sys
+from itertools import product
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from runtime.engines.twins.fused.norm import PROGRAMS, FusedNorm, _shape, _split, attend, fuse_norms, group_norm
+from runtime.engines.twins.fused.norm import (
+    PROGRAMS,
+    FusedNorm,
+    _shape,
+    _split,
+    attend,
+    fuse_norms,
+    group_norm,
+    has_triton,
+)
 
 SIZES = [(2, 32, 9, 7, 8), (1, 128, 150, 133, 32), (1, 24, 5, 5, 6), (1, 512, 16, 16, 32)]
 """Pictures, channels, rows, columns, groups; some fill no tile."""
@@ -86,3 +100,33 @@ def test_normalizations_of_a_network_agree_on_a_card() -> None:
     for dtype, bound in ((torch.float32, 1e-5), (torch.float16, 5e-3)):
         got = fuse_norms(network).to("cuda", dtype)(x.to("cuda", dtype))
         assert (got.cpu().float() - expected).norm() <= bound * expected.norm()
+
+
+INTERPRETED = """
+import torch
+from tests.engines.twins.test_fused import interpreted
+interpreted()
+"""
+
+
+def interpreted() -> None:
+    """Hold the kernels beside PyTorch; Triton's interpreter runs them on the CPU, block by block."""
+    from runtime.engines.twins.fused import norm as module
+
+    module.ELEMENTS, module.PROGRAMS = 256, 4  # several tiles a program, several programs a picture
+    for silu, (*shape, groups) in product((False, True), [(2, 32, 9, 7, 8), (1, 24, 5, 5, 6)]):
+        norm, upstream = normalization(shape[1], groups), torch.randn(shape)
+        x = (2 * torch.randn(shape) + 1).contiguous(memory_format=torch.channels_last)
+        plain = lambda z: F.silu(norm(z)) if silu else norm(z)  # noqa: B023, E731
+        kernels = lambda z: module._Fused.apply(z, norm.weight, norm.bias, groups, norm.eps, silu)  # noqa: B023, E731
+        pairs = zip(*(value_and_gradient(run, x, upstream) for run in (kernels, plain)), strict=True)
+        assert all((a - b).norm() <= 1e-5 * b.norm() for a, b in pairs)
+
+
+@pytest.mark.skipif(not has_triton(), reason="needs Triton")
+def test_interpreted_kernels_normalize_as_pytorch_does() -> None:
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", INTERPRETED], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

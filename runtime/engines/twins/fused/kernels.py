@@ -4,8 +4,8 @@ Pictures are channels-last: (N, P, C) with P pixels. A program has some rows, al
 a fixed order, so that results have the same bits on every run.
 """
 
-import triton
-import triton.language as tl
+import triton  # pyright: ignore[reportMissingImports]
+import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 
 @triton.jit

@@ -80,6 +80,12 @@ def attend(
     return F.scaled_dot_product_attention(query, key, value)
 
 
+def _kernels() -> Any:
+    from runtime.engines.twins.fused import kernels  # which loads Triton
+
+    return kernels
+
+
 def _shape(channels: int) -> tuple[int, int]:
     """Return lanes of a row and rows of a tile."""
     lanes = 1 << (channels - 1).bit_length()
@@ -96,8 +102,7 @@ def _split(pixels: int, tile: int) -> tuple[int, int]:
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x, weight, bias, groups, epsilon, silu):
-        from runtime.engines.twins.fused import kernels
-
+        kernels = _kernels()
         x = x.contiguous(memory_format=torch.channels_last)
         batch, channels, height, width = x.shape
         pixels = height * width
@@ -122,8 +127,7 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *upstreams):
-        from runtime.engines.twins.fused import kernels
-
+        kernels = _kernels()
         x, weight, scale, shift, mean, rstd = ctx.saved_tensors
         dy = upstreams[0].contiguous(memory_format=torch.channels_last)
         batch, channels, height, width = x.shape
