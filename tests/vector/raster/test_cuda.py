@@ -14,13 +14,13 @@ from runtime.vector.raster import rasterize
 from runtime.vector.raster.cuda import pixels
 from runtime.vector.raster.cuda.composite import rasterize_cuda
 from runtime.vector.raster.cuda.flatten import flatten, room
-from runtime.vector.raster.cuda.pixels import BREAKS, PIECES, TILE, Lists, Shapes
+from runtime.vector.raster.cuda.pixels import BREAKS, DEPTH, PIECES, TILE, Lists, Shapes
 from runtime.vector.raster.kernels.pixel import PIXEL_EDGE
 from runtime.vector.raster.reference.outline import count_edges, vertex_weights
 from tests.tolerance import FLOAT64_ROUNDING
 
-bound, list_paths, composite, near = pixels.bound, pixels.list_paths, pixels.composite, pixels.near
-cover, by_alpha, edge_moments = pixels.cover, pixels.by_alpha, pixels.edge_moments
+bound, list_paths, composite = pixels.bound, pixels.list_paths, pixels.composite
+edge_moments, shares_of, share_and_change = pixels.edge_moments, pixels.shares_of, pixels.share_and_change
 
 
 def compiled(function):
@@ -47,19 +47,19 @@ def draw_all(shapes, boxes, lists, image, pieces, breaks):
 
 
 @compiled
-def colours_all(shapes, boxes, lists, upstream, parts, pieces, breaks):
+def colours_all(shapes, boxes, lists, upstream, parts, pieces, breaks, shares):
     across = (upstream.shape[3] + TILE - 1) // TILE
     for b in range(len(upstream)):
         for y in range(upstream.shape[2]):
             for x in range(upstream.shape[3]):
                 tile = y // TILE * across + x // TILE
+                stored = shares_of(shapes, boxes, lists, b, tile, (x, y), (pieces, breaks), shares)
                 for k in range(lists.lengths[b, tile]):
                     path = lists.paths[b, tile, k]
-                    if near(boxes, b, path, (x, y)):
-                        share = cover(shapes, b, path, (x, y), pieces, breaks)
-                        change, passes = by_alpha(
-                            shapes, boxes, lists, b, (tile, k), (x, y), (pieces, breaks), upstream
-                        )
+                    share, change, passes = share_and_change(
+                        shapes, boxes, lists, b, (tile, k), (x, y), (pieces, breaks), (shares, stored), upstream
+                    )
+                    if share != 0.0:
                         for c in range(3):
                             alpha = passes * shapes.colours[b, path, 3] * share
                             parts[b, tile, path, c] += alpha * upstream[b, c, y, x]
@@ -83,6 +83,8 @@ def edges_all(shapes, boxes, lists, owners, size, upstream, moments, pieces, bre
 class Processor:
     """Runs the passes on the CPU, one thread after the other."""
 
+    depth = DEPTH
+
     def __init__(self, device: torch.device) -> None:
         self.spaces = np.zeros(PIECES, PIXEL_EDGE), np.zeros(BREAKS)
 
@@ -95,7 +97,7 @@ class Processor:
 
     def backward(self, tensors, saved, owners, upstream, parts, moments) -> None:
         arrays, seen = self.arrays(tensors, saved), upstream.numpy()
-        colours_all(*arrays, seen, parts.numpy(), *self.spaces)
+        colours_all(*arrays, seen, parts.numpy(), *self.spaces, np.zeros(self.depth))
         size = (seen.shape[2], seen.shape[3])
         edges_all(*arrays, owners.numpy(), size, seen, moments.numpy(), *self.spaces)
 
@@ -107,6 +109,12 @@ def blob(kind: Kind) -> Drawing:
     points = torch.rand(1, layout.num_points, 2, generator=generator, dtype=torch.float64) * 44 - 6
     colours = random_colours(1, 2, generator).double()
     return Drawing(layout, points, colours, torch.ones(1, 2).double(), torch.ones(1, 3).double(), (30, 36))
+
+
+class Forgetful(Processor):
+    """Has room for the coverages of short lists alone, so that those of others are computed anew."""
+
+    depth = 3
 
 
 DRAWINGS = {
@@ -131,11 +139,12 @@ def results(drawing: Drawing, size: tuple[int, int], render) -> list[Tensor]:
 
 
 @pytest.mark.slow  # half a minute of compilation
+@pytest.mark.parametrize("runner", [Processor, Forgetful])
 @pytest.mark.parametrize("name", DRAWINGS)
-def test_pictures_and_gradients_are_those_of_the_cpu(name: str) -> None:
+def test_pictures_and_gradients_are_those_of_the_cpu(name: str, runner: type[Processor]) -> None:
     drawing = DRAWINGS[name]()
     size = (27, 40) if "two scenes" in name else drawing.size
-    got = results(drawing, size, lambda d, s: rasterize_cuda(d, s, make_runner=Processor))
+    got = results(drawing, size, lambda d, s: rasterize_cuda(d, s, make_runner=runner))
     expected = results(drawing, size, rasterize)
     for what, a, b in zip(("picture", "points", "colours", "background"), got, expected, strict=True):
         assert (a - b).abs().max() <= 1e4 * FLOAT64_ROUNDING * b.abs().max().clamp(min=1), what

@@ -14,17 +14,17 @@ from runtime.kernels.jit import stamp_of
 from runtime.vector.raster.cuda.load import load
 from runtime.vector.raster.cuda.pixels import (
     BREAKS,
+    DEPTH,
     PIECES,
     TILE,
     Lists,
     Shapes,
     bound,
-    by_alpha,
     composite,
-    cover,
     edge_moments,
     list_paths,
-    near,
+    share_and_change,
+    shares_of,
 )
 from runtime.vector.raster.kernels.pixel import PIXEL_EDGE
 
@@ -113,6 +113,7 @@ def _colours_backward(shapes, boxes, lists, upstream, parts):
     """Sums over each tile's pixels, in the order of a tree, of the gradients by its paths' colours."""
     pieces = cuda.local.array(PIECES, _PIECE)
     breaks = cuda.local.array(BREAKS, numba.float64)
+    shares = cuda.local.array(DEPTH, numba.float64)
     sums = cuda.shared.array((4, THREADS), numba.float64)
     x = cuda.blockIdx.x * TILE + cuda.threadIdx.x
     y = cuda.blockIdx.y * TILE + cuda.threadIdx.y
@@ -120,14 +121,17 @@ def _colours_backward(shapes, boxes, lists, upstream, parts):
     lane = cuda.threadIdx.y * TILE + cuda.threadIdx.x
     tile = cuda.blockIdx.y * cuda.gridDim.x + cuda.blockIdx.x
     seen = x < upstream.shape[3] and y < upstream.shape[2]
+    # Each coverage goes through all edges of a path: once for the list, and not once more for each path above.
+    stored = seen and shares_of(shapes, boxes, lists, b, tile, (x, y), (pieces, breaks), shares)
     for k in range(lists.lengths[b, tile]):
         path = lists.paths[b, tile, k]
         for c in range(4):
             sums[c, lane] = 0.0
-        if seen and near(boxes, b, path, (x, y)):
-            share = cover(shapes, b, path, (x, y), pieces, breaks)
+        if seen:
+            share, change, passes = share_and_change(
+                shapes, boxes, lists, b, (tile, k), (x, y), (pieces, breaks), (shares, stored), upstream
+            )
             if share != 0.0:
-                change, passes = by_alpha(shapes, boxes, lists, b, (tile, k), (x, y), (pieces, breaks), upstream)
                 alpha = passes * shapes.colours[b, path, 3] * share
                 for c in range(3):
                     sums[c, lane] = alpha * upstream[b, c, y, x]

@@ -22,6 +22,9 @@ PIECES = 24
 BREAKS = 3 + PIECES * (PIECES + 3) // 2
 """Heights between slabs at most."""
 
+DEPTH = 32
+"""Longest list of a tile whose coverages a pixel keeps on the way back; for a longer one it computes them anew."""
+
 TILE = 16
 """Side of the squares of pixels that share a list of paths."""
 
@@ -327,6 +330,82 @@ def by_alpha(shapes, boxes, lists, b, entry, place, spaces, upstream):
     for c in range(3):
         change += upstream[b, c, y, x] * (shapes.colours[b, path, c] - below[c])
     return passes * change, passes
+
+
+@inner
+def shares_of(shapes, boxes, lists, b, tile, place, spaces, shares):
+    """Write a pixel's coverage by each path of its tile's list into `shares`; returns whether there is room for them.
+
+    Arguments are as of `composite`.
+    """
+    length = lists.lengths[b, tile]
+    if length > len(shares):
+        return False
+    for k in range(length):
+        path = lists.paths[b, tile, k]
+        shares[k] = 0.0
+        if near(boxes, b, path, place):
+            shares[k] = cover(shapes, b, path, place, spaces[0], spaces[1])
+    return True
+
+
+@inner
+def by_alpha_of(shapes, lists, b, entry, place, shares, upstream):
+    """What `by_alpha` returns, from coverages that are known; a path that covers nothing changes no sum."""
+    tile = entry[0]
+    k = entry[1]
+    path = lists.paths[b, tile, k]
+    red = shapes.background[b, 0]
+    green = shapes.background[b, 1]
+    blue = shapes.background[b, 2]
+    for j in range(k):
+        if shares[j] != 0.0:
+            other = lists.paths[b, tile, j]
+            alpha = shapes.colours[b, other, 3] * shares[j]
+            red += alpha * (shapes.colours[b, other, 0] - red)
+            green += alpha * (shapes.colours[b, other, 1] - green)
+            blue += alpha * (shapes.colours[b, other, 2] - blue)
+    passes = 1.0
+    for j in range(k + 1, lists.lengths[b, tile]):
+        if shares[j] != 0.0:
+            passes *= 1.0 - shapes.colours[b, lists.paths[b, tile, j], 3] * shares[j]
+    y = place[1]
+    x = place[0]
+    change = upstream[b, 0, y, x] * (shapes.colours[b, path, 0] - red)
+    change += upstream[b, 1, y, x] * (shapes.colours[b, path, 1] - green)
+    change += upstream[b, 2, y, x] * (shapes.colours[b, path, 2] - blue)
+    return passes * change, passes
+
+
+@inner
+def share_and_change(shapes, boxes, lists, b, entry, place, spaces, memory, upstream):
+    """A pixel's coverage by a path of its tile, and what `by_alpha` returns; zeros where it covers nothing.
+
+    Args:
+        shapes: what is drawn.
+        boxes: (B, P, 4) of each path.
+        lists: paths of tiles.
+        b: the scene.
+        entry: the pixel's tile, and the path's position in its list.
+        place: x and y of the pixel.
+        spaces: pieces and breaks.
+        memory: coverages of `shares_of`, and whether they are there.
+        upstream: (B, 3, H, W).
+    """
+    path = lists.paths[b, entry[0], entry[1]]
+    share = 0.0
+    if memory[1]:
+        share = memory[0][entry[1]]
+    elif near(boxes, b, path, place):
+        share = cover(shapes, b, path, place, spaces[0], spaces[1])
+    change = 0.0
+    passes = 0.0
+    if share != 0.0:
+        if memory[1]:
+            change, passes = by_alpha_of(shapes, lists, b, entry, place, memory[0], upstream)
+        else:
+            change, passes = by_alpha(shapes, boxes, lists, b, entry, place, spaces, upstream)
+    return share, change, passes
 
 
 @inner
