@@ -141,6 +141,24 @@ def refer_to_file(model: onnx.ModelProto, stored: WeightsFile, content: bytes) -
             _move_out(weight, stored.name, place)
 
 
+def take_weights_in(model: onnx.ModelProto, files: Mapping[str, bytes]) -> None:
+    """Put the weights of a model that lie in files into it.
+
+    Args:
+        model: changed in place.
+        files: content of each file that it names.
+    """
+    for weight in model.graph.initializer:
+        if weight.data_location != TensorProto.EXTERNAL:
+            continue
+        place = {entry.key: entry.value for entry in weight.external_data}
+        offset, content = int(place.get("offset", 0)), files[place["location"]]
+        end = offset + int(place["length"]) if "length" in place else len(content)
+        del weight.external_data[:]
+        weight.data_location = TensorProto.DEFAULT
+        weight.raw_data = content[offset:end]
+
+
 def inputs_to_weights(
     model: onnx.ModelProto, inputs: Mapping[str, str], constants: Mapping[str, torch.Tensor], stored: WeightsFile
 ) -> None:

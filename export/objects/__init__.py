@@ -148,7 +148,10 @@ def make_manifest(source: Source, name: str) -> DiffusionManifest:
     """Return what bundle.json says, but for the networks and hashes."""
     manifest = source.base.manifest
     provenance = PROVENANCE.format(base=source.base.name)
-    return replace(manifest, name=name, version=VERSION, provenance=provenance, defaults={}, networks={}, files={})
+    defaults = {"dreamfusion": {"views": "camera"}}
+    return replace(
+        manifest, name=name, version=VERSION, provenance=provenance, defaults=defaults, networks={}, files={}
+    )
 
 
 def write_objects(source: Source, folder: Path, report: Callable[[str], None]) -> dict[str, ExportedNetwork]:

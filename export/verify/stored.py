@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from export.graph.external_weights import take_weights_in
 from export.verify.gates import GATES, Check
 from export.verify.inputs import Reference, Value, count_rows, precision_of, take_rows
 from runtime.engines.backends.eager import EagerEngine
@@ -100,11 +101,10 @@ def _evaluator(bundle: Bundle, role: str) -> Value:
     """Return a network as NumPy evaluates it, operator by operator."""
     import numpy as np
     import onnx
-    from onnx.external_data_helper import load_external_data_for_model
     from onnx.reference import ReferenceEvaluator
 
     model = onnx.load_from_string(bundle.read_file(role, "model.onnx"))
-    load_external_data_for_model(model, str(bundle.folder_of(role)))
+    take_weights_in(model, bundle.external_weights(role))
     run = ReferenceEvaluator(model)
     names = [tensor.name for tensor in bundle.specs[role].inputs]
 

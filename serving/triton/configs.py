@@ -112,7 +112,12 @@ def _parameters(spec: EngineSpec, batch: str | None) -> dict[str, str]:
         if free := [size for size in _unbatched(tensor.shape, batch) if isinstance(size, str)]:
             values[f"spec.free.{tensor.name}"] = " ".join(free)
     values |= {f"spec.range.{name}": " ".join(map(str, sizes)) for name, sizes in spec.ranges.items()}
-    return values | {f"spec.file.{name}": f"{file.size} {file.sha256}" for name, file in spec.files.items()}
+    return values | {f"spec.file.{name}": _file_text(file) for name, file in spec.files.items()}
+
+
+def _file_text(file: FileSpec) -> str:
+    """Return size and hash of a file, and bundle and path of one that another bundle has."""
+    return " ".join([str(file.size), file.sha256, *([file.bundle, file.path] if file.bundle else [])])
 
 
 def _add_warmup(config: Any, spec: EngineSpec, batch: str | None) -> None:
@@ -149,8 +154,8 @@ def spec_of(config: Any) -> EngineSpec:
             low, typical, high = map(int, value.split())
             ranges[key.removeprefix("spec.range.")] = (low, typical, high)
         elif key.startswith("spec.file."):
-            size, digest = value.split()
-            files[key.removeprefix("spec.file.")] = FileSpec(int(size), digest)
+            size, digest, *place = value.split()
+            files[key.removeprefix("spec.file.")] = FileSpec(int(size), digest, *place)
     if batch and config.max_batch_size != ranges[batch][2]:
         raise UserError(f"{where}: max_batch_size: expected {ranges[batch][2]}, got {config.max_batch_size}")
     sides = [tuple(_tensor(entry, values, batch) for entry in side) for side in (config.input, config.output)]

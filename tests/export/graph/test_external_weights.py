@@ -1,12 +1,13 @@
 """Weights that two models share are stored once, and both find them."""
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import load
 
-from export.graph.external_weights import WeightsFile, externalize_weights, refer_to_file
+from export.graph.external_weights import WeightsFile, externalize_weights, refer_to_file, take_weights_in
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.spec import EngineSpec, TensorSpec
 
@@ -62,6 +63,9 @@ def test_weights_of_another_model_are_read_out_of_it() -> None:
     refer_to_file(model, stored, base)
     small = model.SerializeToString()
     assert len(small) < len(whole) - shared.nbytes + 200
+    again = onnx.load_from_string(small)
+    take_weights_in(again, {"base.onnx": base})
+    assert {w.name: w.raw_data for w in again.graph.initializer} == {"a": shared.tobytes(), "b": own.tobytes()}
     tensors = (TensorSpec("x", ("B", 32), "float32"),), (TensorSpec("y", ("B", 256), "float32"),)
     spec = EngineSpec("wide", *tensors, {"B": (1, 2, 9)})
     x = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
