@@ -5,6 +5,7 @@ change the hash. ONNX lets a tensor name any file below the working directory as
 does without the package onnx, so the file is read here as protocol buffers, of which a few message types matter.
 """
 
+import math
 from collections.abc import Collection, Iterator
 
 from runtime.errors import UserError
@@ -14,6 +15,12 @@ DOMAINS = frozenset({"", "ai.onnx", "com.microsoft"})
 
 BANNED = frozenset({"Loop", "Scan", "If", "SequenceMap"})
 """Operators that run parts of a graph again, perhaps forever, and that no export writes."""
+
+SIZED = frozenset({"ConstantOfShape", "Expand", "Tile", "Pad", "Range"})
+"""Operators whose output is as large as numbers in the file say, however small the file is."""
+
+LARGEST = 2**31
+"""Most elements of a tensor that such numbers may ask for: 8 GiB of float32."""
 
 DEPTH = 8
 """Messages within messages that are followed; files of exports have 4."""
@@ -34,7 +41,7 @@ _MESSAGES = {
 
 
 def check_onnx(content: bytes, where: str, external: Collection[str]) -> None:
-    """Refuse an ONNX file that reads other files, runs loops, or has operators of unknown domains.
+    """Refuse an ONNX file that reads other files, runs loops, has strange operators, or asks for endless tensors.
 
     Args:
         content: of the file.
@@ -57,6 +64,8 @@ def _check(kind: str, message: memoryview, where: str, external: Collection[str]
     if depth > DEPTH:
         raise UserError(f"{where}: expected graphs without graphs in them, got {DEPTH} levels")
     texts: dict[int, str] = {}
+    if kind in ("graph", "function"):
+        _check_sizes(message, 1 if kind == "graph" else 7, where)
     for number, value in _fields(message):
         if number in _MESSAGES[kind]:
             _check(_MESSAGES[kind][number], value, where, external, depth + 1)
@@ -77,6 +86,45 @@ def _check_operator(operator: str, domain: str, where: str) -> None:
         raise UserError(f"{where}: expected operators of ONNX, got {operator!r:.60} of the domain {domain!r:.60}")
     if operator in BANNED:
         raise UserError(f"{where}: expected no loops and branches, got the operator {operator}")
+
+
+def _check_sizes(graph: memoryview, nodes: int, where: str) -> None:
+    """Refuse operators that small constants of the graph ask for tensors beyond `LARGEST`; `nodes` is their field."""
+    sizes: dict[bytes, int] = {}
+    asked: list[tuple[str, list[bytes]]] = []
+    for number, value in _fields(graph):
+        if number == 5 and nodes == 1:
+            name, size = _product(value)
+            sizes[name] = size
+        elif number == nodes:
+            fields = [*_fields(value)]
+            operator = next((str(content, "utf-8") for field, content in fields if field == 4), "")
+            if operator == "Constant":
+                tensors = [t for field, content in fields if field == 5 for at, t in _fields(content) if at == 5]
+                for output in (bytes(content) for field, content in fields if field == 2):
+                    sizes[output] = max((_product(tensor)[1] for tensor in tensors), default=0)
+            elif operator in SIZED:
+                asked.append((operator, [bytes(content) for field, content in fields if field == 1]))
+    for operator, inputs in asked:
+        size = max((sizes.get(name, 0) for name in inputs), default=0)
+        if size > LARGEST:
+            raise UserError(f"{where}: expected tensors of at most {LARGEST} elements, got {operator} to {size:.3g}")
+
+
+def _product(tensor: memoryview) -> tuple[bytes, int]:
+    """Return a tensor's name and the product of its numbers, if they may be a shape: at most eight int64."""
+    name, numbers = b"", []
+    for field, content in _fields(tensor):
+        if field == 8:
+            name = bytes(content)
+        elif field == 9 and len(content) % 8 == 0 and len(content) <= 64:
+            numbers = [int.from_bytes(content[at : at + 8], "little", signed=True) for at in range(0, len(content), 8)]
+        elif field == 7 and len(content) <= 80:
+            at = 0
+            while at < len(content):
+                number, at = _varint(content, at)
+                numbers.append(number if number < 2**63 else number - 2**64)
+    return name, math.prod(number for number in numbers if number > 0) if numbers else 0
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:

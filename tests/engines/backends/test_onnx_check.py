@@ -4,9 +4,10 @@ import random
 import time
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from runtime.engines.backends.onnx_check import check_onnx
 from runtime.engines.bundle import INSTALLED
@@ -68,6 +69,22 @@ def test_loops_branches_and_strange_domains_are_refused() -> None:
     strange = helper.make_node("Run", ["x"], ["y"], domain="evil.ops")
     with pytest.raises(UserError, match=r"got .Run. of the domain .evil\.ops."):
         check_onnx(model_of(strange).SerializeToString(), "it", [])
+
+
+@pytest.mark.parametrize("raw", [True, False])
+@pytest.mark.parametrize("operator", ["ConstantOfShape", "Expand", "Tile"])
+def test_small_files_that_ask_for_large_tensors_are_refused(operator: str, raw: bool) -> None:
+    def shape(*numbers: int) -> TensorProto:
+        if raw:
+            return numpy_helper.from_array(np.array(numbers, np.int64), "s")
+        return helper.make_tensor("s", TensorProto.INT64, [len(numbers)], numbers)
+
+    grow = helper.make_node(operator, ["s"] if operator == "ConstantOfShape" else ["x", "s"], ["c"])
+    check_onnx(model_of(grow, weights=[shape(64, 3, 512)]).SerializeToString(), "it", [])
+    constant = helper.make_node("Constant", [], ["s"], value=shape(2**20, 2**20, 2))
+    for model in (model_of(grow, weights=[shape(2**60)]), model_of(constant, grow)):
+        with pytest.raises(UserError, match=f"it: expected tensors of at most .* got {operator} to"):
+            check_onnx(model.SerializeToString(), "it", [])
 
 
 def test_any_bytes_are_taken_or_refused_in_words() -> None:
