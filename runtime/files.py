@@ -2,11 +2,15 @@
 
 import errno
 import os
+import re
 import stat
 import tempfile
 from pathlib import Path
 
 from runtime.errors import UserError
+
+# A dot, the file's own name, eight characters of `mkstemp`.
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
 
 
 def replace_file(path: Path, content: bytes | memoryview | str) -> None:
@@ -50,6 +54,16 @@ def sync_folder(folder: Path) -> None:
         pass
     finally:
         os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what `replace_file` has left behind in a folder where a process was killed while it wrote.
+
+    Nobody else may be writing there: who calls it has the folder's lock.
+    """
+    for path in [*folder.iterdir()] if folder.is_dir() else []:
+        if _TEMPORARY.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+            path.unlink(missing_ok=True)
 
 
 def try_writing(file: Path) -> None:

@@ -28,7 +28,7 @@ from typing import IO, TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from runtime.errors import UserError
-from runtime.files import replace_file, sync_folder
+from runtime.files import replace_file, sweep, sync_folder
 from runtime.loop.plot import loss_picture
 from runtime.version import __version__
 
@@ -132,6 +132,8 @@ class RunFolder:
         try:
             run = cls(path, interval_s=interval_s)
             (path / "snapshots").mkdir(exist_ok=True)
+            for folder in (path, path / "snapshots"):
+                sweep(folder)
         except OSError as error:
             raise _not_writable(path, error) from error
         return run

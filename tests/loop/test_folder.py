@@ -35,6 +35,22 @@ def test_only_the_last_checkpoint_stays(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "run").glob("*.safetensors")] == ["checkpoint-001-000002.safetensors"]
 
 
+def test_what_a_kill_has_left_half_written_goes_and_the_users_own_files_stay(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path / "run", {"method": "toy", "config": {}}) as run:
+        (run.path / "snapshots").mkdir(exist_ok=True)
+    left = [run.path / ".checkpoint.json.a1b2c3_4.tmp", run.path / "snapshots" / ".000010.svg.abcdefgh.tmp"]
+    own = [
+        run.path / "notes.tmp",
+        run.path / ".hidden",
+        run.path / ".a.tmp",
+        tmp_path / ".checkpoint.json.a1b2c3_4.tmp",
+    ]
+    for file in [*left, *own]:
+        file.write_text("x")
+    RunFolder.reopen(run.path).close()
+    assert [file for file in left if file.exists()] == [] and all(file.exists() for file in own)
+
+
 def test_config_says_what_was_asked_and_by_which_version(tmp_path: Path) -> None:
     with RunFolder.create(tmp_path / "run", {"prompt": "a cat"}, inputs={"picture/a.png": b"abc"}):
         pass
