@@ -28,7 +28,7 @@ from runtime.ddpm import COMPLETE, Complete
 from runtime.ddpm.pictures import to_rgb as ddpm_rgb
 from runtime.ddpm.stages import PictureScene
 from runtime.engines.bundle import DdpmBundle, LMConvBundle
-from runtime.errors import run_main
+from runtime.errors import UserError, run_main
 from runtime.lmconv.sheets import read_levels, to_rgb
 from runtime.pictures import read_picture, write_png
 from runtime.pixels.order_names import read_order
@@ -91,6 +91,12 @@ def main() -> None:
     options = parse_options(Options, "benchmarks.ddpm.regions", description=__doc__)
     check_ranges(options)
     ours, theirs = LMConvBundle.load(options.lmconv), DdpmBundle.load(options.bundle)
+    if theirs.shape != (1, *ours.manifest.size):
+        expected = " x ".join(map(str, ours.manifest.size))
+        raise UserError(
+            f"--bundle '{options.bundle}': expected grey pictures of {expected}, those of LMConv's bundle, got "
+            f"{' x '.join(map(str, theirs.shape))}; train one with --preset mnist"
+        )
     print(describe_environment())
     print(f"{options.samples} completions of each digit; RePaint: {options.steps} times, jumps of {options.jump},")
     print(f"each stretch {options.resamples} times\n")

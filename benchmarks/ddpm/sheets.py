@@ -33,7 +33,7 @@ from runtime.ddpm.output import write_samples
 from runtime.ddpm.pictures import to_rgb
 from runtime.ddpm.stages import PictureScene
 from runtime.engines.bundle import DdpmBundle
-from runtime.errors import run_main
+from runtime.errors import UserError, run_main
 from runtime.pictures import write_png
 from runtime.pixels.sheets import sheet
 from train.ddpm.data import to_unit
@@ -178,6 +178,9 @@ def blending(pair: UInt8[Tensor, "2 C H W"], bundle: DdpmBundle, seed: int) -> F
 def draw_all(options: Options, bundle: DdpmBundle, subject: Subject) -> Iterator[str]:
     """Draw what is asked for, and yield the lines of its figures."""
     asked = [name.strip() for name in options.only.split(",") if name.strip()] or list(DRAWN)
+    if not set(asked) <= set(DRAWN):
+        raise UserError(f"--only '{options.only}': expected {', '.join(DRAWN)}, with commas")
+    options.out.mkdir(parents=True, exist_ok=True)
     levels = pick(subject.pictures.held_out, max(options.shown, 2))
     if "samples" in asked:
         config = Sample(count=24, seed=options.seed)

@@ -7,6 +7,7 @@ import torch
 
 from benchmarks.ddpm import quality, regions, sheets
 from runtime.engines.bundle import DdpmBundle, LMConvBundle
+from runtime.errors import UserError
 from runtime.pictures import read_picture
 from runtime.pixels.regions import hidden_region
 from runtime.pixels.sampler import Sampler
@@ -38,6 +39,17 @@ def test_each_picture_is_drawn_and_the_codes_figures_are_the_files(
     rows = sheets.measured(scene, levels[0])
     assert rows[-1][0] * 192 == pytest.approx(float(scene.total[0]))
     assert rows[0][1] == 0.0 < rows[-1][1] < rows[-1][0] <= 3.0 and rows[-1][2] < rows[0][2]
+
+
+def test_an_unknown_picture_and_a_bundle_of_another_size_are_refused(
+    subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = sheets.Options(out=tmp_path, bundle=str(tmp_path / "tiny"), only="rates,faces")
+    with pytest.raises(UserError, match="--only 'rates,faces': expected samples, rates, curve, paths, with commas"):
+        list(sheets.draw_all(options, DdpmBundle.load(tmp_path / "tiny"), subject))
+    monkeypatch.setattr("sys.argv", ["x", "--bundle", str(tmp_path / "tiny"), "--out", str(tmp_path / "o.png")])
+    with pytest.raises(UserError, match="expected grey pictures of 28 x 28, those of LMConv's bundle, got 3 x 8 x 8"):
+        regions.main()
 
 
 def test_held_out_pictures_stand_beside_as_many_samples(subject: Subject) -> None:
