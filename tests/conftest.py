@@ -29,6 +29,7 @@ UNCHECKED: dict[str, str] = {
     "runtime.loop.progress": "writes to streams of tests, which typing's TextIO does not know",
     "runtime.vector.svg.": "parses text, which has no shapes; the checks' frames would add to its recursion",
     "runtime.vector.trace.boundaries": "numba compiles it",
+    "runtime.vector.trace.flat.kernels.": "numba compiles it",
     "runtime.command.options": "takes unions and generic aliases where its annotation, for pyright, names a class",
     "export.verify.": "fakes stand for engines and references in its tests",
     "runtime.engines.backends.": "fakes stand for drivers, plans and networks in its tests",

@@ -18,6 +18,8 @@ class Config:
     """SVG file to write; by default the picture's name with .svg, in the working directory."""
     paths: Annotated[int, Interval(ge=1, le=1024)] = 64
     """Closed paths at most; a simple picture gets fewer."""
+    contours: tyro.conf.FlagCreatePairsOff[bool] = True
+    """Trace a flat picture from the contours of its areas, at its own size; --no-contours traces all as LIVE does."""
     segments: Annotated[int, Interval(ge=2, le=16)] = 4
     """Cubic Bezier segments a path."""
     stages: Annotated[int, Interval(ge=1, le=16)] = 5

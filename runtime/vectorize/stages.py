@@ -1,5 +1,6 @@
-"""The stages of `runtime.vectorize`: LIVE's, at a size that the picture is scaled down to."""
+"""The stages of `runtime.vectorize`: a flat picture's contours, refined; else LIVE's, scaled down."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,13 @@ from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
 from runtime.pictures import read_picture, read_rgba
 from runtime.vector.history import with_history
+from runtime.vector.paths import Drawing
 from runtime.vector.scene import VectorScene
+from runtime.vector.trace.flat.drawing import trace_flat
+from runtime.vector.trace.flat.refine import refining_stage
 from runtime.vector.trace.live import TraceConfig, trace_stages
 from runtime.vector.trace.missing import missing_of
+from runtime.vector.trace.remainder import with_remainder
 from runtime.vector.trace.transparency import before, paper_colour, with_transparency
 
 if TYPE_CHECKING:
@@ -31,33 +36,69 @@ def build(
     report: Report = lambda event: None,
 ) -> list[Stage]:
     """Return the stages of a configuration; see `runtime.command.method.Method.build`."""
-    rgba = scaled_down_rgba(read_rgba(config.picture), config.size)
+    whole = read_rgba(config.picture)
+    # Contours are traced at the picture's own size: scaled down, its edges would be mixtures of mixtures.
+    flat = trace_flat(whole, config.paths) if config.contours else None
+    stages = layered(whole, config, report) if flat is None else contoured(whole, flat, config, report)
+    return with_history(stages) if config.video else stages
+
+
+def contoured(rgba: Float[Tensor, "4 H W"], flat: Drawing, config: "Config", report: Report) -> list[Stage]:
+    """Return the stages of a flat picture: its drawing refined, and paths added where it leaves something out."""
+    transparent = is_transparent(rgba)
+    paper = paper_colour(rgba) if transparent else torch.ones(3)
+    target = before(rgba, paper)
+    stages = [refining_stage(flat, target, paper if transparent else None, config.steps)]
+    if not transparent:
+        return [*stages, remainder(target, config, report)]
+    # What lies on nothing would hide it. The paper that it was compared with is no part of it.
+    return [*stages, telling(target, config, report), still("transparency", _on_white)]
+
+
+def layered(whole: Float[Tensor, "4 H W"], config: "Config", report: Report) -> list[Stage]:
+    """Return LIVE's stages."""
+    rgba = scaled_down_rgba(whole, config.size)
     transparent = is_transparent(rgba)
     # A colour that the picture does not have, so that paths which show it are known to be paper.
     paper = paper_colour(rgba) if transparent else torch.ones(3)
     target = before(rgba, paper)
-    stages = telling(trace_stages(target, trace_config(config)), target, config, report)
-    if transparent:
-        stages.append(transparency(rgba))
-    return with_history(stages) if config.video else stages
+    stages = [*trace_stages(target, trace_config(config)), remainder(target, config, report)]
+    return [*stages, transparency(rgba)] if transparent else stages
 
 
-def telling(stages: list[Stage], target: Float[Tensor, "3 H W"], config: "Config", report: Report) -> list[Stage]:
-    """Return stages of which the last one reports, at its end, what the drawing leaves out of the picture."""
-    last = stages[-1]
+def remainder(target: Float[Tensor, "3 H W"], config: "Config", report: Report) -> Stage:
+    """Return the stage that adds paths for what the drawing leaves out, and reports what it leaves out then."""
+    stage = telling(target, config, report)
+    added = still("remainder", lambda drawing: with_remainder(drawing, target, config.paths))
+    return replace(stage, name=added.name, begin=added.begin)
 
-    def after(scene: VectorScene, optimizer: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
-        if last.after is not None:
-            last.after(scene, optimizer, step, generator)
-        if step < last.steps - 1:
-            return
+
+def telling(target: Float[Tensor, "3 H W"], config: "Config", report: Report) -> Stage:
+    """Return the stage that reports what the drawing leaves out of the picture, and changes nothing."""
+
+    def advance(scene: VectorScene, step: int, generator: torch.Generator) -> None:
         missing = missing_of(scene, target)
         if missing is not None:
             full = scene.layout.num_paths >= config.paths
             remedy = f"--paths than {config.paths}" if full else f"--size than {config.size}, or a lower --min-gain"
             report(Note(f"not drawn: {missing}; give a larger {remedy}"))
 
-    return [*stages[:-1], replace(last, after=after)]
+    return replace(still("check", lambda drawing: drawing), advance=advance)
+
+
+def still(name: str, change: Callable[[Drawing], Drawing]) -> Stage:
+    """Return a stage that changes a drawing at its beginning; its one step is there for the preview."""
+    return Stage(
+        name=name,
+        steps=1,
+        begin=lambda scene, generator: VectorScene(change(scene.drawing().detach()), train=("points", "colours")),
+        restore=VectorScene.from_state,
+        advance=lambda scene, step, generator: None,
+    )
+
+
+def _on_white(drawing: Drawing) -> Drawing:
+    return replace(drawing, background=torch.ones_like(drawing.background))
 
 
 def is_transparent(rgba: Float[Tensor, "4 H W"]) -> bool:
@@ -66,18 +107,8 @@ def is_transparent(rgba: Float[Tensor, "4 H W"]) -> bool:
 
 
 def transparency(rgba: Float[Tensor, "4 H W"]) -> Stage:
-    """Return the stage that gives a traced drawing the picture's alpha; its one step is there for the preview."""
-
-    def begin(scene: VectorScene, generator: torch.Generator) -> VectorScene:
-        return VectorScene(with_transparency(scene.drawing().detach(), rgba), train=("points", "colours"))
-
-    return Stage(
-        name="transparency",
-        steps=1,
-        begin=begin,
-        restore=VectorScene.from_state,
-        advance=lambda scene, step, generator: None,
-    )
+    """Return the stage that gives a traced drawing the picture's alpha."""
+    return still("transparency", lambda drawing: with_transparency(drawing, rgba))
 
 
 def validate(config: "Config", bundle: None) -> None:

@@ -76,7 +76,7 @@ def test_the_function_gives_the_drawing_that_the_command_writes(picture, tmp_pat
 
 
 def test_a_stopped_run_resumes_from_its_own_copy_of_the_picture(picture, tmp_path):
-    config = Config(picture=picture, paths=3, stages=2, steps=6)
+    config = Config(picture=picture, paths=3, stages=2, steps=6, contours=False)
     whole = draw(METHOD, config).drawing().points
 
     class Killed(BaseException):
@@ -197,8 +197,51 @@ def test_what_is_left_out_is_said(tmp_path, monkeypatch, capsys):
         for column in range(3):
             image[1:, 5 + 20 * row : 15 + 20 * row, 5 + 20 * column : 15 + 20 * column] = 0
     write_png(tmp_path / "nine.png", image)
-    words = ["nine.png", "--stages", "1", "--steps", "5", "--quiet"]
+    words = ["nine.png", "--stages", "1", "--steps", "5", "--no-contours", "--quiet"]
     assert main([*words, "--paths", "2", "--out", "two.svg"]) == 0
     assert "not drawn: 7 parts of the picture (700 pixels; the largest 10 x 10 at " in capsys.readouterr().err
     assert main([*words, "--paths", "9", "--out", "nine.svg"]) == 0
     assert "not drawn" not in capsys.readouterr().err
+
+
+def test_a_flat_picture_is_resumed_to_the_same_drawing(tmp_path):
+    axis = torch.arange(60) + 0.5
+    disc = (24.3 - ((axis[:, None] - 30) ** 2 + (axis[None] - 30.2) ** 2).sqrt()).clamp(0, 1)
+    write_png(tmp_path / "disc.png", torch.stack([1 - disc, 1 - disc, torch.ones(60, 60)]))
+    config = Config(picture=tmp_path / "disc.png", steps=8)
+    whole = draw(METHOD, config).drawing()
+    assert whole.layout.contours == ((4,),)
+
+    class Killed(BaseException):
+        pass
+
+    def killed(event):
+        if isinstance(event, Stepped) and event.done == 5:
+            raise Killed
+
+    inputs = {"picture/disc.png": (tmp_path / "disc.png").read_bytes()}
+    run = RunFolder.create(tmp_path / "run", {"method": "vectorize"}, inputs=inputs, interval_s=0.0)
+    with run, pytest.raises(Killed):
+        draw(METHOD, config, run=run, report=killed)
+    with RunFolder.reopen(tmp_path / "run") as run:
+        assert torch.equal(draw(METHOD, config, run=run).drawing().points, whole.points)
+
+
+def test_more_areas_than_paths_share_paths_by_colour(tmp_path):
+    image = torch.ones(3, 100, 100)
+    for row in range(10):
+        for column in range(10):
+            image[(row + column) % 2, 3 + 10 * row : 8 + 10 * row, 3 + 10 * column : 8 + 10 * column] = 0
+    write_png(tmp_path / "hundred.png", image)
+    drawing = vectorize(tmp_path / "hundred.png")
+    assert drawing.layout.num_paths == 2
+    assert (rasterize(drawing)[0] - image).abs().max() < 2e-3
+
+
+def test_a_picture_in_shades_is_traced_in_layers(tmp_path):
+    shade = torch.linspace(0, 1, 64).expand(3, 48, 64)
+    write_png(tmp_path / "shade.png", shade)
+    options = {"paths": 4, "stages": 1, "steps": 5}
+    drawing = vectorize(tmp_path / "shade.png", **options)
+    assert 1 <= drawing.layout.num_paths <= 4
+    assert torch.equal(drawing.points, vectorize(tmp_path / "shade.png", contours=False, **options).points)

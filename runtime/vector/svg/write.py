@@ -24,6 +24,9 @@ INKSCAPE_NAMESPACE = "http://www.inkscape.org/namespaces/inkscape"
 METADATA_NAMESPACE = "urn:tgm:drawing"
 """Namespace of the metadata's entries."""
 
+_STRAIGHT = 1e-4
+"""Distance of controls from the thirds of a chord, in pixels, up to which a segment is written as a line."""
+
 # XML 1.0, section 2.2: no other character may stand in a document, not even escaped.
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -190,9 +193,38 @@ def _path_data(kind: Kind, contours: tuple[int, ...], points: list[list[float]])
             contour, end = points[first : first + 3 * segments + 1], ""
         else:
             contour, end = [*points[first : first + 3 * segments], points[first]], "Z"
-        data.append(f"M{_pairs(contour[:1])}C{_pairs(contour[1:])}{end}")
+        data.append(f"M{_pairs(contour[:1])}{_segments(contour, closed=bool(end))}{end}")
         first += 3 * segments + (kind == Kind.STROKE)
     return "".join(data)
+
+
+def _segments(points: list[list[float]], *, closed: bool) -> str:
+    """Return the commands of a contour: lines where controls lie at the thirds of the chord, else cubic curves."""
+    commands: list[str] = []
+    letter = ""
+    for first in range(0, len(points) - 1, 3):
+        start, *controls, end = points[first : first + 4]
+        if not _is_line(start, controls[0], controls[1], end):
+            commands.append(f"{' ' if letter == 'C' else 'C'}{_pairs([*controls, end])}")
+            letter = "C"
+        elif closed and first == len(points) - 4:
+            break  # the contour's end draws this line
+        else:
+            before, after = ([_number(value) for value in point] for point in (start, end))
+            letter = "H" if before[1] == after[1] else "V" if before[0] == after[0] else "L"
+            commands.append(letter + {"H": after[0], "V": after[1], "L": " ".join(after)}[letter])
+    return "".join(commands)
+
+
+def _is_line(start: list[float], first: list[float], second: list[float], end: list[float]) -> bool:
+    # A segment of no length stays a curve: readers drop such lines, and the structure with them.
+    if math.hypot(end[0] - start[0], end[1] - start[1]) < 0.01:
+        return False
+    return all(
+        abs(control[axis] - start[axis] - third * (end[axis] - start[axis]) / 3) <= _STRAIGHT
+        for third, control in ((1, first), (2, second))
+        for axis in (0, 1)
+    )
 
 
 def _pairs(points: list[list[float]]) -> str:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import ndimage
 from torch import Tensor
+from torch.nn import functional
 
 from runtime.vector.scene import VectorScene
 
@@ -35,7 +36,7 @@ class Missing:
 
 def missing_parts(drawn: Float[Tensor, "3 H W"], target: Float[Tensor, "3 H W"]) -> Missing | None:
     """Return the connected parts of a picture that look quite different in a drawing; None where there are none."""
-    wrong = ((drawn - target).abs().amax(0) > WRONG).cpu().numpy()
+    wrong = wrong_pixels(drawn, target)
     labels, count = ndimage.label(wrong, structure=np.ones((3, 3)))  # pyright: ignore[reportGeneralTypeIssues]
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     sizes[0] = 0
@@ -45,6 +46,25 @@ def missing_parts(drawn: Float[Tensor, "3 H W"], target: Float[Tensor, "3 H W"])
     rows, columns = ndimage.find_objects(labels)[int(sizes.argmax()) - 1]
     box = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
     return Missing(len(named), int(sizes[named].sum()), box)
+
+
+def wrong_pixels(drawn: Float[Tensor, "3 H W"], target: Float[Tensor, "3 H W"]) -> Bool[np.ndarray, "H W"]:
+    """Return the pixels that look quite different in a drawing, but for those that are one pixel beside their place.
+
+    A pixel is beside its place where the drawing has its colour right next to it, and the picture that of the drawing:
+    a line across pixels does so all along, an edge of stairs at every other one.
+    """
+    wrong = (drawn - target).abs().amax(0) > WRONG
+    rows, columns = wrong.nonzero(as_tuple=True)
+    if not len(rows):
+        return wrong.cpu().numpy()
+    nearest = []
+    for other, own in ((drawn, target), (target, drawn)):
+        padded = functional.pad(other[None], (1, 1, 1, 1), mode="replicate")[0]
+        around = torch.stack([padded[:, rows + y, columns + x] for y in range(3) for x in range(3)])
+        nearest.append((around - own[:, rows, columns]).abs().amax(1).amin(0))
+    wrong[rows, columns] = torch.maximum(nearest[0], nearest[1]) >= WRONG
+    return wrong.cpu().numpy()
 
 
 def missing_of(scene: VectorScene, target: Float[Tensor, "3 H W"]) -> Missing | None:

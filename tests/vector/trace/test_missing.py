@@ -29,3 +29,11 @@ def test_edges_beside_their_place_are_no_parts() -> None:
     target[:, :, 4] = 0.51
     assert missing_parts(torch.ones(3, 9, 9), target) is None
     assert missing_parts(target, target) is None
+
+
+def test_what_lies_a_pixel_beside_its_place_is_there() -> None:
+    target = torch.ones(3, 12, 12)
+    target[:, range(12), range(12)] = 0
+    assert missing_parts(target.roll(1, 2), target) is None
+    missing = missing_parts(target.roll(3, 2), target)
+    assert missing is not None

@@ -1,0 +1,240 @@
+"""From a dense polyline to few lines and cubic curves: the fewest that stay within an error bound, corners sharp.
+
+Ends of segments are chosen by dynamic programming over the vertices of a simplified polyline: each run between two of
+them costs a line or a curve if one fits it by least squares within the bound, and the cheapest sequence is taken. Two
+segments whose directions nearly agree where they meet join smoothly; others meet in a corner, where both, prolonged,
+cross: coverage in pixels rounds corners off, and the points next to an end count for nothing.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from runtime.vector.trace.flat.kernels.fitting import (
+    NEAR_END,
+    cheapest,
+    cubic_through,
+    line_through,
+    significance,
+    take_run,
+)
+
+Points = Float64[np.ndarray, "_ 2"]
+
+SMOOTH = np.cos(np.radians(28))
+"""Cosine of the largest angle between two segments that join smoothly."""
+TANGENT = np.cos(np.radians(2.5))
+"""Cosine of the largest angle with which a curve runs tangentially into a line."""
+LONG = 40.0
+"""Length in pixels from which on a line stays one though a curve goes on from it at an angle."""
+SHARP = 0.35
+"""Distance in pixels by which a vertex stands out that is a candidate for an end wherever it lies."""
+MOST_ENDS = 64
+"""Vertices among which ends of segments are chosen."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """How far curves may be from the polyline, in pixels."""
+
+    line: float = 0.1
+    """Of a straight line."""
+    curve: float = 0.13
+    """Of a curve."""
+
+
+def fit_curves(
+    points: Points, *, closed: bool, bound: Bound, weights: Float64[np.ndarray, " N"] | None = None
+) -> Points:
+    """Return the control points of cubic segments along a polyline; lines have theirs at thirds.
+
+    Args:
+        points: at least 2, about a pixel apart; of a closed one the first is not repeated.
+        closed: whether it runs back to its first point.
+        bound: largest error.
+        weights: of the points' errors, in [0, 1]; 1 by default.
+
+    Returns:
+        3 S points of a closed contour, 3 S + 1 of an open one.
+    """
+    weights = np.ones(len(points)) if weights is None else weights
+    if closed:
+        start = _sharpest(points)
+        points, weights = np.roll(points, -start, axis=0), np.roll(weights, -start)
+        points, weights = np.concatenate([points, points[:1]]), np.concatenate([weights, weights[:1]])
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    vertices = _vertices(points)
+    ends, curved = cheapest(points, along, weights, vertices, bound.line, bound.curve)
+    segments = [
+        _segment(points, along, weights, first, last, bend)
+        for first, last, bend in zip(ends[:-1].tolist(), ends[1:].tolist(), curved.tolist(), strict=True)
+    ]
+    return _joined(segments, closed)
+
+
+def _sharpest(points: Points) -> int:
+    """Return the index of the point of a closed polyline at which it turns most."""
+    ahead = np.roll(points, -3, axis=0) - points
+    behind = points - np.roll(points, 3, axis=0)
+    cross = ahead[:, 0] * behind[:, 1] - ahead[:, 1] * behind[:, 0]
+    turn = np.abs(np.arctan2(cross, (ahead * behind).sum(1)))
+    # Rounded, so that of equally sharp points the first is taken whatever the last bits are.
+    return int(np.round(turn, 3).argmax())
+
+
+def _vertices(points: Points) -> Int64[np.ndarray, " V"]:
+    """Return the indices of points at which segments may end."""
+    standing = significance(points)
+    sharp = np.flatnonzero(standing >= SHARP)
+    if len(sharp) > MOST_ENDS * 3 // 4:
+        sharp = np.sort(np.argsort(-standing, kind="stable")[: MOST_ENDS * 3 // 4])
+    # A smooth run may be divided anywhere: stairs of antialiasing are no better places than others.
+    even = np.linspace(0, len(points) - 1, min(MOST_ENDS - len(sharp), len(points) // 2 + 2)).round().astype(np.int64)
+    return np.union1d(sharp, even).astype(np.int64)
+
+
+@dataclass
+class _Segment:
+    """A line or curve before its ends are joined to its neighbours'."""
+
+    run: Points
+    places: Float64[np.ndarray, " n"]
+    own: Float64[np.ndarray, " n"]
+    controls: Float64[np.ndarray, "4 2"]
+    curved: bool
+    reach: float
+    """Length along the polyline."""
+    direction: tuple[np.ndarray, np.ndarray]
+    """Unit vectors at its first and last end, both forwards."""
+
+
+def _segment(points, along, weights, first: int, last: int, curved: bool) -> _Segment:
+    run, places, own = take_run(points, along, weights, first, last)
+    if curved:
+        controls, _ = cubic_through(run, places, own)
+        tangents = _unit(controls[1] - controls[0]), _unit(controls[3] - controls[2])
+    else:
+        middle, direction, _ = line_through(run, own)
+        ends = [middle + ((points[index] - middle) @ direction) * direction for index in (first, last)]
+        controls = _thirds(ends[0], ends[1])
+        tangents = direction, direction
+    return _Segment(run, places, own, controls, curved, float(along[last] - along[first]), tangents)
+
+
+def _unit(vector):
+    return vector / max(float(np.hypot(*vector)), 1e-9)
+
+
+def _thirds(start, end):
+    return start + (end - start) * np.array([[0.0], [1.0], [2.0], [3.0]]) / 3
+
+
+def _joined(segments: list[_Segment], closed: bool) -> Points:
+    """Return the controls of segments whose ends meet."""
+    count = len(segments)
+    _bend_lines(segments, closed)
+    starts = [segment.controls[0] for segment in segments]
+    ends = [segment.controls[3] for segment in segments]
+    tangents: list[list[np.ndarray | None]] = [[None, None] for _ in segments]
+    for index in range(count if closed else count - 1):
+        after = (index + 1) % count
+        place, tangent = _joint(segments[index], segments[after])
+        ends[index] = starts[after] = place
+        tangents[index][1] = tangents[after][0] = tangent
+    result = []
+    for segment, start, end, (first, last) in zip(segments, starts, ends, tangents, strict=True):
+        controls = _refitted(segment, start, end, first, last) if segment.curved else _thirds(start, end)
+        result.append(controls[:3])
+    return np.concatenate(result if closed else [*result, ends[-1][None]])
+
+
+def _bend_lines(segments: list[_Segment], closed: bool) -> None:
+    """Make curves of the short lines that a smooth run was given where it is flat: they bend into what they meet."""
+    bent = []
+    for index, segment in enumerate(segments):
+        meeting = []
+        if closed or index > 0:
+            meeting.append((segments[index - 1], segments[index - 1].direction[1], segment.direction[0]))
+        if closed or index < len(segments) - 1:
+            after = segments[(index + 1) % len(segments)]
+            meeting.append((after, segment.direction[1], after.direction[0]))
+        bent.append(
+            not segment.curved
+            and segment.reach < LONG
+            and any(other.curved and SMOOTH <= float(one @ two) < TANGENT for other, one, two in meeting)
+        )
+    for segment, bends in zip(segments, bent, strict=True):
+        segment.curved |= bends
+
+
+def _joint(before: _Segment, after: _Segment) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return where two segments meet, and their common direction there; None at a corner."""
+    end, start = before.controls[3], after.controls[0]
+    one, two = before.direction[1], after.direction[0]
+    middle = (end + start) / 2
+    cosine = float(one @ two)
+    both = before.curved and after.curved
+    if cosine >= (SMOOTH if both else TANGENT) and (before.curved or after.curved):
+        if both:
+            return middle, _unit(one + two)
+        line, place = (after, start) if before.curved else (before, end)
+        own = line.direction[0]
+        return place + ((middle - place) @ own) * own, own
+    cross = one[0] * two[1] - one[1] * two[0]
+    if abs(cross) > 0.05:
+        gap = start - end
+        corner = end + one * (gap[0] * two[1] - gap[1] * two[0]) / cross
+        if np.hypot(*(corner - middle)) <= 2.5 * NEAR_END:
+            return corner, None
+    return middle, None
+
+
+def _refitted(segment: _Segment, start, end, first, last) -> Float64[np.ndarray, "4 2"]:
+    """Return the cubic of least squares between two ends, with directions there where they are given."""
+    controls = segment.controls
+    places = segment.places
+    for _ in range(3):
+        controls = _between(segment, places, start, end, first, last)
+        places = _nearest_places(controls, segment.run, places)
+    return controls
+
+
+def _nearest_places(controls, run, places) -> Float64[np.ndarray, " n"]:
+    """Return the places on a cubic nearer to the points of a run, by a step of Newton's method."""
+    t, u = places[:, None], 1 - places[:, None]
+    offset = u**3 * controls[0] + 3 * u**2 * t * controls[1] + 3 * u * t**2 * controls[2] + t**3 * controls[3] - run
+    arms = np.diff(controls, axis=0)
+    speed = 3 * (u**2 * arms[0] + 2 * u * t * arms[1] + t**2 * arms[2])
+    return (places - (offset * speed).sum(1) / np.maximum((speed**2).sum(1), 1e-9)).clip(0, 1)
+
+
+def _between(segment: _Segment, places, start, end, first, last) -> Float64[np.ndarray, "4 2"]:
+    """Return what `_refitted` does for points at given places on the curve."""
+    run, own = segment.run, segment.own[:, None]
+    t, u = places[:, None], 1 - places[:, None]
+    basis = np.concatenate([3 * u**2 * t, 3 * u * t**2], axis=1)
+    rest = run - (u**3 + 3 * u**2 * t) * start - (t**3 + 3 * u * t**2) * end
+    reach = float(np.hypot(*(end - start)))
+    if first is None or last is None:
+        # Free arms: an arm with a direction is projected onto it afterwards.
+        ridge = 1e-4 * np.eye(2)
+        thirds = np.stack([(end - start) / 3, (start - end) / 3])
+        normal, right = (basis * own).T @ basis + ridge, (basis * own).T @ rest + ridge @ thirds
+        arms = np.linalg.solve(normal, right)
+        if first is not None or last is not None:
+            fixed = 0 if first is not None else 1
+            direction = first if first is not None else -np.asarray(last)
+            length = max(float(arms[fixed] @ direction), 0.05 * reach)
+            arms[fixed] = length * direction
+            other = 1 - fixed
+            arms[other] = (right[other] - normal[other, fixed] * arms[fixed]) / normal[other, other]
+    else:
+        a, b = basis[:, :1] * first, -basis[:, 1:] * last
+        aa, ab, bb = (own * a * a).sum() + 1e-4, (own * a * b).sum(), (own * b * b).sum() + 1e-4
+        ar, br = (own * a * rest).sum() + 1e-4 * reach / 3, (own * b * rest).sum() + 1e-4 * reach / 3
+        determinant = aa * bb - ab * ab
+        lengths = np.array([ar * bb - br * ab, br * aa - ar * ab]) / max(determinant, 1e-12)
+        lengths = np.where((lengths > 0.02 * reach) & (lengths < 3 * reach), lengths, reach / 3)
+        arms = np.stack([lengths[0] * first, -lengths[1] * last])
+    return np.stack([start, start + arms[0], end + arms[1], end])

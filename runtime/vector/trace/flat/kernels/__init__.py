@@ -1,0 +1,1 @@
+"""Compiled: what is done for every pixel or point of a flat picture."""
