@@ -25,7 +25,7 @@ SHARE = 0.004
 """Share of the pixels that may be far off."""
 MEAN = 0.006
 """Mean difference of all channels that two ways of antialiasing make at most."""
-VERDICTS = ("right", "named", "refused", "wrong", "no reference")
+OUTCOMES = ("right", "named", "refused", "wrong", "no reference")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Config:
     files: Path | None = None
     """Folder of SVG files with or without a PNG beside each, such as resvg's tests; all are read."""
     wrong: Path | None = None
-    """Text file to write: verdict, file and reason of all that are not right."""
+    """Text file to write: outcome, file and reason of all that are not right."""
 
 
 Pixels = Float[np.ndarray, "H W 3"]
@@ -68,8 +68,8 @@ def _on_white(png: bytes) -> Pixels:
     return rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
 
 
-def verdict_of(path: Path) -> tuple[str, str]:
-    """Return what became of a file, one of `VERDICTS`, and why."""
+def outcome_of(path: Path) -> tuple[str, str]:
+    """Return what became of a file, one of `OUTCOMES`, and why."""
     from runtime.vector.raster import rasterize
     from runtime.vector.svg import parse_svg
 
@@ -121,14 +121,14 @@ def main() -> None:
     lines = []
     for name, files in groups_of(config):
         for path in files:
-            verdict, reason = verdict_of(path)
-            counts.setdefault(name, Counter())[verdict] += 1
-            if verdict != "right":
-                lines.append(f"{verdict}\t{path}\t{reason}\n")
+            outcome, reason = outcome_of(path)
+            counts.setdefault(name, Counter())[outcome] += 1
+            if outcome != "right":
+                lines.append(f"{outcome}\t{path}\t{reason}\n")
     if config.wrong is not None:
         config.wrong.write_text("".join(lines), "utf-8")
-    print(f"| files | read | {' | '.join(VERDICTS)} |")
-    print(f"|{'---|' * (len(VERDICTS) + 2)}")
+    print(f"| files | read | {' | '.join(OUTCOMES)} |")
+    print(f"|{'---|' * (len(OUTCOMES) + 2)}")
     counts["all"] = sum(counts.values(), Counter())
     for name, count in counts.items():
-        print(f"| {name} | {count.total()} | {' | '.join(str(count[verdict]) for verdict in VERDICTS)} |")
+        print(f"| {name} | {count.total()} | {' | '.join(str(count[outcome]) for outcome in OUTCOMES)} |")
