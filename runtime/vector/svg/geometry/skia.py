@@ -112,6 +112,12 @@ class Combiner:
     def __init__(self) -> None:
         self.left = MAX_PAIRS
 
+    def spend(self, pairs: int) -> None:
+        """Take from the work that is left, or raise a `ValueError` where that is too little."""
+        self.left -= pairs
+        if self.left < 0:
+            raise ValueError("shapes of too many segments")
+
     def intersect(self, first: Area, second: Area) -> Area | None:
         """Return what is in both areas; None where that is nothing."""
         if _are_apart(first, second):
@@ -139,9 +145,8 @@ class Combiner:
         """
         import pathops
 
-        self.left -= _count_pairs([*first.contours, *second.contours], self.left)
-        if self.left < 0:
-            raise ValueError("shapes of too many segments")
+        # The call and its check take as long as some 600 pairs.
+        self.spend(600 + _count_pairs([*first.contours, *second.contours], self.left))
         one, two = _skia_path(first), _skia_path(second)
         try:
             result = pathops.op(one, two, pathops.PathOp[name], fix_winding=False, keep_starting_points=False)
