@@ -65,7 +65,7 @@ class Options:
 def encoders() -> dict[str, Features]:
     """Return what gives features, by name: networks that are installed here."""
     bundle = DiffusionBundle.load("icons")
-    encode = bundle.image_encoder()
+    encode = bundle.image_encoder("none")
     networks: dict[str, Features] = {
         "image encoder of the bundle icons": lambda levels: features_of(encode, levels, bundle.embedder_size)
     }

@@ -222,7 +222,7 @@ def feature_table(name: str, samples: UInt8[Tensor, "N C H W"], subject: Subject
     The Fréchet distance grows as sets get smaller, so samples stand there as often as there are held-out pictures, too.
     """
     bundle = DiffusionBundle.load(name)
-    encode, pictures = bundle.image_encoder(), subject.pictures
+    encode, pictures = bundle.image_encoder("none"), subject.pictures
     held_out = pictures.held_out
     rows = {"samples": samples, "as many samples as held out": samples[: len(held_out)], "held out": held_out}
     train = features_of(encode, pictures.train, bundle.embedder_size)

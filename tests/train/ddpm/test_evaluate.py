@@ -9,6 +9,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from runtime.errors import UserError
+from tests.bundles import make_tiny_bundle
+from tests.ddpm.tiny import make_tiny_ddpm
 from tests.guidance.linear import SCHEDULE
 from train.ddpm.evaluate import Config, evaluate_terms, pick_times, tables
 from train.ddpm.network import Architecture, PixelDenoiser
@@ -59,3 +61,22 @@ def test_the_command_prints_bound_curve_and_flow(tmp_path: Path) -> None:
     assert lines[-1].endswith("bits/dim")
     with pytest.raises(UserError, match="--count: expected 1 to"):
         list(tables(replace(config, count=0)))
+
+
+def test_a_bundle_is_evaluated_and_its_samples_features_compared(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / f"{number:02d}.png")
+    make_tiny_ddpm(tmp_path / "tiny")
+    config = Config(run=tmp_path / "tiny", data=str(folder), count=2, times=3, samples=6, steps=3)
+    lines = list(tables(replace(config, encoder=str(make_tiny_bundle(tmp_path / "encoder")))))
+    assert "\n6 samples, dpm++, 3 steps" in lines and lines[2].startswith("| train (2) |")
+    rows = [line.split(" | ") for line in lines[-3:]]
+    assert [row[0] for row in rows] == ["| samples (6)", "| as many samples as held out (3)", "| held out (3)"]
+    assert all(float(row[1]) >= 0 for row in rows)
+    with pytest.raises(UserError, match="--flow: expected a run folder, whose network can be differentiated, got a b"):
+        list(tables(replace(config, flow=3)))
+    with pytest.raises(UserError, match=r"w\.pth' is a pickle|w\.pth': expected a \.safetensors file, got no file"):
+        list(tables(replace(config, inception=tmp_path / "w.pth")))
