@@ -56,7 +56,7 @@ def reference_of(path: Path, data: bytes) -> Pixels | None:
 
     try:
         text = data.decode()
-        plain = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=text))))
+        plain = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=text))), formats=("PNG",))
         zoom = SIDE / max(plain.size)
         return _on_white(bytes(resvg_py.svg_to_bytes(svg_string=text, zoom=zoom)))
     except ValueError:
@@ -64,7 +64,7 @@ def reference_of(path: Path, data: bytes) -> Pixels | None:
 
 
 def _on_white(png: bytes) -> Pixels:
-    rgba = np.asarray(Image.open(io.BytesIO(png)).convert("RGBA")) / 255
+    rgba = np.asarray(Image.open(io.BytesIO(png), formats=("PNG",)).convert("RGBA")) / 255
     return rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
 
 

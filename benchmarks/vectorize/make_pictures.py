@@ -164,7 +164,7 @@ def soft() -> dict[str, Image.Image]:
     height = np.clip(1 - ((x - 80) ** 2 + (y - 80) ** 2) / 60**2, 0, 1) ** 0.5
     light = np.clip(0.5 * height + 0.5 * (80 - x + 80 - y) / 120, 0, 1)
     ball = np.where((height > 0)[..., None], light[..., None] * [255, 120, 60], 240)
-    logo = np.asarray(Image.open(FOLDER / "logo.png").convert("RGB").resize((128, 128))).astype(float)
+    logo = np.asarray(Image.open(FOLDER / "logo.png", formats=("PNG",)).convert("RGB").resize((128, 128))).astype(float)
     noisy = (logo + np.random.default_rng(0).normal(0, 12, logo.shape)).clip(0, 255)
     return {"ball": Image.fromarray(ball.astype(np.uint8)), "noisy": Image.fromarray(noisy.astype(np.uint8))}
 
@@ -173,7 +173,7 @@ def main() -> None:
     """Write all pictures."""
     for name, text in sources().items():
         png = bytes(resvg_py.svg_to_bytes(svg_string=text))
-        Image.open(io.BytesIO(png)).save(FOLDER / f"{name}.png", optimize=True)
+        Image.open(io.BytesIO(png), formats=("PNG",)).save(FOLDER / f"{name}.png", optimize=True)
     for name, image in (hard() | soft()).items():
         image.save(FOLDER / f"{name}.png", optimize=True)
 

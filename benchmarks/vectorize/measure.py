@@ -85,7 +85,7 @@ def drawn(text: str) -> Pixels:
     import resvg_py
 
     png = bytes(resvg_py.svg_to_bytes(svg_string=text))
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA")) / 255
+    return np.asarray(Image.open(io.BytesIO(png), formats=("PNG",)).convert("RGBA")) / 255
 
 
 def psnr(a: Pixels, b: Pixels) -> float:
@@ -116,7 +116,7 @@ def row_of(picture: Path, way: Callable[[Path, Path], None]) -> Row:
         way(picture, out)
         seconds = time.process_time() - begin
         text = out.read_text("utf-8")
-    reference = np.asarray(Image.open(picture).convert("RGBA")) / 255
+    reference = np.asarray(Image.open(picture, formats=("PNG",)).convert("RGBA")) / 255
     result = drawn(text)
     return Row(psnr(result, reference), text.count("<path"), nodes_of(text), len(text.encode()), seconds, result)
 
@@ -163,7 +163,7 @@ def _sheet(table: list[tuple[Path, list[Row]]], side: int = 256) -> Image.Image:
     columns = 1 + max(len(rows) for _, rows in table)
     sheet = Image.new("RGB", (columns * side, len(table) * side), (224, 224, 224))
     for index, (file, rows) in enumerate(table):
-        images = [Image.open(file).convert("RGBA")]
+        images = [Image.open(file, formats=("PNG",)).convert("RGBA")]
         images += [Image.fromarray((row.drawn * 255).round().astype(np.uint8), "RGBA") for row in rows]
         for column, image in enumerate(images):
             scale = (side - 8) / max(image.size)

@@ -76,7 +76,7 @@ def option_name(field: str) -> str:
 
 def _check(option: str, value: Any, annotation: Any) -> None:
     if isinstance(value, tuple):
-        kinds = get_args(annotation)
+        kinds = _kinds(annotation)
         if kinds[-1:] == (...,):
             # Of any length: one annotation for all elements.
             kinds = kinds[:1] * len(value)
@@ -88,6 +88,13 @@ def _check(option: str, value: Any, annotation: Any) -> None:
     if value is None or all(_holds(bound, value) for bound in _bounds(annotation)):
         return
     raise UserError(f"{option}: expected {describe_range(annotation)}, got {value}")
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    """Return the annotations of a tuple's elements, also of one that is annotated itself or may be None."""
+    if get_origin(annotation) is tuple:
+        return get_args(annotation)
+    return next((kinds for part in get_args(annotation) if (kinds := _kinds(part))), ())
 
 
 def _bounds(annotation: Any) -> Iterator[BaseMetadata]:

@@ -15,6 +15,8 @@ class Config:
     part: Annotated[float, Ge(0), Lt(1)] | None = None
     pair: tuple[Annotated[int, Ge(50)], Annotated[int, Le(9)]] = (50, 9)
     many: tuple[Annotated[int, Ge(2)], ...] = ()
+    words: Annotated[tuple[str, ...], "positional"] = ()
+    few: Annotated[tuple[Annotated[int, Ge(2)], ...] | None, "an option"] = None
     name: str = ""
 
 
@@ -30,6 +32,7 @@ class Config:
         ({"pair": (49, 9)}, "--pair: expected at least 50, got 49"),
         ({"pair": (50, 10)}, "--pair: expected at most 9, got 10"),
         ({"many": (2, 3, 1)}, "--many: expected at least 2, got 1"),
+        ({"few": (2, 0)}, "--few: expected at least 2, got 0"),
     ],
 )
 def test_a_number_out_of_range_is_refused(values: dict[str, object], message: str) -> None:
@@ -40,7 +43,17 @@ def test_a_number_out_of_range_is_refused(values: dict[str, object], message: st
 
 @pytest.mark.parametrize(
     "values",
-    [{}, {"count": 1}, {"count": 256}, {"some_rate": 1e-9}, {"some_rate": 10}, {"part": 0.0}, {"many": (2, 9)}],
+    [
+        {},
+        {"count": 1},
+        {"count": 256},
+        {"some_rate": 1e-9},
+        {"some_rate": 10},
+        {"part": 0.0},
+        {"many": (2, 9)},
+        {"words": ("a", "b")},
+        {"few": (2,)},
+    ],
 )
 def test_a_bound_that_is_included_is_in_range(values: dict[str, object]) -> None:
     check_ranges(Config(**values))

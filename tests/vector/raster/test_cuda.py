@@ -57,7 +57,7 @@ def colours_all(shapes, boxes, lists, upstream, parts, pieces, breaks, shares):
                 for k in range(lists.lengths[b, tile]):
                     path = lists.paths[b, tile, k]
                     share, change, passes = share_and_change(
-                        shapes, boxes, lists, b, (tile, k), (x, y), (pieces, breaks), (shares, stored), upstream
+                        shapes, boxes, lists, b, (tile, k), (x, y), (pieces, breaks, shares, stored), upstream
                     )
                     if share != 0.0:
                         for c in range(3):

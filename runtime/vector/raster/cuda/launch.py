@@ -129,7 +129,7 @@ def _colours_backward(shapes, boxes, lists, upstream, parts):
             sums[c, lane] = 0.0
         if seen:
             share, change, passes = share_and_change(
-                shapes, boxes, lists, b, (tile, k), (x, y), (pieces, breaks), (shares, stored), upstream
+                shapes, boxes, lists, b, (tile, k), (x, y), (pieces, breaks, shares, stored), upstream
             )
             if share != 0.0:
                 alpha = passes * shapes.colours[b, path, 3] * share

@@ -378,7 +378,7 @@ def by_alpha_of(shapes, lists, b, entry, place, shares, upstream):
 
 
 @inner
-def share_and_change(shapes, boxes, lists, b, entry, place, spaces, memory, upstream):
+def share_and_change(shapes, boxes, lists, b, entry, place, memory, upstream):
     """A pixel's coverage by a path of its tile, and what `by_alpha` returns; zeros where it covers nothing.
 
     Args:
@@ -388,22 +388,22 @@ def share_and_change(shapes, boxes, lists, b, entry, place, spaces, memory, upst
         b: the scene.
         entry: the pixel's tile, and the path's position in its list.
         place: x and y of the pixel.
-        spaces: pieces and breaks.
-        memory: coverages of `shares_of`, and whether they are there.
+        memory: pieces, breaks, coverages of `shares_of`, and whether these are there.
         upstream: (B, 3, H, W).
     """
     path = lists.paths[b, entry[0], entry[1]]
     share = 0.0
-    if memory[1]:
-        share = memory[0][entry[1]]
+    if memory[3]:
+        share = memory[2][entry[1]]
     elif near(boxes, b, path, place):
-        share = cover(shapes, b, path, place, spaces[0], spaces[1])
+        share = cover(shapes, b, path, place, memory[0], memory[1])
     change = 0.0
     passes = 0.0
     if share != 0.0:
-        if memory[1]:
-            change, passes = by_alpha_of(shapes, lists, b, entry, place, memory[0], upstream)
+        if memory[3]:
+            change, passes = by_alpha_of(shapes, lists, b, entry, place, memory[2], upstream)
         else:
+            spaces = (memory[0], memory[1])
             change, passes = by_alpha(shapes, boxes, lists, b, entry, place, spaces, upstream)
     return share, change, passes
 
