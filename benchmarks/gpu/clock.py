@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.gpu.run import Setting
+from runtime.engines.captured import record_graph
 
 Row = dict[str, Any]
 Call = Callable[[], Tensor | tuple[Tensor, ...]]
@@ -63,19 +64,16 @@ def time_call(call: Callable[[], object], setting: Setting, *, warm_up: int = WA
 
 def captured(call: Call) -> Call:
     """Return a call as one CUDA graph; its results lie where the first replay put them."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(WARM_UP):
-            call()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result = call()
+    results: list[Tensor | tuple[Tensor, ...]] = []
+
+    def remembered() -> None:
+        results[:] = [call()]
+
+    play = record_graph(remembered)
 
     def replay() -> Tensor | tuple[Tensor, ...]:
-        graph.replay()
-        return result
+        play()
+        return results[0]
 
     return replay
 
