@@ -1,5 +1,6 @@
 """Folders that clients send: a .zip, unpacked where nothing in it can lead out, and no larger than it may be."""
 
+import io
 import shutil
 import stat
 import zipfile
@@ -12,6 +13,41 @@ SUFFIX = ".zip"
 
 FILES, SIZE = 5000, 2 * 2**30
 """Most files in a folder, and bytes of all of them."""
+
+_DATE = (1980, 1, 1, 0, 0, 0)
+"""Of every file in an archive: the same folder has to give the same bytes."""
+
+
+def content_of(path: Path) -> tuple[str, bytes]:
+    """Return name and content of a file as it is sent; of a folder those of an archive, the same bytes each time.
+
+    Raises:
+        UserError: there is nothing of this name, or it is too much.
+    """
+    try:
+        return (f"{path.resolve().name}{SUFFIX}", pack(path)) if path.is_dir() else (path.name, path.read_bytes())
+    except OSError as error:
+        raise UserError(f"'{path}': expected a file or a folder, got none ({error.strerror})") from None
+
+
+def pack(folder: Path) -> bytes:
+    """Return a .zip file of a folder, the folder's own name in it.
+
+    Raises:
+        UserError: it holds nothing, or too much.
+    """
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    if len(paths) > FILES or sum(path.stat().st_size for path in paths) > SIZE:
+        raise UserError(f"'{folder}': expected at most {FILES} files and {SIZE} bytes, got more; send less")
+    if not paths:
+        raise UserError(f"'{folder}': expected a folder with files, got an empty one")
+    stream = io.BytesIO()
+    # Stored as they are: pictures are compressed already, and compressors of two machines may differ.
+    with zipfile.ZipFile(stream, "w") as packed:
+        for path in paths:
+            name = f"{folder.resolve().name}/{path.relative_to(folder).as_posix()}"
+            packed.writestr(zipfile.ZipInfo(name, _DATE), path.read_bytes())
+    return stream.getvalue()
 
 
 def unpack(archive: Path, folder: Path) -> Path:

@@ -20,6 +20,7 @@ from runtime.command.ranges import option_name
 from runtime.engines.strict_json import parse_value
 from runtime.errors import UserError
 from runtime.files import replace_file
+from serving.archives import content_of
 from serving.bundles import Offers
 from serving.lanes import Lane
 from serving.methods import Served, find, is_file
@@ -116,10 +117,10 @@ def _with_files(options: dict[str, Any], served: Served, folder: Path) -> dict[s
         if not is_file(hints[name]) and Path(value).suffix == "":
             continue
         path = folder / value
-        if not path.is_file():
+        if not path.exists():
             raise UserError(f"{option_name(name)} '{path}': expected a file, got none")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        options[name] = {"name": path.name, "sha256": digest}
+        sent, content = content_of(path)
+        options[name] = {"name": sent, "sha256": hashlib.sha256(content).hexdigest()}
         paths[name] = str(path.absolute())
     return paths
 

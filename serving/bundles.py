@@ -56,6 +56,10 @@ class Offers:
         """Return the names of the bundles of a kind."""
         return [name for name, offer in self.by_name.items() if offer.kind == kind]
 
+    def suffice(self, kind: str | None) -> bool:
+        """Return whether a method that needs bundles of a kind can be done; None: it needs none."""
+        return kind is None or bool(self.of_kind(kind))
+
     def _get(self, name: str) -> Offer:
         if name not in self.by_name:
             # Whether a folder of the server exists is nothing that a client should learn.

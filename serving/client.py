@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from runtime.errors import UserError
+from serving.archives import content_of
 
 TOKEN = "TGM_TOKEN"
 """Environment variable of the token, which should stand in no command line."""
@@ -58,14 +59,11 @@ class Client:
         return value
 
     def send(self, path: Path) -> dict[str, str]:
-        """Send a file and return what stands for it in a request."""
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"'{path}': expected a file, got none ({error.strerror})") from None
+        """Send a file, or a folder as an archive, and return what stands for it in a request."""
+        name, content = content_of(path)
         digest = hashlib.sha256(content).hexdigest()
         self.call("POST", "/v1/files", content=content)
-        return {"name": path.name, "sha256": digest}
+        return {"name": name, "sha256": digest}
 
     def submit(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Submit a request and return its job."""

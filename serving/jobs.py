@@ -58,6 +58,8 @@ class Limits:
     """Bytes of all jobs that have ended; the oldest go first."""
     upload: int = 32 * 2**20
     """Bytes of one file."""
+    uploads: int = 4 * 2**30
+    """Bytes of all files that clients have sent."""
 
 
 class Jobs:
@@ -240,10 +242,18 @@ class Jobs:
         self._tell(name, "deleted")
 
     def keep_file(self, content: bytes) -> str:
-        """Keep a file that a client has sent; return its SHA-256."""
+        """Keep a file that a client has sent; return its SHA-256.
+
+        Raises:
+            QueueFullError: the store holds too many of them.
+        """
         digest = hashlib.sha256(content).hexdigest()
         path = self.store.file(digest)
         if not path.is_file():
+            held = sum(file.stat().st_size for file in (self.store.folder / "files").iterdir())
+            if held + len(content) > self.limits.uploads:
+                most = self.limits.uploads
+                raise QueueFullError(f"files: {held} bytes were sent, at most {most} may; delete jobs, or wait an hour")
             replace_file(path, content)
         return digest
 

@@ -8,6 +8,8 @@ import importlib
 import inspect
 import types
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from copy import copy
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -18,6 +20,7 @@ from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt
 from runtime.command.listing import commands_of
 from runtime.command.method import Method
 from runtime.command.options import describe_fields
+from runtime.command.settings import blank
 from runtime.errors import UserError
 
 UNSERVED = ("out",)
@@ -109,6 +112,34 @@ def schema_of(annotation: Any) -> dict[str, Any]:
 def is_file(annotation: Any) -> bool:
     """Return whether an option of this annotation takes a file and nothing else."""
     return schema_of(annotation).get("format") == "file"
+
+
+@cache
+def texts_or_files(method: Method[Any]) -> tuple[str, ...]:
+    """Return the options that take a text or a file in its place: a prompt or a picture, a region or a mask.
+
+    No annotation says so. The method is asked: which of its texts would it read if they were a picture's name?
+    """
+    picture = Path("picture.png")
+    config = blank(method.config, "")
+    schema = options_schema(method.config)["properties"]
+    for name, option in schema.items():
+        if option.get("format") == "file" and getattr(config, name) is not None:
+            object.__setattr__(config, name, picture)
+    texts = [name for name, option in schema.items() if option.get("type") == "string" and is_text(option)]
+    read = []
+    for name in texts:
+        asked = copy(config)
+        object.__setattr__(asked, name, str(picture))
+        # A method may refuse such a configuration, which is none that anybody has asked for.
+        with suppress(Exception):
+            read += [name] if name in method.inputs(asked) else []
+    return tuple(read)
+
+
+def is_text(option: Mapping[str, Any]) -> bool:
+    """Return whether an option of this schema takes any text."""
+    return "enum" not in option and "format" not in option
 
 
 def _range(metadata: Sequence[Any]) -> dict[str, Any]:

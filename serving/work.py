@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from runtime.command.method import Method, checked, draw, read_inputs, with_copies
 from runtime.errors import UserError
 from runtime.version import __version__
-from serving.archives import SUFFIX, unpack
+from serving.archives import SUFFIX, content_of, unpack
 from serving.methods import method_at
 from serving.requests import Request
 
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 LOCK_S = 120.0
 """Seconds to wait for a job's folder: the process of a killed server takes its last step to the end before it goes."""
+
+_TYPES = mimetypes.MimeTypes()
+"""Python's own table: a machine's list of types would make manifests differ."""
+_TYPES.add_type("model/gltf-binary", ".glb")
 
 _VERSIONS = ("torch", "numpy", "numba", "onnxruntime", "onnxruntime-gpu")
 
@@ -120,7 +124,7 @@ def place_files(request: Request, files: Mapping[str, str], folder: Path) -> dic
         path = folder / "sent" / option / file.name
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            content = Path(files[option]).read_bytes()
+            _, content = content_of(Path(files[option]))
             if hashlib.sha256(content).hexdigest() != file.sha256:
                 raise UserError(f"{option}: '{file.name}' is not what was sent (SHA-256); upload it again")
             path.write_bytes(content)
@@ -166,8 +170,13 @@ def write_results(method: Method[Any], config: Any, bundle: Any, scene: Any, fol
 def describe_file(path: Path) -> dict[str, Any]:
     """Return name, kind, size and SHA-256 of a file."""
     content = path.read_bytes()
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return {"name": path.name, "type": kind, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    digest = hashlib.sha256(content).hexdigest()
+    return {"name": path.name, "type": media_type(path.name), "size": len(content), "sha256": digest}
+
+
+def media_type(name: str) -> str:
+    """Return what a file is by its name, the same on each machine; what nobody knows is bytes."""
+    return _TYPES.guess_type(name)[0] or "application/octet-stream"
 
 
 def manifest_of(task: Task, request: Request, bundle: Any) -> dict[str, Any]:
@@ -185,12 +194,28 @@ def manifest_of(task: Task, request: Request, bundle: Any) -> dict[str, Any]:
             role: {name: file.sha256 for name, file in sorted(spec.files.items())}
             for role, spec in bundle.specs.items()
         }
-        ran_on = {name: str(choice) for name, choice in bundle.choices().items()}
+        choices = bundle.choices()
+        ran_on = {name: str(choice) for name, choice in choices.items()}
         where = {"device": task.device, "triton": task.networks} if task.networks else {"device": task.device}
         manifest["bundle"] = {
-            "name": bundle.name, "sha256": bundle.digest, "networks": networks, "ran_on": ran_on, **where
+            "name": bundle.name, "sha256": bundle.digest, "networks": networks, "ran_on": ran_on,
+            "plans": plans_of(bundle, choices), **where,
         }  # fmt: skip
     return manifest
+
+
+def plans_of(bundle: "Bundle", choices: Mapping[str, Any]) -> dict[str, str]:
+    """Return the SHA-256 of each TensorRT plan that ran, by its graph; that of an ONNX file is among the network's."""
+    from runtime.engines.backends.graphs import graphs_of
+
+    graphs = [graph for role in bundle.specs for graph in graphs_of(bundle, role)]
+    chosen = [graph for graph in graphs if graph.name in choices and choices[graph.name].backend == "tensorrt"]
+    if not chosen:
+        return {}
+    from runtime.engines.backends.trt_driver import plan_of
+
+    plans = {graph.name: plan_of(graph, choices[graph.name]) for graph in chosen}
+    return {name: plan.file.sha256 for name, plan in plans.items() if plan is not None}
 
 
 def _versions() -> dict[str, str]:

@@ -43,6 +43,8 @@ class ServerOptions:
     """Also log what clients ask for, prompts included."""
     bundle: tuple[str, ...] = ()
     """Folders of bundles to offer beside the installed ones."""
+    probe_minutes: Annotated[float, Interval(ge=0, le=10_000)] = 0.0
+    """Minutes between two rounds of one-step jobs, one a method, which readiness depends on; 0: only when asked."""
 
     def address(self) -> "Address":
         """Return where to listen; a `UserError` where that is open to strangers."""
@@ -109,4 +111,5 @@ def studio_setup(options: Studio) -> "Setup":
         limits=limits,
         bundles=options.bundle,
         log_requests=options.log_requests,
+        probe_s=60.0 * options.probe_minutes,
     )

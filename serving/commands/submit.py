@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -12,7 +13,7 @@ from annotated_types import Interval
 from runtime.command.seeds import parse_seeds
 from runtime.errors import UserError
 from runtime.files import replace_file
-from serving.methods import Served, find, is_file, served_methods
+from serving.methods import Served, find, is_file, served_methods, texts_or_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +22,11 @@ class Submit:
 
     python -m serving submit "a red apple" --preset icon --seeds 0-3 --wait
     python -m serving submit photo.png --method vectorize --set paths=32
+    python -m serving submit capture/ --method nerf --set views=8 --wait
     """
 
     subject: tyro.conf.Positional[str] = ""
-    """What the method's own command takes first: a prompt, or a picture's file."""
+    """What the method's own command takes first: a prompt, a picture's file, a folder of photos."""
     method: str = "vectorfusion"
     """What draws."""
     preset: str | None = None
@@ -32,7 +34,7 @@ class Submit:
     seeds: str = "0"
     """A seed, a range or a list: 0, 0-3, 1,5,9. One job each."""
     set: tuple[str, ...] = ()
-    """Other options of the method, as NAME=VALUE; NAME=@FILE sends a file."""
+    """Other options of the method, as NAME=VALUE; NAME=@FILE sends a file, or a folder as an archive."""
     priority: Annotated[int, Interval(ge=-10, le=10)] = 0
     """Higher ones go first; a minute of waiting counts as a point."""
     wait: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -53,12 +55,22 @@ def run_submit(options: Submit) -> int:
     with Client(options.server) as client:
         given = given_options(options, served, client)
         jobs = []
-        for seed in parse_seeds(options.seeds):
-            with_seed = {**given, "seed": seed}
+        for seed in seeds_of(options, served):
+            with_seed = given if seed is None else {**given, "seed": seed}
             job = client.submit({"method": served.name, "options": with_seed, "priority": options.priority})
             jobs.append(job)
             print(f"{job['id']}  {job['state']}  {options.server.rstrip('/')}/job/{job['id']}", flush=True)
         return max((_wait(client, job["id"], options.out) for job in jobs), default=0) if options.wait else 0
+
+
+def seeds_of(options: Submit, served: Served) -> Sequence[int | None]:
+    """Return the seeds of a command line, a job each; of a method that draws nothing by chance a single None."""
+    seeds = parse_seeds(options.seeds)
+    if "seed" in get_type_hints(served.method.config):
+        return seeds
+    if seeds != [0]:
+        raise UserError(f"--seeds: {served.name} draws nothing by chance: expected none, got {options.seeds!r:.40}")
+    return [None]
 
 
 def given_options(options: Submit, served: Served, client: Any) -> dict[str, Any]:
@@ -69,7 +81,9 @@ def given_options(options: Submit, served: Served, client: Any) -> dict[str, Any
         first = next((name for name, hint in hints.items() if is_positional(hint)), None)
         if first is None:
             raise UserError(f"{served.name}: takes no {options.subject!r:.40}; give its options with --set NAME=VALUE")
-        given[first] = client.send(Path(options.subject)) if is_file(hints[first]) else options.subject
+        # As the method's own command does: what may be a picture or words is a picture where there is such a file.
+        sent = is_file(hints[first]) or (first in texts_or_files(served.method) and Path(options.subject).is_file())
+        given[first] = client.send(Path(options.subject)) if sent else options.subject
     if options.preset is not None:
         given["preset"] = options.preset
     for entry in options.set:

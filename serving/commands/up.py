@@ -1,6 +1,8 @@
 """`python -m serving up`: a real tritonserver on a repository, and the gateway with its page before it."""
 
 import os
+import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,18 +36,23 @@ class Up(ServerOptions):
 
 def run_up(options: Up) -> int:
     """Serve until a signal ends it; return the exit code."""
-    from serving.gateway.server import serve
+    from serving.gateway.server import RunningServer
     from serving.triton.server import TritonServer
 
     server = triton_server(options)
-    setup = triton_setup(options, server)
+    # First the store and the port: whoever has them may end what an earlier server of this store has left.
+    running = RunningServer(triton_setup(options, server))
+    # uvicorn handles signals only while it runs.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     first = "starting tritonserver; the first time its environment is made, which takes minutes"
     print("waiting for tritonserver" if options.triton else first, flush=True)
-    server.start()
     try:
+        server.start()
         where = f"gRPC {server.grpc}   HTTP 127.0.0.1:{server.ports.http}"
-        return serve(setup, lambda url: print(f"studio: {url}   tritonserver: {where}", flush=True))
+        running.run(lambda url: print(f"studio: {url}   tritonserver: {where}", flush=True))
+        return 0
     finally:
+        running.close()
         if isinstance(server, TritonServer):
             server.stop()
 
@@ -100,6 +107,7 @@ def triton_setup(options: Up, server: "Triton") -> "Setup":
         limits=limits,
         bundles=options.bundle,
         log_requests=options.log_requests,
+        probe_s=60.0 * options.probe_minutes,
     )
 
 

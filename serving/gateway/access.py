@@ -25,10 +25,11 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Addresses that no other machine can reach."""
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src blob:; "
+    "connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""What a page of ours may load: files of ours, and pictures that it has fetched itself."""
+"""What a page of ours may load: files of ours, and pictures and films that it has fetched itself."""
 
 HEADERS = {
     "Content-Security-Policy": POLICY,

@@ -6,8 +6,12 @@ is a job that was done, and readiness is the outcome of the last ones.
 
 import hashlib
 import io
+import json
+import logging
+import threading
 import time
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -17,14 +21,20 @@ from serving.methods import Served, is_file, options_schema
 from serving.requests import Request
 from serving.store import DONE, ENDED
 
-FEWEST = ("steps", "stages", "samples", "count", "paths", "views", "frames", "iterations", "segments")
-"""Options that a probe sets to their least value."""
+FEWEST = ("steps", "refine", "stages", "samples", "count", "paths", "frames", "iterations", "segments", "nodes")
+"""Options that a probe sets to their least value, or to one."""
 
 WORDS: Mapping[str, str] = {"prompt": "a red apple", "hide": "top"}
 """Values of the texts that a method needs."""
 
+_LOG = logging.getLogger("serving")
+
 PROBE_S = 300.0
 """Seconds in which a one-step job has to be done: the first one may compile kernels."""
+
+
+SIDE = 28
+"""Pixels along a side of a probe's pictures."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,36 @@ class Health:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.probes: dict[str, Probe] = {}
+        self.watching = False
+        self.closing = threading.Event()
+        self.round = threading.Lock()
+        """Held while a round of probes is under way: one at a time, whoever asks for it."""
+
+    def methods(self) -> list[str]:
+        """Return the methods that can be done: those whose bundle is offered."""
+        offers = self.service.offers
+        return [name for name, served in self.service.served.items() if offers.suffice(served.method.kind)]
+
+    def watch(self, every_s: float) -> None:
+        """Probe each method now and then, in a thread of its own; until the first round is over nothing is ready."""
+        self.watching = True
+        threading.Thread(target=self._watch, args=(every_s,), name="health", daemon=True).start()
+
+    def _watch(self, every_s: float) -> None:
+        wait = 0.0
+        while not self.closing.wait(wait):
+            with self.round:
+                self.probe_all(self.methods())
+            wait = every_s
+
+    def probe_all(self, names: Sequence[str]) -> None:
+        """Probe some methods one after the other, unless the server is about to end."""
+        for name in names:
+            if self.closing.is_set() or self.service.jobs.draining:
+                return
+            probe = self.probe(name)
+            if not probe.ok:
+                _LOG.warning("probe of %s: %s", name, probe.message)
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Return whether new jobs will be done, and why not."""
@@ -61,7 +101,8 @@ class Health:
             "lanes": len(self.service.pool.lanes),
             "probes": {name: probe.to_json() for name, probe in self.probes.items()},
         }
-        return not draining and not failed, details
+        begun = not self.watching or set(self.methods()) <= set(self.probes)
+        return begun and not draining and not failed, details
 
     def probe(self, method: str) -> Probe:
         """Do a one-step job of a method and return how it went; it waits for a lane as other jobs do."""
@@ -90,13 +131,15 @@ def probe_request(served: Served, service: Service) -> Request:
     """
     schema, hints = options_schema(served.method.config), get_type_hints(served.method.config, include_extras=True)
     options: dict[str, Any] = {
-        name: option["minimum"]
+        name: max(1, option["minimum"])
         for name, option in schema["properties"].items()
         if name in FEWEST and "minimum" in option
     }
     for name in schema["properties"]:
         if name in WORDS and (name in schema["required"] or not schema["properties"][name].get("default")):
             options[name] = WORDS[name]
+        elif name in FOLDERS:
+            options[name] = {"name": "grey.zip", "sha256": service.jobs.keep_file(FOLDERS[name]())}
         elif name in schema["required"] and is_file(hints[name]):
             options[name] = {"name": "grey.png", "sha256": service.jobs.keep_file(grey_square())}
     # A job that is done is not done again: the second makes each probe a new one.
@@ -105,11 +148,31 @@ def probe_request(served: Served, service: Service) -> Request:
 
 
 def grey_square() -> bytes:
-    """Return a PNG file of 28 x 28 pixels with a light square in the middle."""
+    """Return a PNG file with a light square in the middle."""
     from PIL import Image
 
-    picture = Image.new("RGB", (28, 28), (0, 0, 0))
+    picture = Image.new("RGB", (SIDE, SIDE), (0, 0, 0))
     picture.paste((200, 200, 200), (8, 8, 20, 20))
     stream = io.BytesIO()
     picture.save(stream, "PNG")
     return stream.getvalue()
+
+
+def grey_capture() -> bytes:
+    """Return a .zip file of a few photos of the light square, from cameras in front of it, in nerfstudio's format."""
+    stream, frames = io.BytesIO(), []
+    with zipfile.ZipFile(stream, "w") as packed:
+        for number, aside in enumerate((-0.5, 0.0, 0.5, 1.0)):
+            name = f"{number}.png"
+            packed.writestr(zipfile.ZipInfo(name), grey_square())
+            # Camera-to-world, looking down -z: each stands a bit further to the right.
+            pose = [[1, 0, 0, aside], [0, 1, 0, 0], [0, 0, 1, 3], [0, 0, 0, 1]]
+            frames.append({"file_path": name, "transform_matrix": pose})
+        lens = {"fl_x": 40.0, "fl_y": 40.0, "cx": SIDE / 2, "cy": SIDE / 2, "w": SIDE, "h": SIDE}
+        document = {"camera_model": "OPENCV", **lens, "orientation_override": "none", "frames": frames}
+        packed.writestr(zipfile.ZipInfo("transforms.json"), json.dumps(document))
+    return stream.getvalue()
+
+
+FOLDERS: Mapping[str, Callable[[], bytes]] = {"capture": grey_capture}
+"""Archives that a probe sends where a method reads a folder."""

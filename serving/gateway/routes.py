@@ -1,6 +1,5 @@
 """What each address answers."""
 
-import mimetypes
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from serving.gateway.service import Service, check_id
 from serving.gateway.stream import STREAMS, EventStream, last_event_id
 from serving.jobs import ConflictError, UnknownJobError
 from serving.store import DONE, STATES, Job
+from serving.work import media_type
 
 PAGE = Path(__file__).parents[1] / "studio"
 """The studio: plain HTML, CSS and modules."""
@@ -163,8 +163,7 @@ class Routes:
         file = described["files"].get(request.path_params["option"])
         if file is None:
             raise RefusedError(404, f"job {described['id']!r}: has no such file")
-        kind = mimetypes.guess_type(file["name"])[0]
-        return drawn(self.jobs.store.file(file["sha256"]), kind=kind)
+        return drawn(self.jobs.store.file(file["sha256"]), kind=media_type(file["name"]))
 
     async def manifest(self, request: HttpRequest) -> Response:
         """Return what made a result."""
@@ -199,9 +198,13 @@ class Routes:
         name = request.query_params.get("method")
         if name is not None and name not in self.service.served:
             raise RefusedError(404, f"method: expected one of {', '.join(self.service.served)}; got {name!r:.60}")
-        names = [name] if name else list(self.service.served)
-        for each in names:
-            await to_thread.run_sync(self.health.probe, each)
+        names = [name] if name else self.health.methods()
+        if not self.health.round.acquire(blocking=False):
+            raise RefusedError(503, "probe: expected one round at a time, another is under way; try again later")
+        try:
+            await to_thread.run_sync(self.health.probe_all, names)
+        finally:
+            self.health.round.release()
         ready, details = self.health.ready()
         return answer({"ready": ready, **details}, 200 if ready else 503)
 
@@ -234,6 +237,6 @@ def drawn(path: Path, *, kind: str | None = None, download: bool = False) -> Res
     """Return a file that somebody has drawn or sent, which may be anything: nothing in it can run."""
     if not path.is_file():
         raise RefusedError(404, f"file {path.name!r:.80}: is no longer there")
-    media: Any = kind or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    media: Any = kind or media_type(path.name)
     name = path.name if download else None
     return FileResponse(path, media_type=media, filename=name, headers={**_SANDBOX, "Cache-Control": "no-store"})

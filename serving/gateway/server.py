@@ -69,6 +69,8 @@ class Setup:
     bundles: Sequence[str] = ()
     log_requests: bool = False
     """Whether what clients ask for, prompts too, is logged."""
+    probe_s: float = 0.0
+    """Seconds between two rounds of one-step jobs; 0: only when somebody asks for them."""
 
 
 class GatewayServer(uvicorn.Server):
@@ -80,6 +82,8 @@ class GatewayServer(uvicorn.Server):
         """Handle SIGTERM or SIGINT; a second one ends at once."""
         threading.Thread(target=self.ending, daemon=True).start()
         super().handle_exit(sig, frame)
+        # It would raise the signal again at its end, and the process would die before lanes and store are closed.
+        self._captured_signals.clear()
 
 
 def listen(address: Address) -> socket.socket:
@@ -126,7 +130,7 @@ class RunningServer:
         self.port: int = self.socket.getsockname()[1]
         host = "localhost" if setup.address.host in LOOPBACK else setup.address.host
         self.url = f"http://{host}:{self.port}"
-        self.health = Health(self.service)
+        self.health, self._probe_s = Health(self.service), setup.probe_s
         app = make_app(
             self.service, self.health, port=self.port, hosts=setup.address.names, tokens=setup.address.tokens
         )
@@ -139,14 +143,21 @@ class RunningServer:
         """Work until the end; `ready` is called with the address once it answers."""
         self.service.pool.start()
         self.webhooks.start()
+        if self._probe_s:
+            self.health.watch(self._probe_s)
         ready(self.url)
         try:
             self._server.run(sockets=[self.socket])
         finally:
             self.webhooks.closing.set()
+            self.health.closing.set()
             end(self.service)
-            self.socket.close()
-            self.store.close()
+            self.close()
+
+    def close(self) -> None:
+        """Give port and store back; a second call does nothing."""
+        self.socket.close()
+        self.store.close()
 
     def stop(self) -> None:
         """End it, from another thread."""

@@ -12,7 +12,7 @@ from serving.bundles import Offers
 from serving.gateway.bell import Bell
 from serving.gateway.metrics import Metrics
 from serving.jobs import Jobs
-from serving.methods import Served, options_schema
+from serving.methods import Served, options_schema, texts_or_files
 from serving.pool import Pool
 from serving.requests import Request, command_of, parse_request
 from serving.store import DONE, RUNNING, Job
@@ -144,6 +144,8 @@ class Service:
                 "name": served.name,
                 "summary": served.summary,
                 "selectors": list(served.method.selectors),
+                "kind": served.method.kind,
+                "texts_or_files": list(texts_or_files(served.method)),
                 "bundles": self.offers.of_kind(served.method.kind) if served.method.kind else [],
                 "options": options_schema(served.method.config),
             }

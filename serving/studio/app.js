@@ -4,7 +4,7 @@ import { follow, get, onTokenNeeded, post } from "./api.js";
 import { Board } from "./board.js";
 import { Composer } from "./compose.js";
 import { announce, element, find } from "./dom.js";
-import { inOrder, subject } from "./words.js";
+import { subject } from "./words.js";
 
 const EXAMPLES = ["a red apple", "a sailing boat", "a green cactus in a pot", "a sleeping cat"];
 const board = new Board({ cancel: (job) => act(job, "cancel"), retry: (job) => act(job, "retry") });
@@ -58,7 +58,7 @@ async function start() {
     try {
       const { methods } = await get("/v1/methods");
       list = await get("/v1/jobs?limit=200");
-      const composer = new Composer(inOrder(methods), (job) => { board.put(job); board.showList(); });
+      const composer = new Composer(methods, (job) => { board.put(job); board.showList(); });
       find("#examples").replaceChildren(...EXAMPLES.map((text) => element("button", { type: "button", onclick: () => composer.set(text) }, text)));
       break;
     } catch {

@@ -3,6 +3,7 @@
 import { get, picture, remove } from "./api.js";
 import { compareTwo } from "./compare.js";
 import { copy, element, find, save } from "./dom.js";
+import { hasPicture, mediaOf, pictureOf } from "./media.js";
 import { describeState, subject, title, when } from "./words.js";
 
 const ENDED = ["done", "failed", "cancelled"];
@@ -59,8 +60,7 @@ export class Board {
   async load(id) {
     const job = this.jobs.get(id), state = this.pictures.get(id) ?? {};
     this.pictures.set(id, state);
-    const output = job.outputs.find((file) => file.type.startsWith("image/"));
-    const address = output ? `/v1/jobs/${id}/files/${encodeURIComponent(output.name)}` : job.preview && `/v1/jobs/${id}/preview?of=${job.preview}`;
+    const address = pictureOf(job);
     if (!address || state.shown === address || state.loading) return;
     state.loading = true;
     try {
@@ -223,7 +223,8 @@ export class Board {
   }
 
   sheet(job) {
-    const frame = element("div", { class: "picture", "data-picture": job.id }, element("span", { class: "hint" }, "no picture yet"));
+    const frame = element("div", { class: "picture", "data-picture": job.id }, element("span", { class: "hint" }, job.state === "done" ? "no picture" : "no picture yet"));
+    const shown = element("div", { class: "shown" }, ...(job.state === "done" ? mediaOf(job) : []), hasPicture(job) && frame);
     const rows = Object.entries(job.options).filter(([name, value]) => value !== null && name !== "out")
       .flatMap(([name, value]) => [element("dt", {}, name.replaceAll("_", " ")), element("dd", {}, Array.isArray(value) ? value.join(", ") : String(value))]);
     const command = element("button", { type: "button" }, "Copy command");
@@ -239,7 +240,7 @@ export class Board {
       element("code", {}, job.command ?? ""), element("div", { class: "actions" }, command));
     return [
       element("header", { class: "tools" }, element("h2", { tabIndex: -1 }, `${subject(job)}`), element("a", { href: "/", "data-home": true }, "All drawings")),
-      element("div", { class: "sheet" }, frame, about),
+      element("div", { class: "sheet" }, shown, about),
     ];
   }
 }

@@ -3,7 +3,7 @@
 import { post, upload } from "./api.js";
 import { element, find, announce } from "./dom.js";
 import { Painter } from "./paint.js";
-import { title } from "./words.js";
+import { inGroups, title } from "./words.js";
 
 const STYLES = [
   ["", "As the bundle's pictures"], [", minimal flat vector icon", "Minimal flat"], [", simple flat icon", "Simple flat"],
@@ -15,18 +15,21 @@ const HIDDEN = ["seed", "bundle", "rasterizer", "gradients"];
 
 export class Composer {
   constructor(methods, submitted) {
-    this.methods = methods;
+    // A method without a bundle of its kind cannot be done here.
+    this.methods = methods = methods.filter((method) => !method.kind || method.bundles.length);
     this.submitted = submitted;
     this.controls = new Map();
     find("#form").addEventListener("submit", (event) => { event.preventDefault(); this.submit(); });
-    this.choose(methods[0]);
-    this.tabs();
+    const groups = inGroups(methods);
+    this.choose(groups[0][1][0]);
+    find("#methods").replaceChildren(...groups.map(([name, members]) => element("div", {},
+      groups.length > 1 && element("span", { class: "group-name" }, name),
+      element("div", { class: "methods" }, ...members.map((method) => this.tab(method))))));
   }
 
-  tabs() {
-    find("#methods").replaceChildren(...this.methods.map((method) => element("label", {},
-      element("input", { type: "radio", name: "method", value: method.name, checked: method === this.method, onchange: () => this.choose(method) }),
-      element("span", {}, title(method.name)))));
+  tab(method) {
+    const input = element("input", { type: "radio", name: "method", value: method.name, checked: method === this.method, onchange: () => this.choose(method) });
+    return element("label", {}, input, element("span", {}, title(method.name)));
   }
 
   choose(method) {
@@ -52,26 +55,33 @@ export class Composer {
   }
 
   field(name, option) {
-    const label = name.replaceAll("_", " ");
-    const head = element("span", { class: "name" }, label[0].toUpperCase() + label.slice(1));
+    const words = name.replaceAll("_", " ");
+    const head = element("span", { class: "name" }, words[0].toUpperCase() + words.slice(1));
     const help = element("span", { class: "help" }, name === "prompt" ? "Enter draws it." : option.description);
     if (name === "bundle" && this.method.bundles.length) option = { ...option, enum: this.method.bundles };
     if (option.format === "file") return this.file(name, option, head, help);
-    if (option.enum && option.enum.length <= 3) return this.choice(name, option, head, help);
+    if (option.enum && option.enum.length <= 3 && option.default !== null && !this.byPreset(name)) return this.choice(name, option, head, help);
     if (option.type === "boolean") {
       const box = element("input", { type: "checkbox", checked: option.default });
-      this.controls.set(name, () => box.checked);
+      const before = box.checked;
+      this.controls.set(name, () => (this.byPreset(name) && box.checked === before ? undefined : box.checked));
       return element("label", { class: "field" }, element("span", { class: "name" }, box, " ", head.textContent), help);
     }
     const control = this.input(name, option);
-    return element("label", { class: "field" }, head, control, help);
+    const field = element("label", { class: "field" }, head, control, help);
+    return this.method.texts_or_files.includes(name) ? this.textOrFile(name, option, field) : field;
   }
+
+  // Whether a preset decides the default of an option: what nobody has changed must then not be sent.
+  byPreset(name) { return this.method.selectors.length > 0 && !this.method.selectors.includes(name) && name !== "bundle"; }
 
   input(name, option) {
     if (option.enum) {
-      const select = element("select", {}, ...option.enum.map((value) => element("option", { value }, String(value))));
-      select.value = option.default ?? option.enum[0];
-      this.controls.set(name, () => select.value);
+      const whole = typeof option.enum[0] === "number", free = this.byPreset(name) || option.default === null;
+      const select = element("select", {}, free && element("option", { value: "" }, "default"),
+        ...option.enum.map((value) => element("option", { value }, String(value))));
+      select.value = free ? "" : option.default ?? option.enum[0];
+      this.controls.set(name, () => (select.value === "" ? undefined : whole ? Number(select.value) : select.value));
       return select;
     }
     if (option.type === "integer" || option.type === "number") {
@@ -102,15 +112,25 @@ export class Composer {
 
   choice(name, option, head, help) {
     const inputs = option.enum.map((value) => element("input", { type: "radio", name, value, checked: value === (option.default ?? option.enum[0]) }));
-    this.controls.set(name, () => inputs.find((input) => input.checked).value);
+    this.controls.set(name, () => option.enum[inputs.findIndex((input) => input.checked)]);
     const legend = element("legend", { class: "name" }, head.textContent);
     const segments = inputs.map((input) => element("label", {}, input, element("span", {}, input.value)));
     return element("fieldset", { class: "field" }, legend, element("div", { class: "segments" }, ...segments), help);
   }
 
-  file(name, option, head, help) {
+  // A text, or in its place a file: words or a picture, a region's name or a mask.
+  textOrFile(name, option, label) {
+    const text = this.controls.get(name);
+    const head = element("span", { class: "name quiet" }, `${label.querySelector(".name").textContent}, as a file`);
+    const box = this.file(name, option, head, null, "Or drop a picture here, or choose one");
+    const file = this.controls.get(name);
+    this.controls.set(name, async () => (await file()) ?? text());
+    return element("div", {}, label, box);
+  }
+
+  file(name, option, head, help, words) {
     const input = element("input", { type: "file", "aria-label": head.textContent });
-    const text = element("span", {}, name === "capture" ? "Drop a .zip of the folder here, or choose one" : "Drop a file here, or choose one");
+    const text = element("span", {}, words ?? (name === "capture" ? "Drop a .zip of the folder here, or choose one" : "Drop a file here, or choose one"));
     const box = element("div", { class: "drop" }, text, input);
     let chosen = null;
     const take = (file) => {
@@ -128,7 +148,6 @@ export class Composer {
         if (kind === "drop") take(event.dataTransfer.files[0]);
       });
     }
-    this.take = take;
     this.controls.set(name, async () => (chosen ? upload(chosen, chosen.name) : undefined));
     return element("div", { class: "field" }, head, box, help);
   }
@@ -148,7 +167,7 @@ export class Composer {
 
   seeds() {
     const first = element("input", { type: "number", min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, value: 0 });
-    const several = Boolean(this.method.options.properties.prompt);
+    const several = this.method.name === "vectorfusion"; // seconds each: others take minutes
     const count = element("select", {}, ...[1, 2, 3, 4].map((n) => element("option", { value: n }, n === 1 ? "one drawing" : `${n} side by side`)));
     count.value = several ? 4 : 1;
     this.controls.set("seed", () => Array.from({ length: Number(count.value) }, (_, i) => Number(first.value || 0) + i));
@@ -173,9 +192,9 @@ export class Composer {
         const given = await value();
         if (given !== undefined) options[name] = given;
       }
-      const style = (options.style ?? "").trimEnd();
-      if (style && options.prompt && !options.prompt.includes(",")) options.prompt += style;
-      else if (options.style === " " && options.prompt && !options.prompt.includes(",")) options.prompt += ",";
+      const plain = typeof options.prompt === "string" && !options.prompt.includes(",");
+      // A comma alone: the bundle adds no words of its own to a prompt that has one.
+      if (plain) options.prompt += (options.style ?? "").trimEnd() || (options.style ? "," : "");
       delete options.style;
       const seeds = options.seed ?? [null];
       for (const seed of seeds) {

@@ -1,20 +1,31 @@
 // How things are said: names of methods, times, states.
 
-const TITLES = {
-  vectorfusion: "Text to SVG", vectorize: "Trace a picture", lmconv_complete: "Complete a digit", lmconv_sample: "Draw digits",
-  nerf: "Photos to 3D", ddpm_sample: "Sample pictures", ddpm_complete: "Complete a picture", ddpm_interpolate: "Blend two pictures",
-  ddpm_codec: "Compress a picture",
+const GROUPS = {
+  Drawings: { vectorfusion: "Text to SVG", vectorize: "Trace a picture", clipdraw: "Text to SVG, CLIPDraw" },
+  "Three dimensions": {
+    lift: "Words or a picture to 3D", nerf: "Photos to 3D", pixelnerf: "A picture to 3D", dreamfusion: "DreamFusion",
+    dreamfields: "Dream Fields",
+  },
+  Pixels: {
+    lmconv_complete: "Complete a digit", lmconv_sample: "Draw digits", ddpm_sample: "Sample icons", ddpm_complete: "Complete a picture",
+    ddpm_interpolate: "Blend two pictures", ddpm_codec: "Compress a picture",
+  },
 };
-const ORDER = Object.keys(TITLES);
+const TITLES = Object.assign({}, ...Object.values(GROUPS));
 
 export function title(method) {
   const words = method.replaceAll("_", " ");
   return TITLES[method] ?? words[0].toUpperCase() + words.slice(1);
 }
 
-export function inOrder(methods) {
-  const place = (name) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
-  return [...methods].sort((a, b) => place(a.name) - place(b.name) || a.name.localeCompare(b.name));
+// Groups of methods with a name each; those that this page has not heard of are the last group.
+export function inGroups(methods) {
+  const groups = Object.entries(GROUPS).map(([name, titles]) => {
+    const order = Object.keys(titles);
+    return [name, methods.filter((method) => order.includes(method.name)).sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name))];
+  });
+  groups.push(["More", methods.filter((method) => !(method.name in TITLES))]);
+  return groups.filter(([, members]) => members.length);
 }
 
 export function duration(seconds) {

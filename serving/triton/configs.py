@@ -24,8 +24,9 @@ DTYPES: Mapping[str, str] = {
 }  # fmt: skip
 """Triton's name of each type of a spec."""
 
-DELAY_US = 500
-"""Microseconds that a request waits for others to be batched with."""
+DELAY_US = 100
+"""Microseconds that a request waits for others to be batched with: little, for a loop that is alone waits each step.
+Those that come while the network is busy are batched anyway."""
 
 WAITING = 256
 """Requests of a network that may wait; more are refused."""

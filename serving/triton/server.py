@@ -6,6 +6,7 @@ is on the registries: `models/onnx_backend.py` stands in for both. NVIDIA's cont
 """
 
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
@@ -158,7 +159,7 @@ class TritonServer(Triton):
 
     Args:
         repository: folder of models.
-        work: folder of its log, its backends and, below `jobs/`, the jobs that it draws.
+        work: folder of its log and its backends, which no other server uses meanwhile.
         environment: folder of the server's environment.
         variables: environment variables of the models' processes.
     """
@@ -169,7 +170,8 @@ class TritonServer(Triton):
         super().__init__(Ports.free())
         self.repository, self.work, self.environment = repository.absolute(), work.absolute(), environment
         self.variables = dict(variables or {})
-        self.prefix = f"tgm{os.getpid()}x{id(self) % 10**6}"
+        # Of its folder: whoever starts the next one there ends what a killed one has left.
+        self.prefix = f"tgm{hashlib.sha256(str(self.work).encode()).hexdigest()[:12]}"
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
 
@@ -205,25 +207,9 @@ class TritonServer(Triton):
         """Return the command and its environment variables."""
         (packages,) = self.environment.glob("lib/python*/site-packages")
         server = packages / "pytriton" / "tritonserver"
-        backends = self._backends(server)
-        ports = self.ports
-        command = [
-            *("/bin/sh", "-c", f'ulimit -s {STACK_KIB}; exec "$@"', "sh"),
-            str(server / "bin" / "tritonserver"),
-            f"--model-repository={self.repository}",
-            f"--backend-directory={backends}",
-            f"--cache-directory={server / 'caches'}",
-            # By default it listens to the whole network.
-            *(f"--{name}-address=127.0.0.1" for name in ("http", "grpc", "metrics")),
-            f"--http-port={ports.http}",
-            f"--grpc-port={ports.grpc}",
-            f"--metrics-port={ports.metrics}",
-            "--allow-gpu-metrics=false",
-            "--exit-timeout-secs=3",
-            "--model-control-mode=explicit",
-            "--load-model=*",
-            f"--backend-config=python,shm-region-prefix-name={self.prefix}",
-        ]
+        options = self.options(self._backends(server), server / "caches")
+        stack = ("/bin/sh", "-c", f'ulimit -s {STACK_KIB}; exec "$@"', "sh")
+        command = [*stack, str(server / "bin" / "tritonserver"), *options]
         libraries = [str(sysconfig.get_config_var("LIBDIR")), str(packages / "nvidia_pytriton.libs")]
         variables = {
             **os.environ,
@@ -236,6 +222,30 @@ class TritonServer(Triton):
         }
         variables.pop("PYTHONPATH", None)
         return command, variables
+
+    def options(self, backends: Path, caches: Path) -> list[str]:
+        """Return the options of tritonserver.
+
+        Args:
+            backends: folder of its backends.
+            caches: folder of its caches' libraries.
+        """
+        ports = self.ports
+        return [
+            f"--model-repository={self.repository}",
+            f"--backend-directory={backends}",
+            f"--cache-directory={caches}",
+            # By default it listens to the whole network.
+            *(f"--{name}-address=127.0.0.1" for name in ("http", "grpc", "metrics")),
+            f"--http-port={ports.http}",
+            f"--grpc-port={ports.grpc}",
+            f"--metrics-port={ports.metrics}",
+            "--allow-gpu-metrics=false",
+            "--exit-timeout-secs=3",
+            "--model-control-mode=explicit",
+            "--load-model=*",
+            f"--backend-config=python,shm-region-prefix-name={self.prefix}",
+        ]
 
     def _backends(self, server: Path) -> Path:
         """Return a folder of backends: Triton's python backend with its stub, and the stand-ins."""

@@ -6,7 +6,7 @@ import pytest
 
 from runtime.errors import UserError
 from serving import archives
-from serving.archives import unpack
+from serving.archives import content_of, pack, unpack
 
 
 def zipped(folder: Path, files: dict[str, bytes]) -> Path:
@@ -50,3 +50,30 @@ def test_no_bombs_and_no_rubbish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UserError, match=r"expected a .zip file of a folder"):
         unpack(tmp_path / "b.zip", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_is_packed_to_the_same_bytes_and_comes_out_again(tmp_path: Path) -> None:
+    for place in ("here", "there"):
+        photos = tmp_path / place / "photos"
+        (photos / "deep").mkdir(parents=True)
+        (photos / "2.png").write_bytes(b"2" * 1000)
+        (photos / "deep" / "1.png").write_bytes(b"1")
+    name, content = content_of(tmp_path / "here" / "photos")
+    assert name == "photos.zip" and content == pack(tmp_path / "there" / "photos")
+    (tmp_path / "a.zip").write_bytes(content)
+    folder = unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert folder.name == "photos" and (folder / "deep" / "1.png").read_bytes() == b"1"
+    (tmp_path / "one.txt").write_text("one")
+    assert content_of(tmp_path / "one.txt") == ("one.txt", b"one")
+
+
+def test_what_cannot_be_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="expected a folder with files, got an empty one"):
+        content_of(tmp_path / "empty")
+    with pytest.raises(UserError, match="expected a file or a folder, got none"):
+        content_of(tmp_path / "nothing")
+    monkeypatch.setattr(archives, "SIZE", 3)
+    (tmp_path / "empty" / "a").write_bytes(b"1234")
+    with pytest.raises(UserError, match="at most 5000 files and 3 bytes"):
+        content_of(tmp_path / "empty")

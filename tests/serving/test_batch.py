@@ -17,6 +17,7 @@ from serving.bundles import Offers
 from serving.commands.batch import Batch as Options
 from serving.commands.batch import run_batch
 from serving.lanes import ProcessLane
+from serving.work import place_files
 from tests.serving.conftest import TOY, until
 from tests.serving.test_pool import whole
 
@@ -37,6 +38,21 @@ def test_lines_are_requests(tmp_path: Path, served) -> None:
     rows = rows_of(tmp_path, text, served, seeds=(1, 2))
     assert [(row.number, row.request.values["seed"]) for row in rows] == [(1, 1), (1, 2), (4, 7), (6, 1), (6, 2)]
     assert rows[-1].request.files["picture"].sha256 == hashlib.sha256(b"12345").hexdigest()
+
+
+def test_a_folder_of_photos_is_a_file_of_a_line(tmp_path: Path) -> None:
+    from serving.methods import served_methods
+
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "transforms.json").write_text("{}")
+    (tmp_path / "requests.jsonl").write_text('{"method": "nerf", "options": {"capture": "photos", "views": 4}}\n')
+    (row,) = read_rows(tmp_path / "requests.jsonl", served_methods(), Offers(), "nerf", (0,))
+    assert row.request.files["capture"].name == "photos.zip"
+    placed = place_files(row.request, row.files, tmp_path / "job")
+    assert Path(placed["capture"]).name == "photos" and (Path(placed["capture"]) / "transforms.json").is_file()
+    (tmp_path / "photos" / "transforms.json").write_text("changed meanwhile")
+    with pytest.raises(UserError, match="is not what was sent"):
+        place_files(row.request, row.files, tmp_path / "other")
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,15 @@ def test_the_size_of_the_store_is_bounded(store: Store, clock, ask) -> None:
     assert [job.id for job in jobs.listed()] == [names[2], names[1]]
 
 
+def test_the_size_of_what_clients_send_is_bounded(store: Store, clock) -> None:
+    jobs = Jobs(store, Limits(uploads=10), clock)
+    digest = jobs.keep_file(b"12345678")
+    assert jobs.keep_file(b"12345678") == digest, "it is there already"
+    with pytest.raises(QueueFullError, match="files: 8 bytes were sent, at most 10 may"):
+        jobs.keep_file(b"123")
+    assert jobs.keep_file(b"12") != digest
+
+
 def test_a_file_that_was_not_sent(jobs: Jobs, ask) -> None:
     with pytest.raises(UserError, match="picture: no file of this SHA-256 was sent"):
         jobs.submit(ask(picture={"name": "a.png", "sha256": "0" * 64}))

@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from serving.__main__ import SUBCOMMANDS, main
 from serving.client import parse_stream
 from serving.commands import submit as submit_command
 from serving.commands.studio import Studio, run_studio, studio_setup
-from serving.commands.submit import value_of
-from serving.methods import served_methods
+from serving.commands.submit import Submit, given_options, seeds_of, value_of
+from serving.methods import Served, served_methods
 from tests.serving.live import gateway
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +85,43 @@ def test_submit_waits_and_writes(
                 main(["submit", "x", "--method", "toy", "--server", server.url, *wrong])
         assert main(["submit", "--method", "toy", "--server", server.url, "--set", "die=fail", "--wait"]) == 1
         assert "a mistake of the method" in capsys.readouterr().err
+
+
+class Sent:
+    """Stands for a client, and notes what is sent."""
+
+    def send(self, path: Path) -> str:
+        return f"sent {path.name}"
+
+
+def test_words_pictures_and_folders_are_sent_as_the_method_takes_them(tmp_path: Path) -> None:
+    methods = served_methods()
+    (tmp_path / "mug.png").write_bytes(b"1")
+    given = given_options(Submit(subject=str(tmp_path / "mug.png")), methods["lift"], Sent())
+    assert given == {"prompt": "sent mug.png"}
+    assert given_options(Submit(subject="a mug"), methods["lift"], Sent()) == {"prompt": "a mug"}
+    # Of a method that takes words alone a file's name is words.
+    path = str(tmp_path / "mug.png")
+    assert given_options(Submit(subject=path), methods["vectorfusion"], Sent()) == {"prompt": path}
+    given = given_options(Submit(subject=str(tmp_path), set=("views=8",)), methods["nerf"], Sent())
+    assert given == {"capture": f"sent {tmp_path.name}", "views": 8}
+
+
+def test_a_method_without_chance_gets_no_seed() -> None:
+    served = served_methods(["tests.serving.toy"])["toy"]
+    assert seeds_of(Submit(seeds="0-2"), served) == [0, 1, 2]
+    plain = Served("plain", served.home, replace(served.method, config=Plain))
+    assert seeds_of(Submit(), plain) == [None]
+    with pytest.raises(UserError, match="--seeds: plain draws nothing by chance"):
+        seeds_of(Submit(seeds="0-2"), plain)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain:
+    """Options of a method that draws nothing by chance."""
+
+    out: Path | None = None
+    """File."""
 
 
 def test_a_server_that_is_not_there() -> None:

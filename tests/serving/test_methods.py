@@ -1,7 +1,7 @@
 import pytest
 
 from runtime.errors import UserError
-from serving.methods import find, is_file, method_at, options_schema, served_methods
+from serving.methods import find, is_file, method_at, options_schema, served_methods, texts_or_files
 from tests.serving import toy
 
 
@@ -39,6 +39,13 @@ def test_required_options() -> None:
     served = served_methods()
     assert options_schema(served["lmconv_complete"].method.config)["required"] == ["picture", "hide"]
     assert is_file(served["vectorize"].method.config.__annotations__["picture"])
+
+
+def test_words_or_a_picture_a_region_or_a_mask() -> None:
+    expected = {"lift": ("prompt",), "lmconv_complete": ("hide",), "ddpm_complete": ("hide",)}
+    given = {name: texts_or_files(served.method) for name, served in served_methods().items()}
+    assert {name: texts for name, texts in given.items() if texts} == expected
+    assert texts_or_files(toy.METHOD) == ("mask",)
 
 
 @pytest.mark.parametrize("name", ["nothing", 3, None, ["toy"], {}])

@@ -26,7 +26,9 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        # Solids are drawn without a GPU here.
+        arguments = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         browser.close()
 
@@ -49,6 +51,24 @@ def page(browser, live) -> Iterator[Any]:
     yield page
     context.close()
     assert problems == []
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the program of axe-core, out of the npm registry."""
+    if path := os.environ.get("TGM_AXE"):
+        return Path(path).read_text("utf-8")
+    npm, folder = shutil.which("npm"), tmp_path_factory.mktemp("axe")
+    if npm is None:
+        pytest.skip("needs npm for axe-core")
+    done = subprocess.run([npm, "pack", "axe-core"], cwd=folder, capture_output=True, timeout=60, check=False)
+    archives = list(folder.glob("axe-core-*.tgz"))
+    if done.returncode or not archives:
+        pytest.skip("axe-core could not be fetched")
+    with tarfile.open(archives[0]) as archive:
+        member = archive.extractfile("package/axe.min.js")
+        assert member is not None
+        return member.read().decode()
 
 
 def draw(page: Any, text: str, **more: object) -> None:
@@ -153,6 +173,66 @@ def test_an_svg_cannot_run_scripts(page, live) -> None:
     assert page.evaluate("window.ran") is None and page.title() != "ran"
 
 
+RED = """canvas => {
+    const gl = canvas.getContext("webgl"), pixels = new Uint8Array(4 * canvas.width * canvas.height);
+    gl.readPixels(0, 0, canvas.width, canvas.height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+    let count = 0;
+    for (let i = 0; i < pixels.length; i += 4) count += pixels[i] > 100 && pixels[i + 1] < 60;
+    return count;
+}"""
+"""Counts the red pixels of a canvas."""
+
+
+def test_a_solid_is_shown_turned_and_downloaded(browser, axe: str, tmp_path: Path) -> None:
+    with gateway(tmp_path / "store", modules=("tests.serving.solid",)) as (server, _):
+        page = browser.new_page()
+        problems: list[str] = []
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.goto(server.url)
+        page.get_by_text("connected").wait_for()
+        page.locator("#fields textarea").fill("a red solid")
+        page.get_by_role("button", name="Draw").click()
+        state(page, "a red solid", "done")
+        assert card(page, "a red solid").locator("img").get_attribute("src").startswith("blob:"), "its last preview"
+        for kind, start in (("GLB", b"glTF"), ("MP4", b"\0\0\0"), ("JSON", b"{}")):
+            with page.expect_download() as download:
+                card(page, "a red solid").get_by_role("button", name=f"Download {kind}").click()
+            assert Path(download.value.path()).read_bytes().startswith(start)
+        card(page, "a red solid").locator("a").first.click()
+        canvas = page.get_by_role("img", name="a red solid in 3D")
+        until(lambda: canvas.evaluate(RED) > 1000)
+        before = canvas.evaluate(RED)
+        canvas.focus()
+        for key in ("ArrowLeft", "ArrowUp", "+", "+"):
+            page.keyboard.press(key)
+        assert canvas.evaluate(RED) > before, "it is nearer"
+        film = page.locator("video")
+        until(lambda: film.evaluate("video => video.videoWidth"))
+        assert film.evaluate("video => [video.videoWidth, video.paused, video.controls]") == [32, True, True]
+        assert problems == []
+        with browser.new_context(bypass_csp=True) as context:
+            other = context.new_page()
+            other.goto(page.url)
+            other.locator("#detail video").wait_for()
+            other.evaluate(axe)
+            assert other.evaluate("axe.run()")["violations"] == []
+        page.close()
+
+
+def test_words_or_a_picture(browser, tmp_path: Path) -> None:
+    with gateway(tmp_path / "store", modules=("tests.serving.solid",)) as (server, client):
+        page = browser.new_page()
+        page.goto(server.url)
+        page.get_by_text("connected").wait_for()
+        page.set_input_files("input[type=file]", {"name": "mug.png", "mimeType": "image/png", "buffer": b"12345"})
+        page.get_by_role("button", name="Draw").click()
+        page.locator(".card[data-state=done]").wait_for()
+        (job,) = client.get("/v1/jobs").json()["jobs"]
+        assert job["options"]["prompt"] == "mug.png"
+        assert client.get(f"/v1/jobs/{job['id']}/inputs/prompt").content == b"12345"
+        page.close()
+
+
 @pytest.mark.slow
 def test_compare_two(page) -> None:
     for text in ("left one", "right one"):
@@ -209,24 +289,6 @@ def test_a_server_that_goes_away_and_comes_back(browser, tmp_path: Path) -> None
         page.reload()
         state(page, "before", "done")
         page.close()
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the program of axe-core, out of the npm registry."""
-    if path := os.environ.get("TGM_AXE"):
-        return Path(path).read_text("utf-8")
-    npm, folder = shutil.which("npm"), tmp_path_factory.mktemp("axe")
-    if npm is None:
-        pytest.skip("needs npm for axe-core")
-    done = subprocess.run([npm, "pack", "axe-core"], cwd=folder, capture_output=True, timeout=60, check=False)
-    archives = list(folder.glob("axe-core-*.tgz"))
-    if done.returncode or not archives:
-        pytest.skip("axe-core could not be fetched")
-    with tarfile.open(archives[0]) as archive:
-        member = archive.extractfile("package/axe.min.js")
-        assert member is not None
-        return member.read().decode()
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])

@@ -6,9 +6,15 @@ from pathlib import Path
 import pytest
 
 from runtime.command.method import draw
+from runtime.engines.backends import trt_driver
+from runtime.engines.backends.graphs import graph_of
+from runtime.engines.backends.plans import write_plan
+from runtime.engines.backends.table import Choice
+from runtime.engines.bundle import Bundle
 from runtime.errors import UserError
 from runtime.loop.signals import StoppedRun
-from serving.work import Task, describe_file, perform
+from serving.work import Task, describe_file, media_type, perform, plans_of
+from tests.bundles import make_tiny_bundle
 from tests.serving import toy
 
 
@@ -58,6 +64,23 @@ def test_files_are_checked_and_have_their_names(ask, tmp_path: Path) -> None:
     content.write_bytes(b"other")
     with pytest.raises(UserError, match="not what was sent"):
         perform(task_of(request, tmp_path / "other", picture=str(content)), report=ignore, stop=threading.Event())
+
+
+def test_what_a_file_is_depends_on_its_name_alone() -> None:
+    names = ("a.svg", "a.png", "a.glb", "a.mp4", "a.json", "a.ddpm", "a")
+    expected = ["image/svg+xml", "image/png", "model/gltf-binary", "video/mp4", "application/json"]
+    assert [media_type(name) for name in names] == [*expected, *["application/octet-stream"] * 2]
+
+
+def test_a_manifest_names_the_plan_that_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = Bundle.load(make_tiny_bundle(tmp_path / "tiny"))
+    graph = graph_of(bundle, "denoiser")
+    key = graph.key("tensorrt", "10.1", "sm89", "fp16")
+    write_plan(graph.plans, key, b"native code")
+    monkeypatch.setattr(trt_driver, "_keys", lambda *_: [key])
+    choices = {"denoiser": Choice("tensorrt", "cuda", "fp16"), "latent_encoder": Choice("ort", "cpu")}
+    assert plans_of(bundle, choices) == {"denoiser": hashlib.sha256(b"native code").hexdigest()}
+    assert plans_of(bundle, bundle.choices()) == {}
 
 
 def test_the_run_of_another_version_begins_anew(ask, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from runtime.engines.backends.editions import capability_of, installed_editions, require_edition
 from runtime.engines.backends.graphs import Graph
-from runtime.engines.backends.plans import PlanKey, list_plans, read_plan
+from runtime.engines.backends.plans import PlanDocument, PlanKey, list_plans, read_plan
 from runtime.engines.backends.table import Choice
 from runtime.engines.precision import Compute
 from runtime.engines.protocols import BindableEngine
@@ -54,9 +54,16 @@ def make(graph: Graph, choice: Choice, *, threads: int | None = None, compile: b
     # raises the error that names the extra to install
     if not keys:
         require_edition("tensorrt_rtx")
-    built = {plan.key for plan in list_plans(graph.plans)}
-    key = next((key for key in keys if key in built), keys[0])  # without any, `read_plan` says what is missing
+    plan = plan_of(graph, choice)
+    key = plan.key if plan else keys[0]  # without any, `read_plan` says what is missing
     return TrtEngine(graph.spec, read_plan(graph.plans, key), edition=key.edition, device=choice.device)
+
+
+def plan_of(graph: Graph, choice: Choice) -> PlanDocument | None:
+    """Return the document of the plan that `make` takes for a graph; None where there is none."""
+    built = {plan.key: plan for plan in list_plans(graph.plans)}
+    keys = _keys(graph, choice.device, Compute(choice.precision or "model"))
+    return next((built[key] for key in keys if key in built), None)
 
 
 def _keys(graph: Graph, device: str, precision: Compute) -> list[PlanKey]:

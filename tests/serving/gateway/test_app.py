@@ -189,11 +189,13 @@ def test_the_description_of_the_server(client: httpx.Client) -> None:
     assert methods[0]["name"] == "toy" and methods[0]["selectors"] == ["shape"]
 
 
-def test_health_is_a_job_that_was_done(client: httpx.Client) -> None:
+def test_health_is_a_job_that_was_done(live, client: httpx.Client) -> None:
     probed = client.post("/v1/health/probe").json()
     assert probed["ready"] and probed["probes"]["toy"]["ok"]
     assert client.get("/v1/health/ready").json()["ready"]
     assert not [job for job in client.get("/v1/jobs").json()["jobs"] if job["id"].startswith("probe")]
+    with live[0].health.round:
+        assert client.post("/v1/health/probe").status_code == 503, "one round at a time"
 
 
 def test_metrics(client: httpx.Client) -> None:

@@ -1,6 +1,6 @@
 """A real tritonserver on a repository of ours: networks, methods, and what happens when one of its processes is killed.
 
-The environment of the server is made by the fixture, in the user's cache, unless TGM_TRITON names one.
+The environment of the server is made by a fixture, and where that can't be done the tests are skipped, with the reason.
 """
 
 import json
@@ -26,7 +26,7 @@ from serving.requests import parse_request
 from serving.triton.configs import model_name
 from serving.triton.lanes import TritonLane
 from serving.triton.remote import GrpcEngine
-from serving.triton.server import TritonServer, environment_folder
+from serving.triton.server import TritonServer
 from tests.serving.conftest import ended, no_bundle, results, steps, until
 from tests.serving.live import gateway
 from tests.serving.test_pool import whole
@@ -42,14 +42,13 @@ def methods() -> dict[str, Served]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, methods) -> Iterator[TritonServer]:
+def server(tmp_path_factory: pytest.TempPathFactory, methods, environment: Path) -> Iterator[TritonServer]:
     folder = tmp_path_factory.mktemp("triton")
     build_repository(folder / "repository", [Bundle.load("mnist")], methods)
     shared = {"lmconv_sample_shared": methods["lmconv_sample"]}
     bundles = [Bundle.load("icons"), Bundle.load("mnist")]
     build_repository(folder / "repository", bundles, shared, networks="triton")
     _fewer(folder / "repository")
-    environment = Path(os.environ.get("TGM_TRITON", environment_folder()))
     server = TritonServer(folder / "repository", folder / "work", environment, {"TGM_WORK": str(folder / "store")})
     server.start()
     yield server

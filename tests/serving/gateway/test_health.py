@@ -1,0 +1,62 @@
+"""Probes, and what readiness says before, between and after them."""
+
+import zipfile
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from runtime.field.captures.read import read_capture
+from serving.bundles import Offers
+from serving.gateway.health import Health, Probe, grey_capture, probe_request
+from serving.jobs import Jobs
+from serving.methods import served_methods
+from serving.requests import parse_request
+from serving.store import Store
+from tests.serving.conftest import until
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Any:
+    served, offers, store = served_methods(), Offers(), Store(tmp_path / "store")
+    yield SimpleNamespace(
+        jobs=Jobs(store), served=served, offers=offers, pool=SimpleNamespace(lanes=[]),
+        parse=lambda document: parse_request(document, served, offers.digest_of, defaults=offers.defaults_of),
+    )  # fmt: skip
+    store.close()
+
+
+def test_each_method_that_can_be_done_has_a_smallest_request(service) -> None:
+    health = Health(service)
+    assert {"vectorfusion", "vectorize", "nerf", "lift", "dreamfusion", "ddpm_codec"} <= set(health.methods())
+    assert "pixelnerf" not in health.methods(), "no bundle for it"
+    for name in health.methods():
+        values = probe_request(service.served[name], service).values
+        assert values.get("steps", 1) <= 2, name
+
+
+def test_the_capture_of_a_probe_can_be_read(tmp_path: Path) -> None:
+    zipfile.ZipFile(BytesIO(grey_capture())).extractall(tmp_path)
+    assert len(read_capture(tmp_path).cameras) == 4
+
+
+def test_nothing_is_ready_before_the_first_round(service, monkeypatch: pytest.MonkeyPatch) -> None:
+    health = Health(service)
+    assert health.ready()[0], "nobody has asked for probes"
+    rounds: list[str] = []
+
+    def probe(name: str) -> Probe:
+        rounds.append(name)
+        health.probes[name] = Probe(name != "lift" or rounds.count("lift") > 1, 0.0, 0.0)
+        return health.probes[name]
+
+    monkeypatch.setattr(health, "probe", probe)
+    health.watching = True
+    assert not health.ready()[0]
+    health.watch(0.2)
+    until(lambda: len(rounds) >= len(health.methods()))
+    assert not health.ready()[0], "one of them failed"
+    until(lambda: health.ready()[0], 10.0)
+    health.closing.set()
