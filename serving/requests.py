@@ -22,6 +22,7 @@ from runtime.command.ranges import option_name
 from runtime.command.settings import blank, from_json, to_json, with_defaults
 from runtime.errors import UserError
 from runtime.version import __version__
+from serving.archives import SUFFIX
 from serving.methods import UNSERVED, Served, find, is_file
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -201,12 +202,18 @@ def command_of(request: Request, method: Method[Any]) -> str:
         if value is None or (value == start.get(name, MISSING) and not selects):
             continue
         if get_origin(hints[name]) is Annotated and tyro.conf.Positional in get_args(hints[name])[1:]:
-            words.append(str(value))
+            words.append(_word(request, name, value))
         elif isinstance(value, bool):
-            options += [option_name(name)] if value else []
+            options.append(option_name(name) if value else option_name(f"no_{name}"))
         else:
-            options += [option_name(name), *(map(str, value) if isinstance(value, list) else [str(value)])]
+            parts = value if isinstance(value, list) else [value]
+            options += [option_name(name), *(_word(request, name, part) for part in parts)]
     return shlex.join(["python", "-m", *f"runtime.{method.name}".split(), *words, *options])
+
+
+def _word(request: Request, name: str, value: Any) -> str:
+    """Return a value as it is typed; in place of an archive stands the folder that it was made of."""
+    return str(value).removesuffix(SUFFIX) if name in request.files else str(value)
 
 
 def _default(method: Method[Any], name: str) -> Any:

@@ -57,6 +57,7 @@ export function describeState(job) {
   if (job.state === "running") {
     if (job.cancelling) return "Stopping after this step";
     if (!job.stage) return job.done > 0 ? "Going on where it stood" : "Starting";
+    if (job.total && job.done === job.total) return "Writing the files";
     return `${job.stage} ${job.step} of ${job.steps}${left}`;
   }
   if (job.state === "done") return `Done in ${duration(job.seconds)}`;

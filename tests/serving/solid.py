@@ -39,7 +39,7 @@ def build(config: Config, bundle: None, generator: torch.Generator, *, run, repo
 
 def snapshot(config: Config, bundle: None, scene: Bars, stem: Path) -> Path:
     file = stem.with_name(f"{stem.name}.png")
-    write_png(file, torch.zeros(1, 3, 16, 16))
+    write_png(file, torch.zeros(3, 16, 16))
     return file
 
 

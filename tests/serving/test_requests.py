@@ -127,3 +127,13 @@ def test_the_hash_is_stable(ask) -> None:
     request = ask(text="x")
     text = json.dumps({**request.to_json(), "version": "0.1.0"}, sort_keys=True)
     assert request.key == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_command_names_the_folder_and_what_is_switched_off() -> None:
+    served, digest = served_methods(), "0" * 64
+    options = {"capture": {"name": "photos.zip", "sha256": digest}, "views": 8}
+    request = parse_request({"method": "nerf", "options": options}, served, str)
+    assert command_of(request, served["nerf"].method) == "python -m runtime.nerf photos --views 8"
+    options = {"prompt": "a cat", "ipe": False}
+    request = parse_request({"method": "dreamfields", "options": options}, served, lambda name: digest)
+    assert command_of(request, served["dreamfields"].method) == "python -m runtime.dreamfields 'a cat' --no-ipe"

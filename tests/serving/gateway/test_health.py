@@ -1,30 +1,29 @@
 """Probes, and what readiness says before, between and after them."""
 
 import zipfile
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from runtime.field.captures.read import read_capture
 from serving.bundles import Offers
 from serving.gateway.health import Health, Probe, grey_capture, probe_request
+from serving.gateway.metrics import Metrics
+from serving.gateway.service import Service
 from serving.jobs import Jobs
 from serving.methods import served_methods
-from serving.requests import parse_request
+from serving.pool import Placed, Pool
 from serving.store import Store
 from tests.serving.conftest import until
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Any:
-    served, offers, store = served_methods(), Offers(), Store(tmp_path / "store")
-    yield SimpleNamespace(
-        jobs=Jobs(store), served=served, offers=offers, pool=SimpleNamespace(lanes=[]),
-        parse=lambda document: parse_request(document, served, offers.digest_of, defaults=offers.defaults_of),
-    )  # fmt: skip
+def service(tmp_path: Path) -> Iterator[Service]:
+    served, store = served_methods(), Store(tmp_path / "store")
+    jobs = Jobs(store)
+    yield Service(jobs, Pool(jobs, served, [], Placed()), served, Offers(), Metrics(str))
     store.close()
 
 
