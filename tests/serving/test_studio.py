@@ -132,6 +132,18 @@ def test_cancel(page) -> None:
     page.get_by_role("heading", name="cancelled one").wait_for(state="detached")
 
 
+@pytest.mark.slow
+def test_the_queue_shows_how_many_go_before(page) -> None:
+    draw(page, "first in line", steps=5000, pause_s=0.02)
+    state(page, "first in line", "running")
+    for text in ("second in line", "third in line"):
+        draw(page, text, steps=3, pause_s=0)
+    card(page, "second in line").get_by_text("Next in the queue").wait_for()
+    card(page, "third in line").get_by_text("Queued, 1 before it").wait_for()
+    card(page, "first in line").get_by_role("button", name="Cancel").click()
+    state(page, "third in line", "done")
+
+
 def test_a_second_tab_shows_the_same(page, browser, live) -> None:
     other = page.context.new_page()
     other.goto("/")
@@ -154,7 +166,9 @@ def test_a_wrong_value_is_said_in_the_servers_words(page) -> None:
 
 @pytest.mark.slow
 def test_drop_a_picture(page) -> None:
-    page.set_input_files("input[type=file]", {"name": "photo.png", "mimeType": "image/png", "buffer": b"12345"})
+    code = "() => { const given = new DataTransfer(); given.items.add(new File(['12345'], 'photo.png')); return given; }"
+    page.dispatch_event(".drop", "drop", {"dataTransfer": page.evaluate_handle(code)})
+    page.get_by_text("photo.png").first.wait_for()
     draw(page, "with a file")
     state(page, "with a file", "done")
 
