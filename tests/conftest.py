@@ -21,6 +21,7 @@ CHECKED = ("runtime", "train", "export", "serving", "benchmarks")
 
 UNCHECKED: dict[str, str] = {
     "runtime.vector.raster.kernels.": "numba compiles it",
+    "runtime.vector.raster.cuda.coverage": "numba compiles it",
     "runtime.vector.raster.cuda.pixels": "numba compiles it",
     "runtime.vector.raster.cuda.launch": "numba compiles it",
     "runtime.kernels.jit": "numba compiles it",

@@ -1,5 +1,7 @@
 """The two networks of an LMConv bundle, prefill and step: their specs, and inputs to trace and verify them with."""
 
+from copy import deepcopy
+
 import torch
 from torch import Tensor
 
@@ -63,6 +65,8 @@ def make_networks(
         size: height and width of its pictures.
         storage: of the weights.
     """
+    # An engine may move a module to a card, and its network with it: the trained one stays where it is.
+    network = deepcopy(network)
     prefill, step = (kind(network).eval().requires_grad_(False) for kind in (Prefill, Step))
     a, positions = network.architecture, size[0] * size[1]
     draws = torch.Generator().manual_seed(0)

@@ -179,6 +179,12 @@ def test_networks_that_do_not_fit_are_refused() -> None:
         Sampler(sampler.prefill, sampler.prefill, BINARY)
 
 
+def test_a_sampler_leaves_the_trained_network_where_it_is() -> None:
+    network = make_network(SHORT["colour"])
+    eager_sampler(network, SIZE, "meta")  # a device without memory, which every machine has
+    assert {parameter.device.type for parameter in network.parameters()} == {"cpu"}
+
+
 @pytest.mark.gpu
 @pytest.mark.usefixtures("whole_factors")
 def test_a_captured_walk_draws_what_the_plain_one_draws() -> None:
@@ -190,4 +196,4 @@ def test_a_captured_walk_draws_what_the_plain_one_draws() -> None:
     ]
     assert (drawn[0] == drawn[1]).float().mean() > 0.95  # a rounding may turn one draw, and then those after it
     found = eager_sampler(network, SIZE, "cuda").parameters(levels, order, 5)
-    assert (found - whole_parameters(network.cpu(), levels, order)).abs().max() <= 1e-3
+    assert (found - whole_parameters(network, levels, order)).abs().max() <= 1e-3

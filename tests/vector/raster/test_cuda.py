@@ -11,16 +11,19 @@ from runtime.errors import UserError
 from runtime.kernels.jit import OPTIONS
 from runtime.vector.paths import Drawing, Kind, Layout, pixel_grid, random_circles, random_colours, random_strokes
 from runtime.vector.raster import rasterize
-from runtime.vector.raster.cuda import pixels
+from runtime.vector.raster.cuda import coverage, pixels
 from runtime.vector.raster.cuda.composite import rasterize_cuda
+from runtime.vector.raster.cuda.coverage import BREAKS, PIECES, Shapes, Vertices
 from runtime.vector.raster.cuda.flatten import flatten, room
-from runtime.vector.raster.cuda.pixels import BREAKS, DEPTH, PIECES, TILE, Lists, Shapes
+from runtime.vector.raster.cuda.pixels import DEPTH, STARTS, TILE, Lists, Picture, Spot
 from runtime.vector.raster.kernels.pixel import PIXEL_EDGE
 from runtime.vector.raster.reference.outline import count_edges, vertex_weights
 from tests.tolerance import FLOAT64_ROUNDING
 
-bound, list_paths, composite = pixels.bound, pixels.list_paths, pixels.composite
-edge_moments, shares_of, share_and_change = pixels.edge_moments, pixels.shares_of, pixels.share_and_change
+place_edge = coverage.place_edge
+bound, list_paths, composite, keep_starts = pixels.bound, pixels.list_paths, pixels.composite, pixels.keep_starts
+cover_stretch, below_stretch, stretch_change = pixels.cover_stretch, pixels.below_stretch, pixels.stretch_change
+sum_parts, edge_moments = pixels.sum_parts, pixels.edge_moments
 
 
 def compiled(function):
@@ -30,9 +33,13 @@ def compiled(function):
 
 
 @compiled
-def draw_all(shapes, boxes, lists, image, pieces, breaks):
+def draw_all(outline, shapes, boxes, lists, image, spaces):
     across = (image.shape[3] + TILE - 1) // TILE
+    picture = Picture(shapes, boxes, lists)
     for b in range(len(image)):
+        for segment in range(outline.counts.shape[1]):
+            for i in range(outline.counts[b, segment]):
+                place_edge(outline, b, segment, i, shapes)
         for path in range(boxes.shape[1]):
             boxes[b, path, 0], boxes[b, path, 1], boxes[b, path, 2], boxes[b, path, 3] = bound(shapes, b, path)
         for tile in range(lists.lengths.shape[1]):
@@ -40,66 +47,76 @@ def draw_all(shapes, boxes, lists, image, pieces, breaks):
         for y in range(image.shape[2]):
             for x in range(image.shape[3]):
                 tile = y // TILE * across + x // TILE
-                ends = (0, lists.lengths[b, tile])
-                colour = composite(shapes, boxes, lists, b, tile, (x, y), (pieces, breaks), ends)
+                colour = composite(picture, Spot(b, tile, x, y), spaces, lists.lengths[b, tile])
                 for c in range(3):
                     image[b, c, y, x] = colour[c]
 
 
 @compiled
-def colours_all(shapes, boxes, lists, upstream, parts, pieces, breaks, shares):
+def colours_all(shapes, boxes, lists, upstream, parts, colours, spaces, shares, starts):
     across = (upstream.shape[3] + TILE - 1) // TILE
+    picture = Picture(shapes, boxes, lists)
+    parts[:] = 0.0
     for b in range(len(upstream)):
         for y in range(upstream.shape[2]):
             for x in range(upstream.shape[3]):
                 tile = y // TILE * across + x // TILE
-                stored = shares_of(shapes, boxes, lists, b, tile, (x, y), (pieces, breaks), shares)
-                for k in range(lists.lengths[b, tile]):
-                    path = lists.paths[b, tile, k]
-                    share, change, passes = share_and_change(
-                        shapes, boxes, lists, b, (tile, k), (x, y), (pieces, breaks, shares, stored), upstream
-                    )
-                    if share != 0.0:
+                spot = Spot(b, tile, x, y)
+                keep_starts(picture, spot, spaces, starts)
+                passes = 1.0
+                last = lists.lengths[b, tile]
+                while last > 0:
+                    n = (last - 1) // DEPTH
+                    cover_stretch(picture, spot, spaces, n, shares)
+                    start = below_stretch(picture, spot, spaces, n, starts)
+                    for k in range(last - 1, n * DEPTH - 1, -1):
+                        share = shares[k - n * DEPTH]
+                        opacity = shapes.colours[b, lists.paths[b, tile, k], 3]
                         for c in range(3):
-                            alpha = passes * shapes.colours[b, path, 3] * share
-                            parts[b, tile, path, c] += alpha * upstream[b, c, y, x]
-                        parts[b, tile, path, 3] += share * change
+                            parts[b, tile, k, c] += passes * opacity * share * upstream[b, c, y, x]
+                        change = stretch_change(picture, spot, k, shares, start, upstream)
+                        parts[b, tile, k, 3] += share * passes * change
+                        passes *= 1.0 - opacity * share
+                    last = n * DEPTH
+        for path in range(boxes.shape[1]):
+            for lane in range(3):
+                sums = sum_parts(boxes, lists, parts, (b, path), (lane, 3), across)
+                for c in range(4):
+                    colours[b, path, c] += sums[c]
 
 
 @compiled
-def edges_all(shapes, boxes, lists, owners, size, upstream, moments, pieces, breaks):
+def edges_all(shapes, boxes, lists, size, upstream, moments, spaces):
+    picture = Picture(shapes, boxes, lists)
     for b in range(len(moments)):
-        for segment in range(moments.shape[1]):
-            for i in range(shapes.counts[b, segment]):
-                where = (b, owners[segment], segment, i)
-                for lane in range(3):
-                    zeroth, first = edge_moments(
-                        shapes, boxes, lists, where, (lane, 3), size, upstream, (pieces, breaks)
-                    )
-                    moments[b, segment, i, 0] += zeroth
-                    moments[b, segment, i, 1] += first
+        for e in range(shapes.ranges[b, -1]):
+            for lane in range(3):
+                zeroth, first = edge_moments(picture, (b, e), (lane, 3), size, upstream, spaces)
+                moments[b, shapes.places[b, e, 1], shapes.places[b, e, 2], 0] += zeroth
+                moments[b, shapes.places[b, e, 1], shapes.places[b, e, 2], 1] += first
 
 
 class Processor:
     """Runs the passes on the CPU, one thread after the other."""
 
-    depth = DEPTH
+    starts = STARTS
 
     def __init__(self, device: torch.device) -> None:
         self.spaces = np.zeros(PIECES, PIXEL_EDGE), np.zeros(BREAKS)
 
-    def arrays(self, tensors: dict[str, Tensor], saved: dict[str, Tensor]):
-        shapes = Shapes(**{name: tensor.detach().numpy() for name, tensor in tensors.items()})
-        return shapes, saved["boxes"].numpy(), Lists(saved["paths"].numpy(), saved["lengths"].numpy())
+    def arrays(self, shapes: dict[str, Tensor], saved: dict[str, Tensor]):
+        arrays = Shapes(**{name: tensor.detach().numpy() for name, tensor in shapes.items()})
+        return arrays, saved["boxes"].numpy(), Lists(saved["paths"].numpy(), saved["lengths"].numpy())
 
-    def forward(self, tensors: dict[str, Tensor], saved: dict[str, Tensor], image: Tensor) -> None:
-        draw_all(*self.arrays(tensors, saved), image.numpy(), *self.spaces)
+    def forward(self, outline, shapes, saved, image: Tensor) -> None:
+        vertices = Vertices(**{name: tensor.detach().numpy() for name, tensor in outline.items()})
+        draw_all(vertices, *self.arrays(shapes, saved), image.numpy(), self.spaces)
 
-    def backward(self, tensors, saved, owners, upstream, parts, moments) -> None:
-        arrays, seen = self.arrays(tensors, saved), upstream.numpy()
-        colours_all(*arrays, seen, parts.numpy(), *self.spaces, np.zeros(self.depth))
-        size = (seen.shape[2], seen.shape[3])
-        edges_all(*arrays, owners.numpy(), size, seen, moments.numpy(), *self.spaces)
+    def backward(self, shapes, saved, upstream, parts, colours, moments) -> None:
+        arrays, seen = self.arrays(shapes, saved), upstream.numpy()
+        memory = np.zeros(DEPTH), np.zeros((self.starts, 3))
+        colours_all(*arrays, seen, parts.numpy(), colours.numpy(), self.spaces, *memory)
+        edges_all(*arrays, (seen.shape[2], seen.shape[3]), seen, moments.numpy(), self.spaces)
 
 
 def blob(kind: Kind) -> Drawing:
@@ -112,14 +129,17 @@ def blob(kind: Kind) -> Drawing:
 
 
 class Forgetful(Processor):
-    """Has room for the coverages of short lists alone, so that those of others are computed anew."""
+    """Remembers nothing of what lies below all stretches of a list but the first."""
 
-    depth = 3
+    starts = 1
 
 
 DRAWINGS = {
     "circles, two scenes": lambda: random_circles(
         7, radius=8.0, size=(30, 36), generator=torch.Generator().manual_seed(1), batch=2
+    ).to(torch.float64),
+    "many over each other": lambda: random_circles(
+        2 * DEPTH + 5, radius=9.0, size=(20, 24), generator=torch.Generator().manual_seed(3)
     ).to(torch.float64),
     "crossing themselves, nonzero": lambda: blob(Kind.NONZERO),
     "crossing themselves, even-odd": lambda: blob(Kind.EVENODD),

@@ -61,19 +61,31 @@ class _Composite(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, vertices, colours, background, counts, structure, size, make_runner):
-        tensors = {
+        device = vertices.device
+        batch, segments, most = vertices.shape[:3]
+        paths = colours.shape[1]
+        whole = {"dtype": torch.int32, "device": device}
+        ends = counts.cumsum(1)
+        offsets = torch.cat([torch.zeros_like(ends[:, :1]), ends], 1).int()
+        outline = {
             "vertices": vertices.contiguous(),
             "counts": counts.contiguous(),
+            "offsets": offsets,
             "following": structure.following,
-            "firsts": structure.firsts,
+            "owners": structure.owners,
+        }
+        # Only the device knows how many edges there are: room for the most that there may be.
+        shapes = {
+            "edges": vertices.new_empty(batch, segments * most, 6),
+            "marks": torch.empty(batch, segments * most, **whole),
+            "places": torch.empty(batch, segments * most, 3, **whole),
+            "ranges": offsets[:, structure.firsts.long()].contiguous(),
             "evenodd": structure.evenodd,
             # In float64, as on the CPU: a picture is rounded once, when it is whole.
             "colours": colours.double().contiguous(),
             "background": background.double().contiguous(),
         }
-        batch, paths = colours.shape[:2]
         tiles = -(-size[0] // TILE) * -(-size[1] // TILE)
-        whole = {"dtype": torch.int32, "device": vertices.device}
         saved = {
             "boxes": vertices.new_empty(batch, paths, 4),
             # only the first `lengths` of a tile are written, and read
@@ -81,30 +93,34 @@ class _Composite(torch.autograd.Function):
             "lengths": torch.zeros(batch, tiles, **whole),
         }
         image = colours.new_empty(batch, 3, *size)
-        make_runner(vertices.device).forward(tensors, saved, image)
-        ctx.tensors, ctx.saved, ctx.structure, ctx.make_runner = tensors, saved, structure, make_runner
+        make_runner(device).forward(outline, shapes, saved, image)
+        ctx.outline, ctx.shapes, ctx.saved, ctx.structure, ctx.make_runner = (
+            outline,
+            shapes,
+            saved,
+            structure,
+            make_runner,
+        )
         return image
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *upstreams):
         upstream = upstreams[0].contiguous()
-        vertices, colours = ctx.tensors["vertices"], ctx.tensors["colours"]
-        lengths = ctx.saved["lengths"]
-        # float32 would do, but sums over many tiles are to be rounded once
-        parts = vertices.new_zeros(*lengths.shape, colours.shape[1], 4)
+        vertices, colours = ctx.outline["vertices"], ctx.shapes["colours"]
+        # Written where a path stands in a tile's list, and read there alone.
+        parts = vertices.new_empty(*ctx.saved["paths"].shape, 4)
+        grad_colours = torch.zeros_like(colours)
         moments = torch.zeros_like(vertices)
-        runner = ctx.make_runner(vertices.device)
-        runner.backward(ctx.tensors, ctx.saved, ctx.structure.owners, upstream, parts, moments)
-        grad_vertices = _vertices_backward(vertices, ctx.tensors["counts"], ctx.structure, moments)
-        grad_colours = parts.sum(1)
+        ctx.make_runner(vertices.device).backward(ctx.shapes, ctx.saved, upstream, parts, grad_colours, moments)
+        grad_vertices = _vertices_backward(vertices, ctx.outline["counts"], ctx.structure, moments)
         # What reaches the background: the gradient less what paths take of it, by the transmittance of all together.
-        grad_background = _background_gradient(ctx, upstream, grad_colours)
+        grad_background = _background_gradient(upstream, grad_colours)
         kind = upstream.dtype
         return grad_vertices, grad_colours.to(kind), grad_background.to(kind), None, None, None, None
 
 
-def _background_gradient(ctx: Any, upstream: Tensor, grad_colours: Tensor) -> Tensor:
+def _background_gradient(upstream: Tensor, grad_colours: Tensor) -> Tensor:
     """Return the gradient by the background: shares of a pixel's light add up to 1, so it has what colours have not."""
     return upstream.double().sum((2, 3)) - grad_colours[..., :3].sum(1)
 

@@ -1,4 +1,4 @@
-"""The kernels: each finds out which thread it is and calls a function of `pixels`."""
+"""The kernels: each finds out which thread it is and calls functions of `coverage` and `pixels`."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,27 +11,36 @@ from numba import config
 from torch import Tensor
 
 from runtime.kernels.jit import stamp_of
+from runtime.vector.raster.cuda.coverage import BREAKS, PIECES, Shapes, Vertices, place_edge
 from runtime.vector.raster.cuda.load import load
 from runtime.vector.raster.cuda.pixels import (
-    BREAKS,
     DEPTH,
-    PIECES,
+    STARTS,
     TILE,
     Lists,
-    Shapes,
+    Picture,
+    Spot,
+    below_stretch,
     bound,
     composite,
+    cover_stretch,
     edge_moments,
+    keep_starts,
     list_paths,
-    share_and_change,
-    shares_of,
+    stretch_change,
+    sum_parts,
 )
 from runtime.vector.raster.kernels.pixel import PIXEL_EDGE
 
 _PIECE: Any = numba.from_dtype(PIXEL_EDGE)
 THREADS = TILE * TILE
 LANES = 32
-"""Threads of an edge: a warp."""
+"""Threads of an edge or a path: a warp."""
+
+BLOCKS = 8192
+"""Warps that share the edges of a scene: more than any card of today runs at once."""
+
+Tensors = dict[str, Tensor]
 
 # Its own types describe what kernels are compiled from, not what they say.
 cuda: Any = load()
@@ -71,6 +80,18 @@ def _kernel(function: Callable) -> Any:
 
 
 @_kernel
+def _place_all(outline, shapes):
+    n = cuda.grid(1)
+    segments = outline.counts.shape[1]
+    most = outline.vertices.shape[2]
+    if n < outline.counts.shape[0] * segments * most:
+        b = n // (segments * most)
+        segment = n // most % segments
+        if n % most < outline.counts[b, segment]:
+            place_edge(outline, b, segment, n % most, shapes)
+
+
+@_kernel
 def _bound_all(shapes, boxes):
     n = cuda.grid(1)
     paths = boxes.shape[1]
@@ -101,11 +122,10 @@ def _draw(shapes, boxes, lists, image):
     b = cuda.blockIdx.z
     if x < image.shape[3] and y < image.shape[2]:
         tile = cuda.blockIdx.y * cuda.gridDim.x + cuda.blockIdx.x
-        ends = (0, lists.lengths[b, tile])
-        red, green, blue = composite(shapes, boxes, lists, b, tile, (x, y), (pieces, breaks), ends)
-        image[b, 0, y, x] = red
-        image[b, 1, y, x] = green
-        image[b, 2, y, x] = blue
+        spot = Spot(b, tile, x, y)
+        colour = composite(Picture(shapes, boxes, lists), spot, (pieces, breaks), lists.lengths[b, tile])
+        for c in range(3):
+            image[b, c, y, x] = colour[c]
 
 
 @_kernel
@@ -113,6 +133,7 @@ def _colours_backward(shapes, boxes, lists, upstream, parts):
     """Sums over each tile's pixels, in the order of a tree, of the gradients by its paths' colours."""
     pieces = cuda.local.array(PIECES, _PIECE)
     breaks = cuda.local.array(BREAKS, numba.float64)
+    starts = cuda.local.array((STARTS, 3), numba.float64)
     shares = cuda.local.array(DEPTH, numba.float64)
     sums = cuda.shared.array((4, THREADS), numba.float64)
     x = cuda.blockIdx.x * TILE + cuda.threadIdx.x
@@ -121,62 +142,89 @@ def _colours_backward(shapes, boxes, lists, upstream, parts):
     lane = cuda.threadIdx.y * TILE + cuda.threadIdx.x
     tile = cuda.blockIdx.y * cuda.gridDim.x + cuda.blockIdx.x
     seen = x < upstream.shape[3] and y < upstream.shape[2]
-    # Each coverage goes through all edges of a path: once for the list, and not once more for each path above.
-    stored = seen and shares_of(shapes, boxes, lists, b, tile, (x, y), (pieces, breaks), shares)
-    for k in range(lists.lengths[b, tile]):
-        path = lists.paths[b, tile, k]
-        for c in range(4):
-            sums[c, lane] = 0.0
+    picture = Picture(shapes, boxes, lists)
+    spot = Spot(b, tile, x, y)
+    spaces = (pieces, breaks)
+    if seen:
+        keep_starts(picture, spot, spaces, starts)
+    # From the highest path down, because each dims what reaches those below it. All threads take the same turns.
+    passes = 1.0
+    last = lists.lengths[b, tile]
+    while last > 0:
+        n = (last - 1) // DEPTH
+        start = (0.0, 0.0, 0.0)
         if seen:
-            share, change, passes = share_and_change(
-                shapes, boxes, lists, b, (tile, k), (x, y), (pieces, breaks, shares, stored), upstream
-            )
+            cover_stretch(picture, spot, spaces, n, shares)
+            start = below_stretch(picture, spot, spaces, n, starts)
+        for k in range(last - 1, n * DEPTH - 1, -1):
+            opacity = shapes.colours[b, lists.paths[b, tile, k], 3]
+            for c in range(4):
+                sums[c, lane] = 0.0
+            share = shares[k - n * DEPTH] if seen else 0.0
             if share != 0.0:
-                alpha = passes * shapes.colours[b, path, 3] * share
                 for c in range(3):
-                    sums[c, lane] = alpha * upstream[b, c, y, x]
-                sums[3, lane] = share * change
-        cuda.syncthreads()
-        # Halving, each time with a barrier: who adds what to what is fixed, so the sum has the same bits in each run.
-        width = THREADS // 2
-        while width > 0:
-            if lane < width:
-                for c in range(4):
-                    sums[c, lane] += sums[c, lane + width]
+                    sums[c, lane] = passes * opacity * share * upstream[b, c, y, x]
+                sums[3, lane] = share * passes * stretch_change(picture, spot, k, shares, start, upstream)
+                passes *= 1.0 - opacity * share
             cuda.syncthreads()
-            width //= 2
-        # One thread a channel. No other tile has this place, so no addition is atomic.
-        if lane < 4:
-            parts[b, tile, path, lane] = sums[lane, 0]
-        cuda.syncthreads()
+            # Halving, each time with a barrier: who adds what to what is fixed, so each run sums to the same bits.
+            width = THREADS // 2
+            while width > 0:
+                if lane < width:
+                    for c in range(4):
+                        sums[c, lane] += sums[c, lane + width]
+                cuda.syncthreads()
+                width //= 2
+            # One thread a channel. No other tile has this place, so no addition is atomic.
+            if lane < 4:
+                parts[b, tile, k, lane] = sums[lane, 0]
+            cuda.syncthreads()
+        last = n * DEPTH
 
 
 @_kernel
-def _edges_backward(shapes, boxes, lists, owners, size, upstream, moments):
+def _sum_all(boxes, lists, parts, across, colours):
+    """The gradient by each path's colour: a warp shares its tiles, and a thread a channel adds up what they have."""
+    sums = cuda.shared.array((4, LANES), numba.float64)
+    lane = cuda.threadIdx.x
+    path = cuda.blockIdx.x
+    b = cuda.blockIdx.y
+    red, green, blue, alpha = sum_parts(boxes, lists, parts, (b, path), (lane, LANES), across)
+    sums[0, lane] = red
+    sums[1, lane] = green
+    sums[2, lane] = blue
+    sums[3, lane] = alpha
+    cuda.syncthreads()
+    if lane < 4:
+        total = 0.0
+        for k in range(LANES):
+            total += sums[lane, k]
+        colours[b, path, lane] = total
+
+
+@_kernel
+def _edges_backward(shapes, boxes, lists, size, upstream, moments):
     """The moments of each edge: a warp shares its pixels, and its first thread adds up what they have, in order."""
     pieces = cuda.local.array(PIECES, _PIECE)
     breaks = cuda.local.array(BREAKS, numba.float64)
     sums = cuda.shared.array((2, LANES), numba.float64)
     lane = cuda.threadIdx.x
-    most = moments.shape[2]
-    segment = cuda.blockIdx.x // most
-    i = cuda.blockIdx.x % most
     b = cuda.blockIdx.y
-    # The same for all threads of a block, so that none waits for one that has left.
-    if i >= shapes.counts[b, segment]:
-        return
-    where = (b, owners[segment], segment, i)
-    zeroth, first = edge_moments(shapes, boxes, lists, where, (lane, LANES), size, upstream, (pieces, breaks))
-    sums[0, lane] = zeroth
-    sums[1, lane] = first
-    cuda.syncthreads()
-    if lane == 0:
-        # One after the other: 32 additions cost little beside a warp's pixels, and their order never changes.
-        for k in range(1, LANES):
-            zeroth += sums[0, k]
-            first += sums[1, k]
-        moments[b, segment, i, 0] = zeroth
-        moments[b, segment, i, 1] = first
+    picture = Picture(shapes, boxes, lists)
+    # Only the card knows how many edges there are, so blocks take them in turns: all threads of one the same.
+    for e in range(cuda.blockIdx.x, shapes.ranges[b, shapes.ranges.shape[1] - 1], cuda.gridDim.x):
+        zeroth, first = edge_moments(picture, (b, e), (lane, LANES), size, upstream, (pieces, breaks))
+        sums[0, lane] = zeroth
+        sums[1, lane] = first
+        cuda.syncthreads()
+        if lane == 0:
+            # One after the other: 32 additions cost little beside a warp's pixels, and their order never changes.
+            for k in range(1, LANES):
+                zeroth += sums[0, k]
+                first += sums[1, k]
+            moments[b, shapes.places[b, e, 1], shapes.places[b, e, 2], 0] = zeroth
+            moments[b, shapes.places[b, e, 1], shapes.places[b, e, 2], 1] = first
+        cuda.syncthreads()
 
 
 class Card:
@@ -191,38 +239,32 @@ class Card:
         """Return a tensor's memory as an array of numba's; the stream's order is all that is needed."""
         return cuda.as_cuda_array(tensor.detach(), sync=False)
 
-    def shapes(self, tensors: dict[str, Tensor]) -> Shapes:
-        """Return what is drawn as arrays."""
-        return Shapes(**{name: self.array(tensor) for name, tensor in tensors.items()})
-
-    def forward(self, tensors: dict[str, Tensor], saved: dict[str, Tensor], image: Tensor) -> None:
-        """Write the boxes and lists of `saved`, and the picture."""
-        shapes, boxes, lists = self.shapes(tensors), self.array(saved["boxes"]), self._lists(saved)
+    def forward(self, outline: Tensors, shapes: Tensors, saved: Tensors, image: Tensor) -> None:
+        """Write the edges of `shapes`, the boxes and lists of `saved`, and the picture."""
+        edges, boxes, lists = self._shapes(shapes), self.array(saved["boxes"]), self._lists(saved)
         across, down = self._tiles(image)
-        _bound_all[-(-saved["boxes"][..., 0].numel() // 64), 64, self.stream](shapes, boxes)
+        vertices = Vertices(**{name: self.array(tensor) for name, tensor in outline.items()})
+        _place_all[-(-outline["vertices"][..., 0].numel() // 128), 128, self.stream](vertices, edges)
+        _bound_all[-(-saved["boxes"][..., 0].numel() // 64), 64, self.stream](edges, boxes)
         _list_all[-(-saved["lengths"].numel() // 64), 64, self.stream](boxes, lists, across)
-        _draw[(across, down, len(image)), (TILE, TILE), self.stream](shapes, boxes, lists, self.array(image))
+        _draw[(across, down, len(image)), (TILE, TILE), self.stream](edges, boxes, lists, self.array(image))
 
     def backward(
-        self,
-        tensors: dict[str, Tensor],
-        saved: dict[str, Tensor],
-        owners: Tensor,
-        upstream: Tensor,
-        parts: Tensor,
-        moments: Tensor,
+        self, shapes: Tensors, saved: Tensors, upstream: Tensor, parts: Tensor, colours: Tensor, moments: Tensor
     ) -> None:
-        """Write the gradients by colours of each tile into `parts`, and the moments of each edge."""
-        shapes, boxes, lists = self.shapes(tensors), self.array(saved["boxes"]), self._lists(saved)
+        """Write gradients by colours, each tile's into `parts` and their sums, and the moments of each edge."""
+        edges, boxes, lists = self._shapes(shapes), self.array(saved["boxes"]), self._lists(saved)
         across, down = self._tiles(upstream)
+        batch, paths = colours.shape[:2]
+        seen, shares = self.array(upstream), self.array(parts)
+        _colours_backward[(across, down, batch), (TILE, TILE), self.stream](edges, boxes, lists, seen, shares)
+        _sum_all[(paths, batch), LANES, self.stream](boxes, lists, shares, across, self.array(colours))
         size = (upstream.shape[2], upstream.shape[3])
-        seen = self.array(upstream)
-        grid = (across, down, len(upstream))
-        _colours_backward[grid, (TILE, TILE), self.stream](shapes, boxes, lists, seen, self.array(parts))
-        blocks = (moments.shape[1] * moments.shape[2], len(moments))
-        _edges_backward[blocks, LANES, self.stream](
-            shapes, boxes, lists, self.array(owners), size, seen, self.array(moments)
-        )
+        blocks = (min(moments.shape[1] * moments.shape[2], BLOCKS), batch)
+        _edges_backward[blocks, LANES, self.stream](edges, boxes, lists, size, seen, self.array(moments))
+
+    def _shapes(self, tensors: Tensors) -> Shapes:
+        return Shapes(**{name: self.array(tensor) for name, tensor in tensors.items()})
 
     def _lists(self, saved: dict[str, Tensor]) -> Lists:
         return Lists(self.array(saved["paths"]), self.array(saved["lengths"]))

@@ -1,12 +1,4 @@
-"""What one thread does: coverage of a pixel, its colours, and their gradients. Compiled for the CPU in tests.
-
-A path's edges go from vertex to vertex of its segments: `vertices` (B, S, M, 2), of which the first `counts` (B, S) are
-there; the last one of a segment leads to the first of segment `following` (S,).
-
-Unlike the kernels on the CPU, nothing is accumulated from pixel to pixel: a pixel gathers the pieces of a path's edges
-that lie in its row, within it or left of it, and integrates level slabs. Pieces that are left of it count for the
-winding number alone.
-"""
+"""What one thread does: boxes, tiles' lists, a pixel's colour, and gradients. Compiled for the CPU in tests."""
 
 import math
 from typing import NamedTuple
@@ -14,38 +6,16 @@ from typing import NamedTuple
 import numpy as np
 
 from runtime.kernels.jit import inner
-from runtime.vector.raster.kernels.pixel import _integrate_slabs, inside
-
-PIECES = 24
-"""Pieces of a path's edges that a pixel takes at most; others beyond are left out. A chain left of it is one."""
-
-BREAKS = 3 + PIECES * (PIECES + 3) // 2
-"""Heights between slabs at most."""
+from runtime.vector.raster.cuda.coverage import Shapes, cover, moments_of
 
 DEPTH = 32
-"""Longest list of a tile whose coverages a pixel keeps on the way back; for a longer one it computes them anew."""
+"""Coverages that a pixel keeps on the way back: a longer list of a tile is gone through in stretches of so many."""
+
+STARTS = 64
+"""Stretches for which a pixel keeps what lies below them; for those beyond it composites anew."""
 
 TILE = 16
 """Side of the squares of pixels that share a list of paths."""
-
-
-class Shapes(NamedTuple):
-    """Arrays that say what is drawn."""
-
-    vertices: np.ndarray
-    """(B, S, M, 2) float64, in picture pixels."""
-    counts: np.ndarray
-    """(B, S) int32: vertices of each segment."""
-    following: np.ndarray
-    """(S,) int32: the segment after each in its contour."""
-    firsts: np.ndarray
-    """(P + 1,) int32: first segment of each path."""
-    evenodd: np.ndarray
-    """(P,) int32: which paths' rule is even-odd."""
-    colours: np.ndarray
-    """(B, P, 4) float64."""
-    background: np.ndarray
-    """(B, 3) float64."""
 
 
 class Lists(NamedTuple):
@@ -57,16 +27,23 @@ class Lists(NamedTuple):
     """(B, T) int32."""
 
 
-@inner
-def edge_of(shapes, b, segment, i):
-    """The ends of an edge: x0, y0, x1, y1."""
-    v = shapes.vertices
-    x0 = v[b, segment, i, 0]
-    y0 = v[b, segment, i, 1]
-    if i + 1 < shapes.counts[b, segment]:
-        return x0, y0, v[b, segment, i + 1, 0], v[b, segment, i + 1, 1]
-    after = shapes.following[segment]
-    return x0, y0, v[b, after, 0, 0], v[b, after, 0, 1]
+class Picture(NamedTuple):
+    """What is drawn, and where it lies."""
+
+    shapes: Shapes
+    boxes: np.ndarray
+    """(B, P, 4) of each path."""
+    lists: Lists
+
+
+class Spot(NamedTuple):
+    """A pixel."""
+
+    b: int
+    """Its scene."""
+    tile: int
+    x: int
+    y: int
 
 
 @inner
@@ -76,14 +53,13 @@ def bound(shapes, b, path):
     top = np.inf
     right = -np.inf
     bottom = -np.inf
-    for segment in range(shapes.firsts[path], shapes.firsts[path + 1]):
-        for i in range(shapes.counts[b, segment]):
-            x = shapes.vertices[b, segment, i, 0]
-            y = shapes.vertices[b, segment, i, 1]
-            left = min(left, x)
-            right = max(right, x)
-            top = min(top, y)
-            bottom = max(bottom, y)
+    for e in range(shapes.ranges[b, path], shapes.ranges[b, path + 1]):
+        x = shapes.edges[b, e, 0]
+        y = shapes.edges[b, e, 1]
+        left = min(left, x)
+        right = max(right, x)
+        top = min(top, y)
+        bottom = max(bottom, y)
     return left, top, right, bottom
 
 
@@ -107,343 +83,232 @@ def list_paths(boxes, b, column, row, lists, tile):
 
 
 @inner
-def _add(pieces, count, edge, s, t, own):
-    """Add the part s to t of an edge to the pieces, unless it is empty or there is no room; returns their number."""
-    if not s < t or count >= PIECES:
-        return count
-    x0, y0, x1, y1 = edge
-    pieces[count].x0 = x0 + s * (x1 - x0)
-    pieces[count].y0 = y0 + s * (y1 - y0)
-    pieces[count].x1 = x0 + t * (x1 - x0)
-    pieces[count].y1 = y0 + t * (y1 - y0)
-    pieces[count].s = s
-    pieces[count].t = t
-    pieces[count].zeroth = 0.0
-    pieces[count].first = 0.0
-    pieces[count].borders = 0
-    pieces[count].entry = own
-    return count + 1
-
-
-@inner
-def _in_row(y0, y1):
-    """Where an edge that is not level enters the row from 0 to 1 and leaves it, as parameters within 0 to 1."""
-    scale = 1.0 / (y1 - y0)
-    upper = (0.0 - y0) * scale
-    lower = (1.0 - y0) * scale
-    return max(0.0, min(upper, lower)), min(1.0, max(upper, lower))
-
-
-@inner
-def _aside(x0, x1, s, t):
-    """The intervals of an edge's part s to t left of the pixel, and within it; empty ones end where they begin.
-
-    An edge along the left border is within: it bounds what is right of it.
-    """
-    dx = x1 - x0
-    if dx == 0.0:
-        if x0 >= 0.0:
-            return s, s, s, t
-        return s, t, t, t
-    left = (0.0 - x0) / dx
-    right = (1.0 - x0) / dx
-    if dx > 0.0:
-        return s, min(t, left), max(s, left), min(t, right)
-    return max(s, left), t, max(s, right), min(t, left)
-
-
-@inner
-def _seen_from(place, ends, swapped):
-    """The ends of an edge, in pixels from a pixel's corner; with x and y exchanged on request."""
-    x0, y0, x1, y1 = ends
-    if swapped:
-        return y0 - place[1], x0 - place[0], y1 - place[1], x1 - place[0]
-    return x0 - place[0], y0 - place[1], x1 - place[0], y1 - place[1]
-
-
-@inner
-def gather(shapes, b, path, place, swapped, own, pieces):  # noqa: PLR0912
-    """Gather the pieces of a path's edges in a pixel's row, or with x and y exchanged in its column.
-
-    Args:
-        shapes: what is drawn.
-        b: the scene.
-        path: the path.
-        place: x and y of the pixel.
-        swapped: whether x and y are exchanged, so that left means above.
-        own: segment and number of the edge whose pieces within the pixel get entry 1; others have 0.
-        pieces: (PIECES,) PIXEL_EDGE, written.
-
-    Returns: number of pieces; the winding number that edges left of the pixel along its whole row add up to; the
-    winding number left of the pixel half-way down; whether any piece lies within the pixel.
-    """
-    count = 0
-    corner = 0
-    middle = 0
-    within = False
-    # The piece left of the pixel that the next edge continues: pieces of a chain there count as one, from its first
-    # height to its last, since what goes up and down again in between cancels.
-    chain = -1
-    for segment in range(shapes.firsts[path], shapes.firsts[path + 1]):
-        if segment == shapes.firsts[path] or shapes.following[segment - 1] != segment:
-            chain = -1
-        for i in range(shapes.counts[b, segment]):
-            x0, y0, x1, y1 = _seen_from(place, edge_of(shapes, b, segment, i), swapped)
-            # A level edge bounds no length, but what is above it and below may differ.
-            if y0 == y1 and 0.0 < y0 < 1.0 and min(x0, x1) < 1.0:
-                if max(x0, x1) > 0.0:
-                    within = True
-                    chain = -1
-                continue
-            if y0 == y1 or max(y0, y1) <= 0.0 or min(y0, y1) >= 1.0 or min(x0, x1) >= 1.0:
-                chain = -1
-                continue
-            way = 1 if y1 > y0 else -1
-            s, t = _in_row(y0, y1)
-            gone, past, begin, end = _aside(x0, x1, s, t)
-            edge = (x0, y0, x1, y1)
-            if gone < past:
-                # Left of the pixel: along the whole row it is the same for all slabs.
-                a = y0 + gone * (y1 - y0)
-                c = y0 + past * (y1 - y0)
-                if (a < 0.5) != (c < 0.5):
-                    middle += way
-                if gone == s and past == t and min(y0, y1) <= 0.0 and max(y0, y1) >= 1.0:
-                    corner += way
-                    chain = -1
-                elif chain >= 0 and gone == 0.0:
-                    pieces[chain].x1 = x0 + past * (x1 - x0)
-                    pieces[chain].y1 = c
-                else:
-                    chain = count if count < PIECES else -1
-                    count = _add(pieces, count, edge, gone, past, 0)
-                if past < 1.0:
-                    chain = -1
-            else:
-                chain = -1
-            if begin < end:
-                within = True
-                mine = 1 if segment == own[0] and i == own[1] else 0
-                count = _add(pieces, count, edge, begin, end, mine)
-    return count, corner, middle, within
-
-
-@inner
-def cover(shapes, b, path, place, pieces, breaks):
-    """Coverage of a pixel by a path: the exact area of what is filled."""
-    count, corner, middle, within = gather(shapes, b, path, place, False, (-1, -1), pieces)
-    # Without an edge in it, a pixel has one winding number everywhere.
-    if not within:
-        return inside(middle, shapes.evenodd[path])
-    return _integrate_slabs(pieces[:count], corner, shapes.evenodd[path], 1.0, breaks)
-
-
-@inner
-def moments_of(shapes, b, path, own, place, pieces, breaks):
-    """The moments of an edge's part in a pixel, see `kernels.pixel.PIXEL_EDGE`: steep by rows, flat by columns."""
-    zeroth = 0.0
-    first = 0.0
-    for swapped in range(2):
-        count, corner, _, within = gather(shapes, b, path, place, swapped == 1, own, pieces)
-        if within:
-            # Exchanging x and y mirrors the plane, so that the second pass changes sign.
-            sign = -1.0 if swapped == 1 else 1.0
-            _integrate_slabs(pieces[:count], corner, shapes.evenodd[path], sign, breaks)
-            for k in range(count):
-                if pieces[k].entry == 1:
-                    zeroth += pieces[k].zeroth
-                    first += pieces[k].first
-    return zeroth, first
-
-
-@inner
-def near(boxes, b, path, place):
-    """Whether a path's box meets a pixel or what is right of it in its row: elsewhere its coverage is 0."""
+def near(boxes, spot, path):
+    """Whether a path's box meets a pixel: elsewhere its coverage is 0."""
     return (
-        boxes[b, path, 0] < place[0] + 1
-        and boxes[b, path, 2] > place[0]
-        and boxes[b, path, 1] < place[1] + 1
-        and boxes[b, path, 3] > place[1]
+        boxes[spot.b, path, 0] < spot.x + 1
+        and boxes[spot.b, path, 2] > spot.x
+        and boxes[spot.b, path, 1] < spot.y + 1
+        and boxes[spot.b, path, 3] > spot.y
     )
 
 
 @inner
-def composite(shapes, boxes, lists, b, tile, place, spaces, ends):
-    """Colour of a pixel: paths of its tile's list from `ends[0]` to before `ends[1]`, over the background.
-
-    Args:
-        shapes: what is drawn.
-        boxes: (B, P, 4) of each path.
-        lists: paths of tiles.
-        b: the scene.
-        tile: the pixel's.
-        place: x and y of the pixel.
-        spaces: pieces and breaks.
-        ends: positions in the list.
-    """
-    red = shapes.background[b, 0]
-    green = shapes.background[b, 1]
-    blue = shapes.background[b, 2]
+def _over(picture, spot, spaces, ends, colour):
+    """A colour with paths of a tile's list over it, from position `ends[0]` to before `ends[1]`."""
+    shapes = picture.shapes
+    red, green, blue = colour
     for k in range(ends[0], ends[1]):
-        path = lists.paths[b, tile, k]
-        if near(boxes, b, path, place):
-            alpha = shapes.colours[b, path, 3] * cover(shapes, b, path, place, spaces[0], spaces[1])
-            red += alpha * (shapes.colours[b, path, 0] - red)
-            green += alpha * (shapes.colours[b, path, 1] - green)
-            blue += alpha * (shapes.colours[b, path, 2] - blue)
+        path = picture.lists.paths[spot.b, spot.tile, k]
+        if near(picture.boxes, spot, path):
+            alpha = shapes.colours[spot.b, path, 3] * cover(shapes, spot.b, path, (spot.x, spot.y), spaces)
+            red += alpha * (shapes.colours[spot.b, path, 0] - red)
+            green += alpha * (shapes.colours[spot.b, path, 1] - green)
+            blue += alpha * (shapes.colours[spot.b, path, 2] - blue)
     return red, green, blue
 
 
 @inner
-def shine(shapes, boxes, lists, b, tile, place, spaces, ends):
-    """The share of light that passes paths of a tile's list; arguments as of `composite`."""
-    share = 1.0
-    for k in range(ends[0], ends[1]):
-        path = lists.paths[b, tile, k]
-        if near(boxes, b, path, place):
-            share *= 1.0 - shapes.colours[b, path, 3] * cover(shapes, b, path, place, spaces[0], spaces[1])
-    return share
+def _paper(picture, b):
+    """The colour of the background."""
+    ground = picture.shapes.background
+    return ground[b, 0], ground[b, 1], ground[b, 2]
 
 
 @inner
-def by_alpha(shapes, boxes, lists, b, entry, place, spaces, upstream):
-    """The derivative by the alpha of a path in a pixel, and what of the gradient reaches its colour.
+def composite(picture, spot, spaces, count):
+    """Colour of a pixel: the first `count` paths of its tile's list over the background.
 
     Args:
-        shapes: what is drawn.
-        boxes: (B, P, 4) of each path.
-        lists: paths of tiles.
-        b: the scene.
-        entry: the pixel's tile, and the path's position in its list.
-        place: x and y of the pixel.
-        spaces: pieces and breaks.
-        upstream: (B, 3, H, W).
+        picture: what is drawn.
+        spot: the pixel.
+        spaces: working space: pieces and breaks, see `coverage`.
+        count: how many.
     """
-    tile = entry[0]
-    k = entry[1]
-    path = lists.paths[b, tile, k]
-    below = composite(shapes, boxes, lists, b, tile, place, spaces, (0, k))
-    passes = shine(shapes, boxes, lists, b, tile, place, spaces, (k + 1, lists.lengths[b, tile]))
-    y = place[1]
-    x = place[0]
+    return _over(picture, spot, spaces, (0, count), _paper(picture, spot.b))
+
+
+@inner
+def by_alpha(picture, spot, spaces, k, upstream):
+    """The derivative of a pixel's gradient by the alpha of the path at position k of its tile's list.
+
+    `upstream` (B, 3, H, W) is the gradient of the picture; others are as of `composite`.
+    """
+    shapes = picture.shapes
+    path = picture.lists.paths[spot.b, spot.tile, k]
+    below = composite(picture, spot, spaces, k)
     change = 0.0
     for c in range(3):
-        change += upstream[b, c, y, x] * (shapes.colours[b, path, c] - below[c])
-    return passes * change, passes
+        change += upstream[spot.b, c, spot.y, spot.x] * (shapes.colours[spot.b, path, c] - below[c])
+    # What paths above leave of it.
+    for j in range(k + 1, picture.lists.lengths[spot.b, spot.tile]):
+        other = picture.lists.paths[spot.b, spot.tile, j]
+        if near(picture.boxes, spot, other):
+            share = cover(shapes, spot.b, other, (spot.x, spot.y), spaces)
+            change *= 1.0 - shapes.colours[spot.b, other, 3] * share
+    return change
 
 
 @inner
-def shares_of(shapes, boxes, lists, b, tile, place, spaces, shares):
-    """Write a pixel's coverage by each path of its tile's list into `shares`; returns whether there is room for them.
+def keep_starts(picture, spot, spaces, starts):
+    """Write the colour that lies below each stretch of a tile's list, as far as there is room in `starts` (STARTS, 3).
 
-    Arguments are as of `composite`.
+    Other arguments are as of `composite`.
     """
-    length = lists.lengths[b, tile]
-    if length > len(shares):
-        return False
-    for k in range(length):
-        path = lists.paths[b, tile, k]
-        shares[k] = 0.0
-        if near(boxes, b, path, place):
-            shares[k] = cover(shapes, b, path, place, spaces[0], spaces[1])
-    return True
+    colour = _paper(picture, spot.b)
+    stretches = (picture.lists.lengths[spot.b, spot.tile] + DEPTH - 1) // DEPTH
+    for n in range(min(stretches, len(starts))):
+        if n > 0:
+            colour = _over(picture, spot, spaces, ((n - 1) * DEPTH, n * DEPTH), colour)
+        for c in range(3):
+            starts[n, c] = colour[c]
 
 
 @inner
-def by_alpha_of(shapes, lists, b, entry, place, shares, upstream):
-    """What `by_alpha` returns, from coverages that are known; a path that covers nothing changes no sum."""
-    tile = entry[0]
-    k = entry[1]
-    path = lists.paths[b, tile, k]
-    red = shapes.background[b, 0]
-    green = shapes.background[b, 1]
-    blue = shapes.background[b, 2]
-    for j in range(k):
-        if shares[j] != 0.0:
-            other = lists.paths[b, tile, j]
-            alpha = shapes.colours[b, other, 3] * shares[j]
-            red += alpha * (shapes.colours[b, other, 0] - red)
-            green += alpha * (shapes.colours[b, other, 1] - green)
-            blue += alpha * (shapes.colours[b, other, 2] - blue)
-    passes = 1.0
-    for j in range(k + 1, lists.lengths[b, tile]):
-        if shares[j] != 0.0:
-            passes *= 1.0 - shapes.colours[b, lists.paths[b, tile, j], 3] * shares[j]
-    y = place[1]
-    x = place[0]
-    change = upstream[b, 0, y, x] * (shapes.colours[b, path, 0] - red)
-    change += upstream[b, 1, y, x] * (shapes.colours[b, path, 1] - green)
-    change += upstream[b, 2, y, x] * (shapes.colours[b, path, 2] - blue)
-    return passes * change, passes
+def cover_stretch(picture, spot, spaces, n, shares):
+    """Write a pixel's coverages by the n-th stretch of its tile's list into `shares` (DEPTH,); see `composite`."""
+    first = n * DEPTH
+    for k in range(first, min(first + DEPTH, picture.lists.lengths[spot.b, spot.tile])):
+        path = picture.lists.paths[spot.b, spot.tile, k]
+        shares[k - first] = 0.0
+        if near(picture.boxes, spot, path):
+            shares[k - first] = cover(picture.shapes, spot.b, path, (spot.x, spot.y), spaces)
 
 
 @inner
-def share_and_change(shapes, boxes, lists, b, entry, place, memory, upstream):
-    """A pixel's coverage by a path of its tile, and what `by_alpha` returns; zeros where it covers nothing.
+def below_stretch(picture, spot, spaces, n, starts):
+    """The colour below the n-th stretch of a tile's list: what `keep_starts` has left, or composited anew."""
+    if n < len(starts):
+        return starts[n, 0], starts[n, 1], starts[n, 2]
+    return composite(picture, spot, spaces, n * DEPTH)
+
+
+@inner
+def stretch_change(picture, spot, k, shares, start, upstream):
+    """What `by_alpha` gives, from coverages at hand, but for the paths above.
 
     Args:
-        shapes: what is drawn.
-        boxes: (B, P, 4) of each path.
-        lists: paths of tiles.
-        b: the scene.
-        entry: the pixel's tile, and the path's position in its list.
-        place: x and y of the pixel.
-        memory: pieces, breaks, coverages of `shares_of`, and whether these are there.
+        picture: what is drawn.
+        spot: the pixel.
+        k: position in its tile's list.
+        shares: coverages by the position's stretch.
+        start: colour below the stretch.
         upstream: (B, 3, H, W).
     """
-    path = lists.paths[b, entry[0], entry[1]]
-    share = 0.0
-    if memory[3]:
-        share = memory[2][entry[1]]
-    elif near(boxes, b, path, place):
-        share = cover(shapes, b, path, place, memory[0], memory[1])
-    change = 0.0
-    passes = 0.0
-    if share != 0.0:
-        if memory[3]:
-            change, passes = by_alpha_of(shapes, lists, b, entry, place, memory[2], upstream)
-        else:
-            spaces = (memory[0], memory[1])
-            change, passes = by_alpha(shapes, boxes, lists, b, entry, place, spaces, upstream)
-    return share, change, passes
+    colours = picture.shapes.colours
+    first = k // DEPTH * DEPTH
+    red, green, blue = start
+    for j in range(first, k):
+        # A path that covers nothing changes no sum.
+        if shares[j - first] != 0.0:
+            other = picture.lists.paths[spot.b, spot.tile, j]
+            alpha = colours[spot.b, other, 3] * shares[j - first]
+            red += alpha * (colours[spot.b, other, 0] - red)
+            green += alpha * (colours[spot.b, other, 1] - green)
+            blue += alpha * (colours[spot.b, other, 2] - blue)
+    path = picture.lists.paths[spot.b, spot.tile, k]
+    change = upstream[spot.b, 0, spot.y, spot.x] * (colours[spot.b, path, 0] - red)
+    change += upstream[spot.b, 1, spot.y, spot.x] * (colours[spot.b, path, 1] - green)
+    change += upstream[spot.b, 2, spot.y, spot.x] * (colours[spot.b, path, 2] - blue)
+    return change
 
 
 @inner
-def edge_moments(shapes, boxes, lists, where, lanes, size, upstream, spaces):
+def position_of(lists, b, tile, path):
+    """Where a path stands in a tile's list, which is in their order; -1 where it does not."""
+    low = 0
+    high = lists.lengths[b, tile]
+    while low < high:
+        middle = (low + high) // 2
+        if lists.paths[b, tile, middle] < path:
+            low = middle + 1
+        else:
+            high = middle
+    if low < lists.lengths[b, tile] and lists.paths[b, tile, low] == path:
+        return low
+    return -1
+
+
+@inner
+def sum_parts(boxes, lists, parts, where, lanes, across):
+    """The sums of a path's parts over every `lanes[1]`-th tile of its box from `lanes[0]` on.
+
+    Args:
+        boxes: (B, P, 4) of each path.
+        lists: paths of tiles.
+        parts: (B, T, P, 4) gradients by colours, by position in each tile's list.
+        where: scene and path.
+        lanes: first tile, and distance to the next.
+        across: tiles in a row.
+    """
+    b, path = where
+    red = 0.0
+    green = 0.0
+    blue = 0.0
+    alpha = 0.0
+    # A box that is not finite meets no tile: a comparison with a number that is none is false.
+    if boxes[b, path, 0] <= boxes[b, path, 2] and boxes[b, path, 1] <= boxes[b, path, 3]:
+        down = lists.lengths.shape[1] // across
+        left = _within(boxes[b, path, 0] / TILE, across)
+        right = _within(boxes[b, path, 2] / TILE, across)
+        top = _within(boxes[b, path, 1] / TILE, down)
+        bottom = _within(boxes[b, path, 3] / TILE, down)
+        columns = right - left + 1
+        for n in range(lanes[0], columns * (bottom - top + 1), lanes[1]):
+            tile = (top + n // columns) * across + left + n % columns
+            k = position_of(lists, b, tile, path)
+            if k >= 0:
+                red += parts[b, tile, k, 0]
+                green += parts[b, tile, k, 1]
+                blue += parts[b, tile, k, 2]
+                alpha += parts[b, tile, k, 3]
+    return red, green, blue, alpha
+
+
+@inner
+def _within(value, count):
+    """The floor of a coordinate, or the nearest of the whole numbers below `count`."""
+    # On a card the floor is a number of floating point, too.
+    return np.int64(math.floor(min(max(value, 0.0), count - 1.0)))
+
+
+@inner
+def edge_moments(picture, where, lanes, size, upstream, spaces):
     """The moments of one edge over every `lanes[1]`-th pixel of its box from `lanes[0]` on, times their gradients.
 
     Args:
-        shapes: what is drawn.
-        boxes: (B, P, 4) of each path.
-        lists: paths of tiles.
-        where: scene, path, segment and number of the edge.
+        picture: what is drawn.
+        where: scene and edge.
         lanes: first pixel, and distance to the next.
         size: height and width of the picture.
         upstream: (B, 3, H, W).
         spaces: pieces and breaks.
     """
-    b, path, segment, i = where
-    x0, y0, x1, y1 = edge_of(shapes, b, segment, i)
-    # On a card the floor is a number of floating point, too.
-    left = max(int(math.floor(min(x0, x1))), 0)  # noqa: RUF046
-    right = min(int(math.floor(max(x0, x1))), size[1] - 1)  # noqa: RUF046
-    top = max(int(math.floor(min(y0, y1))), 0)  # noqa: RUF046
-    bottom = min(int(math.floor(max(y0, y1))), size[0] - 1)  # noqa: RUF046
+    b, e = where
+    shapes = picture.shapes
+    path = shapes.places[b, e, 0]
+    x0 = shapes.edges[b, e, 0]
+    y0 = shapes.edges[b, e, 1]
+    x1 = shapes.edges[b, e, 2]
+    y1 = shapes.edges[b, e, 3]
     zeroth = 0.0
     first = 0.0
-    if left > right or top > bottom:
+    # Also false for numbers that are none.
+    if not (max(x0, x1) >= 0.0 and max(y0, y1) >= 0.0 and min(x0, x1) < size[1] and min(y0, y1) < size[0]):
         return zeroth, first
-    columns = right - left + 1
+    left = _within(min(x0, x1), size[1])
+    top = _within(min(y0, y1), size[0])
+    columns = _within(max(x0, x1), size[1]) - left + 1
+    rows = _within(max(y0, y1), size[0]) - top + 1
     across = (size[1] + TILE - 1) // TILE
-    for n in range(lanes[0], columns * (bottom - top + 1), lanes[1]):
-        place = (left + n % columns, top + n // columns)
-        m0, m1 = moments_of(shapes, b, path, (segment, i), place, spaces[0], spaces[1])
-        if m0 != 0.0 or m1 != 0.0:
-            tile = place[1] // TILE * across + place[0] // TILE
-            k = 0
-            while lists.paths[b, tile, k] != path:
-                k += 1
-            change, _ = by_alpha(shapes, boxes, lists, b, (tile, k), place, spaces, upstream)
+    for n in range(lanes[0], columns * rows, lanes[1]):
+        x = left + n % columns
+        y = top + n // columns
+        m0, m1 = moments_of(shapes, b, path, e, (x, y), spaces)
+        tile = y // TILE * across + x // TILE
+        k = position_of(picture.lists, b, tile, path)
+        if k >= 0 and (m0 != 0.0 or m1 != 0.0):
+            change = by_alpha(picture, Spot(b, tile, x, y), spaces, k, upstream)
             grad = shapes.colours[b, path, 3] * change
             zeroth += grad * m0
             first += grad * m1

@@ -1,5 +1,7 @@
 """Compiled: what each path covers in each pixel row: spans, which are single edge pixels and runs of full pixels."""
 
+import math
+
 import numpy as np
 
 from runtime.kernels.jit import inlined, inner
@@ -38,13 +40,13 @@ def simple_coverage(mean, mask, evenodd):
         mask: of the cell.
         evenodd: whether the path's rule is even-odd.
     """
-    near = np.rint(mean)
+    # By `math`: a graphics card compiles it, too, and has no `rint` of NumPy's.
+    near = np.int64(math.floor(mean + 0.5))
+    low = np.int64(math.floor(mean))
     if abs(mean - near) < _ON_BORDER:
         # An edge on a border is the left or upper border of its pixel, which then lies on the side of the higher
         # winding number if the edge goes down or left.
-        low = int(near) - 1 if mask & (DOWN | LEFT) else int(near)
-    else:
-        low = int(np.floor(mean))
+        low = near - 1 if mask & (DOWN | LEFT) else near
     below = inside(low, evenodd)
     above = inside(low + 1, evenodd)
     return below + (above - below) * (mean - low), above - below
