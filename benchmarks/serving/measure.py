@@ -26,6 +26,7 @@ from benchmarks.serving.steps import time_calls, time_steps
 from runtime.command.options import parse_options
 from runtime.command.ranges import Count, Duration
 from runtime.engines.bundle import DiffusionBundle
+from runtime.errors import UserError
 from serving.repository import build_repository
 from serving.triton.server import TritonServer, environment_folder
 
@@ -57,6 +58,9 @@ class Config:
 
 def measure(config: Config) -> Iterator[dict[str, Any]]:
     """Yield each line of the table."""
+    names = [name for name in PARTS if config.only in name]
+    if not names:
+        raise UserError(f"--only: expected a part of {', '.join(PARTS)}, got {config.only!r:.40}")
     torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp(prefix="tgm-serving-"))
     build_repository(folder / "repository", [DiffusionBundle.load("icons")], {})
@@ -70,9 +74,8 @@ def measure(config: Config) -> Iterator[dict[str, Any]]:
     }
     try:
         server.start()
-        for name in PARTS:
-            if config.only in name:
-                yield from parts[name]()
+        for name in names:
+            yield from parts[name]()
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from runtime.command.options import parse_options
 from serving.commands.up import Up
 from serving.triton.hosted import THREADS, WORK
 from serving.triton.server import STACK_KIB, TritonServer, environment_folder
-
-yaml = pytest.importorskip("yaml")
 
 FOLDER = Path(__file__).parents[2] / "serving"
 
