@@ -166,7 +166,9 @@ def test_a_wrong_value_is_said_in_the_servers_words(page) -> None:
 
 @pytest.mark.slow
 def test_drop_a_picture(page) -> None:
-    code = "() => { const given = new DataTransfer(); given.items.add(new File(['12345'], 'photo.png')); return given; }"
+    code = (
+        "() => { const given = new DataTransfer(); given.items.add(new File(['12345'], 'photo.png')); return given; }"
+    )
     page.dispatch_event(".drop", "drop", {"dataTransfer": page.evaluate_handle(code)})
     page.get_by_text("photo.png").first.wait_for()
     draw(page, "with a file")
