@@ -1,6 +1,7 @@
 """The compiled march as a PyTorch function: arrays, threads, gradients. The kernels are in `kernels`.
 
-This is the seam for other devices: `march` is called with tensors and gives a `Rendering`, whatever draws it.
+This is the seam for other devices: `march` is called with tensors and gives a `Rendering`, whatever draws it; on a card
+that is `runtime.field.cuda`.
 """
 
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
+from torch.nn import functional
 
 from runtime.errors import UserError
 from runtime.field.cameras import Rays
@@ -25,6 +27,9 @@ STEP = 0.5
 EXTENT = 64.0
 """Length of the box's side in the unit whose inverse the density has: so raw densities survive a finer grid."""
 
+
+LONGEST_LEAP = 8
+"""Most cells of a leap: longer ones gain little and take time to find."""
 
 JOBS_AT_ONCE = 256
 """Jobs that share room where no gradient is wanted."""
@@ -74,8 +79,21 @@ class Grid:
     """The box's side in world units."""
     room: Room
     """Memory that calls share."""
+    leaps: UInt8[Tensor, "M M M"]
+    """How far a ray may leap from each cell; see `leaps_of`."""
     accumulator: Float[Tensor, "N N N G 4"] | None = None
     """Where gradients are added, in place of a tensor of their own that PyTorch would add."""
+
+
+def leaps_of(occupied: UInt8[Tensor, "M M M"]) -> UInt8[Tensor, "M M M"]:
+    """Return how many cells on each side of a cell, itself among them, are empty: 0 for those that are occupied."""
+    near = (occupied > 0).float()[None, None]
+    leaps = torch.zeros(occupied.shape, dtype=torch.uint8)
+    for _ in range(LONGEST_LEAP):
+        leaps += (near[0, 0] == 0).to(torch.uint8)
+        # All cells whose 26 neighbours are one farther: distances of a chess king.
+        near = functional.max_pool3d(near, 3, stride=1, padding=1)
+    return leaps
 
 
 def record_of(grid: Grid) -> kernels.Grid:
@@ -85,7 +103,7 @@ def record_of(grid: Grid) -> kernels.Grid:
     cell = (size - 1) // grid.occupied.shape[0]
     return kernels.Grid(
         values=values.numpy().reshape(-1),
-        occupied=grid.occupied.numpy().reshape(-1),
+        leaps=grid.leaps.numpy().reshape(-1),
         low=grid.low.numpy(),
         size=size,
         groups=values.shape[3],
@@ -193,7 +211,7 @@ def _look(grid: Grid, rays: kernels.Rays, normals: bool) -> kernels.Shown:
 def march(grid: Grid, rays: Rays, jitter: Float[Tensor, " R"] | None = None, *, normals: bool = False) -> Rendering:
     """Return what rays show of a grid, differentiable in its values.
 
-    Twin: `runtime.field.reference.grid.march_rays`.
+    Twin: `runtime.field.reference.grid.march_rays`. Values on a card are drawn there, by `runtime.field.cuda`.
 
     Args:
         grid: see `Grid`.
@@ -202,13 +220,21 @@ def march(grid: Grid, rays: Rays, jitter: Float[Tensor, " R"] | None = None, *, 
         normals: whether to composite normals as well.
 
     Raises:
-        UserError: the values are not float32 on the CPU.
+        UserError: the values are not float32, or on some other device.
     """
     values = grid.values
-    if values.dtype != torch.float32 or values.device.type != "cpu":
-        raise UserError(f"field: expected float32 values on the CPU, got {values.dtype} on {values.device}")
+    if values.dtype != torch.float32 or values.device.type not in ("cpu", "cuda"):
+        raise UserError(
+            f"field: expected float32 values on the CPU or on a card, got {values.dtype} on {values.device}"
+        )
     # In the middle of a step, the mean of what jitter would do: pictures to look at have no noise.
-    arrays = _arrays(rays, torch.full((len(rays.origins),), 0.5) if jitter is None else jitter)
+    jitter = torch.full((len(rays.origins),), 0.5) if jitter is None else jitter
+    if values.device.type == "cuda":
+        from runtime.field.cuda.function import Box, march_on_card
+
+        box = Box(grid.low, grid.side, STEP, EXTENT)
+        return march_on_card(values, grid.leaps, box, rays, jitter, normals=normals)
+    arrays = _arrays(rays, jitter)
     if torch.is_grad_enabled() and values.requires_grad:
         colour, transmittance, depth, normal, distortion = _March.apply(values, grid, arrays, normals)
     else:

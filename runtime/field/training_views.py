@@ -51,16 +51,21 @@ class TrainingViews:
         """Read some pictures of a capture one by one, smaller where all of them would need more than the budget."""
         # `fitted` counts four bytes a channel, as pictures have in memory; here they have one.
         part = capture.select(indices).fitted(budget * 4)
-        pixels, valid = [], []
+        # Once for all pictures: a list of them, put together at its end, would need twice the budget.
+        total = int(part.cameras.sizes.prod(1).sum())
+        pixels = torch.empty(total, 4, dtype=torch.uint8)
+        valid = torch.empty(total, dtype=torch.bool) if part.masks else None
+        first = 0
         for view, (height, width) in enumerate(part.cameras.sizes.tolist()):
+            span = slice(first, first + height * width)
             rgba = part.rgba([view], (height, width))[0]
             # Premultiplied once here: colours of transparent pixels are arbitrary, and would bleed in mixtures.
             rgba[..., :3] *= rgba[..., 3:]
-            pixels.append((rgba * 255).round().to(torch.uint8).view(-1, 4))
-            if part.masks:
-                valid.append(part.valid([view], (height, width)).view(-1))
-        counted = torch.cat(valid) if valid else None
-        return cls(part.cameras, torch.cat(pixels), counted, capture.has_alpha)
+            pixels[span] = (rgba * 255).round().to(torch.uint8).view(-1, 4)
+            if valid is not None:
+                valid[span] = part.valid([view], (height, width)).view(-1)
+            first += height * width
+        return cls(part.cameras, pixels, valid, capture.has_alpha)
 
     def __len__(self) -> int:
         return len(self.cameras)

@@ -3,12 +3,14 @@
     python -m runtime.nerf capture/ --views 8
     python -m runtime.nerf inspect capture/
     python -m runtime.nerf render runs/capture --path spiral --depth --normals
+    python -m runtime.nerf capture/ --viewer        # a live page of the fit; `view runs/capture` shows a run
 
 Thesis chapter 3 (DietNeRF; arXiv:2104.00677) and NeRF (arXiv:2003.08934). By default on a grid whose rays are marched
 by compiled kernels: seconds on a CPU. It writes a GLB, an MP4, a JSON, and a run folder.
 """
 
 import sys
+from dataclasses import replace
 
 from runtime.command.method import Method, later
 from runtime.command.run import main_of
@@ -33,7 +35,11 @@ METHOD: Method[Config] = Method(
 
 _fit = main_of(METHOD)
 
-TOOLS = {"inspect": later("runtime.nerf.inspect", "main"), "render": later("runtime.nerf.render", "main")}
+TOOLS = {
+    "inspect": later("runtime.nerf.inspect", "main"),
+    "render": later("runtime.nerf.render", "main"),
+    "view": later("runtime.nerf.viewer", "main"),
+}
 """Further commands, by their first word: a capture of such a name is given as ./inspect."""
 
 
@@ -42,4 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words and words[0] in TOOLS:
         return TOOLS[words[0]](words[1:])
+    if "--viewer" in words:
+        from runtime.nerf.viewer import watched
+
+        # No option of the method: what is drawn, and so the request that a run is of, is the same without.
+        watching = replace(METHOD, build=watched(METHOD.build))
+        return main_of(watching)([word for word in words if word != "--viewer"])
     return _fit(words)

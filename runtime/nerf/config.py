@@ -19,13 +19,19 @@ Weight = Annotated[float, Interval(ge=0, le=1000)]
 class Config(CaptureOptions):
     """Turn photos with known cameras into 3D: a mesh (GLB), a film of it (MP4), and figures (JSON).
 
-    `inspect CAPTURE` lists a capture's cameras, `render RUN` films a run; each has a --help.
+    `inspect CAPTURE` lists a capture's cameras, `render RUN` films a run, `view RUN` shows it on a live page; each has
+    a --help. `--viewer` shows the fit itself on such a page.
     """
 
     out: Path | None = None
     """GLB file to write, with an MP4 and a JSON beside it; by default the capture's name, in the working directory."""
-    preset: Literal["fast", "nerf", "simplified", "diet"] = "fast"
-    """fast: a grid, compiled, seconds on a CPU; nerf, simplified, diet: the thesis' networks, hours on a GPU."""
+    preset: Literal[
+        "fast", "nerf", "simplified", "simplified-lego", "simplified-materials", "simplified-hotdog", "diet"
+    ] = "fast"
+    """fast: a grid, compiled, seconds on a CPU; the others: the thesis' networks, hours on a GPU."""
+    field: Literal["dense", "hashed", "hashed-network"] = "dense"
+    """Preset fast: one dense grid; or instant-ngp's hashed grids of many resolutions, by themselves or with its small
+    network, whose colours depend on the direction."""
     views: Annotated[int, Interval(ge=1, le=100_000)] | None = None
     """Pictures to train on, drawn by the seed (0: as in DietNeRF's published code); the others are held out. By
     default all."""
@@ -51,10 +57,14 @@ class Config(CaptureOptions):
     """Weight of the distortion loss (mip-NeRF 360, arXiv:2111.12077)."""
     anneal: Annotated[float, Interval(ge=0, le=1)] = 0.0
     """Networks: part of the steps in which high frequencies fade in (FreeNeRF, arXiv:2303.07418); 0: none."""
+    mixed_precision: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Networks: evaluate them in bfloat16 (thesis 3.4.4); pays on processors and cards with units for it."""
     encoder: str | None = None
     """Bundle whose image encoder judges pictures from random cameras (DietNeRF): its name, or a folder."""
     semantic: Weight = 0.1
     """Weight of that judgement, every tenth step; without an encoder there is none."""
+    semantic_size: Annotated[int, Interval(ge=8, le=512)] = 64
+    """Side, in pixels, of the pictures that are rendered for it."""
     seed: Annotated[int, Interval(ge=0, le=2**63 - 1)] = 0
     """Seed of every draw."""
 
@@ -73,12 +83,17 @@ class Networks:
     """Learning rate of Adam; it falls to a tenth over 500,000 steps, as in the published code."""
 
 
+_SIMPLIFIED = Networks(frequencies=6, coarse=128, fine=0, lr=5e-5)
+
 NETWORKS: Mapping[str, Networks] = {
     "nerf": Networks(frequencies=10, coarse=64, fine=128, lr=5e-4),
-    "simplified": Networks(frequencies=6, coarse=128, fine=0, lr=5e-5),
+    "simplified": _SIMPLIFIED,
+    "simplified-lego": _SIMPLIFIED,
+    "simplified-materials": replace(_SIMPLIFIED, lr=1e-5),
+    "simplified-hotdog": replace(_SIMPLIFIED, lr=1e-5, frequencies=4),
     "diet": Networks(frequencies=10, coarse=64, fine=128, lr=5e-4),
 }
-"""Networks of the presets that have some."""
+"""Networks of the presets that have some; `simplified` is the row of chair, drums, ficus, mic and ship."""
 
 _LONG: Mapping[str, Any] = {"steps": 200_000, "rays": 1024, "alpha": 0.0}
 
@@ -86,6 +101,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "fast": {},
     "nerf": {**_LONG, "view_dependent": True},
     "simplified": _LONG,
+    "simplified-lego": {**_LONG, "view_dependent": True},
+    "simplified-materials": _LONG,
+    "simplified-hotdog": _LONG,
     "diet": {**_LONG, "view_dependent": True, "encoder": "icons"},
 }
 """Options that a preset sets, where they are not the defaults."""

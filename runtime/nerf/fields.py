@@ -1,4 +1,4 @@
-"""The networks of the presets, new and from a checkpoint."""
+"""The fields of the presets, new and from a checkpoint."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from runtime.field.fields.grid import DenseGrid
+from runtime.field.fields.hashed import HashedGrid
 from runtime.field.fields.neural import NeuralField
+from runtime.field.reference.hashing import HashLayout
 from runtime.nerf.config import NETWORKS
 
 if TYPE_CHECKING:
@@ -25,6 +28,25 @@ def new_field(config: "Config", seed: int) -> NeuralField:
             coarse=networks.coarse,
             fine=networks.fine,
         )
+
+
+def new_hashed(config: "Config", generator: torch.Generator) -> HashedGrid:
+    """Return a new field on hashed grids."""
+    return HashedGrid(HashLayout(), network=config.field == "hashed-network", generator=generator)
+
+
+def restore_hashed(config: "Config", state: Mapping[str, Tensor]) -> HashedGrid:
+    """Return the field of a checkpoint on hashed grids."""
+    scene = new_hashed(config, torch.Generator())
+    scene.load_state_dict(dict(state))
+    return scene
+
+
+def restore_any(config: "Config", state: Mapping[str, Tensor]) -> DenseGrid | HashedGrid | NeuralField:
+    """Return the field of a checkpoint, whichever the configuration is of."""
+    if config.preset != "fast":
+        return restore(config, state)
+    return DenseGrid.from_state(state) if config.field == "dense" else restore_hashed(config, state)
 
 
 def restore(config: "Config", state: Mapping[str, Tensor]) -> NeuralField:

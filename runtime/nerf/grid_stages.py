@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from runtime.field.fields.grid import DenseGrid, GridAdam
+from runtime.field.fields.hashed import HashedGrid
 from runtime.field.training_views import TrainingViews
 from runtime.loop.optimize import Stage
 from runtime.nerf.losses import alpha_error, background_of, photometric
@@ -57,11 +58,32 @@ def grid_stages(config: "Config", views: TrainingViews) -> list[Stage]:
     counts = [max(1, round(config.steps * share / sum(shares))) for share in shares[:-1]]
     # The rest, so that all stages together have the steps that were asked for, however shares are rounded.
     counts.append(max(1, config.steps - sum(counts)))
-    semantics = Semantics.of(config.encoder, views) if config.encoder else None
+    semantics = Semantics.of(config.encoder, views, config.semantic_size) if config.encoder else None
     return [
         _grid_stage(config, views, semantics, Place(size, count, sum(counts[:index]), sum(counts)))
         for index, (size, count) in enumerate(zip(sizes, counts, strict=True))
     ]
+
+
+def fitting_terms(
+    config: "Config", views: TrainingViews, scene: DenseGrid | HashedGrid, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Return the terms of a step that observed pictures give."""
+    batch = views.draw(config.rays, generator)
+    shown = scene.render(batch.rays, batch.jitter)
+    terms = {"colour": photometric(shown, batch, background_of(config, len(batch.alpha), generator))}
+    if views.has_alpha and config.alpha > 0:
+        terms["alpha"] = config.alpha * alpha_error(shown, batch)
+    if config.distortion > 0:
+        terms["distortion"] = config.distortion * shown.distortion.mean()
+    return terms
+
+
+def semantic_term(semantics: Semantics, scene: DenseGrid | HashedGrid, generator: torch.Generator) -> Tensor:
+    """Return the semantic loss of a picture from a place where no photo was taken."""
+    rays, target = semantics.draw(generator)
+    # A whole picture, without jitter, as it is to be looked at.
+    return semantics.loss(scene.render(rays).on(torch.ones(1, 3)), target)
 
 
 def _grid_stage(config: "Config", views: TrainingViews, semantics: Semantics | None, place: Place) -> Stage:
@@ -72,18 +94,9 @@ def _grid_stage(config: "Config", views: TrainingViews, semantics: Semantics | N
         return DenseGrid.empty(size, box(), degree=int(config.view_dependent)) if scene is None else scene.resized(size)
 
     def loss(scene: DenseGrid, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        batch = views.draw(config.rays, generator)
-        shown = scene.render(batch.rays, batch.jitter)
-        terms = {"colour": photometric(shown, batch, background_of(config, len(batch.alpha), generator))}
-        if views.has_alpha and config.alpha > 0:
-            terms["alpha"] = config.alpha * alpha_error(shown, batch)
-        if config.distortion > 0:
-            terms["distortion"] = config.distortion * shown.distortion.mean()
+        terms = fitting_terms(config, views, scene, generator)
         if semantics is not None and semantics.due(before + step, total):
-            rays, target = semantics.draw(generator)
-            # A whole picture from a place where no photo was taken; without jitter, as it is to be looked at.
-            seen = scene.render(rays).on(torch.ones(1, 3))
-            terms["semantic"] = config.semantic * semantics.loss(seen, target)
+            terms["semantic"] = config.semantic * semantic_term(semantics, scene, generator)
         if config.variation > 0:
             # By the area of a surface in nodes, so that a weight means the same on any grid.
             weight = config.variation / size**2

@@ -33,7 +33,7 @@ CHUNK = 512
 def network_stages(config: "Config", views: TrainingViews, report: Report = lambda event: None) -> list[Stage]:
     """Return the one stage of a preset with networks."""
     networks = NETWORKS[config.preset]
-    semantics = Semantics.of(config.encoder, views) if config.encoder else None
+    semantics = Semantics.of(config.encoder, views, config.semantic_size) if config.encoder else None
 
     def begin(scene: None, generator: torch.Generator) -> NeuralField:
         return new_field(config, generator.initial_seed())
@@ -44,7 +44,9 @@ def network_stages(config: "Config", views: TrainingViews, report: Report = lamb
             scene.share = min(1.0, (step + 1) / (config.anneal * config.steps))
         background = background_of(config, len(batch.alpha), generator)
         terms: dict[str, Tensor] = {}
-        for name, shown in zip(("coarse", "fine"), scene.renderings(batch.rays, generator), strict=False):
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.mixed_precision):
+            renderings = scene.renderings(batch.rays, generator)
+        for name, shown in zip(("coarse", "fine"), renderings, strict=False):
             terms[name] = photometric(shown, batch, background)
             if views.has_alpha and config.alpha > 0:
                 terms[f"{name} alpha"] = config.alpha * alpha_error(shown, batch)
@@ -53,7 +55,9 @@ def network_stages(config: "Config", views: TrainingViews, report: Report = lamb
         if semantics is not None and semantics.due(step, config.steps):
             rays, target = semantics.draw(generator)
             # One weight for both networks, as in the published code.
-            for name, colour in zip(("coarse", "fine"), _picture(scene, rays), strict=False):
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.mixed_precision):
+                colours = _picture(scene, rays)
+            for name, colour in zip(("coarse", "fine"), colours, strict=False):
                 terms[f"{name} semantic"] = config.semantic * semantics.loss(colour, target)
         return terms
 

@@ -67,10 +67,9 @@ def load_run(folder: Path) -> "tuple[Field, Split]":
         UserError: the folder is no run of `runtime.nerf`, or it has no checkpoint yet.
     """
     from runtime.command.settings import from_json
-    from runtime.field.fields.grid import DenseGrid
     from runtime.loop.folder import RunFolder, read_config
     from runtime.nerf.config import Config as Request
-    from runtime.nerf.fields import restore as restore_networks
+    from runtime.nerf.fields import restore_any
     from runtime.nerf.scenes import Split
 
     stored = read_config(folder)
@@ -81,9 +80,7 @@ def load_run(folder: Path) -> "tuple[Field, Split]":
         checkpoint = run.load()
     if checkpoint is None:
         raise UserError(f"'{folder}': the run has no checkpoint yet; resume it with --resume {folder}")
-    state = checkpoint.scene
-    scene = DenseGrid.from_state(state) if request.preset == "fast" else restore_networks(request, state)
-    return scene, Split.of(request)
+    return restore_any(request, checkpoint.scene), Split.of(request)
 
 
 def cameras_of(config: Config, split: "Split") -> "Cameras":
@@ -129,6 +126,6 @@ def frames(config: Config, scene: "Field", cameras: "Cameras") -> "Iterator[torc
             parts.append(depth_picture(view.depth, view.alpha, span))
         if config.normals:
             if view.normal is None:
-                raise UserError("--normals: expected a run of preset fast; networks have no normals here")
+                raise UserError("--normals: expected a run of a dense grid; hashed grids and networks have none here")
             parts.append(normal_picture(view.normal, view.alpha))
         yield torch.cat(parts, 2)

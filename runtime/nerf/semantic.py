@@ -17,9 +17,6 @@ from runtime.guidance.semantic import semantic_consistency, typical_cosine
 EVERY = 10
 """Steps from one semantic loss to the next: the published code's K; the thesis has 10 to 16."""
 
-SIDE = 64
-"""Side, in pixels, of the pictures that are rendered for it. The thesis renders 15 to 20 % of 400 x 400."""
-
 PARTS = (0.1, 0.85)
 """Part of a run in which it counts: before, there is nothing to see; after, pictures alone decide (thesis 3.5.2)."""
 
@@ -34,33 +31,35 @@ class Semantics:
     targets: Float[Tensor, "V E"]
     radius: tuple[float, float]
     """Distances that random cameras are drawn from: those of the observed ones."""
+    side: int
+    """Side, in pixels, of the pictures that are rendered for it. The thesis renders 15 to 20 % of 400 x 400."""
     camera: Cameras
-    """A camera of `SIDE` x `SIDE` pixels, wherever it stands."""
+    """A camera of `side` x `side` pixels, wherever it stands."""
     gate: float
     """See `guidance.semantic.semantic_consistency`."""
 
     @classmethod
-    def of(cls, encoder: str, views: TrainingViews) -> "Semantics":
+    def of(cls, encoder: str, views: TrainingViews, side: int) -> "Semantics":
         """Load a bundle's image encoder and encode the pictures, once.
 
         Raises:
             UserError: the bundle has no image encoder.
         """
-        encode, side = load_encoder(encoder)
-        pictures = torch.stack([_squared(views.picture(view), side) for view in range(len(views))])
+        encode, input_side = load_encoder(encoder)
+        pictures = torch.stack([_squared(views.picture(view), input_side) for view in range(len(views))])
         with torch.no_grad():
             # One by one, which bounds the memory: a capture may have hundreds of pictures.
             targets = torch.cat([encode(picture[None]) for picture in pictures])
         distances = views.cameras.centres.norm(dim=1)
         # The same angle of view as the first camera's.
-        focal = views.cameras.intrinsics[0, 0] / views.cameras.sizes[0, 1] * SIDE
+        focal = views.cameras.intrinsics[0, 0] / views.cameras.sizes[0, 1] * side
         camera = Cameras(
             poses=torch.eye(4)[None],
-            intrinsics=torch.tensor([[focal, focal, SIDE / 2, SIDE / 2]]),
-            sizes=torch.tensor([[SIDE, SIDE]]),
+            intrinsics=torch.tensor([[focal, focal, side / 2, side / 2]]),
+            sizes=torch.tensor([[side, side]]),
         )
         radius = (float(distances.min()), float(distances.max()))
-        return cls(encode, side, targets, radius, camera, typical_cosine(targets))
+        return cls(encode, input_side, targets, radius, side, camera, typical_cosine(targets))
 
     def due(self, step: int, total: int) -> bool:
         """Return whether a step has a semantic loss."""
@@ -72,13 +71,13 @@ class Semantics:
         pose = draw_sphere(1, generator, radius=self.radius, elevation=(0.0, 1.5))
         # One shift for the whole lattice: over many steps it visits all places between the pixels (thesis 3.5.2).
         offset = torch.rand(2, generator=generator) - 0.5
-        rays = self.camera.moved(pose).rays(0, pixel_centres(SIDE, SIDE) + offset)
+        rays = self.camera.moved(pose).rays(0, pixel_centres(self.side, self.side) + offset)
         return rays, int(torch.randint(len(self.targets), (1,), generator=generator))
 
     def loss(self, colour: Float[Tensor, "R 3"], target: int) -> Float[Tensor, ""]:
-        """Return the semantic loss of a picture of `SIDE` x `SIDE` rays before white."""
+        """Return the semantic loss of a picture of `side` x `side` rays before white."""
         # As the published code does: the encoder has never seen anything brighter than white.
-        picture = colour.clamp(0, 1).T.reshape(1, 3, SIDE, SIDE)
+        picture = colour.clamp(0, 1).T.reshape(1, 3, self.side, self.side)
         resized = functional.interpolate(picture, size=(self.input_side, self.input_side), mode="bilinear")
         return semantic_consistency(self.encode(resized), self.targets[target : target + 1], self.gate)
 

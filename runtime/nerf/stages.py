@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from runtime.errors import UserError
-from runtime.field.training_views import TrainingViews
+from runtime.field.training_views import BUDGET, TrainingViews
 from runtime.files import replace_file
 from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
@@ -32,8 +32,16 @@ def build(
     views = TrainingViews.of(split.capture, split.train)
     height, width = views.cameras.sizes[0].tolist()
     report(Note(f"{len(views)} pictures of {width} x {height} to train on, {len(split.held_out)} held out"))
+    asked = split.capture.cameras.sizes[split.train[0]].tolist()
+    if [height, width] != asked:
+        full = f"{asked[1]} x {asked[0]}"
+        report(Note(f"read at {width} x {height} in place of {full}: pictures may take {BUDGET // 2**20} MiB in all"))
     if run is not None:
         refuse_changes(config, views, run)
+    if config.preset == "fast" and config.field != "dense":
+        from runtime.nerf.hashed_stages import hashed_stages
+
+        return hashed_stages(config, views)
     if config.preset == "fast":
         from runtime.nerf.grid_stages import grid_stages
 

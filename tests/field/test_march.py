@@ -216,5 +216,5 @@ def test_rays_beside_the_box_and_none_at_all() -> None:
 def test_a_field_of_another_dtype_is_refused() -> None:
     field = random_grid(81)
     rays, _ = random_rays(82, 4)
-    with pytest.raises(UserError, match="float32 values on the CPU, got"):
+    with pytest.raises(UserError, match="float32 values on the CPU or on a card, got"):
         march(dataclasses.replace(field.grid(), values=field.values.detach().double()), rays)

@@ -28,10 +28,13 @@ from runtime.nerf.grid_stages import grid_sizes, grid_stages
 from runtime.nerf.losses import alpha_error, background_of, photometric
 from runtime.nerf.render import load_run
 from runtime.nerf.scenes import Split
-from runtime.nerf.semantic import PARTS, SIDE, Semantics
+from runtime.nerf.semantic import PARTS, Semantics
 from runtime.pictures import write_png
 
 CAPTURE = Path(__file__).parents[2] / "benchmarks" / "capture"
+
+SIDE = 20
+"""Of the semantic loss's pictures."""
 
 SMALL = Config(capture=CAPTURE, views=6, size=24, steps=60, rays=600, nodes=33)
 
@@ -147,6 +150,7 @@ def test_semantics_draw_pictures_from_around() -> None:
         input_side=32,
         targets=torch.eye(3),
         radius=(float(distances.min()), float(distances.max())),
+        side=SIDE,
         camera=views.cameras[0].resized(torch.tensor([[SIDE, SIDE]])),
         gate=1.0,
     )

@@ -132,3 +132,44 @@ def frustum_gaussians(
 
 CONE_RADIUS = 2 / math.sqrt(12)
 """A pixel's width times this is the radius of a cone with the pixel's variance (arXiv:2103.13415, section 3.1)."""
+
+
+def spherical_harmonics(directions: Float[Tensor, "S 3"], degree: int) -> Float[Tensor, "S F"]:
+    """Return the real spherical harmonics of unit vectors, those below a degree: degree^2 numbers, orthonormal.
+
+    In the order of tiny-cuda-nn, by l and then by m, with its signs (Condon and Shortley's phase).
+
+    Args:
+        directions: unit vectors.
+        degree: 1 to 4.
+
+    Raises:
+        ValueError: the degree is another one.
+    """
+    if not 1 <= degree <= 4:
+        raise ValueError(f"spherical harmonics: expected a degree of 1 to 4, got {degree}")
+    x, y, z = directions.unbind(1)
+    xx, yy, zz = x * x, y * y, z * z
+    root = math.sqrt
+    pi = math.pi
+    bands = [
+        [torch.full_like(x, root(1 / pi) / 2)],
+        [-root(3 / pi) / 2 * y, root(3 / pi) / 2 * z, -root(3 / pi) / 2 * x],
+        [
+            root(15 / pi) / 2 * x * y,
+            -root(15 / pi) / 2 * y * z,
+            root(5 / pi) / 4 * (3 * zz - 1),
+            -root(15 / pi) / 2 * x * z,
+            root(15 / pi) / 4 * (xx - yy),
+        ],
+        [
+            root(35 / (2 * pi)) / 4 * y * (yy - 3 * xx),
+            root(105 / pi) / 2 * x * y * z,
+            root(21 / (2 * pi)) / 4 * y * (1 - 5 * zz),
+            root(7 / pi) / 4 * z * (5 * zz - 3),
+            root(21 / (2 * pi)) / 4 * x * (1 - 5 * zz),
+            root(105 / pi) / 4 * z * (xx - yy),
+            root(35 / (2 * pi)) / 4 * x * (3 * yy - xx),
+        ],
+    ]
+    return torch.stack([value for band in bands[:degree] for value in band], 1)

@@ -15,7 +15,7 @@ from torch.nn import functional
 from runtime.errors import UserError
 from runtime.field.cameras import Rays
 from runtime.field.kernels.nodes import NODES_A_JOB, Moments, Rates, adam, add_rows, vary
-from runtime.field.march import EXTENT, Grid, Room, march, record_of
+from runtime.field.march import EXTENT, Grid, Room, leaps_of, march, record_of
 from runtime.field.reference.grid import interpolate, slope_of
 from runtime.field.volume import Rendering
 from runtime.kernels.threads import share_jobs
@@ -59,7 +59,7 @@ class DenseGrid(Scene):
         self.register_buffer("box", box.clone())
         self.room = Room()
         self.gradient: Tensor | None = None
-        self.active = active_nodes(self.occupied.bool(), self.size)
+        self._derive()
 
     @classmethod
     def empty(cls, size: int, box: Float[Tensor, " 4"], *, degree: int = 0, colour: float = 0.5) -> Self:
@@ -90,7 +90,7 @@ class DenseGrid(Scene):
 
     def grid(self) -> Grid:
         """Return what `march` draws."""
-        return Grid(self.values, self.occupied, self.box[:3], self.side, self.room, self.gradient)
+        return Grid(self.values, self.occupied, self.box[:3], self.side, self.room, self.leaps, self.gradient)
 
     def render(self, rays: Rays, jitter: Float[Tensor, " R"] | None = None, *, normals: bool = False) -> Rendering:
         """Return what rays show; see `runtime.field.march.march`."""
@@ -144,7 +144,12 @@ class DenseGrid(Scene):
         # A field without a single dense node would never be sampled again, so no gradient could bring one back.
         if cells.any():
             self.occupied.copy_(cells.to(torch.uint8))
+        self._derive()
+
+    def _derive(self) -> None:
+        """Derive from the occupied cells which nodes can be seen, and how far rays leap."""
         self.active = active_nodes(self.occupied.bool(), self.size)
+        self.leaps = leaps_of(self.occupied)
 
     def resized(self, size: int) -> Self:
         """Return the field on another number of nodes, interpolated."""

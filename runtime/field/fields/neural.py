@@ -109,6 +109,8 @@ class NeuralField(Scene):
         points = rays.origins[:, None] + t[..., None] * rays.directions[:, None]
         directions = rays.directions[:, None].expand_as(points)
         density, colour = network(points.reshape(-1, 3), directions.reshape(-1, 3), self.share)
+        # Layers may run in half precision; light is added up in float32.
+        density, colour = density.float(), colour.float()
         length = torch.cat([t[:, 1:], far], 1) - t
         alpha = opacity(density.view(t.shape), length)
         shown = composite(alpha, colour.view(*t.shape, 3), t, unit=2 * REACH, length=length)

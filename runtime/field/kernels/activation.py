@@ -51,7 +51,9 @@ _L0, _L1, _L2, _L3, _L4, _L5, _L6, _L7, _L8 = (
 @inlined
 def _power_less_one(f):
     """2^f - 1 for f in [-1/2, 1/2], exact in relation to its size even near 0."""
-    return f * (_E0 + f * (_E1 + f * (_E2 + f * (_E3 + f * (_E4 + f * _E5)))))
+    # By halves (Estrin): the pairs do not wait for one another, as the steps of Horner's rule would.
+    f2 = f * f
+    return f * ((_E0 + f * _E1) + f2 * ((_E2 + f * _E3) + f2 * (_E4 + f * _E5)))
 
 
 @inlined
@@ -66,7 +68,11 @@ def exp2(x):
 @inlined
 def log2_of_one_and(z):
     """log2(1 + z) for z in [0, 1]."""
-    return z * (_L0 + z * (_L1 + z * (_L2 + z * (_L3 + z * (_L4 + z * (_L5 + z * (_L6 + z * (_L7 + z * _L8))))))))
+    z2 = z * z
+    z4 = z2 * z2
+    low = (_L0 + z * _L1) + z2 * (_L2 + z * _L3)
+    high = (_L4 + z * _L5) + z2 * (_L6 + z * _L7)
+    return z * (low + z4 * (high + z4 * _L8))
 
 
 @inlined

@@ -1,7 +1,9 @@
 """Compiled: samples of rays through a grid, and what a ray shows.
 
-A ray advances in equal steps, with one jitter for all of it, and leaps over cells that are empty; so a leap skips
-samples and moves none. Positions are in node coordinates: node (i, j, k) is at (i, j, k), lengths are counted in nodes.
+A ray advances in equal steps, with one jitter for all of it, and leaps over cells that are empty, as far as to the
+nearest one that is not (Zuiderveld et al. 1992); a leap skips samples and moves none.
+
+Positions are in node coordinates: node (i, j, k) is at (i, j, k), lengths are counted in nodes.
 """
 
 from pathlib import Path
@@ -16,6 +18,9 @@ from runtime.kernels.jit import entry, finish_job, inlined, inner, stamp_of, tak
 RAYS_A_JOB = 128
 """Neighbouring rays that one thread takes at a time."""
 
+LANES = 8
+"""Samples of a ray that are looked up together."""
+
 RAW_FLOOR = np.float32(-12)
 """Raw values below this have no density: softplus is 6e-6 there."""
 
@@ -24,6 +29,7 @@ OPAQUE = np.float32(1e-3)
 
 _FAR = np.float32(1e9)
 _TINY = np.float32(1e-9)
+_SLACK = np.float32(1e-3)
 _THIRD = np.float32(1 / 3)
 
 STAMP = stamp_of(Path(__file__).parent)
@@ -49,8 +55,9 @@ class Grid(NamedTuple):
 
     values: np.ndarray
     """Flat (size, size, size, groups, 4): raw density and colour; further groups: zero, and colour by direction."""
-    occupied: np.ndarray
-    """Flat (cells, cells, cells) uint8 with cells = (size - 1) >> shift."""
+    leaps: np.ndarray
+    """Flat (cells, cells, cells) uint8 with cells = (size - 1) >> shift: 0 for cells that may hold something, else how
+    many cells on each side, itself among them, are empty along every axis. Beyond the box all is empty."""
     low: np.ndarray
     """(3,) float32: the box's lowest corner."""
     size: int
@@ -93,12 +100,35 @@ class Shown(NamedTuple):
     """(R,) float32: spread of the weights along the ray, distances in sides of the box."""
 
 
+class Lanes(NamedTuple):
+    """Samples that are worked on together: arrays of `LANES` numbers, a thread's own."""
+
+    place: np.ndarray
+    """int32: the node below each; the others are float32, as in `SAMPLE`."""
+    t: np.ndarray
+    f0: np.ndarray
+    f1: np.ndarray
+    f2: np.ndarray
+    raw: np.ndarray
+    red: np.ndarray
+    green: np.ndarray
+    blue: np.ndarray
+    share: np.ndarray
+    slope: np.ndarray
+
+
 @inlined
 def _slab(position, inverse, extent, near, far):
     """What is left of an interval of a ray between two planes."""
     a = -position * inverse
     b = (extent - position) * inverse
     return max(near, min(a, b)), min(far, max(a, b))
+
+
+@inlined
+def _wall(cell, reach, along, shift):
+    """Where the empty cube around a cell ends along an axis: the farther wall if the ray climbs it, else the nearer."""
+    return np.float32((cell + reach if along > ZERO else cell - reach + 1) << shift)
 
 
 @inlined
@@ -117,20 +147,20 @@ def _inside(position, inverse, extent):
 
 
 @inlined
-def _write(sample, place, ray, fractions, t, light, value):
+def _write(sample, lanes, i, ray, weight, after):
     """Write a sample, but for its normal."""
-    sample.place = place
+    sample.place = lanes.place[i]
     sample.ray = ray
-    sample.f0 = fractions[0]
-    sample.f1 = fractions[1]
-    sample.f2 = fractions[2]
-    sample.t = t
-    sample.weight = light[0]
-    sample.after = light[1]
-    sample.slope = light[2]
-    sample.red = lane(value, 1)
-    sample.green = lane(value, 2)
-    sample.blue = lane(value, 3)
+    sample.f0 = lanes.f0[i]
+    sample.f1 = lanes.f1[i]
+    sample.f2 = lanes.f2[i]
+    sample.t = lanes.t[i]
+    sample.weight = weight
+    sample.after = after
+    sample.slope = lanes.slope[i]
+    sample.red = lanes.red[i]
+    sample.green = lanes.green[i]
+    sample.blue = lanes.blue[i]
 
 
 @inlined
@@ -195,9 +225,68 @@ def slope_of(grid, place, fractions):
     return n0, n1, n2
 
 
+@inlined
+def collect(grid, leaps, position, direction, inverse, span, lanes):
+    """Find the next places of a ray in cells that may hold something: as many as there are lanes, or what is left.
+
+    Args:
+        grid: see `Grid`.
+        leaps: its own; of a local variable the compiler knows that no store changes it.
+        position: of the ray's origin, in nodes.
+        direction: of the ray.
+        inverse: of the direction's components.
+        span: the first place's distance, the end's, and how many steps from the first one to begin.
+        lanes: see `Lanes`; places, distances and where they lie between nodes are written.
+
+    Returns:
+        How many there are, and how many steps from the first place the ray goes on.
+    """
+    begin, far, k = span
+    last = grid.size - 2
+    shift = grid.shift
+    cells = (grid.size - 1) >> shift
+    per_step = ONE / grid.step
+    count = 0
+    t = begin + np.float32(k) * grid.step
+    while t < far and count < LANES:
+        q0 = position[0] + t * direction[0]
+        q1 = position[1] + t * direction[1]
+        q2 = position[2] + t * direction[2]
+        # Rounding may put the first or last sample just outside of the box.
+        x = min(max(int(q0), 0), last)
+        y = min(max(int(q1), 0), last)
+        z = min(max(int(q2), 0), last)
+        c0 = x >> shift
+        c1 = y >> shift
+        c2 = z >> shift
+        reach = np.int64(leaps[(c0 * cells + c1) * cells + c2])
+        if reach > 0:
+            # To the wall of the empty cube around the cell by which the ray leaves it.
+            e0 = (_wall(c0, reach, direction[0], shift) - q0) * inverse[0]
+            e1 = (_wall(c1, reach, direction[1], shift) - q1) * inverse[1]
+            e2 = (_wall(c2, reach, direction[2], shift) - q2) * inverse[2]
+            # A little less, as rounding must not leap over a sample, and at least one step, or the ray would stand
+            # still.
+            k += max(int(np.ceil(min(e0, e1, e2) * per_step - _SLACK)), 1)
+        else:
+            lanes.place[count] = (x * grid.size + y) * grid.size + z
+            lanes.t[count] = t
+            lanes.f0[count] = q0 - np.float32(x)
+            lanes.f1[count] = q1 - np.float32(y)
+            lanes.f2[count] = q2 - np.float32(z)
+            count += 1
+            k += 1
+        # From the count, not by adding steps: a leap must not move the samples behind it.
+        t = begin + np.float32(k) * grid.step
+    return count, k
+
+
 @inner
-def march_ray(grid, rays, ray, normals, samples, first):  # noqa: PLR0915
+def march_ray(grid, rays, ray, normals, samples, first, lanes):
     """Find a ray's samples; returns their number, which may be more than there was room for, and the transmittance.
+
+    Some samples at a time, each step of the work for all of them: their reads of the grid do not wait for one
+    another, and opacities are computed in vectors. Those behind the ray's end are computed in vain.
 
     Twin: `reference.grid.march_rays`.
 
@@ -208,74 +297,48 @@ def march_ray(grid, rays, ray, normals, samples, first):  # noqa: PLR0915
         normals: whether samples need the gradient of the density.
         samples: room for them; those beyond its end are counted only.
         first: place of the ray's first sample.
+        lanes: see `Lanes`.
     """
-    d0 = rays.directions[ray, 0]
-    d1 = rays.directions[ray, 1]
-    d2 = rays.directions[ray, 2]
+    direction = (rays.directions[ray, 0], rays.directions[ray, 1], rays.directions[ray, 2])
     p0 = (rays.origins[ray, 0] - grid.low[0]) * grid.per_unit
     p1 = (rays.origins[ray, 1] - grid.low[1]) * grid.per_unit
     p2 = (rays.origins[ray, 2] - grid.low[2]) * grid.per_unit
-    i0 = _inverse(d0)
-    i1 = _inverse(d1)
-    i2 = _inverse(d2)
-    near, far = _inside((p0, p1, p2), (i0, i1, i2), np.float32(grid.size - 1))
+    position = (p0, p1, p2)
+    inverse = (_inverse(direction[0]), _inverse(direction[1]), _inverse(direction[2]))
+    near, far = _inside(position, inverse, np.float32(grid.size - 1))
+    begin = near + rays.jitter[ray] * grid.step
+    leaps = grid.leaps
     passing = ONE
-    count = 0
-    if far <= near:
-        return count, passing
-    last = grid.size - 2
-    shift = grid.shift
-    cells = (grid.size - 1) >> shift
-    # The wall of a cell that the ray leaves by: the farther one along an axis that it climbs, else the nearer one.
-    ahead0 = 1 if d0 > ZERO else 0
-    ahead1 = 1 if d1 > ZERO else 0
-    ahead2 = 1 if d2 > ZERO else 0
-    direction = (d0, d1, d2)
+    total = 0
     k = 0
-    t = near + rays.jitter[ray] * grid.step
-    begin = t
-    while t < far:
-        q0 = p0 + t * d0
-        q1 = p1 + t * d1
-        q2 = p2 + t * d2
-        # Rounding may put the first or last sample just outside of the box.
-        x = min(max(int(q0), 0), last)
-        y = min(max(int(q1), 0), last)
-        z = min(max(int(q2), 0), last)
-        c0 = x >> shift
-        c1 = y >> shift
-        c2 = z >> shift
-        if grid.occupied[(c0 * cells + c1) * cells + c2] == 0:
-            e0 = (np.float32((c0 + ahead0) << shift) - q0) * i0
-            e1 = (np.float32((c1 + ahead1) << shift) - q1) * i1
-            e2 = (np.float32((c2 + ahead2) << shift) - q2) * i2
-            # At least one step: rounding may put the wall just behind the sample, and the ray would stand still.
-            k += max(int(np.ceil(min(e0, e1, e2) / grid.step)), 1)
-            # From the count, not by adding steps: a leap must not move the samples behind it.
-            t = begin + np.float32(k) * grid.step
-            continue
-        fractions = (q0 - np.float32(x), q1 - np.float32(y), q2 - np.float32(z))
-        place = (x * grid.size + y) * grid.size + z
-        value = interpolate(grid, place, fractions, direction)
-        raw = lane(value, 0)
-        if raw >= RAW_FLOOR:
-            share, slope = opacity(raw, grid.length)
-            weight = passing * share
-            passing = passing * (ONE - share)
-            if first + count < len(samples):
-                sample = samples[first + count]
-                _write(sample, place, ray, fractions, t, (weight, passing, slope), value)
+    filled = LANES
+    while filled == LANES and passing >= OPAQUE:
+        filled, k = collect(grid, leaps, position, direction, inverse, (begin, far, k), lanes)
+        for i in range(filled):
+            value = interpolate(grid, np.int64(lanes.place[i]), (lanes.f0[i], lanes.f1[i], lanes.f2[i]), direction)
+            lanes.raw[i] = lane(value, 0)
+            lanes.red[i] = lane(value, 1)
+            lanes.green[i] = lane(value, 2)
+            lanes.blue[i] = lane(value, 3)
+        for i in range(filled):
+            share, slope = opacity(lanes.raw[i], grid.length)
+            lanes.share[i] = share
+            lanes.slope[i] = slope
+        for i in range(filled):
+            if lanes.raw[i] < RAW_FLOOR:
+                continue
+            weight = passing * lanes.share[i]
+            passing = passing * (ONE - lanes.share[i])
+            if first + total < len(samples):
+                sample = samples[first + total]
+                _write(sample, lanes, i, ray, weight, passing)
                 if normals:
-                    n0, n1, n2 = slope_of(grid, place, fractions)
-                    sample.n0 = n0
-                    sample.n1 = n1
-                    sample.n2 = n2
-            count += 1
+                    fractions = (lanes.f0[i], lanes.f1[i], lanes.f2[i])
+                    sample.n0, sample.n1, sample.n2 = slope_of(grid, np.int64(lanes.place[i]), fractions)
+            total += 1
             if passing < OPAQUE:
                 break
-        k += 1
-        t = begin + np.float32(k) * grid.step
-    return count, passing
+    return total, passing
 
 
 @inlined
@@ -351,12 +414,26 @@ def march(work, grid, rays, samples, capacity, spans, shown):
     count = len(rays.origins)
     jobs = (count + RAYS_A_JOB - 1) // RAYS_A_JOB
     normals = len(shown.normal) > 0
+    floats = np.empty((10, LANES), np.float32)
+    lanes = Lanes(
+        np.empty(LANES, np.int32),
+        floats[0],
+        floats[1],
+        floats[2],
+        floats[3],
+        floats[4],
+        floats[5],
+        floats[6],
+        floats[7],
+        floats[8],
+        floats[9],
+    )
     job = take_job(work)
     while job < jobs:
         room = samples[: (job + 1) * capacity]
         first = job * capacity
         for ray in range(job * RAYS_A_JOB, min(count, (job + 1) * RAYS_A_JOB)):
-            taken, passing = march_ray(grid, rays, ray, normals, room, first)
+            taken, passing = march_ray(grid, rays, ray, normals, room, first, lanes)
             shown.transmittance[ray] = passing
             stop = first + taken
             # Without room the picture is drawn again with more: nothing of it is used.

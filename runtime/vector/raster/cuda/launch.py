@@ -1,7 +1,5 @@
 """The kernels: each finds out which thread it is and calls functions of `coverage` and `pixels`."""
 
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +8,9 @@ import torch
 from numba import config
 from torch import Tensor
 
+from runtime.kernels.card import kernel_of, load
 from runtime.kernels.jit import stamp_of
 from runtime.vector.raster.cuda.coverage import BREAKS, PIECES, Shapes, Vertices, place_edge
-from runtime.vector.raster.cuda.load import load
 from runtime.vector.raster.cuda.pixels import (
     DEPTH,
     STARTS,
@@ -52,31 +50,7 @@ STAMP = stamp_of(Path(__file__).parent, Path(__file__).parents[1] / "kernels")
 """Changes with the source of any kernel, and of any function that one calls."""
 
 
-def _kernel(function: Callable) -> Any:
-    """Return a kernel for the card, cached on disk where it can be; a decorator.
-
-    Numba looks for changes in this file alone, so the key of its cache gets the sources of all. A cache that fails
-    costs compilation, never a drawing.
-    """
-    try:
-        kernel = cuda.jit(cache=True)(function)
-        store = kernel._cache
-        key, load, save = store._index_key, store.load_overload, store.save_overload
-    except (RuntimeError, NotImplementedError, AttributeError):  # no place for it, or the simulator
-        return cuda.jit(function)
-
-    def load_or_none(*arguments: Any) -> Any:
-        with suppress(Exception):
-            return load(*arguments)
-        return None
-
-    def try_to_save(*arguments: Any) -> None:
-        with suppress(Exception):
-            save(*arguments)
-
-    store._index_key = lambda *arguments: (*key(*arguments), STAMP)
-    store.load_overload, store.save_overload = load_or_none, try_to_save
-    return kernel
+_kernel = kernel_of(STAMP)
 
 
 @_kernel
