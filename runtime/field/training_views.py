@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
+from runtime.errors import UserError
 from runtime.field.cameras import Cameras, Rays
 from runtime.field.captures import Capture
 
@@ -65,6 +66,10 @@ class TrainingViews:
             if valid is not None:
                 valid[span] = part.valid([view], (height, width)).view(-1)
             first += height * width
+        if valid is not None and not valid.any():
+            raise UserError(
+                "masks: expected pixels that count, got masks that are black everywhere; white is what counts"
+            )
         return cls(part.cameras, pixels, valid, capture.has_alpha)
 
     def __len__(self) -> int:
@@ -90,6 +95,17 @@ class TrainingViews:
         height, width = self.cameras.sizes[view].tolist()
         first = int(self.firsts[view])
         return self.pixels[first : first + height * width].view(height, width, 4).float() / 255
+
+    def _any_counted(
+        self, generator: torch.Generator
+    ) -> tuple[Int64[Tensor, " 1"], Int64[Tensor, "1 2"], Int64[Tensor, " 1"]]:
+        """Return a random pixel that counts: its picture, its row and column, and its place among all pixels."""
+        assert self.valid is not None, "without masks all pixels count"
+        counted = self.valid.nonzero()[:, 0]
+        index = counted[torch.randint(len(counted), (1,), generator=generator)]
+        owner = torch.searchsorted(self.firsts, index, right=True) - 1
+        within, width = index - self.firsts[owner], self.cameras.sizes[owner, 1]
+        return owner, torch.stack([within // width, within % width], 1), index
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
         """Return about `count` rays: every n-th pixel in both directions, from random pixels on, of up to 16 pictures.
@@ -118,6 +134,9 @@ class TrainingViews:
         if self.valid is not None:
             counted = self.valid[index]
             owner, place, index = owner[counted], place[counted], index[counted]
+            if not len(index):
+                # Where masks leave little, a lattice may miss all of it, and a mean over no rays is NaN.
+                owner, place, index = self._any_counted(generator)
         offsets = torch.rand(len(index), 2, generator=generator)
         rays = self.cameras.rays_of(owner, place.flip(1) + offsets)
         rgba = self.pixels[index].float() / 255

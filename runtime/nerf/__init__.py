@@ -36,9 +36,9 @@ METHOD: Method[Config] = Method(
 _fit = main_of(METHOD)
 
 TOOLS = {
-    "inspect": later("runtime.nerf.inspect", "main"),
-    "render": later("runtime.nerf.render", "main"),
-    "view": later("runtime.nerf.viewer", "main"),
+    "inspect": later("runtime.nerf.tools.inspect", "main"),
+    "render": later("runtime.nerf.tools.render", "main"),
+    "view": later("runtime.nerf.tools.viewer", "main"),
 }
 """Further commands, by their first word: a capture of such a name is given as ./inspect."""
 
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     if words and words[0] in TOOLS:
         return TOOLS[words[0]](words[1:])
     if "--viewer" in words:
-        from runtime.nerf.viewer import watched
+        from runtime.nerf.tools.viewer import watched
 
         # No option of the method: what is drawn, and so the request that a run is of, is the same without.
         watching = replace(METHOD, build=watched(METHOD.build))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from runtime.errors import UserError
+from runtime.field.captures.survey import look_from
 from runtime.field.training_views import BUDGET, TrainingViews
 from runtime.files import replace_file
 from runtime.loop.events import Note, Report
@@ -74,4 +75,10 @@ def validate(config: "Config", bundle: None) -> None:
         raise UserError(
             f"'{config.capture}': expected at least two pictures to train on, got {len(split.train)}; one picture is "
             "what `python -m runtime.pixelnerf` is for"
+        )
+    if not any(look_from(split.capture.cameras, view).share > 0 for view in split.train):
+        # Before minutes are spent on a field that no ray meets, and that would have no surface.
+        raise UserError(
+            f"'{config.capture}': expected cameras that see the scene's box, got none whose rays meet it: axes may be "
+            "flipped (--convention opencv), or the box is elsewhere (--centre, --half); `inspect` shows all cameras"
         )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from runtime.errors import UserError
 from runtime.field.cameras import Cameras
 from runtime.field.captures import Capture
 from runtime.field.captures.pictures import PictureArray
@@ -115,3 +116,19 @@ def test_more_pixels_than_the_budget_are_read_smaller() -> None:
     assert 12 <= height <= 15
     assert 17 <= width <= 20
     assert len(views.pixels) == 2 * height * width
+
+
+def test_a_lattice_that_misses_all_that_counts_gives_one_ray(tmp_path: Path) -> None:
+    from PIL import Image
+
+    mask = np.zeros((6, 8), np.uint8)
+    mask[5, 7] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    Image.fromarray(mask * 0).save(tmp_path / "black.png")
+    part = dataclasses.replace(capture(2), masks=(tmp_path / "black.png", tmp_path / "mask.png"))
+    views = TrainingViews.of(part, [0, 1])
+    for step in range(8):
+        batch = views.draw(3, generator(step))
+        assert (batch.colour * 255).round().int().tolist() == [[7, 5, 1]]
+    with pytest.raises(UserError, match="masks that are black everywhere"):
+        TrainingViews.of(part, [0])

@@ -7,9 +7,9 @@ import torch
 from runtime.errors import UserError
 from runtime.nerf.capture import CaptureOptions
 from runtime.nerf.config import Config as Request
-from runtime.nerf.inspect import Config as Inspection
-from runtime.nerf.inspect import main
 from runtime.nerf.scenes import Split
+from runtime.nerf.tools.inspect import Config as Inspection
+from runtime.nerf.tools.inspect import main
 
 CAPTURE = Path(__file__).parents[2] / "benchmarks/capture"
 

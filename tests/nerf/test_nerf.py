@@ -21,14 +21,15 @@ from runtime.field.training_views import Batch, TrainingViews
 from runtime.field.volume import Rendering
 from runtime.loop.events import Note, Stepped
 from runtime.loop.signals import StoppedRun
-from runtime.nerf import METHOD, Config, collapse, main, render
+from runtime.nerf import METHOD, Config, collapse, main
 from runtime.nerf.config import check, preset_config, stem
 from runtime.nerf.fields import new_field
 from runtime.nerf.grid_stages import grid_sizes, grid_stages
 from runtime.nerf.losses import alpha_error, background_of, photometric
-from runtime.nerf.render import load_run
 from runtime.nerf.scenes import Split
 from runtime.nerf.semantic import PARTS, Semantics
+from runtime.nerf.tools import render
+from runtime.nerf.tools.render import load_run
 from runtime.pictures import write_png
 
 CAPTURE = Path(__file__).parents[2] / "benchmarks" / "capture"
@@ -174,6 +175,7 @@ def test_semantics_draw_pictures_from_around() -> None:
         (["nowhere"], "expected a capture, got nothing of that name"),
         ([str(CAPTURE), "--views", "1"], "expected at least two pictures"),
         ([str(CAPTURE), "--views", "99"], "expected 1 to"),
+        ([str(CAPTURE), "--convention", "opencv"], "expected cameras that see the scene's box, got none"),
         ([str(CAPTURE), "--nodes", "100"], "a multiple of 8 and one more, such as 97"),
         ([str(CAPTURE), "--steps", "0"], "steps"),
         ([str(CAPTURE), "--encoder", "nothing"], "expected the name of an installed bundle"),

@@ -15,8 +15,9 @@ from runtime.errors import UserError
 from runtime.field.conventions import from_opengl
 from runtime.field.poses import look_at
 from runtime.loop.events import Note
-from runtime.nerf import METHOD, Config, main, viewer
+from runtime.nerf import METHOD, Config, main
 from runtime.nerf.scenes import Split
+from runtime.nerf.tools import viewer
 
 CAPTURE = Path(__file__).parents[2] / "benchmarks" / "capture"
 

@@ -57,7 +57,7 @@ def normalize(capture: Capture, frame: Frame | None = None) -> Capture:
     if not 0 < half < float("inf"):
         raise UserError(
             f"the capture's box: expected a positive size, got {half:g}; the cameras do not show how large the scene "
-            "is: give half the side of its box"
+            "is: give half the side of its box (--half)"
         )
     cameras = _moved(turned, torch.eye(3), middle, half)
     back = torch.eye(4, dtype=torch.float64)

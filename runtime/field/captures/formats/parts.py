@@ -41,15 +41,19 @@ def number(value: object, name: str, where: str) -> float:
     """Return a JSON number as a float.
 
     Raises:
-        UserError: it is something else.
+        UserError: it is something else, NaN or infinite.
     """
     # True is an int in Python: without this a flag would be a focal length.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f"{where}: {name}: expected a number, got {value!r:.60}")
     try:
-        return float(value)
+        result = float(value)
     except OverflowError:  # an integer of more than 308 digits
         raise UserError(f"{where}: {name}: expected a number below 1e308, got {len(str(value))} digits") from None
+    # Python's JSON reads NaN and Infinity, which the format does not have.
+    if not math.isfinite(result):
+        raise UserError(f"{where}: {name}: expected a finite number, got {result}")
+    return result
 
 
 def matrix(value: object, where: str) -> Float64[Tensor, "4 4"]:

@@ -197,7 +197,7 @@ def main(arguments: list[str], moments: Iterable[None] | None = None) -> int:
     config = parse_options(Config, "runtime.nerf view", arguments=arguments)
     if config.run == Path():
         raise UserError("run: expected a run folder, got none; `python -m runtime.nerf CAPTURE` makes one")
-    from runtime.nerf.render import load_run
+    from runtime.nerf.tools.render import load_run
 
     field, split = load_run(config.run)
     page = Page(open_server(config.port), split.capture.cameras)

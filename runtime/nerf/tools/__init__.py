@@ -1,0 +1,1 @@
+"""What is done with a capture or a run beside fitting: listing, filming, looking."""
