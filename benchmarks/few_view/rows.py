@@ -31,6 +31,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "distortion 1e-3": {"distortion": 1e-3},
     "random backgrounds": {"background": "random"},
     "view-dependent": {"view_dependent": True},
+    "hashed grids": {"field": "hashed"},
+    "hashed grids, network": {"field": "hashed-network"},
     "semantic 0.001 (icons)": {"encoder": "icons", "semantic": 1e-3},
     "semantic 0.01 (icons)": {"encoder": "icons", "semantic": 1e-2},
 }

@@ -3,6 +3,7 @@
     python -m runtime.nerf capture/ --views 8
     python -m runtime.nerf inspect capture/
     python -m runtime.nerf render runs/capture --path spiral --depth --normals
+    python -m runtime.nerf mesh runs/capture --out capture.obj
     python -m runtime.nerf capture/ --viewer        # a live page of the fit; `view runs/capture` shows a run
 
 Thesis chapter 3 (DietNeRF; arXiv:2104.00677) and NeRF (arXiv:2003.08934). By default on a grid whose rays are marched
@@ -37,6 +38,7 @@ _fit = main_of(METHOD)
 
 TOOLS = {
     "inspect": later("runtime.nerf.tools.inspect", "main"),
+    "mesh": later("runtime.nerf.tools.mesh", "main"),
     "render": later("runtime.nerf.tools.render", "main"),
     "view": later("runtime.nerf.tools.viewer", "main"),
 }

@@ -230,6 +230,23 @@ def test_a_run_is_filmed_along_any_path(tmp_path: Path, monkeypatch: pytest.Monk
         main(["render", "nowhere"])
 
 
+def test_a_runs_mesh_is_written_in_each_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw(METHOD, replace(SMALL, steps=40, nodes=17, size=16), run=tmp_path / "run")
+    for name, files in (("a.obj", ("a.obj", "a.mtl", "a.png")), ("b.ply", ("b.ply",)), ("c.glb", ("c.glb",))):
+        assert main(["mesh", "run", "--out", name]) == 0
+        assert all((tmp_path / file).stat().st_size > 20 for file in files)
+    assert "watertight: " in capsys.readouterr().out
+    assert main(["mesh", "run", "--out", "d.ply", "--level", "-1"]) == 0
+    assert "level: -1.0" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"ends on \.glb, \.obj, \.ply"):
+        main(["mesh", "run", "--out", "x.stl"])
+    with pytest.raises(UserError, match=r"a\.obj"):
+        main(["mesh", "run", "--out", "a.obj"])
+
+
 def constant(density: float) -> NeuralField:
     """Return a network whose density is one number everywhere."""
     torch.manual_seed(0)
