@@ -19,7 +19,7 @@ Weight = Annotated[float, Interval(ge=0, le=1000)]
 class Config(CaptureOptions):
     """Turn photos with known cameras into 3D: a mesh (GLB), a film of it (MP4), and figures (JSON).
 
-    `inspect CAPTURE` lists a capture's cameras, `render RUN` films a run, `mesh RUN` writes its mesh as OBJ or PLY,
+    `inspect CAPTURE` lists a capture's cameras, `render RUN` films a run, `mesh RUN` writes its mesh as OBJ or PLY, and
     `view RUN` shows it on a live page; each has a --help. `--viewer` shows the fit itself on such a page.
     """
 

@@ -22,7 +22,7 @@ class Config:
     run: Annotated[Path, tyro.conf.Positional] = Path()
     """Run folder, such as runs/capture."""
     out: Path | None = None
-    """File to write, ending on .glb, .obj or .ply; by default the run with .glb, in the working directory."""
+    """File to write, ending on .glb, .obj or .ply; by default RUN.glb, in the working directory."""
     level: Annotated[float, Interval(ge=-12, le=60)] | None = None
     """Raw density of the surface, the inverse softplus of a density; by default 0, or half way where nothing is."""
     force: tyro.conf.FlagCreatePairsOff[bool] = False
