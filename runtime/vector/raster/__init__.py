@@ -6,6 +6,7 @@ Paths are composited by straight-alpha 'over' in drawing order over the backgrou
 
 from collections.abc import Callable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -38,6 +39,9 @@ def rasterize(
         raise UserError(f"picture size: expected a height and a width from 1 to {MAX_SIZE}, got {size}")
     if backend not in _BACKENDS:
         raise UserError(f"rasterizer: expected one of {', '.join(_BACKENDS)}, got {backend!r}")
+    if any(tensor.dtype.itemsize < 4 for tensor in drawing.tensors.values()):
+        # Of float16 a pixel of a large canvas is no number. So these are drawn as float32, and gradients pass through.
+        return rasterize(drawing.to(torch.float32), size, backend=backend).to(drawing.points.dtype)
     device = drawing.points.device
     if device.type != "cpu" and backend != "cuda":  # these compute on the CPU, and autograd copies there and back
         return _BACKENDS[backend](drawing.to("cpu"), size).to(device)

@@ -56,8 +56,9 @@ class Painter:
         style: Style,
         matrix: Matrix,
         view: tuple[float, float],
+        markers: list[Paint],
     ) -> list[Paint]:
-        """Return the paths of the fill and of the stroke, the lowest first.
+        """Return the paths of the fill, of the stroke and of the markers, the lowest first.
 
         Args:
             element: the shape.
@@ -65,20 +66,24 @@ class Painter:
             style: its properties.
             matrix: from its user units to pixels.
             view: width and height of its viewport, which percentages are of.
+            markers: what its markers paint.
 
         Raises:
             ValueError: where a width or an offset cannot be read.
         """
         if not contours:
             return []
-        self.name_markers(element, style)
+        if style["shape-rendering"] in ("crispEdges", "optimizeSpeed"):
+            self.note(element, f"edges are smooth, whatever shape-rendering '{style['shape-rendering']}' asks for")
         # SVG 1.1, section 9.5: a line has no interior and is never filled.
-        fills = self.fill(element, contours, style) if element.tag != "line" else []
-        strokes = self.strokes(element, contours, style, matrix, view)
-        order = style["paint-order"].split()
-        # Markers are not read: of the six orders, all that is left is whether the stroke comes before the fill.
-        stroke_first = "stroke" in order and "fill" not in order[: order.index("stroke")]
-        return strokes + fills if stroke_first else fills + strokes
+        parts = {
+            "fill": self.fill(element, contours, style) if element.tag != "line" else [],
+            "stroke": self.strokes(element, contours, style, matrix, view),
+            "markers": markers,
+        }
+        # SVG 2, section 13.8: what is not named follows in its usual order.
+        order = [name for name in dict.fromkeys(style["paint-order"].split()) if name in parts]
+        return [paint for name in dict.fromkeys([*order, *parts]) for paint in parts[name]]
 
     def fill(self, element: Element, contours: list[Contour], style: Style) -> list[Paint]:
         """Return the path of the fill, if there is one."""
@@ -156,15 +161,6 @@ class Painter:
             offset=offset,
         )
 
-    def name_markers(self, element: Element, style: Style) -> None:
-        """Name the markers of a shape that has vertices for them."""
-        if element.tag not in ("path", "line", "polyline", "polygon"):
-            return
-        for end in ("marker-start", "marker-mid", "marker-end"):
-            target = self.by_id.get(split_paint(style[end])[0] or "none")
-            if style[end] != "none" and target is not None and target.children:
-                self.leave_unread(element, f"marker '{style[end][:40]}'")
-
     def colour(self, element: Element, style: Style, name: str) -> Colour | None:
         """Return the straight RGBA of a fill or stroke; None where nothing is painted."""
         reference, text = split_paint(style[name])
@@ -175,6 +171,8 @@ class Painter:
         if target is not None and target.tag in GRADIENTS:
             mean = mean_colour(target, self.by_id, self.sheet)
             if mean is None:
+                if text:
+                    self.note(element, f"a gradient without stops shows nothing, where some viewers show '{text[:20]}'")
                 return None
             if not mean[1]:
                 self.note(element, "a gradient is read as its mean colour")

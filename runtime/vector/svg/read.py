@@ -6,7 +6,7 @@ What would change the picture and cannot be read (texts, images, masks, filters,
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +15,17 @@ from runtime.errors import UserError
 from runtime.files import check_ordinary
 from runtime.vector.paths import Drawing, Kind
 from runtime.vector.svg.canvas import canvas_of, view_box
-from runtime.vector.svg.clipping import clipped, cropped
+from runtime.vector.svg.context import Context
 from runtime.vector.svg.css import StyleSheet
+from runtime.vector.svg.effects.apply import Effects, isolates
+from runtime.vector.svg.effects.clipping import corners_of, cropped
 from runtime.vector.svg.geometry.contours import Contour, Paint, assemble, extent, filled, rectangle_of
 from runtime.vector.svg.geometry.shapes import SHAPES, shape_contours, through
-from runtime.vector.svg.geometry.skia import Area, Combiner, area_of
+from runtime.vector.svg.geometry.skia import Combiner
 from runtime.vector.svg.gradients import href_of
-from runtime.vector.svg.groups import faded, faded_each
+from runtime.vector.svg.markers import Markers
 from runtime.vector.svg.painting import Painter
-from runtime.vector.svg.style import Style, split_paint, style_of
+from runtime.vector.svg.style import Style, style_of
 from runtime.vector.svg.transforms import Box, Matrix, about, fit, parse_transform, translation
 from runtime.vector.svg.values import FONT_SIZE, LARGEST, parse_colour, parse_length, parse_opacity
 from runtime.vector.svg.xml import MAX_BYTES, MAX_DEPTH, MAX_ELEMENTS, Element, parse_xml
@@ -44,10 +46,8 @@ _NOT_DRAWN = (
     *("defs", "symbol", "title", "desc", "metadata", "style", "view", "cursor"),
     *("linearGradient", "radialGradient", "pattern", "clipPath", "mask", "marker", "filter", "font", "color-profile"),
 )
-_EFFECTS = {"mask": "mask", "filter": "filter", "mix-blend-mode": "blend mode"}
-_SOURCES = ("feFlood", "feImage", "feTurbulence", "feDiffuseLighting", "feSpecularLighting", "feComponentTransfer")
-"""What a filter paints with where there is nothing to change."""
 _REM = re.compile(r"\drem\b")
+_HALF = re.compile(r"^\s*[-+.\d]*\d(?:ex|ch)\s*$")
 _REMEDY = "turn texts, clones and effects into paths with flat fills (Inkscape: Path > Object to Path) and save again"
 
 
@@ -85,19 +85,6 @@ def parse_svg(
     return _Reader(root, name, size).drawing(report)
 
 
-@dataclass(frozen=True)
-class _Context:
-    """What an element is drawn in."""
-
-    style: Style
-    matrix: Matrix
-    view: tuple[float, float]
-    """Width and height of the nearest viewport in user units, which percentages are of."""
-    uses: tuple[str, ...] = ()
-    """What is being instantiated, to find a `<use>` that contains itself."""
-    depth: int = 0
-
-
 class _Reader:
     """Walks the tree once and collects the shapes, what is not read and what is read nearly."""
 
@@ -111,7 +98,8 @@ class _Reader:
         self.sheet = StyleSheet()
         self.contours: dict[tuple, list[Contour]] = {}
         self.combiner = Combiner()
-        self.clipping: list[Element] = []
+        self.effects = Effects(self)
+        self.markers = Markers(self)
         self.outlining = ""
         """What outlines alone are collected for, in place of paths: "clip", "bounds", or "" while drawing."""
         self.drawn = self.points = 0
@@ -150,13 +138,15 @@ class _Reader:
             size = style_of(self.root, {}, self.sheet, lambda _: None)["font-size"]
             if float(size) != FONT_SIZE:
                 self.note(element, f"rem is read as {FONT_SIZE:g} pixels, whatever the font of <svg> is")
+        if any(_HALF.match(value) for value in element.attributes.values()):
+            self.note(element, "ex and ch are read as half the size of the font")
         for child in element.children:
             self.collect(child)
 
     def drawing(self, report: Callable[[str], None] | None) -> Drawing:
         """Return the whole file's drawing, or raise for what is not read."""
         self.paint_canvas()
-        self.draw(self.root, _Context({}, self.canvas.matrix, self.canvas.view))
+        self.draw(self.root, Context({}, self.canvas.matrix, self.canvas.view))
         if self.unread:
             raise UserError(f"'{self.name}' holds what is not read: {_listed(self.unread)}; {_REMEDY}")
         if not self.shapes:
@@ -183,7 +173,7 @@ class _Reader:
         corners = [(0.0, 0.0), (width, 0.0), (width, height), (0.0, height)]
         self.shapes += [Paint(Kind.NONZERO, [through(corners, closed=True)], colour)] if colour[3] > 0 else []
 
-    def draw(self, element: Element, context: _Context, viewport: Element | None = None) -> None:
+    def draw(self, element: Element, context: Context, viewport: Element | None = None) -> None:
         """Draw an element and what is inside.
 
         Args:
@@ -214,12 +204,11 @@ class _Reader:
         inner = replace(context, style=style, depth=context.depth + 1)
         inner = replace(inner, matrix=self.at(element, lambda: self.matrix_of(element, inner, viewport)))
         before = len(self.shapes), len(self.unread)
-        self.draw_inside(element, inner, viewport)
-        self.apply_effects(element, inner, before, viewport)
-        if opacity < 1:
-            self.fade(element, before[0], opacity)
+        inside = replace(inner, backdrop=before[0]) if isolates(style) else inner
+        self.draw_inside(element, inside, viewport)
+        self.effects.apply(element, inner, before, viewport, opacity)
 
-    def draw_inside(self, element: Element, context: _Context, viewport: Element | None) -> None:
+    def draw_inside(self, element: Element, context: Context, viewport: Element | None) -> None:
         """Draw an element, its own transform, effects and opacity apart."""
         if element.tag in SHAPES:
             self.draw_shape(element, context)
@@ -230,16 +219,7 @@ class _Reader:
         else:
             self.draw_children(element, context)
 
-    def fade(self, element: Element, before: int, opacity: float) -> None:
-        """Give the shapes from index `before` on the opacity of a group."""
-        shapes = self.shapes[before:]
-        try:
-            self.shapes[before:] = faded(shapes, opacity, self.combiner)
-        except ValueError:
-            self.note(element, "the opacity of several shapes together is read as that of each")
-            self.shapes[before:] = faded_each(shapes, opacity)
-
-    def draw_children(self, element: Element, context: _Context) -> None:
+    def draw_children(self, element: Element, context: Context) -> None:
         """Draw what is inside a group; of a `<switch>`, the first child that is meant for the viewer."""
         children = element.children
         if element.tag == "switch":
@@ -248,7 +228,7 @@ class _Reader:
         for child in children:
             self.draw(child, context)
 
-    def matrix_of(self, element: Element, context: _Context, viewport: Element | None) -> Matrix:
+    def matrix_of(self, element: Element, context: Context, viewport: Element | None) -> Matrix:
         """Return the matrix from an element's user units to pixels; the context has the element's style."""
         style = context.style
         if style["transform"] == "none":
@@ -260,97 +240,24 @@ class _Reader:
             self.leave_unread(element, f"transform-box '{style['transform-box'][:40]}'")
         return context.matrix @ about(parse_transform(style["transform"], box), style["transform-origin"], box)
 
-    def outlines(self, draw: Callable[[], None], purpose: str) -> list[Paint]:
-        """Return the outlines of what `draw` would draw, painted or not, for "clip" or "bounds"."""
+    def collected(self, draw: Callable[[], object], outlining: str = "") -> list[Paint]:
+        """Return the shapes that `draw` draws, in place of adding them; for "clip" or "bounds", outlines alone."""
         outer = self.shapes, self.outlining
-        self.shapes, self.outlining = [], purpose
+        self.shapes, self.outlining = [], outlining
         try:
             draw()
             return self.shapes
         finally:
             self.shapes, self.outlining = outer
 
-    def bounds(self, element: Element, context: _Context, viewport: Element | None) -> Box:
+    def bounds(self, element: Element, context: Context, viewport: Element | None) -> Box:
         """Return the bounding box of an element in its user units, strokes and clip paths apart."""
         flat = replace(context, matrix=np.eye(3))
-        shapes = self.outlines(lambda: self.draw_inside(element, flat, viewport), "bounds")
+        shapes = self.collected(lambda: self.draw_inside(element, flat, viewport), "bounds")
         if not shapes:
             return (0.0, 0.0, 0.0, 0.0)
         (left, top), (right, bottom) = extent([contour for shape in shapes for contour in shape.contours]).tolist()
         return (left, top, right - left, bottom - top)
-
-    def apply_effects(
-        self, element: Element, context: _Context, before: tuple[int, int], viewport: Element | None
-    ) -> None:
-        """Cut the shapes that an element has drawn by its clip path, and name effects that would change them."""
-        # An effect on nothing changes nothing, and is no reason to refuse a file.
-        if self.outlining == "bounds" or (len(self.shapes) == before[0] and len(self.unread) == before[1]):
-            self.name_source(element, context.style["filter"])
-            return
-        for prop, words in _EFFECTS.items():
-            if not self.outlining and context.style[prop] not in ("none", "normal"):
-                self.leave_unread(element, f"{words} '{context.style[prop][:40]}'")
-        text = context.style["clip-path"]
-        if text == "none":
-            return
-        clip = self.by_id.get(split_paint(text)[0] or "none")
-        if clip is None and text.startswith("url("):
-            self.note(element, f"clip path '{text[:40]}' does not exist and is left out")
-        elif clip is None or clip.tag != "clipPath":
-            self.leave_unread(element, f"clip path '{text[:40]}'")
-        else:
-            try:
-                area = self.clip_area(element, clip, context, viewport)
-                self.shapes[before[0] :] = clipped(self.shapes[before[0] :], area, self.combiner)
-            except ValueError:
-                self.leave_unread(element, f"clip path '{text[:40]}'")
-
-    def name_source(self, element: Element, text: str) -> None:
-        """Name a filter that draws where its element has drawn nothing."""
-        target = self.by_id.get(split_paint(text)[0] or "none")
-        if target is not None and any(child.tag in _SOURCES for child in target.children):
-            self.leave_unread(element, f"filter '{text[:40]}'")
-
-    def clip_area(self, element: Element, clip: Element, context: _Context, viewport: Element | None) -> Area | None:
-        """Return what a clip path lets through, in pixels; None where that is nothing.
-
-        Raises:
-            ValueError: where it refers to itself, or its parts cannot be combined.
-        """
-        if clip in self.clipping or len(self.clipping) >= MAX_USES:
-            raise ValueError("a clip path that refers to itself")
-        style: Style = {}
-        for around in [*reversed([*clip.ancestors()]), clip]:
-            # SVG 1.1, section 14.3.5: only the geometry of a clip path counts, so that its paint is worth no note.
-            style = style_of(around, style, self.sheet, lambda _: None)
-        matrix = self.at(clip, lambda: self.matrix_of(clip, replace(context, style=style), None))
-        if clip.attributes.get("clipPathUnits") == "objectBoundingBox":
-            box = self.bounds(element, context, viewport)
-            matrix = matrix @ translation(*box[:2]) @ np.diag([*box[2:], 1.0])
-        inner = replace(context, style=style, matrix=matrix, depth=context.depth + 1)
-        self.clipping.append(clip)
-        try:
-            drawn = self.outlines(lambda: self.draw_clip(clip, inner), "clip")
-            area = self.combiner.unite([area_of(shape) for shape in drawn]) if drawn else None
-            outer = self.by_id.get(split_paint(style["clip-path"])[0] or "none")
-            if style["clip-path"] != "none" and (outer is None or outer.tag != "clipPath"):
-                raise ValueError("a clip path of another kind")
-            if outer is None or area is None or style["clip-path"] == "none":
-                return area
-            more = self.clip_area(element, outer, context, viewport)
-            return None if more is None else self.combiner.intersect(area, more)
-        finally:
-            self.clipping.pop()
-
-    def draw_clip(self, clip: Element, context: _Context) -> None:
-        """Draw what a clip path may hold: shapes, and uses of shapes."""
-        for child in clip.children:
-            target = self.by_id.get(href_of(child)[1:] or "none") if child.tag == "use" else child
-            if target is not None and target.tag in ("g", "svg", "symbol", "switch", "a", "use"):
-                # SVG 1.1, section 14.3.5: groups may not stand in a clip path. Browsers pass over them.
-                self.note(child, f"<{target.tag}> in a clip path is left out")
-                continue
-            self.draw(child, context)
 
     def pass_over(self, element: Element, style: Style) -> None:
         """Remember an element that is not read, unless it cannot be seen."""
@@ -362,7 +269,7 @@ class _Reader:
         else:
             self.note(element, f"<{element.tag}> is left out")
 
-    def draw_use(self, element: Element, context: _Context) -> None:
+    def draw_use(self, element: Element, context: Context) -> None:
         """Draw what a `<use>` refers to, where that is in this file."""
         href = href_of(element)
         target = self.by_id.get(href[1:]) if href.startswith("#") and len(href) > 1 else None
@@ -377,8 +284,10 @@ class _Reader:
             moved = replace(context, matrix=context.matrix @ translation(x, y), uses=(*context.uses, href))
             self.draw(target, moved, element if target.tag in ("svg", "symbol") else None)
 
-    def draw_viewport(self, element: Element, context: _Context, use: Element | None) -> None:
+    def draw_viewport(self, element: Element, context: Context, use: Element | None) -> None:
         """Draw what is inside a nested `<svg>` or a `<symbol>`, fitted into its viewport and cut by that."""
+        if element.tag == "symbol" and context.style["transform"] != "none":
+            self.note(element, "the transform of <symbol> counts, which some viewers leave out")
         sized = {
             **element.attributes,
             # SVG 1.1, section 5.6: the `<use>` gives the size. Its x and y have moved the whole instance already.
@@ -403,15 +312,13 @@ class _Reader:
         self.draw_children(element, replace(context, matrix=context.matrix @ inner, view=view))
         # SVG 2, section 6.8: browsers hide what stands out of both elements unless the file says otherwise.
         if context.style["overflow"] not in ("visible", "auto") and not self.outlining:
-            corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) + corner
-            mapped = corners @ context.matrix[:2, :2].T + context.matrix[:2, 2]
-            self.shapes[before:] = cropped(self.shapes[before:], mapped)
+            self.shapes[before:] = cropped(self.shapes[before:], corners_of(viewport, context.matrix))
 
-    def length(self, element: Element, name: str, context: _Context) -> float:
+    def length(self, element: Element, name: str, context: Context) -> float:
         """Return an element's x or y."""
         return self.at(element, lambda: parse_length(element.attributes.get(name, "0"), context.view[name == "y"]))
 
-    def outlines_of(self, element: Element, context: _Context) -> list[Contour]:
+    def outlines_of(self, element: Element, context: Context) -> list[Contour]:
         """Return a shape's contours in user units; they are parsed once, however often the shape is used."""
         em = float(context.style["font-size"])
         # An `id` is safe as a key, because the tree keeps every element alive as long as this reader. The same shape
@@ -423,7 +330,7 @@ class _Reader:
             )
         return self.contours[key]
 
-    def draw_shape(self, element: Element, context: _Context) -> None:
+    def draw_shape(self, element: Element, context: Context) -> None:
         """Append a path for the fill and one for each contour of the stroke."""
         if context.style["visibility"] != "visible" and self.outlining != "bounds":
             return
@@ -442,8 +349,10 @@ class _Reader:
             areas = [area for contour in contours if (area := filled(contour)) is not None]
             self.shapes += [Paint(kind, areas, (0.0, 0.0, 0.0, 1.0))] if areas else []
             return
+        markers = self.markers.paints(element, self.outlines_of(element, context), context)
         self.shapes += self.at(
-            element, lambda: self.painter.paints(element, contours, context.style, context.matrix, context.view)
+            element,
+            lambda: self.painter.paints(element, contours, context.style, context.matrix, context.view, markers),
         )
 
     def count_points(self, more: int) -> None:

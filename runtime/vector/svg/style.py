@@ -28,7 +28,10 @@ INHERITED = {
     "marker-mid": "none",
     "marker-end": "none",
     "paint-order": "normal",
+    "shape-rendering": "auto",
     "visibility": "visible",
+    "color-interpolation": "sRGB",
+    "color-interpolation-filters": "linearRGB",
     "color": "black",
     "font-size": f"{FONT_SIZE:g}",
 }
@@ -43,7 +46,11 @@ OWN = {
     "clip-path": "none",
     "mask": "none",
     "filter": "none",
+    "mask-type": "luminance",
     "mix-blend-mode": "normal",
+    "isolation": "auto",
+    "flood-color": "black",
+    "flood-opacity": "1",
     "vector-effect": "none",
     "transform": "none",
     "transform-origin": "0 0",
@@ -58,8 +65,9 @@ Note = Callable[[str], None]
 
 _INITIAL = INHERITED | OWN
 _PAINTS = ("fill", "stroke")
-_COLOURS = ("color", "stop-color")
-_OPACITIES = ("opacity", "fill-opacity", "stroke-opacity", "stop-opacity")
+_COLOURS = ("color", "stop-color", "flood-color")
+_OPACITIES = ("opacity", "fill-opacity", "stroke-opacity", "stop-opacity", "flood-opacity")
+_LAYERS = ("fill", "stroke", "markers")
 _KEYWORDS = {
     "display": re.compile(r"[a-z -]+"),
     "visibility": re.compile(r"visible|hidden|collapse"),
@@ -86,7 +94,8 @@ def style_of(element: Element, parent: Style, sheet: StyleSheet, note: Note) -> 
     inherited = {name: parent.get(name, value) for name, value in INHERITED.items()}
     style = inherited | OWN
     # SVG 2, section 6.6: presentation attributes have specificity 0, so that every rule of a sheet is stronger.
-    declarations = [(name, value, False) for name, value in element.attributes.items()]
+    # The shorthand for markers is no attribute.
+    declarations = [(name, value, False) for name, value in element.attributes.items() if name != "marker"]
     declarations += sheet.declarations_of(element)
     declarations += parse_declarations(element.attributes.get("style", ""))
     # The sort is stable: important declarations go last and keep their own sequence.
@@ -120,6 +129,8 @@ def _cascaded(name: str, value: str, parent: Style) -> str:
     if name == "color" and keyword == "currentcolor":
         keyword = "inherit"
     # "revert" goes back to the browser's own sheet. This reader has none, so that it is as "unset".
+    if keyword == "inherit" and name == "overflow":
+        return parent.get(name) or "visible"  # what browsers hide of their own accord is no value to inherit
     if keyword == "inherit" or (keyword in ("unset", "revert") and name in INHERITED):
         return parent.get(name, _INITIAL[name])
     if keyword in ("initial", "unset", "revert"):
@@ -149,6 +160,11 @@ def _is_valid(name: str, value: str) -> bool:
         elif name == "stroke-dasharray":
             # SVG 2, section 13.5.6: negative lengths are invalid.
             return value == "none" or min(parse_length(part, 1.0) for part in value.replace(",", " ").split()) >= 0
+        elif name == "paint-order":
+            words = value.split()
+            # SVG 2, section 13.8: a word that is none, or comes twice, makes all of it invalid.
+            is_order = len(set(words)) == len(words) and set(words) <= set(_LAYERS)
+            value = value if is_order or value == "normal" else ""
         elif name in _KEYWORDS:
             return _KEYWORDS[name].fullmatch(value) is not None
     except ValueError:

@@ -6,7 +6,7 @@ import re
 import numpy as np
 from jaxtyping import Float64
 
-from runtime.vector.svg.values import LARGEST, parse_angle, parse_length
+from runtime.vector.svg.values import LARGEST, NUMBER, parse_angle, parse_length
 
 Matrix = Float64[np.ndarray, "3 3"]
 Box = tuple[float, float, float, float]
@@ -14,6 +14,7 @@ Box = tuple[float, float, float, float]
 
 # SVG 1.1, section 7.6: commas may stand between functions. CSS has spaces only.
 _FUNCTION = re.compile(r"[\s,]*([A-Za-z0-9]+)\s*\(([^()]*)\)[\s,]*")
+_ARGUMENT = re.compile(rf"[\s,]*({NUMBER.pattern}[A-Za-z%]*)")
 _ARGUMENTS = {
     **{"matrix": (6,), "rotate": (1, 3), "translate": (1, 2), "translatex": (1,), "translatey": (1,)},
     **{"scale": (1, 2), "scalex": (1,), "scaley": (1,), "skew": (1, 2), "skewx": (1,), "skewy": (1,)},
@@ -35,7 +36,7 @@ def parse_transform(text: str, box: Box = (0.0, 0.0, 0.0, 0.0)) -> Matrix:
     text = text.strip()
     while position < len(text) and text != "none":
         match = _FUNCTION.match(text, position)
-        arguments = match[2].replace(",", " ").split() if match else []
+        arguments = _arguments(match[2]) if match else []
         if match is None or len(arguments) not in _ARGUMENTS.get(match[1].lower(), ()):
             raise ValueError(f"transform '{text[:60]}'")
         try:
@@ -47,6 +48,16 @@ def parse_transform(text: str, box: Box = (0.0, 0.0, 0.0, 0.0)) -> Matrix:
         if not (np.abs(matrix) <= LARGEST).all():
             raise ValueError(f"transform '{text[:60]}' is not of numbers up to {LARGEST:g}")
     return matrix
+
+
+def _arguments(text: str) -> list[str]:
+    """Return the arguments of a function; SVG lets a sign or a dot begin the next number: "1-1.5.5"."""
+    arguments, position = [], 0
+    while match := _ARGUMENT.match(text, position):
+        arguments.append(match[1])
+        position = match.end()
+    # What is no number is an argument too, for an error that names it.
+    return [*arguments, *text[position:].replace(",", " ").split()]
 
 
 def about(matrix: Matrix, origin: str, box: Box) -> Matrix:

@@ -106,6 +106,16 @@ def parse_colour(text: str) -> Colour:
     raise ValueError(f"colour '{text[:40]}'")
 
 
+def linear_of(channel: float) -> float:
+    """Return the light of a channel of sRGB, both in [0, 1] (IEC 61966-2-1)."""
+    return channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4
+
+
+def encoded(light: float) -> float:
+    """Return the channel of sRGB of a light, both in [0, 1]."""
+    return light * 12.92 if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055
+
+
 def _third(arguments: str) -> int:
     """Return where the third of some arguments ends."""
     return len(",".join(arguments.split(",")[:3]))

@@ -37,3 +37,15 @@ def test_negative_width_of_a_stroke(backend: str) -> None:
         rasterize(dataclasses.replace(drawing(), widths=widths), backend=backend)
     rasterize(drawing(), backend=backend)
     rasterize(dataclasses.replace(drawing(), widths=torch.zeros_like(widths)), backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_drawn_as_float32(dtype: torch.dtype, backend: str) -> None:
+    half = dataclasses.replace(drawing().to(dtype), widths=drawing().widths.abs().to(dtype))
+    points = half.points.clone().requires_grad_()
+    picture = rasterize(dataclasses.replace(half, points=points), backend=backend)
+    assert picture.dtype == dtype
+    assert torch.equal(picture, rasterize(half.to(torch.float32), backend=backend).to(dtype))
+    picture.sum().backward()
+    assert points.grad is not None and points.grad.dtype == dtype and points.grad.abs().sum() > 0

@@ -55,9 +55,15 @@ def resvg_picture(text: str, **size: int) -> torch.Tensor:
     return torch.from_numpy(rgb).permute(2, 0, 1) / 255
 
 
-def check_as_resvg(body: str) -> None:
-    """Fail where a file of this body is drawn otherwise than by resvg, or with a note."""
-    text = f'{HEAD} width="100" height="80"><rect width="100" height="80" fill="#eee"/>{body}</svg>'
+def check_as_resvg(body: str, scale: int = 1) -> None:
+    """Fail where a file of this body is drawn otherwise than by resvg, or with a note.
+
+    Args:
+        body: elements on a canvas of 100 x 80 units.
+        scale: pixels to the unit; the more, the less the seams of parts that only meet count.
+    """
+    size = f'width="{100 * scale}" height="{80 * scale}" viewBox="0 0 100 80"'
+    text = f'{HEAD} {size}><rect width="100" height="80" fill="#eee"/>{body}</svg>'
     notes: list[str] = []
     ours = rasterize(parse_svg(text.encode(), name="drawing.svg", report=notes.append))[0]
     error = (ours - resvg_picture(text)).abs()
@@ -65,3 +71,8 @@ def check_as_resvg(body: str) -> None:
     assert error.mean() < SVG_PICTURE_MEAN
     # Edges are anti-aliased otherwise; what is wrong is wrong in areas.
     assert (error.amax(0) > 0.25).float().mean() < 2e-3
+
+
+def pixel(body: str, x: int, y: int) -> tuple[float, ...]:
+    """The colour of a pixel of a file of this body."""
+    return tuple(rasterize(read(body))[0, :, y, x].tolist())

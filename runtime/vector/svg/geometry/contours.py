@@ -16,10 +16,12 @@ class Contour:
     """(3S + 1, 2) float64: p0 c0 c1 p1 c0 c1 ... pS, S at least 1."""
     closed: bool
     """Whether the drawing closed it (`Z`, or a shape that has no ends)."""
+    vertices: tuple[int, ...] = ()
+    """Indices of the points at which the file's own segments end, where these are others than every third."""
 
     def mapped(self, matrix: np.ndarray) -> "Contour":
         """Return the contour under an affine (3, 3) matrix."""
-        return Contour(self.points @ matrix[:2, :2].T + matrix[:2, 2], self.closed)
+        return Contour(self.points @ matrix[:2, :2].T + matrix[:2, 2], self.closed, self.vertices)
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,13 @@ class Paint:
     colour: tuple[float, float, float, float]
     width: float = 1.0
     """Of a stroke, in pixels."""
+
+
+def box_of(shape: Paint) -> np.ndarray:
+    """Return the smallest and largest x and y of the control points, and of a stroke's width around them."""
+    points = np.concatenate([contour.points for contour in shape.contours])
+    margin = shape.width / 2 if shape.kind == Kind.STROKE else 0.0
+    return np.stack([points.min(axis=0) - margin, points.max(axis=0) + margin])
 
 
 def filled(contour: Contour) -> Contour | None:
@@ -124,8 +133,8 @@ def has_corners(contour: Contour) -> bool:
     """Return whether a stroke along a contour has a join that shows: where its direction changes."""
     points = contour.points
     segments = np.stack([points[first : first + 4] for first in range(0, len(points) - 1, 3)])
-    leaving = _direction(segments)
-    arriving = -_direction(segments[:, ::-1])
+    leaving = directions(segments)
+    arriving = -directions(segments[:, ::-1])
     if contour.closed:
         arriving = np.roll(arriving, 1, axis=0)
     else:
@@ -134,7 +143,7 @@ def has_corners(contour: Contour) -> bool:
     return bool(((leaving * arriving).sum(axis=1) < 0.999).any())
 
 
-def _direction(segments: np.ndarray) -> np.ndarray:
+def directions(segments: np.ndarray) -> np.ndarray:
     """Return the unit vectors along which cubic segments, (S, 4, 2), leave their first points."""
     steps = segments[:, 1:] - segments[:, :1]
     lengths = np.linalg.norm(steps, axis=2)

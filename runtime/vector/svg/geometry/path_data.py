@@ -79,6 +79,8 @@ class _Pen:
     def __init__(self) -> None:
         self.contours: list[Contour] = []
         self.points: list[Point] = []
+        self.vertices: list[int] = []
+        """Indices of the points at which commands end, for markers: an arc has several segments."""
         self.place: Point = (0.0, 0.0)
         self.begin: Point = (0.0, 0.0)
         self.moved = False
@@ -139,17 +141,21 @@ class _Pen:
         """Append a segment or several."""
         # Not at the move: after a `Z`, segments may continue from the start of the contour without another move.
         if not self.points:
-            self.points = [self.place]
+            self.points, self.vertices = [self.place], [0]
         self.points += points
+        self.vertices.append(len(self.points) - 1)
         self.place = points[-1]
         self.moved = False
 
     def close(self) -> None:
         """Follow a `Z`: what is drawn next begins where this contour began."""
         if self.moved:  # a contour of one point, which round and square caps show
-            self.points = [self.begin] * 4
-        elif self.points and self.place != self.begin:
-            self.points += line_points(self.place, self.begin)
+            self.points, self.vertices = [self.begin] * 4, [0, 3]
+        elif self.points:
+            if self.place != self.begin:
+                self.points += line_points(self.place, self.begin)
+            # A `Z` is a segment with an end of its own, even where it has no length.
+            self.vertices.append(len(self.points) - 1)
         self.end(closed=True)
         self.place = self.begin
         self.smooth = ""
@@ -157,8 +163,8 @@ class _Pen:
     def end(self, *, closed: bool) -> None:
         """Finish the contour, if it has a segment."""
         if len(self.points) > 1:
-            self.contours.append(Contour(np.array(self.points, dtype=np.float64), closed))
-        self.points = []
+            self.contours.append(Contour(np.array(self.points, dtype=np.float64), closed, tuple(self.vertices)))
+        self.points, self.vertices = [], []
         self.moved = False
 
     def finished(self) -> list[Contour]:

@@ -139,7 +139,8 @@ def _lengths_of(element: Element, view: tuple[float, float], em: float) -> Calla
 
     def number(name: str) -> float | None:
         text = element.attributes.get(name, "auto")
-        if text.strip() == "auto":
+        # An attribute without a value is as one that is not given.
+        if text.strip() in ("auto", ""):
             return None
         whole = diagonal if name == "r" else view[name in ("y", "y1", "y2", "cy", "ry", "height")]
         try:

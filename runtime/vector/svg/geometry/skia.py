@@ -7,6 +7,8 @@ browsers show there.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
 
 import numpy as np
 
@@ -17,13 +19,18 @@ SCALE = 16.0
 """Units of Skia to the pixel."""
 MAX_DASHES = 20_000
 """Most dashes of one stroke."""
-MAX_PAIRS = 60_000
-"""Most pairs of segments, near enough to meet, that all operations of one file may look at."""
+MAX_PAIRS = 80_000
+"""Most pairs of segments, near enough to meet, that all operations of one file may look at, 20 microseconds each."""
+CALL_PAIRS = 30
+"""Pairs of segments in the time of which an operation is called and checked."""
 
 _FLATTEST = 1e-4
 """A pen that is narrower than this part of its length draws nothing that could be seen."""
-_PROBES = 128
-"""Points at which a combined area is compared with its operands."""
+_HALVINGS = 2
+"""How often segments are halved for boxes around their pieces."""
+_PROBES = np.arange(1, 121)[:, None] * np.array([0.7548776662466927, 0.5698402909980532]) % 1
+"""Places in a box at which a combined area is compared with its operands: the plastic number's sequence, which is
+spread evenly. A lattice would meet edges, which lie at simple fractions of a drawing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +61,32 @@ class Area:
     kind: Kind
     """NONZERO or EVENODD."""
 
-    @property
+    @cached_property
+    def path(self):
+        """The contours as a path of Skia."""
+        import pathops
+
+        path = pathops.Path()
+        path.fillType = pathops.FillType.EVEN_ODD if self.kind == Kind.EVENODD else pathops.FillType.WINDING
+        for contour in self.contours:
+            _append(path, contour.points * SCALE, closed=True)
+        return path
+
+    @cached_property
+    def pieces(self) -> tuple[np.ndarray, np.ndarray]:
+        """Smallest and largest x and y of the pieces of its segments, which bound the outline closely."""
+        cubics = _segments(self.contours)
+        for _ in range(_HALVINGS):
+            one, two, three, four = np.moveaxis(cubics, 1, 0)
+            left, middle, right = (one + two) / 2, (two + three) / 2, (three + four) / 2
+            inner, outer = (left + middle) / 2, (middle + right) / 2
+            half = (inner + outer) / 2
+            cubics = np.concatenate(
+                [np.stack([one, left, inner, half], axis=1), np.stack([half, outer, right, four], axis=1)]
+            )
+        return cubics.min(axis=1), cubics.max(axis=1)
+
+    @cached_property
     def box(self) -> np.ndarray:
         """(2, 2) smallest and largest x and y of the control points, which bound the area."""
         points = np.concatenate([contour.points for contour in self.contours])
@@ -145,25 +177,57 @@ class Combiner:
         """
         import pathops
 
-        # The call and its check take as long as some 600 pairs.
-        self.spend(600 + _count_pairs([*first.contours, *second.contours], self.left))
-        one, two = _skia_path(first), _skia_path(second)
+        self.spend(CALL_PAIRS + _count_pairs([*first.contours, *second.contours], self.left))
+        one, two = first.path, second.path
         try:
             result = pathops.op(one, two, pathops.PathOp[name], fix_winding=False, keep_starting_points=False)
         except pathops.PathOpsError:
             raise ValueError("shapes that Skia cannot combine") from None
-        # Skia's operations fail on some curves, mostly without a word, and then a whole part is missing.
-        box = np.concatenate([first.box, second.box]) * SCALE
-        low, high = box.min(axis=0), box.max(axis=0)
-        steps = (np.arange(_PROBES) + 0.5) / _PROBES
-        probes = [
-            (float(x), float(y)) for x in low[0] + steps * (high - low)[0] for y in low[1] + steps * (high - low)[1]
-        ]
-        in_one, in_two, in_both = (np.array([path.contains(p) for p in probes]) for path in (one, two, result))
+        # Skia's operations fail on some curves, mostly without a word, and then a whole part is missing. It would be
+        # missing where both areas may be, or where the first one may be, or either.
+        boxes = np.stack([first.box, second.box])
+        low, high = {
+            "INTERSECTION": lambda: (boxes[:, 0].max(axis=0), boxes[:, 1].min(axis=0)),
+            "DIFFERENCE": lambda: boxes[0],
+            "UNION": lambda: (boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)),
+        }[name]()
+        probes = (_PROBES * (high - low) + low) * SCALE
+        in_one, in_two, in_both = (
+            np.fromiter((path.contains(probe) for probe in map(tuple, probes.tolist())), bool, len(probes))
+            for path in (one, two, result)
+        )
         if (rule(in_one, in_two) != in_both).sum() > len(probes) / 50:
             raise ValueError("shapes that Skia cannot combine")
         contours = _contours(result, np.eye(2) / SCALE)
         return Area(contours, Kind.EVENODD) if contours else None
+
+
+class Relation(Enum):
+    """How one area lies beside another."""
+
+    APART = "apart"
+    INSIDE = "inside"
+    CROSSING = "crossing"
+    """Any other way: the outlines meet, or the other one lies inside."""
+
+
+def relation_of(first: Area, second: Area) -> Relation:
+    """Return how the first area lies beside the second; CROSSING where that takes more than boxes to see."""
+    if not first.contours or not second.contours or _are_apart(first, second):
+        return Relation.APART
+    (low, high), (other_low, other_high) = first.pieces, second.pieces
+    # Pieces of one that lie outside of the other's box meet nothing.
+    near = ((low <= second.box[1]) & (high >= second.box[0])).all(axis=1)
+    meets = (low[near, None] <= other_high) & (high[near, None] >= other_low)
+    if meets.all(axis=2).any():
+        return Relation.CROSSING
+    # No outline meets another: all points of a contour lie on one side.
+    if any(first.path.contains(tuple(contour.points[0] * SCALE)) for contour in second.contours):
+        return Relation.CROSSING
+    inside = {second.path.contains(tuple(contour.points[0] * SCALE)) for contour in first.contours}
+    if len(inside) == 2:
+        return Relation.CROSSING
+    return Relation.INSIDE if inside == {True} else Relation.APART
 
 
 def area_of(paint: Paint) -> Area:
@@ -173,14 +237,6 @@ def area_of(paint: Paint) -> Area:
     return Area(paint.contours, Kind.EVENODD if paint.kind == Kind.EVENODD else Kind.NONZERO)
 
 
-def _probes(points: np.ndarray) -> list[tuple[float, float]]:
-    """Return points that are spread evenly in the box around others."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    # The plastic number's sequence: a lattice would meet edges, which lie at simple fractions of a drawing.
-    steps = np.arange(1, _PROBES + 1)[:, None] * np.array([0.7548776662466927, 0.5698402909980532]) % 1
-    return [(x, y) for x, y in (low + steps * (high - low)).tolist()]
-
-
 def _are_apart(first: Area, second: Area) -> bool:
     one, two = first.box, second.box
     return bool((np.minimum(one[1], two[1]) <= np.maximum(one[0], two[0])).any())
@@ -188,10 +244,11 @@ def _are_apart(first: Area, second: Area) -> bool:
 
 def _count_pairs(contours: list[Contour], most: int) -> int:
     """Return how many pairs of segments have boxes that meet, or a number beyond `most`: Skia tries each of them."""
-    pieces = [contour.points[np.arange(0, len(contour.points) - 1, 3)[:, None] + np.arange(4)] for contour in contours]
-    cubics = np.concatenate(pieces)
+    cubics = _segments(contours)
     if len(cubics) > max(most, 0):
         return most + 1
+    if len(cubics) <= 16:
+        return len(cubics) ** 2 // 4  # counting would take longer than what it saves
     low, high = cubics.min(axis=1), cubics.max(axis=1)
     count = len(cubics)
     for index in range(len(cubics)):
@@ -202,22 +259,20 @@ def _count_pairs(contours: list[Contour], most: int) -> int:
     return count
 
 
-def _skia_path(area: Area):
-    import pathops
-
-    path = pathops.Path()
-    path.fillType = pathops.FillType.EVEN_ODD if area.kind == Kind.EVENODD else pathops.FillType.WINDING
-    for contour in area.contours:
-        _append(path, contour.points * SCALE, closed=True)
-    return path
+def _segments(contours: list[Contour]) -> np.ndarray:
+    """Return the segments of contours, (S, 4, 2)."""
+    return np.concatenate(
+        [contour.points[np.arange(0, len(contour.points) - 1, 3)[:, None] + np.arange(4)] for contour in contours]
+    )
 
 
 def _append(path, points: np.ndarray, closed: bool) -> None:
     """Append a contour to a path of Skia; straight segments as lines, whose outlines are exact."""
     places = points.tolist()
     path.moveTo(*places[0])
-    for first in range(0, len(places) - 1, 3):
-        if _is_straight(points[first : first + 4]):
+    straight = _are_straight(_segments([Contour(points, closed)]))
+    for first, is_line in zip(range(0, len(places) - 1, 3), straight, strict=True):
+        if is_line:
             path.lineTo(*places[first + 3])
         else:
             path.cubicTo(*places[first + 1], *places[first + 2], *places[first + 3])
@@ -225,14 +280,14 @@ def _append(path, points: np.ndarray, closed: bool) -> None:
         path.close()
 
 
-def _is_straight(cubic: np.ndarray) -> bool:
-    """Return whether a segment is a line from its first point to its last, without turning back."""
-    chord = cubic[3] - cubic[0]
-    square = float(chord @ chord)
-    steps = cubic[1:3] - cubic[0]
-    off = np.abs(steps[:, 0] * chord[1] - steps[:, 1] * chord[0])
-    along = steps @ chord
-    return bool((off <= 1e-7 * square).all() and (along >= 0).all() and (along <= square).all())
+def _are_straight(cubics: np.ndarray) -> list[bool]:
+    """Return whether each segment, (S, 4, 2), is a line from its first point to its last, without turning back."""
+    chord = cubics[:, 3:] - cubics[:, :1]
+    square = (chord**2).sum(axis=2)
+    steps = cubics[:, 1:3] - cubics[:, :1]
+    off = np.abs(steps[..., 0] * chord[..., 1] - steps[..., 1] * chord[..., 0])
+    along = (steps * chord).sum(axis=2)
+    return ((off <= 1e-7 * square) & (along >= 0) & (along <= square)).all(axis=1).tolist()
 
 
 def _contours(path, linear: np.ndarray) -> list[Contour]:

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from numpy.random import RandomState
 
 from tests.vector.svg.drawings import check_as_resvg, read
 
@@ -23,6 +24,15 @@ GROUPS = {
 @pytest.mark.parametrize("body", GROUPS.values(), ids=GROUPS)
 def test_as_resvg(body: str) -> None:
     check_as_resvg(body)
+
+
+def test_twenty_translucent_circles_over_one_another() -> None:
+    random = RandomState(0)
+    circles = "".join(
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}" fill="hsl({h},80%,50%)" fill-opacity=".5"/>'
+        for x, y, r, h in random.uniform([30, 25, 12, 0], [70, 55, 25, 360], (20, 4))
+    )
+    check_as_resvg(f'<g opacity=".6">{circles}</g>', scale=4)
 
 
 def test_shapes_too_many_to_cut_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
