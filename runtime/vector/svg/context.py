@@ -1,8 +1,8 @@
 """What an element is drawn in, and what effects ask of the reader that draws it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from runtime.vector.svg.css import StyleSheet
 from runtime.vector.svg.geometry.contours import Paint
@@ -10,6 +10,8 @@ from runtime.vector.svg.geometry.skia import Combiner
 from runtime.vector.svg.style import Style, style_of
 from runtime.vector.svg.transforms import Box, Matrix
 from runtime.vector.svg.xml import Element
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Context:
 class Walker(Protocol):
     """The reader, as far as effects, markers and patterns need it."""
 
-    by_id: Mapping[str, Element]
+    by_id: dict[str, Element]
     sheet: StyleSheet
     shapes: list[Paint]
     unread: dict[str, int]
@@ -45,7 +47,7 @@ class Walker(Protocol):
         """Remember what is not read."""
         ...
 
-    def at(self, element: Element, read: Callable):
+    def at(self, element: Element, read: Callable[[], T]) -> T:
         """Return `read()`, with its error placed in the file."""
         ...
 

@@ -15,7 +15,7 @@ from runtime.errors import UserError
 from runtime.files import check_ordinary
 from runtime.vector.paths import Drawing, Kind
 from runtime.vector.svg.canvas import canvas_of, view_box
-from runtime.vector.svg.context import Context
+from runtime.vector.svg.context import Context, T
 from runtime.vector.svg.css import StyleSheet
 from runtime.vector.svg.effects.apply import Effects, isolates
 from runtime.vector.svg.effects.clipping import corners_of, cropped
@@ -107,7 +107,7 @@ class _Reader:
         self.collect(root)
         self.painter = Painter(self.by_id, self.sheet, self.note, self.leave_unread, self.canvas.scale)
 
-    def at(self, element: Element, read: Callable):
+    def at(self, element: Element, read: Callable[[], T]) -> T:
         """Return `read()`, with its error placed in the file."""
         try:
             return read()

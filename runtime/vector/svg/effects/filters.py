@@ -231,11 +231,11 @@ def _merge(graph: _Graph, primitive: Element, style: Style) -> Layer:
 def _composite(graph: _Graph, primitive: Element, style: Style) -> Layer:
     upper, lower = graph.input(primitive), graph.input(primitive, "in2")
     operator = primitive.attributes.get("operator", "over")
-    factors = tuple(_number(primitive, name, 0.0) for name in ("k1", "k2", "k3", "k4"))
+    one, two, three, four = (_number(primitive, name, 0.0) for name in ("k1", "k2", "k3", "k4"))
     if operator == "arithmetic":
         # Sums of layers with one input alone, and differences, which for opaque layers are what lies outside.
         solid = _is_opaque(upper) and _is_opaque(lower)
-        operator = _ARITHMETIC.get(factors, operator)
+        operator = _ARITHMETIC.get((one, two, three, four), operator)
         operator = operator if solid or operator in ("upper", "lower") else "arithmetic"
     elif (
         operator == "atop"
@@ -255,7 +255,12 @@ def _outside(graph: _Graph, first: Layer, second: Layer) -> Layer:
     return outside(first, levels_of(second, graph.combiner, luminance=False), graph.combiner)
 
 
-_ARITHMETIC = {(0, 1, 0, 0): "upper", (0, 0, 1, 0): "lower", (0, -1, 1, 0): "lower out", (0, 1, -1, 0): "out"}
+_ARITHMETIC: dict[tuple[float, float, float, float], str] = {
+    (0, 1, 0, 0): "upper",
+    (0, 0, 1, 0): "lower",
+    (0, -1, 1, 0): "lower out",
+    (0, 1, -1, 0): "out",
+}
 _OPERATORS: dict[str, Callable[[_Graph, Layer, Layer, Style], Layer]] = {
     "upper": lambda graph, upper, lower, style: upper,
     "lower": lambda graph, upper, lower, style: lower,
@@ -327,9 +332,13 @@ def _is_linear(style: Style) -> bool:
 
 def _over_light(upper: Colour, lower: Colour) -> Colour:
     """Return one colour over another, mixed as light."""
-    above, below = ((*map(linear_of, colour[:3]), colour[3]) for colour in (upper, lower))
-    red, green, blue, alpha = over_colour(above, below)
+    red, green, blue, alpha = over_colour(_light(upper), _light(lower))
     return (encoded(red), encoded(green), encoded(blue), alpha)
+
+
+def _light(colour: Colour) -> Colour:
+    red, green, blue, alpha = colour
+    return (linear_of(red), linear_of(green), linear_of(blue), alpha)
 
 
 def _mapped(layer: Layer, channel: Callable[[float], float]) -> Layer:

@@ -142,7 +142,7 @@ def _overlap(shapes: list[Paint], combiner: Combiner) -> bool:
 
 def _meet(box: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return which of other boxes, (N, 2, 2), overlap a box."""
-    return (np.minimum(box[1], others[:, 1]) > np.maximum(box[0], others[:, 0])).all(axis=1)
+    return np.all(np.minimum(box[1], others[:, 1]) > np.maximum(box[0], others[:, 0]), axis=1)
 
 
 def over_colour(upper: Colour, lower: Colour) -> Colour:
