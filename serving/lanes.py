@@ -37,6 +37,14 @@ class Lane(Protocol):
         """End at once what does the job; from any thread."""
         ...
 
+    def missing(self) -> list[str]:
+        """Return what it needs and has not: names of processes that have died, not yet replaced."""
+        ...
+
+    def heal(self) -> None:
+        """Start again what is missing; called now and then while no job is under way."""
+        ...
+
     def close(self) -> None:
         """End; no job is under way."""
         ...
@@ -90,6 +98,13 @@ class ProcessLane:
         """Kill the process."""
         if self._process is not None:
             self._process.kill()
+
+    def missing(self) -> list[str]:
+        """Return nothing: a process is started when it is needed."""
+        return []
+
+    def heal(self) -> None:
+        """Do nothing; see `missing`."""
 
     def close(self) -> None:
         """End the process: it leaves when its orders end."""

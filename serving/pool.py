@@ -20,6 +20,9 @@ DRAIN_S = 3.0
 """Seconds in which running jobs may take their last step and save their state when the server ends. The process is
 gone within 5; a job that is slower loses what came after its last checkpoint, and is computed to the same bytes."""
 
+HEAL_EVERY = 3
+"""Seconds between two looks at the processes behind the lanes, all of which have the same ones."""
+
 _LOG = logging.getLogger("serving")
 
 
@@ -163,9 +166,14 @@ class Pool:
                 lane.stop()
 
     def _sweep(self) -> None:
-        """Look after deadlines and old jobs."""
+        """Look after deadlines, old jobs and lanes whose processes have died while nothing was to be done."""
+        looks = 0
         while not self._closing.wait(1.0):
+            looks += 1
             try:
                 self.jobs.sweep()
+                # A lane that has a job sees for itself.
+                if looks % HEAL_EVERY == 0 and self.lanes and not self.running:
+                    self.lanes[0].heal()
             except Exception:
                 _LOG.exception("sweep")

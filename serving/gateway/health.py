@@ -80,15 +80,15 @@ class Health:
         wait = 0.0
         while not self.closing.wait(wait):
             with self.round:
-                self.probe_all(self.methods())
+                self.probe_all(self.methods(), priority=0)
             wait = every_s
 
-    def probe_all(self, names: Sequence[str]) -> None:
+    def probe_all(self, names: Sequence[str], priority: int = 10) -> None:
         """Probe some methods one after the other, unless the server is about to end."""
         for name in names:
             if self.closing.is_set() or self.service.jobs.draining:
                 return
-            probe = self.probe(name)
+            probe = self.probe(name, priority)
             if not probe.ok:
                 _LOG.warning("probe of %s: %s", name, probe.message)
 
@@ -96,21 +96,24 @@ class Health:
         """Return whether new jobs will be done, and why not."""
         draining = self.service.jobs.draining
         failed = sorted(name for name, probe in self.probes.items() if not probe.ok)
+        lanes = self.service.pool.lanes
+        missing = lanes[0].missing() if lanes else []
         details = {
             "draining": draining,
             "lanes": len(self.service.pool.lanes),
+            "missing": missing,
             "probes": {name: probe.to_json() for name, probe in self.probes.items()},
         }
         begun = not self.watching or set(self.methods()) <= set(self.probes)
-        return begun and not draining and not failed, details
+        return begun and not draining and not failed and not missing, details
 
-    def probe(self, method: str) -> Probe:
+    def probe(self, method: str, priority: int = 10) -> Probe:
         """Do a one-step job of a method and return how it went; it waits for a lane as other jobs do."""
         served, began = self.service.served[method], time.monotonic()
         try:
             request = probe_request(served, self.service)
             name = f"probe-{method}-{int(began * 1000)}"
-            self.service.jobs.submit(request, name=name, priority=10, hidden=True, deadline_s=PROBE_S)
+            self.service.jobs.submit(request, name=name, priority=priority, hidden=True, deadline_s=PROBE_S)
             job = self.service.jobs.get(name)
             while job.state not in ENDED and time.monotonic() - began < PROBE_S + 5:
                 with self.service.jobs.changed:

@@ -6,6 +6,7 @@ the process itself, and has the model loaded again; the job resumes from its run
 
 import base64
 import json
+import logging
 import queue
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ import numpy as np
 from serving.lanes import Report
 from serving.triton.server import Triton
 from serving.work import Task
+
+_LOG = logging.getLogger("serving")
 
 LOOK_S = 0.5
 """Seconds of silence after which the lane looks whether the process is there."""
@@ -69,7 +72,7 @@ class TritonLane:
             except queue.Empty:
                 silent_s += LOOK_S
                 if not self.server.stubs(model) or silent_s > SILENT_S:
-                    yield "died", {"reason": self._revive(model)}
+                    yield "died", {"reason": self._revive(model, silent_s > SILENT_S)}
                     return
                 continue
             silent_s = 0.0
@@ -94,11 +97,11 @@ class TritonLane:
         # The status stands in brackets before what the method says.
         return "failed", {"message": message.partition("] ")[2] or message}
 
-    def _revive(self, model: str) -> str:
-        """Have a model loaded again whose process has died; return what happened."""
+    def _revive(self, model: str, silent: bool = False) -> str:
+        """Have a model loaded again whose process has died, or has been silent for long; return what happened."""
         if not self.server.alive():
             return "tritonserver has ended"
-        loaded = self.server.reload(model)
+        loaded = self.server.reload(model, alive=silent)
         return f"the process of model '{model}' has died" + ("; loaded again" if loaded else "; it does not load")
 
     def stop(self) -> None:
@@ -111,6 +114,19 @@ class TritonLane:
     def kill(self) -> None:
         """Give the stream up."""
         self.stop()
+
+    def missing(self) -> list[str]:
+        """Return the models whose process has died, which Triton itself goes on calling ready."""
+        if not self.server.alive():
+            return ["tritonserver"]
+        return [model for model in self.model_of.values() if not self.server.stubs(model)]
+
+    def heal(self) -> None:
+        """Start the server again if it has died, and load models whose process has."""
+        self.server.start()
+        for model in self.missing():
+            _LOG.warning("model %s: its process has died; it is loaded again", model)
+            self.server.reload(model)
 
     def close(self) -> None:
         """End; the server is whoever's that made it."""

@@ -139,9 +139,17 @@ class Triton:
         except OSError:
             return 0
 
-    def reload(self, model: str) -> bool:
-        """Load a model again whose process has died, which loading alone does not do; return whether it is ready."""
+    def reload(self, model: str, *, alive: bool = False) -> bool:
+        """Load a model again whose process has died, which loading alone does not do; return whether it is ready.
+
+        Args:
+            model: its name.
+            alive: also if its process is there.
+        """
         with self._access:
+            # Whoever held the lock may have done it.
+            if self.stubs(model) and not alive:
+                return True
             self.call("POST", f"/v2/repository/models/{model}/unload")
             until = time.monotonic() + 30.0
             while self.stubs(model) and time.monotonic() < until:

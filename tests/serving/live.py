@@ -62,6 +62,12 @@ class ThreadLane:
     def kill(self) -> None:
         self.halt.set()
 
+    def missing(self) -> list[str]:
+        return []
+
+    def heal(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from runtime.field.captures.read import read_capture
+from serving import pool
 from serving.bundles import Offers
 from serving.gateway.health import Health, Probe, grey_capture, probe_request
 from serving.gateway.metrics import Metrics
@@ -17,6 +18,7 @@ from serving.methods import served_methods
 from serving.pool import Placed, Pool
 from serving.store import Store
 from tests.serving.conftest import until
+from tests.serving.live import ThreadLane
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def test_nothing_is_ready_before_the_first_round(service, monkeypatch: pytest.Mo
     assert health.ready()[0], "nobody has asked for probes"
     rounds: list[str] = []
 
-    def probe(name: str) -> Probe:
+    def probe(name: str, priority: int) -> Probe:
         rounds.append(name)
         health.probes[name] = Probe(name != "lift" or rounds.count("lift") > 1, 0.0, 0.0)
         return health.probes[name]
@@ -59,3 +61,23 @@ def test_nothing_is_ready_before_the_first_round(service, monkeypatch: pytest.Mo
     assert not health.ready()[0], "one of them failed"
     until(lambda: health.ready()[0], 10.0)
     health.closing.set()
+
+
+def test_what_is_missing_is_replaced_while_nothing_runs(service, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(ThreadLane):
+        dead = True
+
+        def missing(self) -> list[str]:
+            return ["model"] if self.dead else []
+
+        def heal(self) -> None:
+            self.dead = False
+
+    monkeypatch.setattr(pool, "HEAL_EVERY", 1)
+    service.pool.lanes = [Broken()]
+    health = Health(service)
+    ready, details = health.ready()
+    assert not ready and details["missing"] == ["model"]
+    service.pool.start()
+    until(lambda: health.ready()[0])
+    service.pool.drain()

@@ -235,7 +235,8 @@ def test_networks_of_the_server_draw_the_same_digits(client) -> None:
 @pytest.fixture
 def front(server: TritonServer, methods, tmp_path: Path) -> Iterator[Any]:
     store = Path(server.variables["TGM_WORK"])
-    lane = TritonLane("triton", server, {method.home: name for name, method in methods.items()})
+    there = {method.home: name for name, method in methods.items() if (server.repository / name).is_dir()}
+    lane = TritonLane("triton", server, there)
     with gateway(store, modules=("tests.serving.toy",), use=[lane]) as pair:
         yield pair
 
@@ -265,6 +266,16 @@ def test_a_dead_process_is_found_by_the_probe(server, front) -> None:
     assert server.call("GET", "/v2/models/toy/ready") == 200, "Triton itself does not know"
     probed = client.post("/v1/health/probe").json()
     assert probed["ready"] and probed["probes"]["toy"]["ok"] and server.stubs("toy")
+
+
+def test_a_dead_process_is_replaced_though_nobody_asks(server, front) -> None:
+    _, client = front
+    assert client.get("/v1/health/ready").status_code == 200
+    os.kill(server.stubs("toy")[0], signal.SIGKILL)
+    answer = client.get("/v1/health/ready")
+    assert answer.status_code == 503 and answer.json()["missing"] == ["toy"], "readiness says the truth"
+    until(lambda: client.get("/v1/health/ready").status_code == 200, 60.0)
+    assert server.stubs("toy")
 
 
 def test_cancel_through_the_gateway(server, front) -> None:
