@@ -188,7 +188,8 @@ class Routes:
 
     async def ready(self, request: HttpRequest) -> Response:
         """Say whether new jobs will be done."""
-        ready, details = self.health.ready()
+        # In a thread: it may ask Triton, and looks through the processes of this machine.
+        ready, details = await to_thread.run_sync(self.health.ready)
         # Whoever has no token learns yes or no.
         shown = details if request.state.quota != 0 else {}
         return answer({"ready": ready, **shown}, 200 if ready else 503)
@@ -205,17 +206,18 @@ class Routes:
             await to_thread.run_sync(self.health.probe_all, names)
         finally:
             self.health.round.release()
-        ready, details = self.health.ready()
+        ready, details = await to_thread.run_sync(self.health.ready)
         return answer({"ready": ready, **details}, 200 if ready else 503)
 
     async def metrics(self, request: HttpRequest) -> Response:
         """Return what was counted."""
+        ready, _ = await to_thread.run_sync(self.health.ready)
         gauges: list[tuple[str, dict[str, str], float]] = [
             ("tgm_lanes", {}, len(self.service.pool.lanes)),
             ("tgm_lanes_busy", {}, len(self.service.pool.running)),
             ("tgm_lane_deaths", {}, self.service.pool.deaths),
             ("tgm_event_streams", {}, EventStream.open),
-            ("tgm_ready", {}, float(self.health.ready()[0])),
+            ("tgm_ready", {}, float(ready)),
         ]
         counts = self.jobs.counts()
         gauges += [("tgm_jobs", {"state": state}, counts.get(state, 0)) for state in STATES]
