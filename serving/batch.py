@@ -23,7 +23,7 @@ from runtime.files import replace_file
 from serving.archives import content_of
 from serving.bundles import Offers
 from serving.lanes import Lane
-from serving.methods import Served, find, is_file
+from serving.methods import UNSERVED, Served, find, is_file
 from serving.requests import Request, parse_request
 from serving.work import Task, perform
 
@@ -110,7 +110,7 @@ def _with_files(options: dict[str, Any], served: Served, folder: Path) -> dict[s
     paths = {}
     hints = get_type_hints(served.method.config, include_extras=True)
     for name, value in list(options.items()):
-        text = isinstance(value, str) and value
+        text = isinstance(value, str) and value and name not in UNSERVED
         # A text may be the name of a region or a file: the command, too, takes it for a file where there is one.
         if not text or name not in hints or not (is_file(hints[name]) or (folder / value).is_file()):
             continue

@@ -134,7 +134,7 @@ export class Solid {
   draw() {
     const { gl, program, parts } = this;
     if (!gl) return;
-    const far = 3.2 * parts.radius / this.near, [c, s] = [Math.cos(this.turn[0]), Math.sin(this.turn[0])], [d, t] = [Math.cos(this.turn[1]), Math.sin(this.turn[1])];
+    const far = 2.9 * parts.radius / this.near, [c, s] = [Math.cos(this.turn[0]), Math.sin(this.turn[0])], [d, t] = [Math.cos(this.turn[1]), Math.sin(this.turn[1])];
     // By columns: first about the vertical, then towards the eye, which stands on the z axis.
     const view = [c, s * t, -s * d, 0, 0, d, t, 0, s, -c * t, c * d, 0, 0, 0, -far, 1];
     const [front, back, focus] = [0.05 * far, far + 2 * parts.radius, 2.6];

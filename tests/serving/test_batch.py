@@ -60,6 +60,7 @@ def test_a_folder_of_photos_is_a_file_of_a_line(tmp_path: Path) -> None:
     [("{", "line 1: expected a JSON object"), ('{"options": {"steps": 0}}', "line 1: --steps: expected 1"),
      ('{"options": {}}\n[]', "line 2: expected a JSON object"), ("", "expected at least one prompt"),
      ('{"method": "none"}', "line 1: method: expected one of toy"),
+     ('{"options": {"out": "a.svg"}}', "options: expected some of .*; got 'out'"),
      ('{"options": {"picture": "none.png"}}', "none.png': expected a file")],
 )  # fmt: skip
 def test_a_wrong_line_is_named(tmp_path: Path, served, text: str, message: str) -> None:
