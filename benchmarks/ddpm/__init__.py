@@ -4,5 +4,6 @@
 
 All run the same random weights in one run, taking turns. A picture is `STEPS` deterministic steps: ours by
 `runtime.guidance`, the peer's by `diffusers.DDIMPipeline`. Compilation takes minutes, so it is asked for. The floor is
-the time that the network's multiplications would take at the rate of a large matrix product on the same threads.
+the time that the multiplications of the exported network would take at the rate of a large matrix product on the same
+threads.
 """

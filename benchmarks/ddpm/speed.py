@@ -157,7 +157,7 @@ def measure(name: str, *, compiled: bool) -> dict[str, Any]:
     row |= {f"{kind}_step_ms": 1e3 * seconds for kind, seconds in step.items()}
     row |= {f"{kind}_picture_ms": 1e3 * seconds / batch for kind, seconds in picture.items()}
     row["times_faster"] = picture["diffusers"] / picture["ort"]
-    row["floor_step_ms"] = 1e3 * multiplications(ours, (z, t)) / product_rate()
+    row["floor_step_ms"] = 1e3 * multiplications(exported.module, (z, t)) / product_rate()
     row["error"] = float((engine(z, t)[0] - ours(z, t)).abs().max())
     return row
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from export.ddpm.merged import merge
 from export.ddpm.source import Source
 from export.network import ExportedNetwork, batched
 from export.samples import dead_leaves, noised
@@ -33,7 +34,7 @@ def make_networks(source: Source, storage: Storage = Storage.INT8) -> dict[str, 
     shape = (a.channels, a.size, a.size)
     network = ExportedNetwork(
         spec=batched("denoiser", {"sample": shape, "timestep": ("int64",)}, {"prediction": shape}),
-        module=source.network,
+        module=merge(source.network),
         samples=noised(pictures, Schedule.of(source.schedule), generator),
         storage=storage,
     )

@@ -6,7 +6,8 @@ The folder of the set holds `objects.json` (field `objects`: id, file, split, ca
 (`ids`, and `azimuth_elevation` (N, 16, 2) in degrees) and `views/`, one sheet of 4x4 RGBA views an object. The
 networks of a bundle encode pictures on white and captions. Views of objects with a front are also encoded mirrored,
 with the azimuth negated. The light of the views is fixed to the camera, up and left of it; in mirrored ones it is
-right of it.
+right of it. `--hues 2` adds two copies of each of them in other hues, which those captions describe that name no
+colour: a set has few objects with a front, and their paint says nothing of where that is.
 
 Arrays in the folder written, memory-mapped by the training: `latents.npy` (V, 4, 16, 16) float16, the views of all
 objects in a row; `cameras.npy` (V, 2) float32 radians; `contexts.npy` (C, 17, 384) float16, the empty text first; and
@@ -16,9 +17,10 @@ objects in a row; `cameras.npy` (V, 2) float32 radians; `contexts.npy` (C, 17, 3
 import hashlib
 import io
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,7 @@ from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import UserError
 from runtime.files import replace_file
 from train.latent_diffusion.camera import mirror_cameras
+from train.latent_diffusion.colour import turn_hue
 
 VIEWS = 16
 """Views of an object before mirroring."""
@@ -45,6 +48,10 @@ FRONT_CATEGORIES = frozenset({"vehicle", "character", "animal", "seat", "fish", 
 
 _FRONTLESS_WORDS = frozenset({"stool", "ottoman", "raft", "lander", "drone", "shipwreck"})
 """Words of captions of objects that have no front, though their kind has."""
+
+_PAINTS = "black white grey gray red green blue yellow orange purple violet pink brown beige tan teal cyan turquoise"
+COLOURS = frozenset([*_PAINTS.split(), "gold", "golden", "goldfish", "silver"])
+"""Words of captions that are no longer true in another hue."""
 
 HELD_OUT = 40
 """Objects with a front that the training never sees."""
@@ -62,6 +69,8 @@ class Config:
     """Bundle whose encoders the denoiser shares: its name, or a folder."""
     frontless_views: int = 16
     """Views taken of an object without a front, evenly spaced among the 16; fewer are encoded sooner."""
+    hues: int = 0
+    """Copies in other hues of each trained object with a front, 0 to 11."""
     batch: Count = 16
     """Views encoded at once."""
     threads: Threads = 1
@@ -179,6 +188,29 @@ def hold_out(objects: Sequence[SeenObject], count: int = HELD_OUT) -> Bool[Tenso
     return torch.tensor([o.group in held for o in objects])
 
 
+def in_other_hues(
+    objects: Sequence[SeenObject], held: Bool[Tensor, " N"], count: int
+) -> list[tuple[SeenObject, float]]:
+    """Return copies of trained objects with a front, and the angle in radians by which each one's hues are turned.
+
+    The angles of an object's copies divide the circle evenly, its own hues included. Held-out objects have no copies,
+    nor have those whose captions all name a colour.
+
+    Args:
+        objects: all objects.
+        held: which are held out.
+        count: copies of each.
+    """
+    copies = []
+    for entry, is_held in zip(objects, held.tolist(), strict=True):
+        captions = tuple(c for c in entry.captions if COLOURS.isdisjoint(c.lower().replace("-", " ").split()))
+        if entry.has_front and captions and not is_held:
+            for number in range(1, count + 1):
+                copy = replace(entry, id=f"{entry.id}+hue{number}", captions=captions)
+                copies.append((copy, 2.0 * math.pi * number / (count + 1)))
+    return copies
+
+
 def draw_weights(objects: Sequence[SeenObject], trained: Bool[Tensor, " N"]) -> Float[Tensor, " N"]:
     """Return how often each object is drawn: half of all draws have a front, and rare kinds are drawn more often.
 
@@ -244,18 +276,28 @@ def prepare(config: Config, report: Callable[[str], object]) -> None:
     """
     if not 1 <= config.frontless_views <= VIEWS:
         raise UserError(f"--frontless-views: expected 1 to {VIEWS}, got {config.frontless_views}")
-    objects = read_objects(config.data)
-    cameras = read_cameras(config.data, objects)
+    if not 0 <= config.hues <= 11:
+        raise UserError(f"--hues: expected 0 to 11, got {config.hues}")
+    originals = read_objects(config.data)
+    copies = in_other_hues(originals, hold_out(originals), config.hues)
+    objects = originals + [copy for copy, _ in copies]
+    angles = [0.0] * len(originals) + [angle for _, angle in copies]
+    place = {entry.file: i for i, entry in enumerate(originals)}
+    own = read_cameras(config.data, originals)
+    cameras = own[[place[entry.file] for entry in objects]]
     bundle = DiffusionBundle.load(config.bundle, threads=config.threads)
     config.out.mkdir(parents=True, exist_ok=True)
     texts, rows = index_captions(objects)
     save_array(config.out / "contexts.npy", encode_captions(texts, bundle.text_encoder()).numpy())
     report(f"{len(texts)} captions")
     encoder = bundle.latent_encoder("none")
-    latents, angles, entries = [], [], []
+    latents, seen_from, entries = [], [], []
     count = 0
     for i, (entry, row) in enumerate(zip(objects, rows, strict=True)):
         views, camera = read_views(config.data / "views" / entry.file), cameras[i]
+        if angles[i]:
+            turned = turn_hue(views.float() / 255.0, torch.full((len(views),), angles[i]))
+            views = turned.mul(255.0).round().byte()
         step = VIEWS // config.frontless_views
         # A mirrored object is another object seen from the mirrored side; without a front it would be the same one
         # again.
@@ -264,13 +306,13 @@ def prepare(config: Config, report: Callable[[str], object]) -> None:
         else:
             views, camera = views[::step], camera[::step]
         latents.append(encode_views(views, encoder, config.batch))
-        angles.append(camera)
+        seen_from.append(camera)
         entries.append({**entry.__dict__, "rows": row, "first": count, "views": len(views)})
         count += len(views)
         if (i + 1) % 100 == 0:
             report(f"{i + 1} of {len(objects)} objects")
     save_array(config.out / "latents.npy", torch.cat(latents).numpy())
-    save_array(config.out / "cameras.npy", torch.cat(angles).numpy())
+    save_array(config.out / "cameras.npy", torch.cat(seen_from).numpy())
     replace_file(config.out / "objects.json", json.dumps({"bundle": bundle.digest, "objects": entries}))
     report(f"{count} views, deviation {torch.cat(latents).float().std():.3f} -> {config.out}")
 

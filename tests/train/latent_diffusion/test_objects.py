@@ -1,6 +1,7 @@
 """The set of objects: what is read, what is refused, what is held out and how often the rest is drawn."""
 
 import json
+import math
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,14 @@ from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import UserError
 from tests.train.latent_diffusion.made import CATEGORIES, write_set
 from train.latent_diffusion.camera import mirror_cameras
+from train.latent_diffusion.colour import turn_hue
 from train.latent_diffusion.objects import (
     Config,
     SeenObject,
     draw_weights,
     encode_views,
     hold_out,
+    in_other_hues,
     index_captions,
     prepare,
     read_cameras,
@@ -134,6 +137,47 @@ def test_a_set_is_prepared_with_mirrored_views_of_what_has_a_front(tmp_path: Pat
     mirrored = read_views(folder / "views" / "thing-1.png")[2:3].flip(-1)
     expected = encode_views(mirrored, encoder, 1)[0]
     torch.testing.assert_close(views.latents[32 + 16 + 2], expected, atol=5e-3, rtol=0)
+
+
+def test_copies_in_other_hues_are_of_trained_fronts_and_of_captions_without_a_colour() -> None:
+    car = replace(thing(), id="car", captions=("a car", "a red car", "a Red-hot car"))
+    bus, rock, held = thing(caption="a yellow bus"), thing("rock", caption="a rock"), thing(caption="a van")
+    objects = [car, bus, rock, held]
+    is_held = torch.tensor([False, False, False, True])
+    copies = in_other_hues(objects, is_held, 3)
+    assert [(copy.id, copy.captions, copy.group) for copy, _ in copies] == [
+        (f"car+hue{number}", ("a car",), car.group) for number in (1, 2, 3)
+    ]
+    assert [angle for _, angle in copies] == pytest.approx([math.pi / 2, math.pi, 3 * math.pi / 2])
+    assert in_other_hues(objects, is_held, 0) == []
+    # A copy is no further object to hold out.
+    more = [thing(group=f"g{i}") for i in range(60)]
+    before = hold_out(more, 10)
+    after = hold_out([*more, *(copy for copy, _ in in_other_hues(more, before, 2))], 10)
+    assert torch.equal(after[:60], before) and not after[60:].any()
+
+
+def test_a_set_is_prepared_with_copies_in_other_hues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_set(tmp_path / "set", side=128)
+    monkeypatch.setattr("train.latent_diffusion.objects.hold_out", lambda every: torch.arange(len(every)) == 0)
+    config = Config(data=folder, out=tmp_path / "prepared", frontless_views=1, hues=1)
+    prepare(config, lambda _: None)
+    views = ObjectViews.load(config.out)
+    assert [entry.id for entry in views.objects[7:]] == ["thing-1+hue1", "thing-2+hue1"]
+    assert views.views.tolist() == [32, 32, 32, 1, 1, 1, 1, 32, 32]
+    first = int(views.first[7])
+    torch.testing.assert_close(views.cameras[first : first + 32], views.cameras[32:64])
+    assert views.rows[7].tolist() == views.rows[1].tolist()
+    encoder = DiffusionBundle.load("icons", threads=1).latent_encoder("none")
+    own = read_views(folder / "views" / "thing-1.png")[5:6].float() / 255.0
+    turned = turn_hue(own, torch.tensor([math.pi])).mul(255.0).round().byte()
+    torch.testing.assert_close(views.latents[first + 5], encode_views(turned, encoder, 1)[0], atol=5e-3, rtol=0)
+    assert (views.latents[first + 5] - views.latents[32 + 5]).abs().max() > 0.1
+
+
+def test_a_number_of_hues_out_of_range_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--hues: expected 0 to 11, got 12"):
+        prepare(Config(data=tmp_path, out=tmp_path, hues=12), lambda _: None)
 
 
 def test_a_number_of_views_out_of_range_is_refused(tmp_path: Path) -> None:
