@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from runtime.errors import UserError
-from train.latent_diffusion.colour import turn_hue
+from train.data.hue import turn_hue
 from train.latent_diffusion.objects import FRONT_CATEGORIES, hold_out, read_cameras, read_objects, read_views
 
 SIDE = 32

@@ -1,33 +1,41 @@
 """The same function of a trained network in fewer multiplications: products of its weights are computed beforehand.
 
-Attention of one head needs two projections in place of four, and a convolution behind an upsampling works on the small
-map. Both are identities of real numbers, so outputs differ by rounding alone. Training stays with the plain network,
-whose weights are those of other code, and whose products of weights would cost a product more at each step.
+Attention of one head needs two projections in place of four, a convolution behind an upsampling works on the small map,
+and what the blocks add for the time is one product. All are identities of real numbers, so outputs differ by rounding
+alone. Training stays with the plain network, whose weights are those of other code.
 """
 
+from collections.abc import Sequence
 from copy import deepcopy
+from itertools import accumulate, pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train.ddpm.network import Attention, PixelDenoiser, Upsample
+from train.ddpm.network import Attention, PixelDenoiser, ResidualBlock, Upsample
 
 
 def merge(network: PixelDenoiser) -> nn.Module:
-    """Return a copy of a network with attention and upsampling merged; the original is left as it is.
+    """Return a copy of a network with its layers merged; the original is left as it is.
 
     Args:
         network: in evaluation mode.
     """
     copy = deepcopy(network)
+    blocks = [module for module in copy.modules() if isinstance(module, ResidualBlock)]
+    ends = [0, *accumulate(block.time_emb_proj.out_features for block in blocks)]
+    places = {block: slice(*ends_of) for block, ends_of in zip(blocks, pairwise(ends), strict=True)}
+    copy.add_module("time_embedding", Shifts(copy.time_embedding, [block.time_emb_proj for block in blocks]))
     for module in [*copy.modules()]:
         for name, child in [*module.named_children()]:
             if isinstance(child, Attention):
                 setattr(module, name, MergedAttention(child))
             elif isinstance(child, Upsample):
                 setattr(module, name, PhasedUpsample(child))
+            elif isinstance(child, ResidualBlock):
+                setattr(module, name, ShiftedBlock(child, places[child]))
     return copy.eval().requires_grad_(False)
 
 
@@ -94,6 +102,40 @@ class PhasedUpsample(nn.Module):
         pads = [(1 - right, right, 1 - below, below) for below in (0, 1) for right in (0, 1)]
         phases = [conv(functional.pad(x, pad)) for conv, pad in zip(self.convs, pads, strict=True)]
         return functional.pixel_shuffle(torch.stack(phases, 2).flatten(1, 2), 2)
+
+
+class Shifts(nn.Module):
+    """What all residual blocks add for a time, one behind the other, by one layer."""
+
+    def __init__(self, embedding: nn.Module, layers: Sequence[nn.Linear]) -> None:
+        """Put the blocks' layers together; `embedding` is of times."""
+        super().__init__()
+        self.embedding = embedding
+        weight = torch.cat([layer.weight for layer in layers]).detach()
+        self.project = nn.Linear(weight.shape[1], len(weight))
+        self.project.weight.data = weight
+        self.project.bias.data = torch.cat([layer.bias for layer in layers]).detach()
+
+    def forward(self, values: Float[Tensor, "B C"]) -> Float[Tensor, "B S"]:
+        """Return the shifts of times, whose sinusoids are given."""
+        return self.project(functional.silu(self.embedding(values)))
+
+
+class ShiftedBlock(nn.Module):
+    """A residual block to which its shift is given among those of all blocks."""
+
+    def __init__(self, block: ResidualBlock, place: slice) -> None:
+        """Take over the layers."""
+        super().__init__()
+        self.norm1, self.conv1, self.norm2, self.conv2 = block.norm1, block.conv1, block.norm2, block.conv2
+        self.conv_shortcut = block.conv_shortcut
+        self.place = place
+
+    def forward(self, x: Float[Tensor, "B C h w"], shifts: Float[Tensor, "B S"]) -> Float[Tensor, "B _ h w"]:
+        """Return the features, those of the input added."""
+        y = self.conv1(functional.silu(self.norm1(x))) + shifts[:, self.place, None, None]
+        y = self.conv2(functional.silu(self.norm2(y)))
+        return (x if self.conv_shortcut is None else self.conv_shortcut(x)) + y
 
 
 _SUMS = torch.tensor([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], dtype=torch.float64)

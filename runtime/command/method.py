@@ -161,11 +161,12 @@ def read_inputs(method: Method[C], config: C) -> dict[str, bytes]:
     contents = {}
     for option, path in method.inputs(config).items():
         try:
-            if not path.is_file():
-                raise UserError(f"{option_name(option)} '{path}': expected a file, got none")
-            contents[f"{option}/{path.name}"] = path.read_bytes()
+            content = path.read_bytes() if path.is_file() else None
         except (OSError, ValueError) as error:  # a ValueError is for a null byte in the name
             raise UserError(f"{option_name(option)} {str(path)!r:.200} cannot be read: {error}") from error
+        if content is None:
+            raise UserError(f"{option_name(option)} {str(path)!r:.200}: expected a file, got none")
+        contents[f"{option}/{path.name}"] = content
     return contents
 
 

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from runtime.command.method import draw
+from runtime.command.method import draw, read_inputs
 from runtime.engines.bundle import Bundle
 from runtime.errors import UserError
 from runtime.loop.events import Event, Stepped
@@ -39,6 +40,19 @@ def test_drawing_from_python_fits_the_colour() -> None:
     assert len(far) == 60 and far[-1] < 0.01 * far[0]
     assert scene.render(1).flatten().tolist() == pytest.approx([0.3, 0.3, 0.3], abs=0.05)
     assert events[-1].scene is scene
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none.png", r"^--picture 'none\.png': expected a file, got none$"),
+        ("a\0b.png", r"^--picture 'a\\x00b\.png': expected a file, got none$"),
+    ],
+)
+def test_an_input_that_cannot_be_read_is_named_once(work: Path, name: str, message: str) -> None:
+    method = replace(METHOD, inputs=lambda config: {"picture": Path(name)})
+    with pytest.raises(UserError, match=message):
+        read_inputs(method, Config())
 
 
 def test_the_command_writes_says_and_stores(work: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,8 +34,8 @@ from runtime.command.ranges import Count, Threads
 from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import UserError
 from runtime.files import replace_file
+from train.data.hue import turn_hue
 from train.latent_diffusion.camera import mirror_cameras
-from train.latent_diffusion.colour import turn_hue
 
 VIEWS = 16
 """Views of an object before mirroring."""

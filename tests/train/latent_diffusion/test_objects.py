@@ -14,8 +14,8 @@ from PIL import Image
 from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import UserError
 from tests.train.latent_diffusion.made import CATEGORIES, write_set
+from train.data.hue import turn_hue
 from train.latent_diffusion.camera import mirror_cameras
-from train.latent_diffusion.colour import turn_hue
 from train.latent_diffusion.objects import (
     Config,
     SeenObject,

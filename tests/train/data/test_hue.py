@@ -5,7 +5,7 @@ import math
 import torch
 
 from tests.tolerance import FLOAT32_ROUNDING
-from train.latent_diffusion.colour import turn_hue
+from train.data.hue import turn_hue
 
 
 def pictures(count: int = 3) -> torch.Tensor:
