@@ -113,9 +113,8 @@ def figures_of(read: Float[Tensor, " V"], azimuths: Float[Tensor, " V"]) -> dict
     return {
         "views": float(len(errors)),
         "median": float(errors.median()),
-        # Half a degree of room: azimuths that are read lie on a grid, and 30 itself is often an error.
-        "under 30": float((errors < 30.5).float().mean()),
-        "over 150": float((errors > 150.5).float().mean()),
+        "under 30": float((errors < 30.0).float().mean()),
+        "over 150": float((errors > 150.0).float().mean()),
         "modulo 180": float(modulo.median()),
     }
 

@@ -89,12 +89,15 @@ def difference(a: Float[Tensor, "..."], b: Float[Tensor, "..."], period: float =
 
 @torch.no_grad()
 def read_azimuths(probe: Probe, pictures: Float[Tensor, "V 3 S S"], kinds: Int64[Tensor, " V"]) -> Float[Tensor, " V"]:
-    """Return the azimuths that a probe reads, in [0, 2 pi): the class with the highest score.
+    """Return the azimuths that a probe reads, in [-pi, pi]: the mean direction of the best class and its neighbours.
 
-    Not a mean of classes: where front and back are both likely it would be a side.
+    Not of all classes: where front and back are both likely that would be a side.
     """
     scores = [probe(*part) for part in zip(pictures.split(256), kinds.split(256), strict=True)]
-    return _CENTRES[torch.cat(scores).argmax(1)]
+    shares = torch.cat(scores).softmax(1)
+    near = (shares.argmax(1, keepdim=True) + torch.tensor([-1, 0, 1])) % BINS
+    weights, angles = shares.gather(1, near), _CENTRES[near]
+    return torch.atan2((weights * angles.sin()).sum(1), (weights * angles.cos()).sum(1))
 
 
 def train(views: Views, run: Path, steps: int, report: Callable[[str], object], seed: int = 0) -> None:

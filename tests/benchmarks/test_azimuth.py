@@ -71,11 +71,26 @@ def test_angles_and_classes() -> None:
     torch.testing.assert_close(wanted[0, 1:], wanted[0, 1:].flip(0))
 
 
+def test_what_is_read_is_the_mean_of_the_best_class_and_its_neighbours() -> None:
+    shares = torch.full((2, BINS), 1e-9)
+    shares[0, 0], shares[0, 1], shares[0, 12] = 0.4, 0.25, 0.35  # a little right of the front, or the back
+    shares[1, BINS - 1], shares[1, 0] = 0.5, 0.5
+
+    class Fixed(Probe):
+        def forward(self, pictures: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
+            return shares.log()
+
+    read = read_azimuths(Fixed(), torch.zeros(2, 3, SIDE, SIDE), torch.zeros(2, dtype=torch.int64))
+    step = math.radians(15.0)
+    right = math.atan2(0.25 * math.sin(step), 0.4 + 0.25 * math.cos(step))
+    torch.testing.assert_close(read, torch.tensor([right, -step / 2]), atol=1e-5, rtol=0)
+
+
 def test_figures_are_degrees_and_shares() -> None:
     azimuths = torch.zeros(4)
-    figures = figures_of(torch.tensor([0.0, 30.0, 170.0, 180.0]).deg2rad(), azimuths)
+    figures = figures_of(torch.tensor([0.0, 29.0, 170.0, 180.0]).deg2rad(), azimuths)
     assert figures["under 30"] == 0.5 and figures["over 150"] == 0.5
-    assert figures["median"] == pytest.approx(30.0, abs=1e-3)
+    assert figures["median"] == pytest.approx(29.0, abs=1e-3)
     assert figures["modulo 180"] == pytest.approx(0.0, abs=1e-3)
 
 
