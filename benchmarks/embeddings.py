@@ -7,7 +7,6 @@ of one scene are more alike to the encoder than views of different ones, however
 picture has the histogram of cosines, and the cosines within scenes over the distance of the two cameras.
 """
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,12 +19,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.environment import describe_environment
+from benchmarks.posed_objects import validation_objects
 from runtime.command.options import parse_options
 from runtime.command.ranges import Count
 from runtime.engines.protocols import ImageEncoder
 from runtime.errors import run_main
 from runtime.nerf.semantic import load_encoder
-from train.pixelnerf.objects import VIEWS, load_objects
 
 SIDE = 64
 """Pixels that views are reduced to, before the encoder's own size."""
@@ -117,18 +116,14 @@ def main() -> None:
     """Study an encoder from a command line."""
     options = parse_options(Options, "benchmarks.embeddings", description=__doc__)
     encode, side = load_encoder(options.encoder)
-    with tempfile.TemporaryDirectory() as cache:
-        objects = load_objects(options.objects, Path(cache), SIDE)
-        step = max(1, len(objects.validation) // options.count)
-        rows = objects.validation[::step][: options.count]
-        views = torch.arange(VIEWS).expand(len(rows), VIEWS)
-        rgba = objects.pictures(rows, views).flatten(0, 1)
-    white = rgba[:, :3] + 1 - rgba[:, 3:]
-    features = encode_views(encode, side, white).unflatten(0, (len(rows), VIEWS))
-    pairs = pairs_of(features, objects.poses[rows][..., :3, 3])
+    objects = validation_objects(options.objects, options.count, SIDE)
+    views = torch.from_numpy(np.concatenate([one.views for one in objects])).permute(0, 3, 1, 2).float() / 255
+    white = views[:, :3] + 1 - views[:, 3:]
+    features = encode_views(encode, side, white).unflatten(0, (len(objects), -1))
+    pairs = pairs_of(features, torch.stack([one.poses[:, :3, 3] for one in objects]))
     within, across = pairs.cosines[pairs.same], pairs.cosines[~pairs.same]
     print(describe_environment())
-    print(f"{len(rows)} objects, {VIEWS} views each, encoder of {options.encoder}")
+    print(f"{len(objects)} objects, {features.shape[1]} views each, encoder of {options.encoder}")
     print(f"cosine within a scene   {float(within.mean()):.3f} +- {float(within.std()):.3f}")
     print(f"cosine across scenes    {float(across.mean()):.3f} +- {float(across.std()):.3f}")
     print(f"a pair within a scene is more alike than one across: {separation(pairs):.3f}")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.posed_objects import validation_objects
 from runtime.files import replace_file
-from train.pixelnerf.objects import load_objects
 
 SIDE = 64
 """Pixels, half of the set's."""
@@ -21,13 +21,10 @@ TO_Z_UP = np.array([[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], np
 
 def archives(folder: Path, cache: Path, count: int) -> Iterator[tuple[str, Path]]:
     """Yield the name and the archive of validation objects, evenly spaced among all."""
-    objects = load_objects(folder, cache, SIDE)
-    rows = objects.validation[:: max(1, len(objects.validation) // count)][:count].tolist()
-    for row in rows:
-        path = cache / f"{objects.ids[row].replace('/', '-')}.npz"
-        views = np.ascontiguousarray(objects.views[row])
-        replace_file(path, archive_of(views, TO_Z_UP @ objects.poses[row].numpy()))
-        yield objects.ids[row], path
+    for index, one in enumerate(validation_objects(folder, count, SIDE)):
+        path = cache / f"{index}.npz"
+        replace_file(path, archive_of(one.views, TO_Z_UP @ one.poses.numpy()))
+        yield one.name, path
 
 
 def archive_of(views: np.ndarray, poses: np.ndarray) -> bytes:
