@@ -106,7 +106,7 @@ def draw_study(pairs: Pairs, encoder: str, path: Path) -> None:
     right.axhline(float(pairs.cosines[~pairs.same].mean()), color="C1", label="mean of different scenes")
     right.set_xlabel("distance of the two cameras")
     right.set_ylabel("cosine within a scene")
-    right.legend(frameon=False)
+    right.legend(loc="lower left", frameon=False)
     figure.tight_layout()
     figure.savefig(path)
     pyplot.close(figure)
