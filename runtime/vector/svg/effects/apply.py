@@ -21,6 +21,8 @@ from runtime.vector.svg.xml import Element
 MAX_NESTED = 16
 """Deepest nesting of clip paths and masks that have clip paths and masks of their own."""
 
+_CALL = 50
+"""Pairs of segments in the time of which a clip path or mask is set up."""
 _GENERATORS = ("feFlood", "feImage", "feTurbulence", "feDiffuseLighting", "feSpecularLighting", "feComponentTransfer")
 """What a filter paints with where there is nothing to change."""
 
@@ -44,6 +46,8 @@ class Effects:
         self.open: list[Element] = []
         """Clip paths and masks that are being drawn, to find one that refers to itself."""
         self.styles: dict[int, Style] = {}
+        self.masks: dict[tuple, Levels | str] = {}
+        """Levels of masks, or what is wrong with them, by mask and place."""
 
     def apply(
         self,
@@ -151,6 +155,8 @@ class Effects:
         """
         if element in self.open or len(self.open) >= MAX_NESTED:
             raise ValueError(f"a {kind} that refers to itself")
+        # Those that refer to others are drawn anew for each reference, which multiplies.
+        self.walker.combiner.spend(_CALL)
         self.open.append(element)
 
     def clip_area(self, element: Element, clip: Element, context: Context, viewport: Element | None) -> Area | None:
@@ -209,11 +215,25 @@ class Effects:
         )
 
     def levels(self, mask: Element, context: Context, box: Box) -> Levels:
-        """Return the levels of a `<mask>`.
+        """Return the levels of a `<mask>`; they are computed once for a place and box.
 
         Raises:
             ValueError: where it refers to itself, or cannot be cut.
         """
+        # Masks of masks refer to one another many times: without this, their number multiplies at every depth.
+        key = (id(mask), context.matrix.tobytes(), context.view, box)
+        if key not in self.masks:
+            try:
+                self.masks[key] = self.drawn_levels(mask, context, box)
+            except ValueError as error:
+                self.masks[key] = str(error)
+        levels = self.masks[key]
+        if isinstance(levels, str):
+            raise ValueError(levels)
+        return levels
+
+    def drawn_levels(self, mask: Element, context: Context, box: Box) -> Levels:
+        """Return the levels of a `<mask>`, drawn anew; as `levels`."""
         walker, left, top, width, height = self.walker, *box
         self.enter(mask, "mask")
         try:

@@ -86,6 +86,7 @@ def filtered(source: Layer, element: Element, frame: Frame, combiner: Combiner) 
     Raises:
         ValueError: names what is not read, or says that the shapes cannot be cut.
     """
+    combiner.spend(20)  # as long as its setting up takes
     units = element.attributes.get("filterUnits", "objectBoundingBox")
     left, top, width, height = frame.box
     default = (left - 0.1 * width, top - 0.1 * height, 1.2 * width, 1.2 * height)

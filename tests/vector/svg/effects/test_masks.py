@@ -1,8 +1,11 @@
 """Masks: by luminance and alpha, of several levels, in every unit, beside closed forms and resvg's pictures."""
 
+import time
+
 import pytest
 
-from tests.vector.svg.drawings import check_as_resvg, pixel
+from runtime.errors import UserError
+from tests.vector.svg.drawings import check_as_resvg, pixel, read
 
 MASKS = {
     "circle": '<mask id="m"><circle cx="50" cy="40" r="30" fill="#fff"/></mask>'
@@ -33,6 +36,15 @@ MASKS = {
 @pytest.mark.parametrize("body", MASKS.values(), ids=MASKS)
 def test_as_resvg(body: str) -> None:
     check_as_resvg(body)
+
+
+def test_masks_of_masks_do_not_multiply_without_end() -> None:
+    shapes = "".join(f'<circle cx="{30 + 9 * x}" cy="40" r="25" fill="#fff" mask="url(#m{{0}})"/>' for x in range(3))
+    masks = "".join(f'<mask id="m{n}" mask="url(#m{n + 1})">{shapes.format(n + 1)}</mask>' for n in range(12))
+    begun = time.process_time()
+    with pytest.raises(UserError, match="mask 'url"):
+        read(f'{masks}<circle r="9" mask="url(#m0)"/>')
+    assert time.process_time() - begun < 10
 
 
 def test_levels_are_luminance_times_alpha() -> None:
