@@ -9,6 +9,8 @@ connections, with a commit to the disk for each job that it takes.
 
 import json
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,6 +86,8 @@ def measure(config: Config) -> Iterator[dict[str, Any]]:
 def main() -> int:
     """Measure and print."""
     config = parse_options(Config, "benchmarks.serving", description=__doc__)
+    # The server is ended on the way out, which SIGTERM alone would not take.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     print(json.dumps({"environment": describe_environment()}) if config.json else describe_environment(), flush=True)
     for line in measure(config):
         figures = ", ".join(f"{name} {value}" for name, value in line.items() if name != "case")
