@@ -1,6 +1,7 @@
-"""One picture to 3D: a field that is conditioned on a picture, as a mesh, a film and a sheet of views.
+"""One to three pictures to 3D: a field that is conditioned on them, as a mesh, a film and a sheet of views.
 
     python -m runtime.pixelnerf chair.png
+    python -m runtime.pixelnerf front.png --second right.png --second-at 90
 
 Thesis 3.5.2 (pixelNeRF; arXiv:2012.02190). A network that has seen many objects from all sides guesses the sides that
 the picture does not show; it takes seconds on a CPU.

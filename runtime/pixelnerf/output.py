@@ -15,15 +15,14 @@ from runtime.field.poses import on_sphere
 from runtime.field.results import Orbit, Surface, write_model, write_turntable
 from runtime.field.sheets import contact_sheet
 from runtime.pictures import write_png
-from runtime.pixelnerf.picture import read_object
-from runtime.pixelnerf.stages import FRONT
+from runtime.pixelnerf.stages import FRONT, read_pictures
 
 if TYPE_CHECKING:
     from runtime.engines.bundle import PixelNeRFBundle
     from runtime.pixelnerf.config import Config
 
 VIEWS = 7
-"""Views of the sheet, beside the picture."""
+"""Views of the sheet, beside the pictures."""
 
 SHEET_SIDE = 128
 """Height and width of a view of the sheet, pixels."""
@@ -47,14 +46,14 @@ def write(config: "Config", bundle: "PixelNeRFBundle", scene: DenseGrid, out: Pa
 
 
 def sheet_of(config: "Config", bundle: "PixelNeRFBundle", scene: DenseGrid) -> Float[Tensor, "3 H W"]:
-    """Return the picture and views all round it, the first of them from the picture's own camera."""
+    """Return the pictures and views all round the object, the first of them from the first picture's own camera."""
     manifest = bundle.manifest
-    picture = read_object(config.picture, manifest.side, as_it_is=config.as_it_is)
-    shown = picture[:3] + 1 - picture[3:]
-    shown = torch.nn.functional.interpolate(shown[None], size=(SHEET_SIDE, SHEET_SIDE), mode="nearest")[0]
+    pictures = read_pictures(config, manifest.side)
+    shown = pictures[:, :3] + 1 - pictures[:, 3:]
+    shown = torch.nn.functional.interpolate(shown, size=(SHEET_SIDE, SHEET_SIDE), mode="nearest")
     cameras = turn(VIEWS, math.radians(config.elevation), manifest.distance, manifest.focal * SHEET_SIDE)
     views = [look(scene.render, cameras, view).on(1.0).permute(2, 0, 1) for view in range(VIEWS)]
-    return contact_sheet([shown, *views], VIEWS + 1)
+    return contact_sheet([*shown, *views], len(shown) + VIEWS)
 
 
 def turn(count: int, elevation: float, distance: float, focal: float) -> Cameras:

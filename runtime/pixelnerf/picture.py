@@ -1,5 +1,6 @@
-"""The picture of an object as the network wants it: square, small, premultiplied, the object in its middle."""
+"""Pictures of an object as the network wants them: square, small, premultiplied, the object in their middle."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +21,37 @@ MIN_SHARE = 0.001
 """Share of the picture below which there is no object."""
 
 
-def read_object(path: Path, side: int, *, as_it_is: bool = False) -> Float32[Tensor, "4 S S"]:
-    """Return a picture of an object, premultiplied, at the network's size.
+def read_objects(paths: Sequence[Path], side: int, *, as_it_is: bool = False) -> Float32[Tensor, "V 4 S S"]:
+    """Return pictures of one object, premultiplied, at the network's size.
 
-    Where the picture has no transparency, what is behind the object is what is like its border and connected to it.
+    Where a picture has no transparency, what is behind the object is what is like its border and connected to it.
+    In each picture the object is moved to the middle; all are scaled alike, since an object that looks narrow from
+    one side must not be as large as from the others.
 
     Args:
-        path: the file.
+        paths: the files.
         side: height and width to return.
-        as_it_is: leave the object where it is; the picture is only made square.
+        as_it_is: leave the object where it is; the pictures are only made square.
 
     Raises:
-        UserError: the file is no picture, or no object stands out from what is behind it.
+        UserError: a file is no picture, or no object stands out from what is behind it.
     """
+    pictures = [_read(path) for path in paths]
+    sizes = [max(picture.shape[:2]) for picture in pictures]
+    if as_it_is:
+        windows = [square_of(*picture.shape[:2]) for picture in pictures]
+    else:
+        own = [framed(picture[..., 3]) for picture in pictures]
+        # In units of each picture's longer side: files of different sizes may be of the same camera.
+        share = max(window[2] / size for window, size in zip(own, sizes, strict=True))
+        windows = [(x, y, share * size) for (x, y, _), size in zip(own, sizes, strict=True)]
+    squares = [_window(picture, *window) for picture, window in zip(pictures, windows, strict=True)]
+    small = np.stack([resize_premultiplied(square, (side, side)) for square in squares])
+    return torch.from_numpy(small).permute(0, 3, 1, 2).contiguous()
+
+
+def _read(path: Path) -> Float32[np.ndarray, "H W 4"]:
+    """Return a picture, premultiplied, with what is behind the object made transparent."""
     pictures, sizes = open_pictures([path])
     rgba = pictures.read(0, sizes[0]).numpy().copy()
     if not bool((rgba[..., 3] < 0.5).any()):
@@ -44,9 +63,7 @@ def read_object(path: Path, side: int, *, as_it_is: bool = False) -> Float32[Ten
             f"{100 * float(alpha.mean()):.0f} % would be object; cut it out, as a PNG with transparency"
         )
     rgba[..., :3] *= alpha[..., None]
-    height, width = alpha.shape
-    window = square_of(height, width) if as_it_is else framed(alpha)
-    return torch.from_numpy(resize_premultiplied(_window(rgba, *window), (side, side))).permute(2, 0, 1).contiguous()
+    return rgba
 
 
 def object_of(rgb: Float32[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W"]:

@@ -13,8 +13,9 @@ from runtime.field.march import EXTENT
 from runtime.field.poses import on_sphere
 from runtime.loop.events import Report
 from runtime.loop.optimize import Stage
+from runtime.pixelnerf.config import inputs
 from runtime.pixelnerf.lookup import features_at, inside, places, silhouettes
-from runtime.pixelnerf.picture import read_object
+from runtime.pixelnerf.picture import read_objects
 
 if TYPE_CHECKING:
     from runtime.engines.bundle import PixelNeRFBundle
@@ -37,10 +38,18 @@ OPAQUE = 12.0
 """Greatest raw density: more is not seen, and would make the surface ragged."""
 
 
-def picture_pose(config: "Config", distance: float) -> Float[Tensor, "4 4"]:
-    """Return the pose of the picture's camera in a world with +z up."""
-    elevation = math.radians(config.elevation)
-    return on_sphere(torch.tensor([FRONT]), torch.tensor([elevation]), torch.tensor([distance]))[0]
+def picture_poses(config: "Config", distance: float) -> Float[Tensor, "V 4 4"]:
+    """Return the poses of the pictures' cameras in a world with +z up."""
+    turns = [0.0, config.second_at, config.third_at][: len(inputs(config))]
+    azimuth = FRONT + torch.tensor(turns).deg2rad()
+    return on_sphere(
+        azimuth, torch.full_like(azimuth, math.radians(config.elevation)), torch.full_like(azimuth, distance)
+    )
+
+
+def read_pictures(config: "Config", side: int) -> Float[Tensor, "V 4 S S"]:
+    """Return the pictures of a configuration; errors as of `read_objects`."""
+    return read_objects(list(inputs(config).values()), side, as_it_is=config.as_it_is)
 
 
 def build(
@@ -53,13 +62,13 @@ def build(
 ) -> list[Stage]:
     """Return the stage that fills the grid; see `runtime.command.method.Method.build`."""
     manifest = bundle.manifest
-    picture = read_object(config.picture, manifest.side, as_it_is=config.as_it_is)[None]
-    features = bundle.engine("picture_encoder")(picture)[0]
+    pictures = read_pictures(config, manifest.side)
+    features = bundle.engine("picture_encoder")(pictures)[0]
     conditioned = ConditionedField(
         bundle.engine("field"),
         features,
-        silhouettes(picture),
-        picture_pose(config, manifest.distance),
+        silhouettes(pictures),
+        picture_poses(config, manifest.distance),
         lens=(manifest.focal, manifest.distance),
     )
 
@@ -78,38 +87,41 @@ def build(
 
 
 def validate(config: "Config", bundle: "PixelNeRFBundle") -> None:
-    """Raise `UserError` where the picture cannot be read, or shows no object."""
-    read_object(config.picture, bundle.manifest.side, as_it_is=config.as_it_is)
+    """Raise `UserError` where a picture cannot be read, or shows no object."""
+    read_pictures(config, bundle.manifest.side)
 
 
 class ConditionedField:
-    """The network's field for one picture: densities and colours of points in the world."""
+    """The network's field for some pictures: densities and colours of points in the world."""
 
     def __init__(
         self,
         engine: Callable[..., tuple[Tensor, ...]],
-        features: Float[Tensor, "1 S S D"],
-        mask: Bool[Tensor, "1 S S"],
-        pose: Float[Tensor, "4 4"],
+        features: Float[Tensor, "V S S D"],
+        masks: Bool[Tensor, "V S S"],
+        poses: Float[Tensor, "V 4 4"],
         *,
         lens: tuple[float, float],
     ) -> None:
-        """Hold the engine of the field and what the picture gives: features, silhouette, where its camera stands."""
-        self.engine, self.features, self.mask, self.pose, self.lens = engine, features, mask, pose, lens
+        """Hold the engine of the field and what pictures give: features, silhouettes, where their cameras stand."""
+        self.engine, self.features, self.masks, self.poses, self.lens = engine, features, masks, poses, lens
 
     def __call__(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, "P 4"]:
-        """Return densities per world unit and colours; nothing is outside the unit ball or the silhouette."""
+        """Return densities per world unit and colours; nothing is outside the unit ball or a silhouette."""
         values = torch.zeros(len(points), 4)
         # Rows times a rotation: by its transpose, from the world's axes to the camera's.
-        local = points @ self.pose[:3, :3]
+        local = points @ self.poses[:, :3, :3]
         at = places(local, *self.lens)
-        zero = torch.zeros(len(points), dtype=torch.int64)
-        # The network is asked of few nodes only: most of the cube is outside the silhouette's cone, and it never learnt
-        # of what is there.
-        rows = (inside(self.mask, zero, at) & (points.square().sum(1) <= 1)).nonzero()[:, 0]
+        pictures = torch.arange(len(at))[:, None].expand(at.shape[:2])
+        # The network is asked of few nodes only: most of the cube is outside the silhouettes' cones, and it never
+        # learnt of what is there.
+        seen = inside(self.masks, pictures.reshape(-1), at.flatten(0, 1)).view(pictures.shape).all(0)
+        rows = (seen & (points.square().sum(1) <= 1)).nonzero()[:, 0]
         for part in rows.split(POINTS_A_CALL) if len(rows) else ():
-            seen = features_at(self.features, zero[part], at[part])
-            values[part] = self.engine(seen[:, None].contiguous(), local[part][:, None].contiguous())[0]
+            number, place = pictures[:, part].reshape(-1), at[:, part].flatten(0, 1)
+            features = features_at(self.features, number, place).view(len(at), len(part), -1)
+            both = features.transpose(0, 1).contiguous(), local[:, part].transpose(0, 1).contiguous()
+            values[part] = self.engine(*both)[0]
         return values
 
 

@@ -150,7 +150,8 @@ def test_an_unwritable_folder_is_refused(folder: Path, work: Path, monkeypatch: 
 
 
 def test_a_missing_bundle_is_named_with_those_that_are_there(work: Path) -> None:
-    message = r"bundle 'nowhere': expected the name of an installed bundle \(icons, icons-ddpm, mnist, objects\)"
+    names = "icons, icons-ddpm, mnist, objects, pixelnerf"
+    message = rf"bundle 'nowhere': expected the name of an installed bundle \({names}\)"
     with pytest.raises(UserError, match=message):
         main(["sample", "--bundle", "nowhere"])
 

@@ -43,6 +43,13 @@ def test_a_picture_becomes_a_mesh_a_film_and_a_sheet(folder: Path, work: Path, c
         assert sheet.size == (8 * 130 - 2, 128)
 
 
+def test_two_pictures_are_shown_both(folder: Path, work: Path) -> None:
+    words = ["disc.png", "--second", "disc.png", "--second-at", "90", "--bundle", str(folder), *SMALL]
+    assert main(words) == 0
+    with Image.open("disc-3d.png") as sheet:
+        assert sheet.size == (9 * 130 - 2, 128)
+
+
 def test_a_run_that_is_cut_ends_alike(folder: Path, work: Path) -> None:
     from threading import Event
 
@@ -68,6 +75,8 @@ def test_what_cannot_be_used_is_refused(folder: Path, work: Path) -> None:
         (["none.png"], "none.png"),
         (["disc.png", "--nodes", "34"], "multiple of 8"),
         (["disc.png", "--elevation", "90"], "--elevation"),
+        (["disc.png", "--third", "disc.png"], "--second"),
+        (["disc.png", "--second", "none.png"], "none.png"),
     ):
         with pytest.raises(UserError, match=message):
             main([*words, "--bundle", str(folder)])

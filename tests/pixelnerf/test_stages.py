@@ -7,7 +7,7 @@ from runtime.field.cameras import Rays
 from runtime.field.fields.grid import DenseGrid
 from runtime.pixelnerf.config import Config
 from runtime.pixelnerf.lookup import DISTANCE, FOCAL
-from runtime.pixelnerf.stages import BOX, ConditionedField, fill_planes, picture_pose, spread_colours
+from runtime.pixelnerf.stages import BOX, ConditionedField, fill_planes, picture_poses, spread_colours
 
 
 class Ball:
@@ -24,13 +24,20 @@ class Ball:
 
 def field(mask: torch.Tensor | None = None) -> ConditionedField:
     mask = torch.ones(1, 8, 8, dtype=torch.bool) if mask is None else mask
-    pose = picture_pose(Config(picture=Path(__file__), elevation=30.0), DISTANCE)
-    return ConditionedField(Ball(), torch.rand(1, 8, 8, 5), mask, pose, lens=(FOCAL, DISTANCE))  # pyright: ignore
+    poses = picture_poses(Config(picture=Path(__file__), elevation=30.0), DISTANCE)
+    return ConditionedField(Ball(), torch.rand(1, 8, 8, 5), mask, poses, lens=(FOCAL, DISTANCE))  # pyright: ignore
 
 
 def test_the_camera_stands_in_front_and_above() -> None:
-    pose = picture_pose(Config(picture=Path(__file__), elevation=30.0), 4.0)
+    (pose,) = picture_poses(Config(picture=Path(__file__), elevation=30.0), 4.0)
     assert torch.allclose(pose[:3, 3], torch.tensor([0, -4 * math.cos(math.pi / 6), 2.0]), atol=1e-5)
+
+
+def test_further_cameras_stand_to_the_right_of_the_first() -> None:
+    here = Path(__file__)
+    poses = picture_poses(Config(picture=here, elevation=0.0, second=here, second_at=90.0, third=here), 4.0)
+    expected = [[0, -4, 0], [4, 0, 0], [-2 * math.sqrt(3), 2, 0]]
+    assert torch.allclose(poses[:, :3, 3], torch.tensor(expected), atol=1e-5)
 
 
 def test_a_field_becomes_a_grid_that_rays_see() -> None:
@@ -58,6 +65,33 @@ def test_nothing_is_outside_the_ball_and_the_silhouette() -> None:
     assert (values[solid, 0] == 200).all()
     nothing = field(torch.zeros(1, 8, 8, dtype=torch.bool))
     assert (nothing(points) == 0).all()
+
+
+class Faces:
+    """Stands for the engine: density is the first feature of the first picture, red that of the second."""
+
+    def __call__(self, features: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor]:
+        assert features.is_contiguous() and points.shape == (*features.shape[:2], 3)
+        zero = torch.zeros(len(features))
+        return (torch.stack([features[:, 0, 0], features[:, 1, 0], zero, zero], dim=1),)
+
+
+def test_each_picture_gives_its_own_features_and_all_silhouettes_count() -> None:
+    here = Path(__file__)
+    poses = picture_poses(Config(picture=here, elevation=0.0, second=here, second_at=90.0), DISTANCE)
+    # The first picture's feature is where a point falls from left to right, which is +x; the second's, from the
+    # right, +y.
+    ramp = ((torch.arange(64) + 0.5) / 64).expand(1, 64, 64)[..., None].repeat(2, 1, 1, 1)
+    masks = torch.ones(2, 64, 64, dtype=torch.bool)
+    masks[1, :, :32] = False
+    seen = ConditionedField(Faces(), ramp, masks, poses, lens=(FOCAL, DISTANCE))
+    points = torch.rand(400, 3, generator=torch.Generator().manual_seed(0)) - 0.5
+    values = seen(points)
+    hidden = points[:, 1] < 0
+    assert (values[hidden] == 0).all()
+    x, y = points[~hidden, 0], points[~hidden, 1]
+    assert torch.allclose(values[~hidden, 0], 0.5 + FOCAL * x / (DISTANCE + y), atol=1e-4)
+    assert torch.allclose(values[~hidden, 1], 0.5 + FOCAL * y / (DISTANCE - x), atol=1e-4)
 
 
 def test_colours_go_on_beyond_the_surface() -> None:

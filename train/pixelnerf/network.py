@@ -28,7 +28,7 @@ class Architecture:
     """What a checkpoint's shapes and meaning depend on."""
 
     encoder: str = "small"
-    """`small`, a U-Net of 1.5 million values, or `resnet34`, the ResNet-34 of the paper."""
+    """`small`, a U-Net of 1.7 million values, or `resnet34`, the ResNet-34 of the paper."""
     side: int = 64
     """Height and width of the pictures, pixels, a multiple of 32."""
     width: int = 64

@@ -1,5 +1,6 @@
 """Rays through the field: which samples can hold anything, and what they add up to."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,6 @@ from torch import Tensor
 
 from runtime.field.volume import composite, opacity
 from runtime.pixelnerf.lookup import FOCAL, features_at, inside, places, silhouettes
-from train.pixelnerf.network import Field
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,34 @@ def ray_samples(
     return origin[:, None] + t[..., None] * direction[:, None], 2 * half / count, half > 0
 
 
+def pixel_places(side: int) -> Float32[Tensor, "P 2"]:
+    """Return where the centres of a picture's pixels are, in units of its side, row by row."""
+    pixel = torch.arange(side * side)
+    return (torch.stack([pixel % side, pixel // side], dim=1) + 0.5) / side
+
+
+def samples_of_view(
+    masks: Bool[Tensor, "1 V H W"],
+    inputs: Float32[Tensor, "1 V 4 4"],
+    poses: Float32[Tensor, "R 4 4"],
+    at: Float32[Tensor, "R 2"],
+    jitter: Float32[Tensor, "R S"] | int,
+) -> Samples:
+    """Return the samples of rays that all belong to one object.
+
+    Args:
+        masks: silhouettes of its input pictures.
+        inputs: poses of their cameras.
+        poses: of each ray's camera.
+        at: where each ray goes through the picture, in units of its side.
+        jitter: of each sample in its part of the ray, in [0, 1); or the number of samples, at the parts' middles.
+    """
+    count, moved = (jitter, None) if isinstance(jitter, int) else (jitter.shape[1], jitter)
+    points, steps, hits = ray_samples(poses, at, count, moved)
+    row = torch.zeros(len(at), dtype=torch.int64, device=at.device)
+    return Samples(points, steps, active_samples(masks, inputs, row, points, hits))
+
+
 def to_camera(poses: Float32[Tensor, "*B 4 4"], points: Float32[Tensor, "*B 3"]) -> Float32[Tensor, "*B 3"]:
     """Return points around the world's origin in the axes of cameras."""
     return (poses[..., :3, :3] * points[..., :, None]).sum(-2)
@@ -77,7 +105,7 @@ def active_samples(
 
 
 def render(
-    field: Field,
+    field: Callable[[Tensor, Tensor], Tensor],
     features: Float[Tensor, "B V H W D"],
     inputs: Float32[Tensor, "B V 4 4"],
     row: Int64[Tensor, " R"],
@@ -86,7 +114,7 @@ def render(
     """Return premultiplied colour and opacity of rays.
 
     Args:
-        field: the network.
+        field: features and positions (V, P, ...) of points to densities and colours, as `network.Field`.
         features: of each object's input pictures.
         inputs: poses of their cameras.
         row: object of each ray.

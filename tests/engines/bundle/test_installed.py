@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from runtime.engines.bundle import INSTALLED, Bundle, DiffusionBundle, InstalledBundle, LMConvBundle, installed_bundles
+from runtime.engines.bundle import (
+    INSTALLED,
+    Bundle,
+    DiffusionBundle,
+    InstalledBundle,
+    LMConvBundle,
+    PixelNeRFBundle,
+    installed_bundles,
+)
 from runtime.engines.bundle.installed import MANIFESTS
 from runtime.errors import UserError
 from runtime.pixels.orders import curve_order
@@ -16,7 +24,7 @@ from runtime.pixels.sampler import Sampler
 from tests.tolerance import ENGINE_FLOAT32
 
 BUNDLES = installed_bundles()
-LIMITS = {"latent-diffusion": 32 * 2**20, "lmconv": 6 * 2**20, "ddpm": 3 * 2**20}
+LIMITS = {"latent-diffusion": 32 * 2**20, "lmconv": 6 * 2**20, "ddpm": 3 * 2**20, "pixelnerf": 4 * 2**20}
 NEEDED = {kind: set(manifest.roles) - {"text_encoder_2"} for kind, manifest in MANIFESTS.items()}
 
 
@@ -54,7 +62,7 @@ def test_it_is_whole_and_small_enough(any_installed: InstalledBundle) -> None:
 
 
 def test_all_together_are_small_enough() -> None:
-    assert {bundle.name for bundle in BUNDLES} >= {"icons", "mnist", "icons-ddpm", "objects"}
+    assert {bundle.name for bundle in BUNDLES} >= {"icons", "mnist", "icons-ddpm", "objects", "pixelnerf"}
     weights = [path for b in BUNDLES for kind in ("onnx", "safetensors") for path in b.folder.rglob(f"*.{kind}")]
     # Of the bundles of all methods: those of one kind have limits of their own.
     assert sum(path.stat().st_size for path in weights) <= 51 * 2**20
@@ -102,6 +110,24 @@ def test_its_walk_and_its_prefill_agree(installed_pixels: InstalledBundle) -> No
     levels = sampler.sample(order, size, generator=draws, count=2)
     walked, whole = (sampler.parameters(levels, order, observed) for observed in (0, 144))
     torch.testing.assert_close(walked, whole, atol=ENGINE_FLOAT32 * 10, rtol=ENGINE_FLOAT32)
+
+
+def test_the_field_of_a_pictures_ball_is_solid_in_front_and_of_its_colour() -> None:
+    bundle = PixelNeRFBundle.load("pixelnerf")
+    side = bundle.manifest.side
+    axis = (torch.arange(side) + 0.5) / side - 0.5
+    alpha = (axis[:, None].square() + axis.square() < 0.15).float()
+    picture = torch.cat([alpha * torch.tensor([0.8, 0.3, 0.2])[:, None, None], alpha[None]])[None]
+    (features,) = bundle.engine("picture_encoder")(picture)
+    # Along the axis of the camera, which looks down -z: every ray of the disc has to be stopped somewhere.
+    points = torch.zeros(64, 1, 3)
+    points[:, 0, 2] = torch.linspace(-0.7, 0.7, 64)
+    middle = features[:, side // 2, side // 2].expand(64, 1, -1).contiguous()
+    (values,) = bundle.engine("field")(middle, points)
+    density = values[:, 0] * 1.4 / 63
+    assert float(1 - torch.exp(-density.sum())) > 0.95
+    colour = (values[:, 1:] * density[:, None]).sum(0) / density.sum()
+    torch.testing.assert_close(colour, torch.tensor([0.8, 0.3, 0.2]), atol=0.15, rtol=0)
 
 
 def test_what_a_bundle_says_is_read_without_pytorch_and_without_its_networks(tmp_path: Path) -> None:
