@@ -25,9 +25,10 @@ class TowerDistance:
             UserError: the bundle is missing, or its encoder of pictures is no image tower.
         """
         engine = DiffusionBundle.load(bundle).eager_engine("image_embedder")
-        if not isinstance(engine.module, ImageTower):
-            raise UserError(f"bundle '{bundle}': expected an image tower, got {type(engine.module).__name__}")
-        self.layers: nn.Sequential = engine.module.tower
+        module = getattr(engine, "module", None)
+        if not isinstance(module, ImageTower):
+            raise UserError(f"bundle '{bundle}': expected an image tower, got {type(module).__name__}")
+        self.layers: nn.Sequential = module.tower
         self.side = int(engine.spec.inputs[0].shape[-1])
 
     @torch.no_grad()
