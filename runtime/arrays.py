@@ -1,5 +1,6 @@
 """NumPy's files: one array, or an archive of several. Nothing is unpickled."""
 
+import os
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
@@ -7,9 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from runtime.errors import UserError
+from runtime.files import check_ordinary
 
 GREATEST_ARRAYS = 1 << 33
 """Greatest size of an archive of arrays that is read, bytes."""
+
+
+def most_bytes() -> int:
+    """Return the most bytes of arrays that are read: half of the machine's memory, at most `GREATEST_ARRAYS`."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return GREATEST_ARRAYS
+    return min(GREATEST_ARRAYS, memory // 2)
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -19,8 +30,13 @@ def read_array(path: Path) -> np.ndarray:
         UserError: there is no such file, or it holds something else.
     """
     try:
+        check_ordinary(path)
+        if path.stat().st_size > most_bytes():
+            raise UserError(f"'{path}': expected at most {most_bytes()} bytes, got {path.stat().st_size}")
         with path.open("rb") as file:
             array = np.lib.format.read_array(file, allow_pickle=False)
+    except UserError:
+        raise
     # NumPy parses the header as Python: beside its own errors come those of the tokenizer and the parser. A header of a
     # few bytes can promise any size, too.
     except Exception as error:
@@ -41,11 +57,12 @@ def read_arrays(path: Path, names: Collection[str] | None = None) -> dict[str, n
         UserError: there is no such file, or it holds something else than plain arrays.
     """
     try:
+        check_ordinary(path)
         with zipfile.ZipFile(path) as archive:
             total = sum(entry.file_size for entry in archive.infolist())
         # Before anything is unpacked: a small archive can promise any size.
-        if total > GREATEST_ARRAYS:
-            raise UserError(f"'{path}': expected at most {GREATEST_ARRAYS} bytes of arrays, got {total}")
+        if total > most_bytes():
+            raise UserError(f"'{path}': expected at most {most_bytes()} bytes of arrays, got {total}")
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files if names is None or name in names}
     except UserError:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import select
+import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -16,6 +17,10 @@ NO_OUTPUT = 74
 """Exit code of a command whose output cannot be written, as sysexits.h has it for errors of input and output."""
 
 
+NO_MEMORY = "expected enough memory for this, got too little; ask for less at once, such as a smaller picture"
+"""What is said where the system gives no memory."""
+
+
 class UserError(ValueError):
     """Input that cannot be used: the message names the thing, what was expected, what came, and the remedy."""
 
@@ -24,7 +29,9 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
     """Run a command's main function and exit: 0, its own code, or 2 with one line on stderr for a `UserError`.
 
     Where the reader of its output has gone, as in `... | head -1`, it ends quietly with 141. Where there is no room for
-    its output, it says so and ends with 74. Characters that the output's encoding lacks are written as escapes.
+    its output, it says so and ends with 74. Characters that the output's encoding lacks are written as escapes. What
+    the system refuses (a full disk, a folder without permission, memory), numbers that are not finite, and Ctrl-C end
+    in a line, too: with 1, and with 130.
     """
     code: object
     for stream in (sys.stdout, sys.stderr):
@@ -32,13 +39,7 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     try:
-        try:
-            code = main() or 0
-        except UserError as error:
-            print(f"error: {printable(str(error))}", file=sys.stderr)
-            code = 2
-        except SystemExit as end:  # the way in which --help and a wrong option end
-            code = end.code
+        code = _code_of(main)
         sys.stdout.flush()
     except BrokenPipeError:
         if not _reader_has_gone():
@@ -47,13 +48,38 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
         code = CLOSED_PIPE
     except OSError as error:
         # Results are written elsewhere: what has no room there is not what stdout has to say.
+        if error.errno is None:
+            raise  # not the system's: some libraries raise it of their own
         if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EIO) or not _output_is_full():
-            raise
+            print(f"error: {printable(str(error))}", file=sys.stderr)
+            raise SystemExit(1) from None
         _drop_output()
         with contextlib.suppress(OSError):
             print(f"error: output: expected room to write it, got '{error.strerror}'", file=sys.stderr)
         code = NO_OUTPUT
     raise SystemExit(code)
+
+
+def _code_of(main: Callable[[], int | None]) -> object:
+    """Return the exit code of a main function; what a user can mend, or has done, is a line on stderr."""
+    try:
+        return main() or 0
+    except UserError as error:
+        code, message = 2, str(error)
+    except SystemExit as end:  # the way in which --help and a wrong option end
+        return end.code
+    except KeyboardInterrupt as stop:
+        # One that waited for the end of a step has a number, and says where the work stopped.
+        print(printable(str(stop)) or "stopped", file=sys.stderr)
+        return 128 + getattr(stop, "signal_number", signal.SIGINT)
+    except (FloatingPointError, MemoryError) as error:
+        code, message = 1, str(error) or NO_MEMORY
+    except RuntimeError as error:  # PyTorch's for memory that it does not get, among many others
+        if not any(sign in str(error) for sign in ("can't allocate memory", "out of memory")):
+            raise
+        code, message = 1, NO_MEMORY
+    print(f"error: {printable(message)}", file=sys.stderr)
+    return code
 
 
 def printable(text: str) -> str:

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from runtime.errors import UserError
+from runtime.files import make_temporary, sync_file, sync_folder
 
 CRF = 18
 """Constant rate factor of H.264: 0 is lossless, 18 looks so, 51 is worst."""
@@ -35,14 +35,16 @@ def write_film(path: Path, frames: Iterable[Float[Tensor, "3 H W"]], *, rate: in
     if first is None:
         raise UserError(f"the film '{path}': expected frames, got none")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=".tmp.mp4", dir=path.parent)
+        handle, name = make_temporary(path, ".mp4")  # ffmpeg knows the format by the suffix
     except OSError as error:
         raise UserError(f"cannot write '{path}': {error.strerror}; choose another folder or name") from None
     os.close(handle)
     try:
         count = _encode(Path(name), first, iterator, rate)
         os.chmod(name, 0o644)
+        sync_file(Path(name))
         os.replace(name, path)
+        sync_folder(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

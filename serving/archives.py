@@ -1,12 +1,15 @@
 """Folders that clients send: a .zip, unpacked where nothing in it can lead out, and no larger than it may be."""
 
 import io
+import lzma
 import shutil
 import stat
 import zipfile
+import zlib
 from pathlib import Path
 
 from runtime.errors import UserError
+from runtime.files import read_ordinary
 
 SUFFIX = ".zip"
 """Ending of the name of a file that stands for a folder."""
@@ -25,7 +28,7 @@ def content_of(path: Path) -> tuple[str, bytes]:
         UserError: there is nothing of this name, or it is too much.
     """
     try:
-        return (f"{path.resolve().name}{SUFFIX}", pack(path)) if path.is_dir() else (path.name, path.read_bytes())
+        return (f"{path.resolve().name}{SUFFIX}", pack(path)) if path.is_dir() else (path.name, read_ordinary(path, SIZE))
     except OSError as error:
         raise UserError(f"'{path}': expected a file or a folder, got none ({error.strerror})") from None
 
@@ -67,7 +70,10 @@ def unpack(archive: Path, folder: Path) -> Path:
             with zipfile.ZipFile(archive) as packed:
                 _check(packed)
                 _extract(packed, part)
-        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+        except UserError:
+            raise
+        # Each kind of compression brings its own error for damaged data, and a name may be none that a system takes.
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError) as error:
             raise UserError(f"'{archive.name}': expected a .zip file of a folder, got none ({error})") from None
         part.rename(folder)
     inside = list(folder.iterdir())

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from runtime.command.method import Method, checked, draw, read_inputs, with_copies
 from runtime.errors import UserError
+from runtime.files import replace_file
 from runtime.version import __version__
 from serving.archives import SUFFIX, content_of, unpack
 from serving.methods import method_at
@@ -127,7 +128,8 @@ def place_files(request: Request, files: Mapping[str, str], folder: Path) -> dic
             _, content = content_of(Path(files[option]))
             if hashlib.sha256(content).hexdigest() != file.sha256:
                 raise UserError(f"{option}: '{file.name}' is not what was sent (SHA-256); upload it again")
-            path.write_bytes(content)
+            # Whole or not at all: a later attempt, after a kill, takes the file that is there.
+            replace_file(path, content)
         # A method that reads a folder, such as photos of a scene, gets one out of an archive.
         placed[option] = str(unpack(path, path.with_suffix("")) if path.suffix == SUFFIX else path)
     return placed

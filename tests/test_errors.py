@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.errors import CLOSED_PIPE, NO_OUTPUT, UserError, printable, run_main
+from runtime.errors import CLOSED_PIPE, NO_MEMORY, NO_OUTPUT, UserError, printable, run_main
 
 ROOT = Path(__file__).parents[1]
 
@@ -76,10 +76,26 @@ def test_an_output_without_room_is_said_and_has_its_code(body: str) -> None:
     assert done.stderr == "error: output: expected room to write it, got 'No space left on device'\n"
 
 
-def test_no_room_elsewhere_is_another_error() -> None:
-    done = run_body("raise OSError(28, 'No space left on device', 'a.svg')", capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "a.svg" in done.stderr
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        ("OSError(28, 'No space left on device', 'a.svg')", 1, "error: [Errno 28] No space left on device: 'a.svg'\n"),
+        ("PermissionError(13, 'Permission denied', 'a\\x1b')", 1, "error: [Errno 13] Permission denied: 'a\\x1b'\n"),
+        ("FloatingPointError('loss is nan')", 1, "error: loss is nan\n"),
+        ("MemoryError()", 1, f"error: {NO_MEMORY}\n"),
+        ('RuntimeError("DefaultCPUAllocator: can\'t allocate memory")', 1, f"error: {NO_MEMORY}\n"),
+        ("KeyboardInterrupt()", 130, "stopped\n"),
+    ],
+)
+def test_what_the_system_refuses_and_ctrl_c_are_one_line(error: str, code: int, said: str) -> None:
+    done = run_body(f"raise {error}", capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, said)
+
+
+@pytest.mark.parametrize("error", ["OSError('of a library')", "RuntimeError('a mistake')", "ValueError('another')"])
+def test_a_mistake_of_ours_keeps_its_traceback(error: str) -> None:
+    done = run_body(f"raise {error}", capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" in done.stderr
 
 
 def test_what_an_encoding_lacks_is_written_as_escapes() -> None:

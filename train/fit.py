@@ -10,23 +10,29 @@ arXiv:1805.09767), so that a slow core or wire does not hold up the others at ev
 """
 
 import atexit
+import contextlib
 import hashlib
 import json
 import math
 import os
+import signal
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
-from runtime.files import replace_file
+from runtime.files import replace_file, sweep
+from runtime.locking import lock_folder
+from runtime.loop.signals import InterruptedRun, stop_on_signals
+from train.checkpoint import forget_after, read_checkpoint, write_checkpoint
 
 LOOK_EVERY = 16
 """Steps between two looks at the losses on a GPU: reading a number there waits for all that is under way."""
@@ -172,35 +178,33 @@ class _Run:
         weights = dict(self.network.named_parameters(remove_duplicate=False))
         return {name: value for name, value in self.network.state_dict().items() if name not in weights}
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return what a checkpoint holds besides the step."""
+        state = {}
+        for name, weight, mean in zip(self.names, self.weights, self.average, strict=True):
+            # Before the first step the optimizer has no moments, and they are zeros.
+            moments = self.optimizer.state.get(weight, {})
+            state[f"weight/{name}"], state[f"ema/{name}"] = weight.detach(), mean
+            state |= {f"{k}/{name}": moments.get(k, torch.zeros_like(weight)) for k in ("exp_avg", "exp_avg_sq")}
+        state |= {f"buffer/{name}": value for name, value in self.buffers().items()}
+        return {k: v.detach().cpu().contiguous() for k, v in state.items()}
+
     def save(self) -> None:
         if self.rank > 0:
             return
-        state = {}
-        for name, weight, mean in zip(self.names, self.weights, self.average, strict=True):
-            moments = self.optimizer.state.get(weight, {})
-            state[f"weight/{name}"], state[f"ema/{name}"] = weight.detach(), mean
-            state |= {f"{k}/{name}": v for k, v in moments.items() if k in ("exp_avg", "exp_avg_sq")}
-        folder, buffers = self.config.out, self.buffers()
-        state |= {f"buffer/{name}": value for name, value in buffers.items()}
-        state = {k: v.cpu().contiguous() for k, v in state.items()}
-        averages = dict(zip(self.names, self.average, strict=True)) | buffers
+        folder = self.config.out
+        averages = dict(zip(self.names, self.average, strict=True)) | self.buffers()
         averages = {k: v.cpu().contiguous() for k, v in averages.items()}
-        metadata = {"step": str(self.step)}
-        # The step is in the same file as the weights: a kill between two files cannot tear them apart.
-        replace_file(folder / "checkpoint.safetensors", save(state, metadata))
+        write_checkpoint(folder, self.state(), self.step)
         replace_file(folder / "ema.safetensors", save(averages))
         replace_file(folder / "checkpoint.json", json.dumps({"step": self.step}))
 
     @torch.no_grad()
     def load(self) -> bool:
-        from safetensors import safe_open
-
-        path = self.config.out / "checkpoint.safetensors"
-        if not path.is_file():
+        checkpoint = read_checkpoint(self.config.out, self.state())
+        if checkpoint is None:
             return False
-        with safe_open(path, "pt") as file:
-            self.step = int(file.metadata()["step"])
-        state = load_file(path)
+        self.step, state = checkpoint
         for name, value in self.buffers().items():
             value.copy_(state[f"buffer/{name}"])
         for name, weight, mean in zip(self.names, self.weights, self.average, strict=True):
@@ -287,20 +291,42 @@ def fit(
 
     Raises:
         FloatingPointError: where the loss is not finite; the last checkpoint stays.
+        InterruptedRun: SIGINT or SIGTERM came; the state is saved. Several processes end at once instead.
+        UserError: another process trains in the folder, or its checkpoint is damaged or of another network.
     """
     config.out.mkdir(parents=True, exist_ok=True)
     # On a card cuDNN adds some gradients of float32 weights in any order otherwise: a run is to repeat to the bit.
     torch.backends.cudnn.deterministic = True
     network.to(config.device)
     run = _Run(network, config)
+    with contextlib.ExitStack() as stack:
+        if run.rank == 0:
+            lock = lock_folder(config.out, f"run '{config.out}'", "choose another --out")
+            stack.callback(lock.release)
+            sweep(config.out)
+        # Processes that stopped at different steps would wait for each other for ever.
+        stop = stack.enter_context(stop_on_signals()) if run.size == 1 else threading.Event()
+        _train(run, loss_of_step, report, describe, saved, stop)
+    with torch.no_grad():
+        for weight, mean in zip(run.weights, run.average, strict=True):
+            weight.copy_(mean)
+
+
+def _train(
+    run: _Run,
+    loss_of_step: LossOfStep[Any],
+    report: Callable[[str], object],
+    describe: Callable[[float], str],
+    saved: Callable[[int], object],
+    stop: threading.Event,
+) -> None:
+    """Take the steps of a run from its checkpoint on; arguments as of `fit`, and the event that ends it."""
+    config = run.config
     if run.load():
         report(f"resumed at step {run.step}")
+    if run.rank == 0:
+        forget_after(config.out / "log.jsonl", run.step)
     saved_at = reported = time.monotonic()
-
-    def tell_saved() -> None:
-        if run.rank == 0:
-            saved(run.step)
-
     recent: list[float] = []
     unread: list[torch.Tensor] = []
     started, first, spent = time.monotonic(), run.step, 0.0
@@ -312,7 +338,7 @@ def fit(
         last = run.step == config.steps or spent >= 1.0
         telling = run.rank == 0 and (now - reported > 10.0 or last)
         due = now - saved_at > 60.0 * config.minutes
-        if config.device == "cpu" or telling or due or len(unread) >= LOOK_EVERY:
+        if config.device == "cpu" or telling or due or stop.is_set() or len(unread) >= LOOK_EVERY:
             recent += _finite(unread, run.step, config)
             unread = []
         if telling:
@@ -323,14 +349,17 @@ def fit(
             with (config.out / "log.jsonl").open("a") as log:
                 log.write(json.dumps({"step": run.step, "loss": mean}) + "\n")
             reported, recent = now, []
+        if stop.is_set() and not last:
+            run.save()
+            report("the same command resumes the training")
+            raise InterruptedRun(getattr(stop, "number", signal.SIGINT), "training", run.step)
         if run.exchange(due=due):
             run.save()
-            tell_saved()
+            if run.rank == 0:
+                saved(run.step)
             saved_at = time.monotonic()
     run.save()
-    tell_saved()
+    if run.rank == 0:
+        saved(run.step)
     if run.size > 1:
         dist.barrier()  # the others stay until what the first one writes is whole
-    with torch.no_grad():
-        for weight, mean in zip(run.weights, run.average, strict=True):
-            weight.copy_(mean)

@@ -42,17 +42,17 @@ def add_encoders(
     """
     bundle = DiffusionBundle.load(folder.resolve())
     before = bundle.manifest
-    writer = BundleWriter(bundle.folder, report)
     makers = network_makers(source, before.image_size, precision)
     keys = {role: _key(source, role, before.image_size, precision) for role in makers}
     parameters = sum(parameter.numel() for parameter in make_encoder(source.model.vision).parameters())
     check_space(bundle.folder, 2 * dtype_of(precision).itemsize * parameters)
-    for role, make in makers.items():
-        writer.add(role, keys[role], network_writer(make))
     networks = {role: path for role, path in before.networks.items() if role not in ROLES}
     sources = {name: record for name, record in before.source.items() if name not in EXPORTERS}
     record = {**source.record, "precision": precision, "keys": keys}
-    writer.commit(replace(before, networks=networks, source={**sources, source.exporter: record}))
+    with BundleWriter(bundle.folder, report) as writer:
+        for role, make in makers.items():
+            writer.add(role, keys[role], network_writer(make))
+        writer.commit(replace(before, networks=networks, source={**sources, source.exporter: record}))
     report(f"added {', '.join(makers)} to {bundle.folder}")
 
 

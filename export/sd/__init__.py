@@ -54,13 +54,13 @@ def write_sd(
         UserError: the folder holds something else, or there is no room.
     """
     name = check_bundle_name(folder.resolve().name, "--out")
-    writer = BundleWriter(folder, report)
-    keys = {role: _key(source, role, precision) for role in source.roles}
-    missing = [role for role, key in keys.items() if not writer.has(role, key)]
-    check_space(folder.parent, sum(_bytes(source.pipeline, role, precision) for role in missing))
-    for role, make in network_makers(source, precision).items():
-        writer.add(role, keys[role], network_writer(make))
-    writer.commit(make_manifest(source, name, precision, licence, keys))
+    with BundleWriter(folder, report) as writer:
+        keys = {role: _key(source, role, precision) for role in source.roles}
+        missing = [role for role, key in keys.items() if not writer.has(role, key)]
+        check_space(folder.parent, sum(_bytes(source.pipeline, role, precision) for role in missing))
+        for role, make in network_makers(source, precision).items():
+            writer.add(role, keys[role], network_writer(make))
+        writer.commit(make_manifest(source, name, precision, licence, keys))
     report(f"wrote {folder}")
 
 

@@ -21,7 +21,8 @@ from runtime.engines.spec import WEIGHTS, EngineSpec
 from runtime.engines.strict_json import GREATEST_JSON
 from runtime.engines.verified_files import describe_bytes, describe_file, read_limited
 from runtime.errors import UserError
-from runtime.files import replace_file
+from runtime.files import replace_file, sync_folder, sync_tree
+from runtime.locking import lock_folder
 
 JOURNAL = "journal.json"
 """File of the temporary folder that names what a change of a bundle moves and may remove, written before it begins."""
@@ -41,14 +42,29 @@ class BundleWriter:
             report: called with a line before and after each network.
 
         Raises:
-            UserError: the folder holds something else than a bundle.
+            UserError: the folder holds something else than a bundle, cannot be written, or another process writes it.
         """
         self.folder, self.report = folder.resolve(), report
         self.work = self.folder.with_name(f".{self.folder.name}.partial")
+        read_present(self.folder)  # a folder that is refused gets no other one beside it
+        try:
+            self.work.mkdir(parents=True, exist_ok=True)
+            self._lock = lock_folder(self.work, f"bundle '{self.folder}'", "choose another folder")
+        except OSError as error:
+            raise UserError(f"'{self.folder}' cannot be written: {error.strerror}; choose another folder") from error
         self.manifest = read_present(self.folder)
         self._unchanged: dict[str, str] = {}  # role -> folder of a network that the bundle has already
         self._staged: dict[str, str] = {}  # role -> key of a network in the temporary folder
         self._settle()
+
+    def __enter__(self) -> "BundleWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let others write the bundle; networks that were not committed stay for the next writer."""
+        if self.work.is_dir() and [path.name for path in self.work.iterdir()] == [".lock"]:
+            shutil.rmtree(self.work, ignore_errors=True)
+        self._lock.release()
 
     def has(self, role: str, key: str) -> bool:
         """Return whether a network of a role and a key need not be written again."""
@@ -116,9 +132,11 @@ class BundleWriter:
         manifest = replace(manifest, networks=paths, files=hashes)
         # No step of its own is needed: until the rename below nobody takes this folder for a bundle.
         (self.work / "bundle.json").write_text(manifest.to_json(), encoding="utf-8")
+        sync_tree(self.work)  # after a power cut, the new name must not stand for empty files
         if self.folder.exists():
             self.folder.rmdir()  # fails unless it is still empty
         self.work.rename(self.folder)
+        sync_folder(self.folder.parent)
 
     def _commit_change(
         self, old: Manifest, manifest: Manifest, texts: Mapping[str, bytes], weights: bytes | None
@@ -135,6 +153,7 @@ class BundleWriter:
         replace_file(self.work / JOURNAL, json.dumps({"moved": moved, "ours": ours}))
         for role, path in moved.items():
             (self.work / role).rename(self.folder / path)
+            sync_tree(self.folder / path)
         if weights is not None and weights_name is not None:
             self._place(weights_name, weights)
         self._replace_texts(old, texts)
@@ -229,6 +248,7 @@ class BundleWriter:
         whole = self.work / "placed"
         replace_file(whole, content)
         whole.replace(self.folder / name)
+        sync_folder(self.folder)
 
 
 def write_bundle(
@@ -250,10 +270,10 @@ def write_bundle(
     Raises:
         UserError: as of `BundleWriter`.
     """
-    writer = BundleWriter(folder)
-    for role, files in networks.items():
-        writer.add(role, files.key, files.write)
-    writer.commit(manifest, texts=texts, weights=weights)
+    with BundleWriter(folder) as writer:
+        for role, files in networks.items():
+            writer.add(role, files.key, files.write)
+        writer.commit(manifest, texts=texts, weights=weights)
 
 
 def read_present(folder: Path) -> Manifest | None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from runtime.command.ranges import check_ranges, option_name
 from runtime.command.settings import to_json
 from runtime.errors import UserError
+from runtime.files import read_ordinary
 
 if TYPE_CHECKING:
     from runtime.engines.bundle import Bundle
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from runtime.loop.scene import Scene
 
 C = TypeVar("C")
+
+GREATEST_INPUT = 1 << 30
+"""Greatest size of a file that a method reads, bytes."""
 
 
 def later(module: str, name: str) -> Callable[..., Any]:
@@ -161,12 +165,12 @@ def read_inputs(method: Method[C], config: C) -> dict[str, bytes]:
     contents = {}
     for option, path in method.inputs(config).items():
         try:
-            content = path.read_bytes() if path.is_file() else None
-        except (OSError, ValueError) as error:  # a ValueError is for a null byte in the name
-            raise UserError(f"{option_name(option)} {str(path)!r:.200} cannot be read: {error}") from error
-        if content is None:
-            raise UserError(f"{option_name(option)} {str(path)!r:.200}: expected a file, got none")
-        contents[f"{option}/{path.name}"] = content
+            contents[f"{option}/{path.name}"] = read_ordinary(path, GREATEST_INPUT)
+        except FileNotFoundError:
+            raise UserError(f"{option_name(option)} {str(path)!r:.200}: expected a file, got none") from None
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"{option_name(option)} {str(path)!r:.200} cannot be read: {reason}") from error
     return contents
 
 

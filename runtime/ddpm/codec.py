@@ -12,7 +12,7 @@ from torch import Tensor
 from runtime.ddpm.pictures import read_input, tell_scaled, to_levels, to_rgb
 from runtime.ddpm.stages import check_steps, predictor_of, schedule_of
 from runtime.errors import UserError
-from runtime.files import replace_file
+from runtime.files import read_ordinary, replace_file
 from runtime.guidance.coding import Header, Step, decode_step, encode_step, read_code, relative_entropy
 from runtime.guidance.coding import write_code as code_bytes
 from runtime.guidance.diffusion import Transition
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 RATES = 5
 """Pictures of the sheet beside the original."""
+
+GREATEST_CODE = 1 << 24
+"""Greatest size of a file with a code, bytes: many times that of the picture."""
 
 _MARK = -1
 """Marks, in a checkpoint, where the numbers of a step end."""
@@ -98,7 +101,7 @@ def build_codec(
     """Return the stage that codes a picture or decodes a file; see `runtime.command.method.Method.build`."""
     schedule = schedule_of(bundle)
     if config.decodes:
-        header, steps = read_code(config.picture.read_bytes(), config.picture.name)
+        header, steps = _read_file(config.picture)
         # Of the code, whatever the options say: both sides have to draw the same candidates at the same times.
         seed, count = header.seed, header.steps
         x = None
@@ -201,13 +204,21 @@ def _pictures(levels: Tensor) -> Float[Tensor, "B C H W"]:
     return levels.float() / 127.5 - 1.0
 
 
+def _read_file(path: Path) -> tuple[Header, list[Step]]:
+    """Return the code in a file, or raise `UserError` where it is none."""
+    try:
+        return read_code(read_ordinary(path, GREATEST_CODE), str(path))
+    except OSError as error:
+        raise UserError(f"{str(path)!r:.200} cannot be read: {error.strerror or error}") from None
+
+
 def validate_codec(config: "Codec", bundle: "DdpmBundle") -> None:
     """Raise `UserError` where the input is no picture of the bundle's proportions, or the code of another network."""
     check_steps(config.steps, bundle)
     if not config.decodes:
         read_input(config.picture, bundle)
         return
-    header, _ = read_code(config.picture.read_bytes(), str(config.picture))
+    header, _ = _read_file(config.picture)
     if header.network != network_of(bundle):
         raise UserError(
             f"'{config.picture}': expected a code of bundle '{bundle.name}', got one of another network; name that one "

@@ -15,8 +15,9 @@ from runtime.errors import UserError
 GREATEST_JSON = 1 << 20
 """Greatest size of a JSON document of a bundle, bytes."""
 
-GREATEST_FILE = 1 << 40
-"""Greatest size of any file that a bundle may list, bytes."""
+GREATEST_FILE = 1 << 36
+"""Greatest size of any file that a bundle may list, bytes: 64 GiB, several times that of the largest networks. Every
+file is hashed before use, and a sparse one of any size costs nothing to make."""
 
 # no leading dot, hence no `..`; neither backslash nor colon, which mean other folders on Windows
 _COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")

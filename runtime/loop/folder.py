@@ -14,21 +14,20 @@ deleted but a checkpoint that a later one replaces. `checkpoint.json` is the aut
 not name does not count, so a process that was killed between the two writes resumes from the checkpoint before.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from runtime.errors import UserError
-from runtime.files import replace_file, sweep, sync_folder
+from runtime.files import is_stale, is_temporary, make_temporary_folder, read_ordinary, replace_file, sweep, sync_folder
+from runtime.locking import lock_folder
 from runtime.loop.plot import loss_picture
 from runtime.version import __version__
 
@@ -79,7 +78,7 @@ class RunFolder:
         self.path = path
         self.interval_s = INTERVAL_S if interval_s is None else interval_s
         self._log: IO[str] | None = None
-        self._lock = _lock(path)
+        self._lock = lock_folder(path, f"run folder '{path}'", "choose another --out")
         self._config_sha256 = _digest((path / "config.json").read_bytes())
 
     @classmethod
@@ -106,8 +105,9 @@ class RunFolder:
             raise UserError(f"run folder '{path}' is not empty: expected a new folder; choose another name")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            _sweep_unborn(path.parent)
             # In the same folder, so that the rename stays on one file system and is atomic.
-            temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent))
+            temporary = make_temporary_folder(path)
             try:
                 _fill(temporary, request, inputs or {})
                 # Over an empty folder this succeeds; a folder that another process has filled meanwhile makes it fail.
@@ -132,7 +132,7 @@ class RunFolder:
         try:
             run = cls(path, interval_s=interval_s)
             (path / "snapshots").mkdir(exist_ok=True)
-            for folder in (path, path / "snapshots"):
+            for folder in (path, path / "snapshots", path / "result"):
                 sweep(folder)
         except OSError as error:
             raise _not_writable(path, error) from error
@@ -255,8 +255,14 @@ class RunFolder:
     def __enter__(self) -> "RunFolder":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         self.close()
+        # What cannot be written in a folder that has gone is told by what has happened, not by the file that misses it.
+        if isinstance(error, OSError | UserError) and not (self.path / "config.json").exists():
+            raise UserError(
+                f"run folder '{self.path}' has gone: expected it to stay until the end of the run, but somebody has "
+                "moved or removed it; put it back and give the same command, or start anew"
+            ) from error
 
 
 def is_run(path: Path) -> bool:
@@ -319,6 +325,19 @@ def _check_inputs(path: Path, digests: object) -> None:
             )
 
 
+def _sweep_unborn(folder: Path) -> None:
+    """Remove run folders that killed processes have left under their temporary names, half filled."""
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):  # another process sweeps, too
+            if is_stale(path) and not path.is_symlink() and all(_is_filling(file) for file in path.iterdir()):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_filling(file: Path) -> bool:
+    """Return whether `_fill` makes an entry of this name: a folder that holds anything else is somebody's."""
+    return file.name in ("snapshots", "inputs", "config.json") or is_temporary(file)
+
+
 def _fill(folder: Path, request: Mapping[str, Any], inputs: Mapping[str, bytes]) -> None:
     """Write what a run folder begins with."""
     folder.chmod(0o755)  # mkdtemp's 0700 is for secrets
@@ -335,11 +354,9 @@ def _fill(folder: Path, request: Mapping[str, Any], inputs: Mapping[str, bytes])
 
 def _parse(file: Path) -> dict[str, Any]:
     """Return the object in a JSON file; `ValueError` where it is none or too long."""
-    # Before it is read: a user may point --resume at anything.
-    if file.stat().st_size > LONGEST_JSON:
-        raise ValueError(f"{file.name} has more than {LONGEST_JSON} bytes")
     try:
-        value = json.loads(file.read_text("utf-8"))
+        # A user may point --resume at anything.
+        value = json.loads(read_ordinary(file, LONGEST_JSON).decode("utf-8"))
     # Python's parser recurses: 100,000 brackets would end in a traceback.
     except RecursionError as error:
         raise ValueError(f"{file.name} is nested too deeply") from error
@@ -364,17 +381,3 @@ def _records(file: Path) -> Iterator[dict[str, Any]]:
 def _not_writable(path: Path, error: OSError) -> UserError:
     """Return what to say of a folder that can't be written."""
     return UserError(f"run folder '{path}' cannot be written: {error.strerror}; choose another --out")
-
-
-def _lock(path: Path) -> FileLock:
-    """Return the folder's lock, taken; the system drops it when the process ends, however it ends."""
-    lock = FileLock(path / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise UserError(f"run folder '{path}' is in use by another process: wait, or choose another --out") from error
-    except NotImplementedError as error:
-        raise UserError(
-            f"run folder '{path}': its file system has no locks ({error}); choose a folder on a local disk"
-        ) from error
-    return lock

@@ -1,13 +1,12 @@
 """The order that a command line asks for: a name, a maximum-context order of a hidden region, or a user's file."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from runtime.arrays import read_array
 from runtime.errors import UserError
-from runtime.files import check_ordinary
+from runtime.files import read_ordinary
 from runtime.pixels.orders import Order, Size, check_order, maximum_context_order, parse_orders, rank_by_context
 from runtime.pixels.regions import Region
 
@@ -48,13 +47,11 @@ def read_order(text: str, size: Size, trained: str, hidden: Region | None) -> Or
 def _read_file(path: Path, size: Size) -> Order:
     """Return the order in a file of whole numbers: NumPy's format, or text with spaces, commas or lines between."""
     try:
-        check_ordinary(path)
-        if os.path.getsize(path) > GREATEST:
-            raise UserError(f"--order '{path}': expected at most {GREATEST} bytes, got {os.path.getsize(path)}")
+        text = read_ordinary(path, GREATEST)
         if path.suffix == ".npy":
             array = read_array(path)
         else:
-            array = np.array([int(word) for word in path.read_text("utf-8").replace(",", " ").split()], np.int64)
+            array = np.array([int(word) for word in text.decode("utf-8").replace(",", " ").split()], np.int64)
     except OSError as error:
         raise UserError(f"--order '{path}' cannot be read: {error.strerror or error}") from None
     except (ValueError, EOFError, OverflowError, MemoryError) as error:

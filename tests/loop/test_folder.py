@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -6,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from runtime import __version__
+from runtime import __version__, files
+from runtime.command.run import main_of
 from runtime.errors import UserError
-from runtime.files import replace_file
+from runtime.files import read_ordinary, replace_file
 from runtime.loop.folder import FORMAT, Checkpoint, RunFolder, is_run, read_config, result_of
+from tests.serving import toy
 
 
 def checkpoint(stage: int = 1, step: int = 5) -> Checkpoint:
@@ -38,17 +42,84 @@ def test_only_the_last_checkpoint_stays(tmp_path: Path) -> None:
 def test_what_a_kill_has_left_half_written_goes_and_the_users_own_files_stay(tmp_path: Path) -> None:
     with RunFolder.create(tmp_path / "run", {"method": "toy", "config": {}}) as run:
         (run.path / "snapshots").mkdir(exist_ok=True)
-    left = [run.path / ".checkpoint.json.a1b2c3_4.tmp", run.path / "snapshots" / ".000010.svg.abcdefgh.tmp"]
+    left = [
+        run.path / ".checkpoint.json.a1b2c3_4.tgm.tmp",
+        run.path / "snapshots" / ".000010.svg.abcdefgh.tgm.tmp",
+        run.path / "result" / ".film.mp4.abcdefgh.tgm.tmp.mp4",
+    ]
     own = [
         run.path / "notes.tmp",
         run.path / ".hidden",
         run.path / ".a.tmp",
-        tmp_path / ".checkpoint.json.a1b2c3_4.tmp",
+        run.path / ".checkpoint.json.a1b2c3_4.tmp",
+        tmp_path / ".checkpoint.json.a1b2c3_4.tgm.tmp",  # outside the run: another process may be writing it
     ]
+    (run.path / "result").mkdir()
     for file in [*left, *own]:
         file.write_text("x")
     RunFolder.reopen(run.path).close()
     assert [file for file in left if file.exists()] == [] and all(file.exists() for file in own)
+
+
+def test_old_temporary_files_are_swept_wherever_one_is_written(tmp_path: Path) -> None:
+    old, new = tmp_path / ".a.svg.abcdefgh.tgm.tmp", tmp_path / ".b.svg.abcdefgh.tgm.tmp"
+    half = tmp_path / ".run.abcdefgh.tgm.tmp"
+    others = [tmp_path / ".c.svg.abcdefgh.tmp", tmp_path / ".mine.abcdefgh.tgm.tmp" / "thesis.txt"]
+    for folder in (half / "inputs" / "init", others[1].parent):
+        folder.mkdir(parents=True)
+    for file in (old, new, half / "config.json", *others):
+        file.write_text("x")
+    for path in (old, half, others[0], others[1].parent):
+        os.utime(path, (0, 0))
+    RunFolder.create(tmp_path / "run", {}).close()
+    assert not half.exists() and others[1].exists()
+    # Once a process: a folder of thousands of files is not listed for each one that is written.
+    files._SWEPT.discard(tmp_path)  # pyright: ignore[reportPrivateUsage]
+    replace_file(tmp_path / "d.svg", "d")
+    assert not old.exists() and new.exists() and others[0].exists()
+
+
+def test_a_long_name_has_room_for_the_temporary_one(tmp_path: Path) -> None:
+    replace_file(tmp_path / ("ä" * 127), "x")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("raised", [OSError(2, "No such file"), UserError("cannot write 'x.png'")])
+def test_a_run_folder_that_vanishes_is_named(tmp_path: Path, raised: Exception) -> None:
+    with pytest.raises(UserError, match=r"run folder '.*run' has gone"), RunFolder.create(tmp_path / "run", {}):
+        (tmp_path / "run").rename(tmp_path / "away")
+        raise raised
+
+
+def test_a_run_folder_that_vanishes_ends_the_command_in_words(tmp_path: Path, monkeypatch, capsys) -> None:
+    def moved(scene: toy.Bars, step: int, generator: torch.Generator) -> None:
+        if step == 1:
+            (tmp_path / "runs" / "toy").rename(tmp_path / "away")
+
+    def build(config, bundle, generator, *, run, report):
+        (stage,) = toy.build(config, bundle, generator, run=run, report=report)
+        return [dataclasses.replace(stage, advance=moved)]
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"run folder 'runs/toy' has gone: .*give the same command"):
+        main_of(dataclasses.replace(toy.METHOD, build=build))(["x", "--steps", "3", "--quiet"])
+    assert "resume with" not in capsys.readouterr().err
+    (tmp_path / "away").rename(tmp_path / "runs" / "toy")
+    assert main_of(toy.METHOD)(["x", "--steps", "3", "--quiet"]) == 0
+
+
+def test_what_is_no_ordinary_file_or_too_long_is_not_read(tmp_path: Path) -> None:
+    long = tmp_path / "long"
+    with long.open("wb") as file:
+        file.truncate(1 << 40)  # sparse: it takes no room
+    os.mkfifo(tmp_path / "pipe")
+    for path, reason in ((long, "expected at most 9 bytes"), (tmp_path, "folder"), (tmp_path / "pipe", "no ordinary")):
+        with pytest.raises(OSError, match=reason):
+            read_ordinary(path, 9)
+    with pytest.raises(OSError, match="null byte"):
+        read_ordinary(tmp_path / "a\0b", 9)
+    (tmp_path / "short").write_bytes(b"123456789")
+    assert read_ordinary(tmp_path / "short", 9) == b"123456789"
 
 
 def test_config_says_what_was_asked_and_by_which_version(tmp_path: Path) -> None:

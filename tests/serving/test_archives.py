@@ -77,3 +77,23 @@ def test_what_cannot_be_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "empty" / "a").write_bytes(b"1234")
     with pytest.raises(UserError, match="at most 5000 files and 3 bytes"):
         content_of(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_content_is_refused(tmp_path: Path, method: int) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", method) as packed:
+        packed.writestr("a.txt", b"words and words" * 300)
+    content = bytearray(archive.read_bytes())
+    for place in range(35, len(content) - 120, 7):
+        damaged = bytearray(content)
+        damaged[place : place + 5] = b"\xff" * 5
+        archive.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"expected a .zip file of a folder"):
+            unpack(archive, tmp_path / "out")
+
+
+def test_names_that_no_system_takes_are_refused(tmp_path: Path) -> None:
+    for name in ("a" * 300, "a/" * 3000 + "b"):
+        with pytest.raises(UserError, match=r"expected a .zip file of a folder"):
+            unpack(zipped(tmp_path, {name: b"x"}), tmp_path / "out")

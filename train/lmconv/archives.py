@@ -12,6 +12,7 @@ import numpy as np
 
 from runtime.arrays import read_arrays
 from runtime.errors import UserError
+from runtime.files import check_ordinary, read_ordinary
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
@@ -32,11 +33,15 @@ def read_idx(path: Path) -> np.ndarray:
         UserError: where it is no IDX file of bytes with three axes, or is cut short.
     """
     try:
-        data = _unpack(path) if path.suffix == ".gz" else path.read_bytes()
+        data = _unpack(path) if path.suffix == ".gz" else read_ordinary(path, MAX_BYTES)
     except (OSError, EOFError, zlib.error, MemoryError) as error:
         raise UserError(f"'{path}' cannot be read: {error}") from error
-    if data[:4] != b"\x00\x00\x08\x03" or len(data) < 16:
-        raise UserError(f"'{path}': expected an IDX file of pictures (magic 00000803), got {data[:4].hex()}")
+    if data[:4] != b"\x00\x00\x08\x03":
+        raise UserError(
+            f"'{path}': expected an IDX file of pictures (magic 00000803), got {data[:4].hex() or 'nothing'}"
+        )
+    if len(data) < 16:
+        raise UserError(f"'{path}': expected a header of 16 bytes, got {len(data)}; copy the file again")
     shape = np.frombuffer(data, ">u4", 3, 4).tolist()
     size = 16 + math.prod(shape)  # of Python's integers, which do not overflow
     if len(data) != size:
@@ -46,6 +51,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 def _unpack(path: Path) -> bytes:
     """Return the content of a gzip file, which must not be more than any set of pictures."""
+    check_ordinary(path)
     with gzip.open(path) as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:

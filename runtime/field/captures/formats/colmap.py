@@ -17,6 +17,7 @@ from runtime.field.captures.capture import Capture
 from runtime.field.captures.formats.parts import sizes_tensor
 from runtime.field.captures.pictures import open_pictures
 from runtime.field.conventions import to_opengl
+from runtime.files import read_ordinary
 
 FOLDERS = ("sparse/0", "colmap/sparse/0", "sparse", ".")
 """Where the model may be, below the capture's folder."""
@@ -29,6 +30,9 @@ MODELS = {
     4: ("OPENCV", 8),
 }
 """Camera models that are taken: their numbers, names and counts of parameters."""
+
+GREATEST_MODEL = 1 << 32
+"""Greatest size of a file of a model, bytes: ten million points with their tracks."""
 
 COUNTS = dict(MODELS.values())
 """Counts of parameters by name."""
@@ -148,7 +152,9 @@ def _row(cameras: dict[int, _Camera], entry: _Image, size: tuple[int, int], mode
 
 
 def _text_lines(path: Path) -> list[str]:
-    return [line for line in path.read_text("utf-8").splitlines() if not line.startswith("#")]
+    return [
+        line for line in read_ordinary(path, GREATEST_MODEL).decode("utf-8").splitlines() if not line.startswith("#")
+    ]
 
 
 def _text_cameras(model: Path) -> Iterator[tuple[int, _Camera]]:
@@ -183,7 +189,7 @@ class _Reader:
     """Little-endian numbers out of a file's bytes."""
 
     def __init__(self, path: Path) -> None:
-        self.data, self.at = path.read_bytes(), 0
+        self.data, self.at = read_ordinary(path, GREATEST_MODEL), 0
 
     def take(self, form: str) -> tuple:
         values = struct.unpack_from("<" + form, self.data, self.at)

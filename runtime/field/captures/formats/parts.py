@@ -13,6 +13,7 @@ from torch import Tensor
 
 from runtime.errors import UserError
 from runtime.field.captures.pictures import SUFFIXES
+from runtime.files import read_ordinary
 
 GREATEST_JSON = 1 << 28
 """Greatest size of a JSON file that is read, bytes: 2,000 frames take about 2 MB."""
@@ -25,9 +26,7 @@ def read_json(path: Path) -> Mapping[str, Any]:
         UserError: there is no such file, or it holds something else.
     """
     try:
-        if path.stat().st_size > GREATEST_JSON:
-            raise UserError(f"'{path}': expected at most {GREATEST_JSON} bytes of JSON, got {path.stat().st_size}")
-        value = json.loads(path.read_bytes().decode("utf-8-sig"))
+        value = json.loads(read_ordinary(path, GREATEST_JSON).decode("utf-8-sig"))
     except OSError as error:
         raise UserError(f"'{path}' cannot be read: {error.strerror}; give a file of a capture, or its folder") from None
     except (ValueError, RecursionError) as error:

@@ -42,9 +42,9 @@ def test_shapes_too_many_to_cut_are_named(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(notes) == 1 and "opacity of several shapes" in notes[0]
 
 
-@pytest.mark.parametrize("depth", [1, 100])
+@pytest.mark.parametrize("depth", [1, 10, 100, 200])
 def test_many_shapes_and_deep_groups_take_no_longer_than_files_may(depth: int) -> None:
     shapes = "".join(f'<circle cx="{n % 97}" cy="{n % 71}" r="9"/>' for n in range(4000 // depth))
     begun = time.process_time()
     read('<g opacity=".9">' * depth + shapes + "</g>" * depth)
-    assert time.process_time() - begun < 10
+    assert time.process_time() - begun < 2

@@ -1,0 +1,78 @@
+"""Checkpoints of training: one file of tensors with the step and their SHA-256; a damaged one is refused in words."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+
+from runtime.errors import UserError
+from runtime.files import replace_file
+
+NAME = "checkpoint.safetensors"
+"""Of the file with the tensors."""
+
+REMEDY = "put back what was there, or begin anew in another folder"
+
+
+def write_checkpoint(folder: Path, tensors: Mapping[str, torch.Tensor], step: int) -> None:
+    """Write a checkpoint after a step; a process that is killed meanwhile leaves the one before."""
+    # The step is in the same file as the weights: a kill between two files cannot tear them apart.
+    metadata = {"step": str(step), "sha256": _digest(tensors)}
+    replace_file(folder / NAME, save(dict(tensors), metadata))
+
+
+def read_checkpoint(folder: Path, expected: Mapping[str, torch.Tensor]) -> tuple[int, dict[str, torch.Tensor]] | None:
+    """Return step and tensors of a folder's checkpoint; None where there is none.
+
+    Args:
+        folder: of the run.
+        expected: tensors of the same names and shapes as the checkpoint's.
+
+    Raises:
+        UserError: it is damaged, or that of another network.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        step, tensors = int(metadata["step"]), load_file(path)
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise UserError(f"checkpoint '{path}': expected one of this program, got {error!s:.200}; {REMEDY}") from error
+    for name in sorted({*expected, *tensors}):
+        shapes = [tuple(state[name].shape) if name in state else "none" for state in (expected, tensors)]
+        if shapes[0] != shapes[1]:
+            raise UserError(f"checkpoint '{path}': {name:.80}: expected {shapes[0]}, got {shapes[1]}; {REMEDY}")
+    # Checkpoints of earlier versions have no digest.
+    if step < 0 or metadata.get("sha256", _digest(tensors)) != _digest(tensors):
+        raise UserError(f"checkpoint '{path}' is not what was written (SHA-256): {REMEDY}")
+    return step, tensors
+
+
+def forget_after(log: Path, step: int) -> None:
+    """Drop the lines of a log that are of steps after a checkpoint: they are taken, and logged, again."""
+    if not log.is_file():
+        return
+    past = []
+    for line in log.read_text("utf-8", "replace").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                past.append(line)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue  # half a line, that of a process which was killed as it wrote
+    replace_file(log, "".join(f"{line}\n" for line in past))
+
+
+def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of tensors and their names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
