@@ -171,6 +171,15 @@ def functions(path: Path) -> dict[str, int]:
     return {node.name: (node.end_lineno or node.lineno) - node.lineno + 1 for node in nodes}
 
 
+def test_every_command_ends_as_commands_do() -> None:
+    """A mistake of the user's is a line, not a traceback: `run_main` sees to it."""
+    without = {"serving/worker.py", "benchmarks/vectorize/make_pictures.py"}
+    for path in sources(*SHIPPED, "benchmarks"):
+        _, guard, end = path.read_text("utf-8").partition('if __name__ == "__main__":\n')
+        if guard and path.relative_to(ROOT).as_posix() not in without:
+            assert "run_main(" in end, path
+
+
 def test_no_file_is_long() -> None:
     lengths = {path: len(path.read_text("utf-8").splitlines()) for path in sources(*packages())}
     assert {str(path.relative_to(ROOT)): lines for path, lines in lengths.items() if lines > FILE_LINES} == {}

@@ -18,6 +18,19 @@ NAME = "checkpoint.safetensors"
 REMEDY = "put back what was there, or begin anew in another folder"
 
 
+def refuse_foreign(folder: Path) -> None:
+    """Refuse a folder in which training would replace files that it has not written.
+
+    Raises:
+        UserError: it holds a file of a name that training writes, but neither a checkpoint nor a run's other marks.
+    """
+    if any((folder / mark).is_file() for mark in (NAME, "config.json", ".lock")):
+        return
+    for name in ("ema.safetensors", "checkpoint.json", "log.jsonl"):
+        if (folder / name).exists():
+            raise UserError(f"'{folder / name}' exists, and no run of training is in its folder; choose another --out")
+
+
 def write_checkpoint(folder: Path, tensors: Mapping[str, torch.Tensor], step: int) -> None:
     """Write a checkpoint after a step; a process that is killed meanwhile leaves the one before."""
     # The step is in the same file as the weights: a kill between two files cannot tear them apart.

@@ -15,7 +15,7 @@ from torch import nn
 
 from runtime.engines.strict_json import parse_value
 from runtime.errors import UserError
-from runtime.files import replace_file
+from runtime.files import check_ordinary, read_ordinary, replace_file
 
 ConfigT = TypeVar("ConfigT")
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
@@ -63,7 +63,7 @@ def read_config(folder: Path, version: int, build: Callable[[dict[str, Any]], Co
     if not file.is_file():
         raise UserError(f"run '{folder}': no config.json is here; give the --out folder of python -m {command}")
     try:
-        values = parse_value(file.read_bytes())
+        values = parse_value(read_ordinary(file, 1 << 24))
         if values.pop("format") != version:
             raise ValueError("another format")
         return build(values)
@@ -81,6 +81,7 @@ def load_weights(network: NetworkT, folder: Path) -> NetworkT:
     if not file.is_file():
         raise UserError(f"run '{folder}': no ema.safetensors is here yet; wait for the first checkpoint")
     try:
+        check_ordinary(file)
         weights = load_file(file)
     except (OSError, SafetensorError) as error:
         raise UserError(f"'{file}' cannot be read: {error}") from error

@@ -8,10 +8,8 @@ It reads the contexts that the denoiser's training wrote, so that both see the s
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,7 +17,7 @@ from runtime.command.options import parse_options
 from runtime.command.ranges import Count, LearningRate
 from runtime.errors import run_main
 from train.clip.dual import DualEncoder, contrastive_loss
-from train.data.archive import to_images
+from train.data.archive import read_icons, read_tensors, to_images
 from train.fit import fit
 from train.norm import to_channels_last
 from train.options import TrainOptions
@@ -60,12 +58,13 @@ def roughen(images: Float[Tensor, "B 3 H W"], generator: torch.Generator) -> Flo
 def main() -> None:
     """Train from a command line."""
     config = parse_options(Config, "train.clip", description=__doc__)
-    with np.load(config.data) as archive:
-        pictures = torch.from_numpy(archive["pictures"])
-        labels = [f"{c}/{k}" for c, k in zip(archive["concepts"].tolist(), archive["colours"].tolist(), strict=True)]
+    archive = read_icons(config.data, ("pictures", "concepts", "colours"))
+    pictures = torch.from_numpy(archive["pictures"])
+    labels = [f"{c}/{k}" for c, k in zip(archive["concepts"].tolist(), archive["colours"].tolist(), strict=True)]
     index = {label: i for i, label in enumerate(dict.fromkeys(labels))}
     label_of_row = torch.tensor([index[label] for label in labels])
-    data = load_file(config.prepared / "prepared.safetensors")
+    remedy = "give the --out folder of python -m train.latent_diffusion.denoiser"
+    data = read_tensors(config.prepared / "prepared.safetensors", ("weights", "rows", "contexts"), remedy)
     torch.manual_seed(config.seed)
     network = to_channels_last(DualEncoder())
 

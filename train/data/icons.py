@@ -11,16 +11,19 @@ in {plain, mirrored, repainted, pair}. Only sets whose licence lets weights trai
 
 import io
 import json
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from runtime.command.options import parse_options
 from runtime.command.ranges import Count, Seed, Whole
-from runtime.errors import run_main
+from runtime.errors import UserError, run_main
+from runtime.files import read_ordinary, replace_file, try_writing
 from train.data import colours
 
 SETS = ("fluent-emoji-flat", "noto", "twemoji", "emojione", "fxemoji")
@@ -160,32 +163,59 @@ def draw_all(config: Config) -> Iterator[Drawing]:
     """Yield every drawing of the data set in a fixed order.
 
     Raises:
-        FileNotFoundError: where an icon package is missing; the message names the npm command that brings it.
+        UserError: where an icon package is missing; the message names the npm command that brings it.
     """
     captions = {k: e for k, e in read_captions().items() if usable(e)}
     rng = np.random.default_rng(config.seed)
     packages, keys = {}, {}
     for name in SETS:
-        path = config.packages / name / "icons.json"
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"icon package: expected {path}; install it with 'npm install @iconify-json/{name}'"
-            )
-        packages[name] = json.loads(path.read_text("utf-8"))
+        packages[name] = _read_package(config.packages / name / "icons.json", name)
         keys[name] = [k for k, e in captions.items() if name in e["sets"] and k in packages[name]["icons"]]
         for key in keys[name]:
             yield from _draw_concept(packages[name], name, key, captions[key], config, rng)
     yield from _draw_pairs(packages, keys, captions, config, rng)
 
 
+def _read_package(path: Path, name: str) -> dict[str, Any]:
+    remedy = f"install it with 'npm install @iconify-json/{name}'"
+    try:
+        package = json.loads(read_ordinary(path, 1 << 28))
+    except OSError as error:
+        raise UserError(f"icon package: expected {path}, got: {error.strerror or error}; {remedy}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"icon package {path}: expected JSON, got {error!s:.80}; {remedy}") from None
+    if not isinstance(package, dict) or not isinstance(package.get("icons"), dict):
+        raise UserError(f"icon package {path}: expected icons, got none; {remedy}")
+    return package
+
+
 def main() -> None:
     """Draw the data set and write it."""
     config = parse_options(Config, "train.data.icons", description=__doc__)
-    drawings = list(draw_all(config))
+    refuse_foreign(config.out)
     config.out.parent.mkdir(parents=True, exist_ok=True)
+    try_writing(config.out)
+    drawings = list(draw_all(config))
     fields = {f: np.array([getattr(d, n) for d in drawings]) for f, n in _FIELDS.items()}
-    np.savez(config.out, **fields)  # pyright: ignore[reportArgumentType]
+    content = io.BytesIO()
+    np.savez(content, **fields)  # pyright: ignore[reportArgumentType]
+    replace_file(config.out, content.getbuffer())
     print(f"{len(drawings)} pictures -> {config.out}")
+
+
+def refuse_foreign(out: Path) -> None:
+    """Raise `UserError` where a file is none that this command writes: it would be replaced."""
+    if out.suffix != ".npz":
+        raise UserError(f"--out: expected the name of a file ending in .npz, got '{out}'")
+    if not out.exists():
+        return
+    try:
+        with zipfile.ZipFile(out) as archive:
+            names = {Path(name).stem for name in archive.namelist()}
+    except (OSError, zipfile.BadZipFile):
+        names = set()
+    if names != set(_FIELDS):
+        raise UserError(f"'{out}' exists, and this command has not written it; choose another --out")
 
 
 _FIELDS = {

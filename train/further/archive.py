@@ -59,7 +59,7 @@ def write_archive(path: Path, archive: Archive) -> int:
     """Write the file, compressed, and return its bytes.
 
     Raises:
-        UserError: it would be larger than `GREATEST`.
+        UserError: it would be larger than `GREATEST`, or a file of another kind has its name.
     """
     about = {"format": FORMAT, "subject": archive.subject, "config": archive.config}
     content = io.BytesIO()
@@ -69,6 +69,11 @@ def write_archive(path: Path, archive: Archive) -> int:
     size = content.getbuffer().nbytes
     if size > GREATEST:
         raise UserError(f"'{path}': expected at most {GREATEST >> 20} MiB, got {size / 2**20:.1f}; take fewer pictures")
+    if path.exists():
+        try:
+            read_archive(path)
+        except UserError:
+            raise UserError(f"'{path}' exists, and this command has not written it; choose another --out") from None
     replace_file(path, content.getbuffer())
     return size
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int8, Int64
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from runtime.arrays import read_arrays
 from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import UserError
 from runtime.files import replace_file
+from train.data.archive import read_tensors
 from train.further.archive import Archive
 from train.further.subject import Further
 from train.latent_diffusion.camera_weights import fill, make_denoiser, pack, unpack
@@ -38,12 +39,10 @@ def prepare(run: Path | None, data: Path | None, cache: Path | None) -> Archive:
     if data is None:
         raise UserError("prepare teacher: expected --data with the folders objects and icons of prepared arrays")
     objects, icons = ObjectViews.load(data / "objects"), Icons.load(data / "icons")
-    with np.load(data / "icons" / "icons.npz") as file:
-        if "texts" not in file:
-            raise UserError(
-                f"'{data / 'icons'}': expected texts; prepare it anew: python -m train.latent_diffusion.replay"
-            )
-        icon_texts = file["texts"].tolist()
+    file = read_arrays(data / "icons" / "icons.npz", ("texts",))
+    if "texts" not in file:
+        raise UserError(f"'{data / 'icons'}': expected texts; prepare it anew: python -m train.latent_diffusion.replay")
+    icon_texts = file["texts"].tolist()
     entries = json.loads((data / "objects" / "objects.json").read_text("utf-8"))["objects"]
     texts = {"objects": index_captions(objects.objects)[0], "icons": icon_texts}
     arrays = {
@@ -56,8 +55,14 @@ def prepare(run: Path | None, data: Path | None, cache: Path | None) -> Archive:
         "held_out": icons.held_out.numpy(),
         "texts": np.frombuffer(json.dumps({**texts, "entries": entries}).encode(), np.uint8),
     }
-    weights = {} if run is None else pack(load_file(run / "ema.safetensors"))
-    before = 0 if run is None else json.loads((run / RUN).read_text("utf-8"))["images_before"]
+    weights, before = {}, 0
+    if run is not None:
+        remedy = "give the run folder of python -m train.latent_diffusion.teacher"
+        weights = pack(read_tensors(run / "ema.safetensors", (), remedy))
+        try:
+            before = json.loads((run / RUN).read_text("utf-8"))["images_before"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"--run '{run}': expected {RUN} of a run, got {error!s:.100}; {remedy}") from None
     config = {"bundle": "icons", "images_before": before}
     return Archive("teacher", config, arrays, {name: value.numpy() for name, value in weights.items()})
 

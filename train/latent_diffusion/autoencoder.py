@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,6 +24,7 @@ from train.data.archive import read_pictures, to_images
 from train.fit import fit
 from train.norm import to_channels_last
 from train.options import TrainOptions
+from train.runs import load_weights
 
 AUTOENCODER = {
     "in_channels": 48,
@@ -118,10 +118,8 @@ def reconstruction_loss(
 
 
 def load(run: Path) -> IconAutoencoder:
-    """Return the trained autoencoder of a run folder."""
-    network = IconAutoencoder()
-    network.load_state_dict(load_file(run / "ema.safetensors"))
-    return network
+    """Return the trained autoencoder of a run folder; errors as of `train.runs.load_weights`."""
+    return load_weights(IconAutoencoder(), run)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,7 +22,7 @@ from runtime.command.options import parse_options
 from runtime.command.ranges import Amount, Count, LearningRate
 from runtime.errors import run_main
 from runtime.files import replace_file
-from train.data.archive import read_pictures, to_images
+from train.data.archive import read_pictures, read_tensors, to_images
 from train.fit import fit
 from train.latent_diffusion.autoencoder import UNSHUFFLE, IconAutoencoder, load, reconstruction_loss
 from train.norm import to_channels_last
@@ -135,8 +135,10 @@ def main() -> None:
     """Train from a command line."""
     config = parse_options(Config, "train.latent_diffusion.decoder", description=__doc__)
     pictures = read_pictures(config.data)
-    prepared = load_file(config.prepared / "prepared.safetensors")
-    latents, scale, weights = (prepared[name] for name in ("latents", "latent_scale", "weights"))
+    names = ("latents", "latent_scale", "weights")
+    remedy = "give the --out folder of python -m train.latent_diffusion.denoiser"
+    prepared = read_tensors(config.prepared / "prepared.safetensors", names, remedy)
+    latents, scale, weights = (prepared[name] for name in names)
     torch.manual_seed(config.seed)
     training = to_channels_last(Training(load(config.autoencoder)))
 

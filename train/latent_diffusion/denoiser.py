@@ -14,14 +14,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64, UInt8
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from runtime.command.options import parse_options
 from runtime.command.ranges import Count, LearningRate, Seed, Share
-from runtime.errors import run_main
+from runtime.errors import UserError, run_main
 from runtime.files import replace_file
 from runtime.guidance.schedule import Schedule
+from train.data.archive import read_icons, read_tensors
 from train.data.captions import HOUSE, STYLES, common_keywords, write_caption
 from train.data.icons import read_captions
 from train.fit import fit
@@ -108,11 +109,11 @@ def weigh_rows(archive: dict[str, np.ndarray], favour: str = "") -> Float[Tensor
         favour: the icon set that is drawn more often, or "".
 
     Raises:
-        ValueError: where the archive has no icon of that set.
+        UserError: where the archive has no icon of that set.
     """
     concepts, sets = read_captions(), archive["sets"].tolist()
     if favour and favour not in sets:
-        raise ValueError(f"--favour: expected one of {', '.join(sorted(set(sets)))}, got '{favour}'")
+        raise UserError(f"--favour: expected one of {', '.join(sorted(set(sets)))}, got '{favour}'")
     favoured = torch.tensor([_FAVOURED_WEIGHT if s == favour else 1.0 for s in sets])
     groups = [concepts[c]["group"] if c in concepts else "" for c in archive["concepts"].tolist()]
     people = torch.tensor([_PEOPLE_WEIGHT if g == "People & Body" else 1.0 for g in groups])
@@ -123,9 +124,9 @@ def prepare(config: Config) -> dict[str, Tensor]:
     """Return latents, caption rows, contexts and weights, computed once and stored in the run folder."""
     cache = config.out / "prepared.safetensors"
     if cache.is_file():
-        return load_file(cache)
-    with np.load(config.data) as file:
-        archive = {k: file[k] for k in file.files}
+        names = ("latents", "latent_scale", "rows", "contexts", "weights")
+        return read_tensors(cache, names, "delete it: it is made again")
+    archive = read_icons(config.data)
     latents = encode_pictures(
         torch.from_numpy(archive["pictures"]), load_autoencoder(config.autoencoder), config.device
     )

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from runtime.command.options import parse_options
 from runtime.command.ranges import Count, Threads
 from runtime.engines.bundle.diffusion import DiffusionBundle
-from runtime.errors import UserError
+from runtime.errors import UserError, run_main
 from train.latent_diffusion.camera_weights import fill, make_denoiser, pack, save_weights, unpack
 from train.latent_diffusion.held_out import measure
 from train.latent_diffusion.prepared import Icons, ObjectViews
@@ -83,7 +83,7 @@ def images_seen(run: Path) -> int:
 
 def main() -> None:
     """Measure and keep from a command line."""
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "train.latent_diffusion.keep", description=__doc__)
     torch.set_num_threads(config.threads)
     bundle = DiffusionBundle.load(config.bundle, threads=config.threads)
     objects, icons = ObjectViews.load(config.objects), Icons.load(config.icons)
@@ -114,4 +114,4 @@ def format_losses(losses: Mapping[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

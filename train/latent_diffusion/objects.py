@@ -25,15 +25,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
 from jaxtyping import Bool, Float, Float16, Float32, UInt8
 from PIL import Image
 from torch import Tensor
 
+from runtime.arrays import read_arrays
+from runtime.command.options import parse_options
 from runtime.command.ranges import Count, Threads
 from runtime.engines.bundle.diffusion import DiffusionBundle
-from runtime.errors import UserError
-from runtime.files import replace_file
+from runtime.errors import UserError, run_main
+from runtime.files import read_ordinary, replace_file
 from train.data.hue import turn_hue
 from train.latent_diffusion.camera import mirror_cameras
 
@@ -108,12 +109,12 @@ def read_objects(folder: Path) -> list[SeenObject]:
     """
     path = folder / "objects.json"
     try:
-        entries = json.loads(path.read_text("utf-8"))["objects"]
+        entries = json.loads(read_ordinary(path, 1 << 30))["objects"]
         objects = [
             SeenObject(**{k: e[k] for k in ("id", "split", "category", "group", "file")}, captions=tuple(e["captions"]))
             for e in entries
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path}: expected the objects of a multi-view set, got {type(error).__name__}: {error!s:.100}; "
             "give the folder that holds objects.json, cameras.npz and views/"
@@ -131,9 +132,9 @@ def read_cameras(folder: Path, objects: Sequence[SeenObject]) -> Float32[Tensor,
     """
     path = folder / "cameras.npz"
     try:
-        with np.load(path) as file:
-            ids, degrees = file["ids"].tolist(), file["azimuth_elevation"]
-    except (OSError, ValueError, KeyError) as error:
+        file = read_arrays(path, ("ids", "azimuth_elevation"))
+        ids, degrees = file["ids"].tolist(), file["azimuth_elevation"]
+    except (ValueError, KeyError) as error:
         raise UserError(f"{path}: expected the arrays ids and azimuth_elevation, got {error!s:.100}") from None
     if degrees.shape != (len(ids), VIEWS, 2) or not np.isfinite(degrees).all():
         raise UserError(f"{path}: expected finite angles ({len(ids)}, {VIEWS}, 2), got shape {degrees.shape}")
@@ -319,8 +320,11 @@ def prepare(config: Config, report: Callable[[str], object]) -> None:
 
 def main() -> None:
     """Prepare from a command line."""
-    prepare(tyro.cli(Config, description=__doc__), lambda line: print(line, flush=True))
+    prepare(
+        parse_options(Config, "train.latent_diffusion.objects", description=__doc__),
+        lambda line: print(line, flush=True),
+    )
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

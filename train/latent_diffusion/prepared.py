@@ -12,7 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Float16, Int64
 from torch import Tensor
 
+from runtime.arrays import read_arrays
 from runtime.errors import UserError
+from runtime.files import check_ordinary
 from train.latent_diffusion.objects import SeenObject, draw_weights, hold_out
 
 FRONT_ICONS = 0.5
@@ -160,11 +162,10 @@ class Icons:
         remedy = "prepare it with: python -m train.latent_diffusion.replay"
         latents, contexts = load_array(folder / "latents.npy", remedy), load_array(folder / "contexts.npy", remedy)
         try:
-            with np.load(folder / "icons.npz") as file:
-                rows, weights, front, held = (
-                    torch.from_numpy(file[n]) for n in ("rows", "weights", "front", "held_out")
-                )
-        except (OSError, ValueError, KeyError) as error:
+            names = ("rows", "weights", "front", "held_out")
+            file = read_arrays(folder / "icons.npz", names)
+            rows, weights, front, held = (torch.from_numpy(file[name]) for name in names)
+        except (ValueError, KeyError, TypeError) as error:
             path = folder / "icons.npz"
             raise UserError(f"{path}: expected the prepared icons, got {error!s:.100}; {remedy}") from None
         if not len(latents) == len(rows) == len(weights) == len(front) == len(held) or rows.max() >= len(contexts):
@@ -212,8 +213,9 @@ def load_array(path: Path, remedy: str) -> Tensor:
         UserError: there is no such array; the message ends on the remedy.
     """
     try:
+        check_ordinary(path)
         array = np.load(path, mmap_mode="c")  # copied where written, which it never is
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: expected an array, got {error!s:.100}; {remedy}") from None
     if array.dtype.kind != "f":
         raise UserError(f"{path}: expected floats, got {array.dtype}; {remedy}")

@@ -18,14 +18,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
+from runtime.command.options import parse_options
 from runtime.command.ranges import Count, Seed, Threads, Whole
 from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.engines.tokens import PromptTokenizer
-from runtime.errors import UserError
+from runtime.errors import UserError, run_main
+from train.data.archive import read_icons
 from train.data.captions import HOUSE
 from train.data.icons import read_captions
 from train.latent_diffusion.denoiser import weigh_rows, write_captions
@@ -165,13 +166,7 @@ def prepare(config: Config, report: Callable[[str], object]) -> None:
     Raises:
         UserError: there is no such archive.
     """
-    try:
-        with np.load(config.data) as file:
-            archive = {name: file[name] for name in ("pictures", "captions", "colours", "concepts", "sets", "kinds")}
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"--data {config.data}: expected an archive of icons, got {error!s:.100}; make it with train.data.icons"
-        ) from None
+    archive = read_icons(config.data)
     weights = weigh_rows(archive, HOUSE)
     if 0 < config.most < len(weights):  # what is drawn often is taken first, and then all alike
         generator = torch.Generator().manual_seed(config.seed)
@@ -203,8 +198,11 @@ def prepare(config: Config, report: Callable[[str], object]) -> None:
 
 def main() -> None:
     """Prepare from a command line."""
-    prepare(tyro.cli(Config, description=__doc__), lambda line: print(line, flush=True))
+    prepare(
+        parse_options(Config, "train.latent_diffusion.replay", description=__doc__),
+        lambda line: print(line, flush=True),
+    )
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from runtime.command.options import parse_options
 from runtime.command.ranges import Amount, Count, LearningRate, Seed, Share, Whole
 from runtime.engines.bundle.diffusion import DiffusionBundle
+from runtime.errors import run_main
 from runtime.files import replace_file
 from runtime.guidance.schedule import Schedule
 from train.fit import FitConfig, LossOfStep, fit
@@ -136,7 +137,7 @@ def make_loss(config: Config, objects: ObjectViews, icons: Icons) -> LossOfStep[
 
 def main() -> None:
     """Train from a command line."""
-    config = tyro.cli(Config, description=__doc__)
+    config = parse_options(Config, "train.latent_diffusion.teacher", description=__doc__)
     bundle = DiffusionBundle.load(config.bundle, threads=1)
     torch.manual_seed(config.seed)
     network = make_denoiser(bundle)
@@ -167,4 +168,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

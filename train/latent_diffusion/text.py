@@ -16,6 +16,8 @@ from jaxtyping import Float, Float16, Int64
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from runtime.errors import UserError
+from runtime.files import read_ordinary
 from train.quantize import dequantize_groups, quantize_groups
 
 LENGTH = 16
@@ -74,14 +76,16 @@ def load_text_encoder(folder: Path) -> TextEncoder:
         folder: holds config.json, model.safetensors and tokenizer.json of all-MiniLM-L6-v2.
 
     Raises:
-        ValueError: where a file is not the pinned one.
+        UserError: where a file is missing, or not the pinned one.
     """
     for name, expected in _HASHES.items():
-        got = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        try:
+            got = hashlib.sha256(read_ordinary(folder / name, 1 << 30)).hexdigest()
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"{folder / name}: expected a file of the pinned package, got {reason}") from None
         if got != expected:
-            raise ValueError(
-                f"{folder / name}: expected SHA-256 {expected}, got {got}; take it from the pinned package"
-            )
+            raise UserError(f"{folder / name}: expected SHA-256 {expected}, got {got}; take it from the pinned package")
     network = TextEncoder(json.loads((folder / "config.json").read_text()))
     weights = load_file(folder / "model.safetensors")
     positions = "embeddings.position_embeddings.weight"

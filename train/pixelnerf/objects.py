@@ -15,6 +15,7 @@ from torch import Tensor
 
 from runtime.arrays import read_arrays
 from runtime.errors import UserError
+from runtime.files import read_ordinary
 
 VIEWS = 16
 """Views of an object."""
@@ -58,7 +59,7 @@ def load_objects(folder: Path, cache: Path, side: int) -> Objects:
         UserError: the folder is none of the set, or the sizes do not fit.
     """
     try:
-        entries = json.loads((folder / "objects.json").read_text("utf-8"))["objects"]
+        entries = json.loads(read_ordinary(folder / "objects.json", 1 << 30))["objects"]
         cameras = read_arrays(folder / "cameras.npz", ("ids", "c2w"))
         rows = {name: i for i, name in enumerate(cameras["ids"].tolist())}
         poses = torch.from_numpy(cameras["c2w"]).float()
@@ -68,7 +69,10 @@ def load_objects(folder: Path, cache: Path, side: int) -> Objects:
     path = cache / f"objects-{side}.npy"
     if not path.is_file():
         _write_cache(folder, [entry["file"] for entry in entries], path, side)
-    views = np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        views = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise UserError(f"'{path}': expected the reduced pictures, got {error!s:.100}; delete it") from None
     if views.shape != (len(entries), VIEWS, side, side, 4):
         raise UserError(f"'{path}': expected {len(entries)} objects of {side} px, got {views.shape}; delete it")
     splits = np.array([entry["split"] for entry in entries])

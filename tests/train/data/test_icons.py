@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runtime.errors import UserError
 from train.data.icons import SETS, Config, draw_all, draw_icon, on_white
 
 PACKAGE = {
@@ -56,5 +57,5 @@ def test_the_data_set_has_every_kind_of_drawing_and_repeats(tmp_path: Path) -> N
 
 def test_a_missing_package_is_named_with_its_remedy(tmp_path: Path) -> None:
     config = Config(packages=tmp_path, out=tmp_path / "icons.npz")
-    with pytest.raises(FileNotFoundError, match=r"npm install @iconify-json/fluent-emoji-flat"):
+    with pytest.raises(UserError, match=r"npm install @iconify-json/fluent-emoji-flat"):
         next(draw_all(config))
