@@ -99,3 +99,11 @@ def test_a_signal_waits_for_the_step_and_training_is_resumed_to_the_same_bits(tm
     fit(network(), line, config(tmp_path / "cut", 9), lambda _: None)
     one, two = (load_file(tmp_path / name / NAME) for name in ("whole", "cut"))
     assert all(torch.equal(value, two[name]) for name, value in one.items())
+
+
+@pytest.mark.parametrize("name", ["ema.safetensors", "log.jsonl", "checkpoint.json"])
+def test_files_that_no_training_has_written_are_not_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=f"{name}' exists, and no run of training is in its folder"):
+        fit(network(), line, config(tmp_path, 3), lambda _: None)
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine"

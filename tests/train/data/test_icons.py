@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from runtime.errors import UserError
-from train.data.icons import SETS, Config, draw_all, draw_icon, on_white
+from train.data.icons import SETS, Config, draw_all, draw_icon, on_white, refuse_foreign
 
 PACKAGE = {
     "width": 32,
@@ -59,3 +59,25 @@ def test_a_missing_package_is_named_with_its_remedy(tmp_path: Path) -> None:
     config = Config(packages=tmp_path, out=tmp_path / "icons.npz")
     with pytest.raises(UserError, match=r"npm install @iconify-json/fluent-emoji-flat"):
         next(draw_all(config))
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"icons": []}'])
+def test_a_damaged_package_is_refused(tmp_path: Path, content: str) -> None:
+    (packages(tmp_path) / SETS[0] / "icons.json").write_text(content)
+    with pytest.raises(UserError, match=r"icon package .*icons\.json: expected"):
+        next(draw_all(Config(packages=tmp_path, out=tmp_path / "icons.npz")))
+
+
+def test_only_an_archive_of_icons_is_replaced(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"ending in \.npz, got '.*photo\.png'"):
+        refuse_foreign(tmp_path / "photo.png")
+    refuse_foreign(tmp_path / "new.npz")
+    np.savez(tmp_path / "theirs.npz", years=np.zeros(3))
+    (tmp_path / "text.npz").write_text("mine")
+    for name in ("theirs.npz", "text.npz"):
+        with pytest.raises(UserError, match="this command has not written it"):
+            refuse_foreign(tmp_path / name)
+    np.savez(
+        tmp_path / "ours.npz", **dict.fromkeys(("pictures", "captions", "colours", "concepts", "sets", "kinds"), 0)
+    )
+    refuse_foreign(tmp_path / "ours.npz")
