@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from runtime.errors import printable
+
 
 def bundle_sizes(folder: Path) -> dict[str, int]:
     """Return the bytes of every file of a bundle, by relative path."""
@@ -11,6 +13,8 @@ def bundle_sizes(folder: Path) -> dict[str, int]:
 def format_sizes(folder: Path) -> str:
     """Return the bytes of a bundle's files and their sum as a Markdown table."""
     sizes = bundle_sizes(folder)
-    lines = ["| file | bytes |", "|---|---|", *(f"| {name} | {size:,} |" for name, size in sizes.items())]
+    # Names of files that came with a bundle from elsewhere.
+    rows = [f"| {printable(name)} | {size:,} |" for name, size in sizes.items()]
+    lines = ["| file | bytes |", "|---|---|", *rows]
     total = sum(sizes.values())
     return "\n".join([*lines, f"| all | {total:,} ({total / 2**20:.2f} MiB) |"])

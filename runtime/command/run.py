@@ -17,7 +17,7 @@ from runtime.command.program import program_name
 from runtime.command.settings import from_json, to_json
 from runtime.command.subcommands import choose
 from runtime.command.threads import limit_spinning
-from runtime.errors import UserError
+from runtime.errors import UserError, printable
 from runtime.files import replace_file
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class _Command(Generic[C]):
     def main(self) -> int:
         early = selected(self.method, self.words)
         if getattr(early, "list_bundles", False):
-            print(_bundle_list())
+            print(printable(_bundle_list()))
             return 0
         try:
             if early.resume:
@@ -229,12 +229,12 @@ class _Command(Generic[C]):
             print(f"{str(stop) or 'stopped'}; resume with: {again}", file=sys.stderr)
         except FloatingPointError as error:
             self.code = 1
-            print(f"error: {error}; another --seed or a lower learning rate may do", file=sys.stderr)
+            print(f"error: {printable(str(error))}; another --seed or a lower learning rate may do", file=sys.stderr)
         except BrokenPipeError:
             raise  # `run_main` ends quietly where the reader of the output has gone
         except OSError as error:  # such as a full disk: what was saved before is whole
             self.code = 1
-            print(f"error: {error}; once that is mended, resume with: {again}", file=sys.stderr)
+            print(f"error: {printable(str(error))}; once that is mended, resume with: {again}", file=sys.stderr)
 
     def work(self, job: _Job[C], run: "RunFolder") -> None:
         """Do the run, or the rest of it, and write its files."""
@@ -295,7 +295,7 @@ def _bundle_list() -> str:
 
 def _names(files: Any) -> str:
     """Return the names of files in words, each as short as it can be written from here."""
-    shown = [str(_shown(Path(file))) for file in files]
+    shown = [printable(str(_shown(Path(file)))) for file in files]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 

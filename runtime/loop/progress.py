@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TextIO
 
+from runtime.errors import printable
 from runtime.loop.events import Event, Note, Sampled, Stepped
 
 BAR_S = 0.1
@@ -49,7 +50,8 @@ class ProgressBar:
         elif isinstance(event, Note):
             # A line written into the bar would be overwritten by it.
             self.close()
-            self._stream.write(f"{event.text}\n")
+            # It may quote a file, such as an element of an SVG.
+            self._stream.write(f"{printable(event.text)}\n")
             self._stream.flush()
 
     def show(self, stage: str, done: int, total: int, text: str = "", *, last: bool = False) -> None:

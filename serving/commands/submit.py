@@ -11,7 +11,7 @@ import tyro
 from annotated_types import Interval
 
 from runtime.command.seeds import parse_seeds
-from runtime.errors import UserError
+from runtime.errors import UserError, printable
 from runtime.files import replace_file
 from serving.methods import Served, find, is_file, served_methods, texts_or_files
 
@@ -115,16 +115,16 @@ def _wait(client: Any, job: str, out: Path) -> int:
             print(f"\r{job}  {event['stage']} {event['step']}/{event['steps']}   ", end="", file=sys.stderr)
     ended = client.call("GET", f"/v1/jobs/{job}")
     if ended["state"] != "done":
-        print(f"error: job {job}: {ended['state']}: {ended['message'] or ''}", file=sys.stderr)
+        print(f"error: job {job}: {ended['state']}: {printable(ended['message'] or '')}", file=sys.stderr)
         return 1
-    names = []
+    names, seed = [], ended["options"].get("seed", 0)
     for output in ended["outputs"]:
-        # Several seeds have files of one name.
-        file = out / f"{Path(output['name']).stem}-{ended['options'].get('seed', 0)}{Path(output['name']).suffix}"
+        # Several seeds have files of one name; the server may be anybody's, and no answer of it names a folder.
+        file = out / f"{Path(output['name']).stem}-{seed if isinstance(seed, int) else 0}{Path(output['name']).suffix}"
         content = client.fetch(job, output["name"])
         if file.exists() and file.read_bytes() != content:
             raise UserError(f"'{file}' exists and is something else; choose another folder with --out")
         replace_file(file, content)
         names.append(str(file))
-    print(f"drew {', '.join(names)}", flush=True)
+    print(printable(f"drew {', '.join(names)}"), flush=True)
     return 0

@@ -61,3 +61,9 @@ def test_quiet_shows_notes_only() -> None:
         bar(Note("'a.png' is scaled"))
         bar(step(10))
     assert out.getvalue() == "'a.png' is scaled\n"
+
+
+def test_a_note_does_not_steer_the_terminal() -> None:
+    stream = io.StringIO()
+    ProgressBar(stream, quiet=True)(Note("'a.svg': fill '\x9b31m\x1b[2J' is left out"))
+    assert stream.getvalue() == "'a.svg': fill '\\x9b31m\\x1b[2J' is left out\n"

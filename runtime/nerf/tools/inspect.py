@@ -6,6 +6,7 @@ from typing import Annotated
 from annotated_types import Interval
 
 from runtime.command.options import parse_options
+from runtime.errors import printable
 from runtime.nerf.capture import CaptureOptions, check_capture, load
 
 
@@ -24,5 +25,5 @@ def main(arguments: list[str]) -> int:
     from runtime.field.captures.survey import describe_capture
 
     for line in describe_capture(load(config), rows=config.rows):
-        print(line)
+        print(printable(line))
     return 0
