@@ -1,5 +1,6 @@
 """Files that are never seen half written, and whether one can be made at all."""
 
+import contextlib
 import errno
 import os
 import re
@@ -145,6 +146,9 @@ def sweep_stale(folder: Path) -> None:
 def try_writing(file: Path) -> None:
     """Raise a `UserError` where a file beside `file` cannot be made, before work is spent on what goes there."""
     try:
+        # A name that is too long shows here; the temporary one is cut.
+        with contextlib.suppress(FileNotFoundError):
+            file.lstat()
         handle, name = make_temporary(file)
         os.close(handle)
         os.unlink(name)

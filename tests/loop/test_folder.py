@@ -11,7 +11,7 @@ import torch
 from runtime import __version__, files
 from runtime.command.run import main_of
 from runtime.errors import UserError
-from runtime.files import read_ordinary, replace_file
+from runtime.files import read_ordinary, replace_file, try_writing
 from runtime.loop.folder import FORMAT, Checkpoint, RunFolder, is_run, read_config, result_of
 from tests.serving import toy
 
@@ -82,6 +82,9 @@ def test_old_temporary_files_are_swept_wherever_one_is_written(tmp_path: Path) -
 def test_a_long_name_has_room_for_the_temporary_one(tmp_path: Path) -> None:
     replace_file(tmp_path / ("ä" * 127), "x")
     assert len(list(tmp_path.iterdir())) == 1
+    try_writing(tmp_path / ("ä" * 127))
+    with pytest.raises(UserError, match="cannot be written: File name too long; choose another place"):
+        try_writing(tmp_path / ("ä" * 128))
 
 
 @pytest.mark.parametrize("raised", [OSError(2, "No such file"), UserError("cannot write 'x.png'")])
