@@ -33,9 +33,9 @@ def refuse_foreign(folder: Path) -> None:
 
 def write_checkpoint(folder: Path, tensors: Mapping[str, torch.Tensor], step: int) -> None:
     """Write a checkpoint after a step; a process that is killed meanwhile leaves the one before."""
-    # The step is in the same file as the weights: a kill between two files cannot tear them apart.
-    metadata = {"step": str(step), "sha256": _digest(tensors)}
-    replace_file(folder / NAME, save(dict(tensors), metadata))
+    # The step is in the same file as the weights: a kill between two files cannot tear them apart. One entry for step
+    # and digest, since several would be written in a random order.
+    replace_file(folder / NAME, save(dict(tensors), {"step": f"{step} {_digest(tensors)}"}))
 
 
 def read_checkpoint(folder: Path, expected: Mapping[str, torch.Tensor]) -> tuple[int, dict[str, torch.Tensor]] | None:
@@ -54,15 +54,16 @@ def read_checkpoint(folder: Path, expected: Mapping[str, torch.Tensor]) -> tuple
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-        step, tensors = int(metadata["step"]), load_file(path)
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        words, tensors = metadata["step"].split(), load_file(path)
+        step = int(words[0])
+    except (OSError, SafetensorError, ValueError, LookupError) as error:
         raise UserError(f"checkpoint '{path}': expected one of this program, got {error!s:.200}; {REMEDY}") from error
     for name in sorted({*expected, *tensors}):
         shapes = [tuple(state[name].shape) if name in state else "none" for state in (expected, tensors)]
         if shapes[0] != shapes[1]:
             raise UserError(f"checkpoint '{path}': {name:.80}: expected {shapes[0]}, got {shapes[1]}; {REMEDY}")
     # Checkpoints of earlier versions have no digest.
-    if step < 0 or metadata.get("sha256", _digest(tensors)) != _digest(tensors):
+    if step < 0 or (len(words) > 1 and words[1] != _digest(tensors)):
         raise UserError(f"checkpoint '{path}' is not what was written (SHA-256): {REMEDY}")
     return step, tensors
 
