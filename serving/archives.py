@@ -28,7 +28,9 @@ def content_of(path: Path) -> tuple[str, bytes]:
         UserError: there is nothing of this name, or it is too much.
     """
     try:
-        return (f"{path.resolve().name}{SUFFIX}", pack(path)) if path.is_dir() else (path.name, read_ordinary(path, SIZE))
+        return (
+            (f"{path.resolve().name}{SUFFIX}", pack(path)) if path.is_dir() else (path.name, read_ordinary(path, SIZE))
+        )
     except OSError as error:
         raise UserError(f"'{path}': expected a file or a folder, got none ({error.strerror})") from None
 
