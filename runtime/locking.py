@@ -1,6 +1,7 @@
 """A folder that one process at a time works in."""
 
 import errno
+import os
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -23,6 +24,8 @@ def lock_folder(path: Path, what: str, remedy: str) -> FileLock:
         UserError: another process has it, or the file system has no locks.
         OSError: the folder cannot be written.
     """
+    if not path.is_dir():  # it would be made
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     lock = FileLock(path / ".lock")
     try:
         lock.acquire(timeout=0)
