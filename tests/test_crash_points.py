@@ -20,7 +20,7 @@ def crash(work: str, every: int) -> None:
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the names of open files are read from /proc")
 @pytest.mark.parametrize("work", WORKS)
 def test_dead_or_full_at_some_operations(work: str) -> None:
-    crash(work, 17)
+    crash(work, 29)
 
 
 @pytest.mark.slow
