@@ -1,6 +1,5 @@
 """NumPy's files: one array, or an archive of several. Nothing is unpickled."""
 
-import os
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 
 from runtime.errors import UserError
 from runtime.files import check_ordinary
+from runtime.memory import machine_memory
 
 GREATEST_ARRAYS = 1 << 33
 """Greatest size of an archive of arrays that is read, bytes."""
@@ -16,11 +16,8 @@ GREATEST_ARRAYS = 1 << 33
 
 def most_bytes() -> int:
     """Return the most bytes of arrays that are read: half of the machine's memory, at most `GREATEST_ARRAYS`."""
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not on Windows
-        return GREATEST_ARRAYS
-    return min(GREATEST_ARRAYS, memory // 2)
+    memory = machine_memory()
+    return GREATEST_ARRAYS if memory is None else min(GREATEST_ARRAYS, memory // 2)
 
 
 def read_array(path: Path) -> np.ndarray:

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from runtime.errors import UserError
 from runtime.files import check_ordinary, replace_file
+from runtime.memory import machine_memory
 
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 ROWS = 64
 """Rows that are converted at once: in floats with transparency a picture takes four times the memory of the result."""
 
 MAX_PIXELS = 64_000_000
-"""Most pixels in a picture that is read."""
+"""Most pixels in a picture that is read, on a machine with enough memory."""
 
 
 def read_picture(
@@ -52,6 +53,13 @@ def read_rgba(
         return picture
 
 
+def most_pixels() -> int:
+    """Return the most pixels of a picture that is read: as many as a quarter of the memory holds, or `MAX_PIXELS`."""
+    memory = machine_memory()
+    # On the way to RGB in floats a pixel takes 24 bytes: its channels as Pillow, NumPy and PyTorch have them.
+    return MAX_PIXELS if memory is None else min(MAX_PIXELS, memory // 100)
+
+
 @contextmanager
 def open_picture(path: Path | str, formats: tuple[str, ...]) -> Iterator[Image.Image]:
     """Yield a file opened as a picture, nothing decoded yet; errors of its decoding in the block are refused in words.
@@ -68,16 +76,19 @@ def open_picture(path: Path | str, formats: tuple[str, ...]) -> Iterator[Image.I
         # No other decoder is tried: each one more is something for a hostile file to attack.
         with Image.open(path, formats=formats) as image:
             # Before anything is decoded: a header of a few bytes can promise any size.
-            if image.width * image.height > MAX_PIXELS:
+            if image.width * image.height > most_pixels():
                 raise UserError(
-                    f"'{path}' has {image.width} x {image.height} pixels: expected at most {MAX_PIXELS}; scale it down"
+                    f"'{path}' has {image.width} x {image.height} pixels: expected at most {most_pixels()}; scale it "
+                    "down"
                 )
             yield image
     except UnidentifiedImageError:
         raise UserError(f"'{path}' is not a picture: expected {', '.join(formats)}") from None
     except UserError:
         raise
-    except (OSError, SyntaxError, ValueError, MemoryError, *_BOMBS) as error:
+    except _BOMBS:  # Pillow's own limit, which is higher
+        raise UserError(f"'{path}': expected at most {most_pixels()} pixels, got many more; scale it down") from None
+    except (OSError, SyntaxError, ValueError, MemoryError) as error:
         # Pillow raises SyntaxError for broken chunks of a PNG, and ValueError for texts that unpack to too much
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise UserError(f"cannot read the picture {str(path)!r:.200}: {reason:.200}") from None
