@@ -134,6 +134,8 @@ def sweep_stale(folder: Path) -> None:
     folder = folder.absolute()
     if folder in _SWEPT:
         return
+    if len(_SWEPT) > 1000:  # a server writes into a folder a job
+        _SWEPT.clear()
     _SWEPT.add(folder)
     try:
         for path in folder.iterdir():

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ def do_run(folder: Path) -> None:
 def do_command(folder: Path) -> None:
     """Give a method's command: its frame makes the run, its results and what is written in the working directory."""
     os.chdir(folder)
-    code = main_of(replace(toy.METHOD))(["bars", "--steps", "3", "--quiet"])
+    code = main_of(toy.METHOD)(["bars", "--steps", "3", "--quiet"])
     if code:
         raise OSError(code, "the command has ended in an error")  # which it has put in words itself
 
