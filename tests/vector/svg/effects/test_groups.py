@@ -47,4 +47,4 @@ def test_many_shapes_and_deep_groups_take_no_longer_than_files_may(depth: int) -
     shapes = "".join(f'<circle cx="{n % 97}" cy="{n % 71}" r="9"/>' for n in range(4000 // depth))
     begun = time.process_time()
     read('<g opacity=".9">' * depth + shapes + "</g>" * depth)
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < 4
