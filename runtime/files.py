@@ -183,7 +183,7 @@ def check_ordinary(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except ValueError:
-        raise OSError(errno.EINVAL, "its name holds a null byte") from None
+        raise OSError(errno.ENOENT, "its name holds a null byte") from None
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
     if not stat.S_ISREG(mode):
