@@ -41,7 +41,7 @@ def read_idx(path: Path) -> np.ndarray:
             f"'{path}': expected an IDX file of pictures (magic 00000803), got {data[:4].hex() or 'nothing'}"
         )
     if len(data) < 16:
-        raise UserError(f"'{path}': expected a header of 16 bytes, got {len(data)}; copy the file again")
+        raise UserError(f"'{path}': expected an IDX file of at least 16 bytes, got {len(data)}; copy the file again")
     shape = np.frombuffer(data, ">u4", 3, 4).tolist()
     size = 16 + math.prod(shape)  # of Python's integers, which do not overflow
     if len(data) != size:
