@@ -1,6 +1,5 @@
 """PyTorch on one thread, kernels and engines on all: within a block, nested, and after an error."""
 
-import importlib
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -10,7 +9,6 @@ import torch
 
 from runtime.command.method import Method, draw
 from runtime.engines.bundle import Bundle
-from runtime.guidance import samples
 from runtime.lmconv import SAMPLE
 from runtime.lmconv.config import Sample
 from runtime.pictures import write_png
@@ -53,13 +51,11 @@ def test_a_new_thread_in_the_block_has_one_of_each() -> None:
     assert counts == [(1, 1)]
 
 
-def states(
-    method: Method, config: Any, bundle: str | None, threads: tuple[int, ...] = (1, 3)
-) -> list[dict[str, torch.Tensor]]:
-    """Return what a method ends with on each number of threads."""
+def states(method: Method, config: Any, bundle: str | None) -> list[dict[str, torch.Tensor]]:
+    """Return what a method ends with on one thread and on three."""
     before, ends = torch.get_num_threads(), []
     try:
-        for count in threads:
+        for count in (1, 3):
             torch.set_num_threads(count)
             ends.append(draw(method, config, Bundle.load(bundle, threads=count) if bundle else None).state())
     finally:
@@ -84,37 +80,3 @@ def test_digits_have_the_same_pixels_on_any_number_of_threads() -> None:
     one, *others = states(SAMPLE, Sample(count=3), "mnist")
     for other in others:
         assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
-
-
-CAPTURE = Path(__file__).parents[1] / "benchmarks" / "capture" / "transforms.json"
-METHODS: dict[str, tuple[str, str, dict[str, Any], str | None]] = {
-    "ddpm sample": ("runtime.ddpm", "SAMPLE", {"count": 3, "steps": 2}, "icons-ddpm"),
-    "clipdraw": ("runtime.clipdraw", "METHOD", {"prompt": "a", "steps": 2, "paths": 4, "views": 3}, "icons"),
-    "nerf": ("runtime.nerf", "METHOD", {"capture": CAPTURE, "views": 4, "size": 24, "steps": 3, "nodes": 17}, None),
-    "nerf, networks": (
-        "runtime.nerf", "METHOD",
-        {"capture": CAPTURE, "preset": "simplified", "views": 3, "size": 24, "steps": 2, "rays": 64}, None,
-    ),
-    "lift": ("runtime.lift", "METHOD", {"prompt": "a", "samples": 3, "nodes": 17, "render": 16, "refine": 2}, "icons"),
-    "dreamfusion": ("runtime.dreamfusion", "METHOD", {"prompt": "a", "nodes": 17, "render": 16, "steps": 2}, "icons"),
-    "dreamfields": (
-        "runtime.dreamfields", "METHOD",
-        {"prompt": "a", "steps": 2, "views": 3, "render": 16, "samples": 8, "looks": 8, "nodes": 17}, "icons",
-    ),
-}  # fmt: skip
-"""Methods by package and name, with options that make them short, and a bundle."""
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[] if name in ("ddpm sample", "nerf") else [pytest.mark.slow]) for name in METHODS],
-)
-def test_every_method_has_the_same_bits_on_any_number_of_threads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    package, value, options, bundle = METHODS[name]
-    module = importlib.import_module(package)
-    method: Method[Any] = getattr(module, value)
-    monkeypatch.setattr(samples, "SAMPLER_STEPS", 2)
-    one, *others = states(method, method.config(**options), bundle, (1, 2, 3, 4) if name == "nerf" else (1, 3, 4))
-    assert one
-    for other in others:
-        assert all(torch.equal(tensor, other[key]) for key, tensor in one.items())
