@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 import tyro
 from annotated_types import Interval
 
+from runtime.command.prompts import check_prompt
 from runtime.command.ranges import check_nodes
+from runtime.errors import UserError
 from runtime.nerf.capture import CaptureOptions, check_capture
 
 Weight = Annotated[float, Interval(ge=0, le=1000)]
@@ -65,6 +67,18 @@ class Config(CaptureOptions):
     """Weight of that judgement, every tenth step; without an encoder there is none."""
     semantic_size: Annotated[int, Interval(ge=8, le=512)] = 64
     """Side, in pixels, of the pictures that are rendered for it."""
+    prior: str | None = None
+    """Preset fast: bundle whose diffusion model looks from random cameras and pulls what it sees towards the prompt, by
+    score distillation: its name, or a folder."""
+    prompt: str = ""
+    """What the photos show, 1 to 500 characters, for the prior."""
+    front: Annotated[float, Interval(ge=-360, le=360)] | None = None
+    """Azimuth of the object's front in the capture's frame, degrees, for a prior that knows cameras; without it that
+    is not told where they are. `inspect` lists azimuths."""
+    distillation: Weight = 0.1
+    """Weight of the prior, every second step."""
+    omega: Weight = 15.0
+    """The prior's weight of guidance in (1 + omega) eps(z; y) - omega eps(z); elsewhere `guidance_scale` 1 + omega."""
     seed: Annotated[int, Interval(ge=0, le=2**63 - 1)] = 0
     """Seed of every draw."""
 
@@ -127,4 +141,8 @@ def check(config: Config) -> Config:
     """Refuse options that do not go together."""
     check_capture(config)
     check_nodes(config.nodes, 8)
-    return config
+    if config.prior is None:
+        return config
+    if config.preset != "fast":
+        raise UserError(f"--prior: expected with --preset fast only, got --preset {config.preset}")
+    return replace(config, prompt=check_prompt(config.prompt))

@@ -9,9 +9,9 @@ from runtime.field.fields.grid import DenseGrid, GridAdam
 from runtime.field.fields.hashed import HashedGrid
 from runtime.field.training_views import TrainingViews
 from runtime.loop.optimize import Stage
+from runtime.nerf.judges import Judges
 from runtime.nerf.losses import alpha_error, background_of, photometric
 from runtime.nerf.scenes import box
-from runtime.nerf.semantic import Semantics
 
 if TYPE_CHECKING:
     from runtime.nerf.config import Config
@@ -58,9 +58,9 @@ def grid_stages(config: "Config", views: TrainingViews) -> list[Stage]:
     counts = [max(1, round(config.steps * share / sum(shares))) for share in shares[:-1]]
     # The rest, so that all stages together have the steps that were asked for, however shares are rounded.
     counts.append(max(1, config.steps - sum(counts)))
-    semantics = Semantics.of(config.encoder, views, config.semantic_size) if config.encoder else None
+    judges = Judges.of(config, views)
     return [
-        _grid_stage(config, views, semantics, Place(size, count, sum(counts[:index]), sum(counts)))
+        _grid_stage(config, views, judges, Place(size, count, sum(counts[:index]), sum(counts)))
         for index, (size, count) in enumerate(zip(sizes, counts, strict=True))
     ]
 
@@ -79,14 +79,7 @@ def fitting_terms(
     return terms
 
 
-def semantic_term(semantics: Semantics, scene: DenseGrid | HashedGrid, generator: torch.Generator) -> Tensor:
-    """Return the semantic loss of a picture from a place where no photo was taken."""
-    rays, target = semantics.draw(generator)
-    # A whole picture, without jitter, as it is to be looked at.
-    return semantics.loss(scene.render(rays).on(torch.ones(1, 3)), target)
-
-
-def _grid_stage(config: "Config", views: TrainingViews, semantics: Semantics | None, place: Place) -> Stage:
+def _grid_stage(config: "Config", views: TrainingViews, judges: Judges, place: Place) -> Stage:
     """Return one stage of a grid."""
     size, steps, before, total = place
 
@@ -95,8 +88,7 @@ def _grid_stage(config: "Config", views: TrainingViews, semantics: Semantics | N
 
     def loss(scene: DenseGrid, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         terms = fitting_terms(config, views, scene, generator)
-        if semantics is not None and semantics.due(before + step, total):
-            terms["semantic"] = config.semantic * semantic_term(semantics, scene, generator)
+        terms |= judges.terms(scene, before + step, total, generator)
         if config.variation > 0:
             # By the area of a surface in nodes, so that a weight means the same on any grid.
             weight = config.variation / size**2

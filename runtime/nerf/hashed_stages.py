@@ -9,8 +9,8 @@ from runtime.field.fields.hashed import HashedGrid
 from runtime.field.training_views import TrainingViews
 from runtime.loop.optimize import Stage
 from runtime.nerf.fields import new_hashed, restore_hashed
-from runtime.nerf.grid_stages import DECAY, OCCUPANCY_EVERY, OCCUPANCY_FIRST, fitting_terms, semantic_term
-from runtime.nerf.semantic import Semantics
+from runtime.nerf.grid_stages import DECAY, OCCUPANCY_EVERY, OCCUPANCY_FIRST, fitting_terms
+from runtime.nerf.judges import Judges
 
 if TYPE_CHECKING:
     from runtime.nerf.config import Config
@@ -24,13 +24,11 @@ EPS = 1e-15
 
 def hashed_stages(config: "Config", views: TrainingViews) -> list[Stage]:
     """Return the one stage of a field on hashed grids."""
-    semantics = Semantics.of(config.encoder, views, config.semantic_size) if config.encoder else None
+    judges = Judges.of(config, views)
 
     def loss(scene: HashedGrid, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         terms = fitting_terms(config, views, scene, generator)
-        if semantics is not None and semantics.due(step, config.steps):
-            terms["semantic"] = config.semantic * semantic_term(semantics, scene, generator)
-        return terms
+        return terms | judges.terms(scene, step, config.steps, generator)
 
     def after(scene: HashedGrid, optimizer: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
         if step >= OCCUPANCY_FIRST and step % OCCUPANCY_EVERY == OCCUPANCY_EVERY // 2:

@@ -9,10 +9,10 @@ from torch.nn import functional
 
 from runtime.engines.protocols import ImageEncoder
 from runtime.errors import UserError
-from runtime.field.cameras import Cameras, Rays, pixel_centres
-from runtime.field.poses import draw_sphere
+from runtime.field.cameras import Rays
 from runtime.field.training_views import TrainingViews
 from runtime.guidance.semantic import semantic_consistency, typical_cosine
+from runtime.nerf.random_views import RandomViews
 
 EVERY = 10
 """Steps from one semantic loss to the next: the published code's K; the thesis has 10 to 16."""
@@ -29,12 +29,10 @@ class Semantics:
     input_side: int
     """Side of the pictures that the encoder takes."""
     targets: Float[Tensor, "V E"]
-    radius: tuple[float, float]
-    """Distances that random cameras are drawn from: those of the observed ones."""
     side: int
     """Side, in pixels, of the pictures that are rendered for it. The thesis renders 15 to 20 % of 400 x 400."""
-    camera: Cameras
-    """A camera of `side` x `side` pixels, wherever it stands."""
+    views: RandomViews
+    """Cameras of `side` x `side` pixels, in the upper hemisphere."""
     gate: float
     """See `guidance.semantic.semantic_consistency`."""
 
@@ -50,16 +48,7 @@ class Semantics:
         with torch.no_grad():
             # One by one, which bounds the memory: a capture may have hundreds of pictures.
             targets = torch.cat([encode(picture[None]) for picture in pictures])
-        distances = views.cameras.centres.norm(dim=1)
-        # The same angle of view as the first camera's.
-        focal = views.cameras.intrinsics[0, 0] / views.cameras.sizes[0, 1] * side
-        camera = Cameras(
-            poses=torch.eye(4)[None],
-            intrinsics=torch.tensor([[focal, focal, side / 2, side / 2]]),
-            sizes=torch.tensor([[side, side]]),
-        )
-        radius = (float(distances.min()), float(distances.max()))
-        return cls(encode, input_side, targets, radius, side, camera, typical_cosine(targets))
+        return cls(encode, input_side, targets, side, RandomViews.of(views, side), typical_cosine(targets))
 
     def due(self, step: int, total: int) -> bool:
         """Return whether a step has a semantic loss."""
@@ -68,10 +57,7 @@ class Semantics:
 
     def draw(self, generator: torch.Generator) -> tuple[Rays, int]:
         """Return the rays of a picture from the upper hemisphere, on a jittered grid, and the picture to resemble."""
-        pose = draw_sphere(1, generator, radius=self.radius, elevation=(0.0, 1.5))
-        # One shift for the whole lattice: over many steps it visits all places between the pixels (thesis 3.5.2).
-        offset = torch.rand(2, generator=generator) - 0.5
-        rays = self.camera.moved(pose).rays(0, pixel_centres(self.side, self.side) + offset)
+        rays, _ = self.views.draw(generator)
         return rays, int(torch.randint(len(self.targets), (1,), generator=generator))
 
     def loss(self, colour: Float[Tensor, "R 3"], target: int) -> Float[Tensor, ""]:

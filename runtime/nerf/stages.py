@@ -10,6 +10,7 @@ from runtime.field.training_views import BUDGET, TrainingViews
 from runtime.files import replace_file
 from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
+from runtime.nerf.prior import load_prior
 from runtime.nerf.scenes import Split
 from runtime.nerf.semantic import load_encoder
 
@@ -71,6 +72,8 @@ def validate(config: "Config", bundle: None) -> None:
     split = Split.of(config)
     if config.encoder is not None:
         load_encoder(config.encoder)
+    if config.prior is not None:
+        load_prior(config)
     if len(split.train) < 2:
         raise UserError(
             f"'{config.capture}': expected at least two pictures to train on, got {len(split.train)}; one picture is "

@@ -26,6 +26,7 @@ from runtime.nerf.config import check, preset_config, stem
 from runtime.nerf.fields import new_field
 from runtime.nerf.grid_stages import grid_sizes, grid_stages
 from runtime.nerf.losses import alpha_error, background_of, photometric
+from runtime.nerf.random_views import RandomViews
 from runtime.nerf.scenes import Split
 from runtime.nerf.semantic import PARTS, Semantics
 from runtime.nerf.tools import render
@@ -150,9 +151,8 @@ def test_semantics_draw_pictures_from_around() -> None:
         encode=encode,
         input_side=32,
         targets=torch.eye(3),
-        radius=(float(distances.min()), float(distances.max())),
         side=SIDE,
-        camera=views.cameras[0].resized(torch.tensor([[SIDE, SIDE]])),
+        views=RandomViews.of(views, SIDE),
         gate=1.0,
     )
     rays, target = semantics.draw(torch.Generator().manual_seed(0))
@@ -180,6 +180,10 @@ def test_semantics_draw_pictures_from_around() -> None:
         ([str(CAPTURE), "--steps", "0"], "steps"),
         ([str(CAPTURE), "--encoder", "nothing"], "expected the name of an installed bundle"),
         ([str(CAPTURE), "--out", "x.obj"], "GLB"),
+        ([str(CAPTURE), "--prior", "objects"], "prompt: expected a few words"),
+        ([str(CAPTURE), "--prior", "nothing", "--prompt", "a robot"], "expected the name of an installed bundle"),
+        ([str(CAPTURE), "--prior", "icons", "--prompt", "a robot", "--front", "0"], "a bundle that knows cameras"),
+        ([str(CAPTURE), "--prior", "objects", "--prompt", "a robot", "--preset", "nerf"], "--preset fast only"),
     ],
 )
 def test_mistakes_are_named(words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

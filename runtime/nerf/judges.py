@@ -1,0 +1,52 @@
+"""What looks at a field from where no photo was taken: an image encoder, a diffusion model."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from runtime.field.fields.grid import DenseGrid
+from runtime.field.fields.hashed import HashedGrid
+from runtime.field.training_views import TrainingViews
+from runtime.nerf.prior import Prior
+from runtime.nerf.semantic import Semantics
+
+if TYPE_CHECKING:
+    from runtime.nerf.config import Config
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Those that a request has asked for."""
+
+    config: "Config"
+    semantics: Semantics | None
+    prior: Prior | None
+
+    @classmethod
+    def of(cls, config: "Config", views: TrainingViews) -> "Judges":
+        """Load the networks of `--encoder` and `--prior`."""
+        return cls(
+            config,
+            Semantics.of(config.encoder, views, config.semantic_size) if config.encoder else None,
+            Prior.of(config, views) if config.prior else None,
+        )
+
+    def terms(
+        self, scene: DenseGrid | HashedGrid, step: int, total: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Return the weighted terms of a step, of `total` in the run.
+
+        Whole pictures without jitter, as they are to be looked at, before white.
+        """
+        terms: dict[str, Tensor] = {}
+        if self.semantics is not None and self.semantics.due(step, total):
+            rays, target = self.semantics.draw(generator)
+            seen = scene.render(rays).on(torch.ones(1, 3))
+            terms["semantic"] = self.config.semantic * self.semantics.loss(seen, target)
+        if self.prior is not None and self.prior.due(step, total):
+            rays, prompt = self.prior.draw(generator)
+            seen = scene.render(rays).on(torch.ones(1, 3))
+            terms["distillation"] = self.config.distillation * self.prior.loss(seen, prompt, step / total, generator)
+        return terms
