@@ -33,8 +33,9 @@ EVERY = 2
 SIDE = 64
 """Side, in pixels, of the pictures that it looks at."""
 
-PARTS = (0.1, 0.9)
-"""Part of a run in which it counts: before, there is nothing to see; after, photos alone decide."""
+PARTS = (0.1, 0.6)
+"""Part of a run in which it counts: before, there is nothing to see; after, photos alone decide. Until 0.9 of a run it
+blurred what three photos had already shown (a wolf: 26.8 dB in place of 27.3; without it 28.1)."""
 
 ELEVATION = (-0.05, 0.8)
 """Lowest and highest camera, radians: models of objects have seen few from straight above."""

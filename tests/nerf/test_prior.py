@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from runtime.field.fields.grid import DenseGrid
 from runtime.field.poses import angles_of
 from runtime.field.training_views import TrainingViews
 from runtime.guidance.prompt import Prompt
@@ -13,7 +14,7 @@ from runtime.nerf import Config
 from runtime.nerf.judges import Judges
 from runtime.nerf.prior import ELEVATION, EVERY, PARTS, SIDE, Prior
 from runtime.nerf.random_views import RandomViews
-from runtime.nerf.scenes import Split
+from runtime.nerf.scenes import Split, box
 
 CAPTURE = Path(__file__).parents[2] / "benchmarks" / "capture"
 
@@ -85,26 +86,14 @@ def test_it_pulls_a_picture_towards_what_the_model_takes_it_for() -> None:
 
 
 def test_it_looks_at_every_second_step_between_the_first_and_the_last() -> None:
-    prior, views = make_prior()
+    prior, _ = make_prior()
     due = [step for step in range(1000) if prior.due(step, 1000)]
     assert due == list(range(round(PARTS[0] * 1000), round(PARTS[1] * 1000), EVERY))
-
-    class Scene:
-        """A scene that is grey everywhere."""
-
-        def render(self, rays):
-            self.seen = len(rays.origins)
-            return self
-
-        def on(self, background):
-            return torch.full((self.seen, 3), 0.5)
-
     config = Config(capture=CAPTURE, views=3, size=24, distillation=0.25)
     judges, generator = Judges(config, None, prior), torch.Generator().manual_seed(3)
-    assert judges.terms(Scene(), 1, 1000, generator) == {}  # pyright: ignore[reportArgumentType]
-    again = torch.Generator().manual_seed(4)
-    terms = judges.terms(Scene(), 500, 1000, again)  # pyright: ignore[reportArgumentType]
-    again.manual_seed(4)
-    _, prompt = prior.draw(again)
-    expected = 0.25 * prior.loss(torch.full((SIDE * SIDE, 3), 0.5), prompt, 0.5, again)
+    scene = DenseGrid.empty(9, box())
+    assert judges.terms(scene, 1, 1000, generator) == {}
+    terms = judges.terms(scene, 500, 1000, generator.manual_seed(4))
+    rays, prompt = prior.draw(generator.manual_seed(4))
+    expected = 0.25 * prior.loss(scene.render(rays).on(torch.ones(1, 3)), prompt, 0.5, generator)
     assert terms["distillation"] == expected > 0
