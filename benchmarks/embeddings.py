@@ -24,7 +24,7 @@ from runtime.command.options import parse_options
 from runtime.command.ranges import Count
 from runtime.engines.protocols import ImageEncoder
 from runtime.errors import run_main
-from runtime.nerf.semantic import load_encoder
+from runtime.nerf.judges.semantic import load_encoder
 
 SIDE = 64
 """Pixels that views are reduced to, before the encoder's own size."""

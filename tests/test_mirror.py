@@ -63,6 +63,8 @@ ELSEWHERE = {
     "runtime/loop/plot.py": "loop/test_optimize.py",
     "runtime/loop/scene.py": "loop/test_optimize.py",
     "runtime/nerf/": "nerf/test_nerf.py",
+    "runtime/nerf/judges/": "nerf/judges/test_prior.py",
+    "runtime/nerf/judges/semantic.py": "nerf/test_nerf.py",
     "runtime/nerf/tools/": "nerf/test_nerf.py",
     "runtime/nerf/tools/inspect.py": "nerf/test_inspect.py",
     "runtime/nerf/tools/viewer.py": "nerf/test_viewer.py",

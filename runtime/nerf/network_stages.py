@@ -15,8 +15,8 @@ from runtime.loop.optimize import Stage
 from runtime.nerf.collapse import LOOKS, begin_anew, collapse_of
 from runtime.nerf.config import NETWORKS
 from runtime.nerf.fields import new_field, restore
+from runtime.nerf.judges.semantic import Semantics
 from runtime.nerf.losses import alpha_error, background_of, photometric
-from runtime.nerf.semantic import Semantics
 
 if TYPE_CHECKING:
     from runtime.nerf.config import Config

@@ -10,9 +10,9 @@ from runtime.field.training_views import BUDGET, TrainingViews
 from runtime.files import replace_file
 from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
-from runtime.nerf.prior import load_prior
+from runtime.nerf.judges.prior import load_prior
+from runtime.nerf.judges.semantic import load_encoder
 from runtime.nerf.scenes import Split
-from runtime.nerf.semantic import load_encoder
 
 if TYPE_CHECKING:
     from runtime.loop.folder import RunFolder

@@ -25,10 +25,10 @@ from runtime.nerf import METHOD, Config, collapse, main
 from runtime.nerf.config import check, preset_config, stem
 from runtime.nerf.fields import new_field
 from runtime.nerf.grid_stages import grid_sizes, grid_stages
+from runtime.nerf.judges.random_views import RandomViews
+from runtime.nerf.judges.semantic import PARTS, Semantics
 from runtime.nerf.losses import alpha_error, background_of, photometric
-from runtime.nerf.random_views import RandomViews
 from runtime.nerf.scenes import Split
-from runtime.nerf.semantic import PARTS, Semantics
 from runtime.nerf.tools import render
 from runtime.nerf.tools.render import load_run
 from runtime.pictures import write_png

@@ -12,11 +12,11 @@ from runtime.guidance.prompt import Prompt
 from runtime.guidance.schedule import Schedule
 from runtime.nerf import Config
 from runtime.nerf.judges import Judges
-from runtime.nerf.prior import ELEVATION, EVERY, PARTS, SIDE, Prior
-from runtime.nerf.random_views import RandomViews
+from runtime.nerf.judges.prior import ELEVATION, EVERY, PARTS, SIDE, Prior
+from runtime.nerf.judges.random_views import RandomViews
 from runtime.nerf.scenes import Split, box
 
-CAPTURE = Path(__file__).parents[2] / "benchmarks" / "capture"
+CAPTURE = Path(__file__).parents[3] / "benchmarks" / "capture"
 
 SCHEDULE = {"num_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 

@@ -20,7 +20,7 @@ from runtime.guidance.prompt import Prompt, encode_prompt
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import distillation_loss, draw_time
 from runtime.guidance.views import with_cameras
-from runtime.nerf.random_views import RandomViews
+from runtime.nerf.judges.random_views import RandomViews
 
 if TYPE_CHECKING:
     from runtime.engines.bundle import DiffusionBundle

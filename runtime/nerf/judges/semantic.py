@@ -12,7 +12,7 @@ from runtime.errors import UserError
 from runtime.field.cameras import Rays
 from runtime.field.training_views import TrainingViews
 from runtime.guidance.semantic import semantic_consistency, typical_cosine
-from runtime.nerf.random_views import RandomViews
+from runtime.nerf.judges.random_views import RandomViews
 
 EVERY = 10
 """Steps from one semantic loss to the next: the published code's K; the thesis has 10 to 16."""

@@ -1,4 +1,4 @@
-"""What looks at a field from where no photo was taken: an image encoder, a diffusion model."""
+"""The terms of those that look at a field, by name."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,8 +9,8 @@ from torch import Tensor
 from runtime.field.fields.grid import DenseGrid
 from runtime.field.fields.hashed import HashedGrid
 from runtime.field.training_views import TrainingViews
-from runtime.nerf.prior import Prior
-from runtime.nerf.semantic import Semantics
+from runtime.nerf.judges.prior import Prior
+from runtime.nerf.judges.semantic import Semantics
 
 if TYPE_CHECKING:
     from runtime.nerf.config import Config

@@ -1,0 +1,5 @@
+"""What looks at a field from where no photo was taken: an image encoder (DietNeRF), a diffusion model."""
+
+from runtime.nerf.judges.terms import Judges
+
+__all__ = ["Judges"]
