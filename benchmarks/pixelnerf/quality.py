@@ -28,7 +28,7 @@ from runtime.command.options import parse_options
 from runtime.command.ranges import check_ranges
 from runtime.errors import UserError
 from runtime.field.quality import psnr, ssim
-from runtime.nerf.semantic import load_encoder
+from runtime.nerf.judges.semantic import load_encoder
 from train.pixelnerf.network import PixelNeRF
 from train.pixelnerf.objects import load_objects
 from train.pixelnerf.scene import Scene, Tuning, tuned
