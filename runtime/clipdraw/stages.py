@@ -10,6 +10,7 @@ from torch import Tensor
 
 from runtime.guidance.augment import clip_views
 from runtime.guidance.clip import caption_loss
+from runtime.loop.adam import Adam, Optimizer
 from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
 from runtime.loop.scene import Scene
@@ -52,7 +53,7 @@ def points_factor(step: int, steps: int) -> float:
     return 0.4 if step < int(0.75 * steps) else 0.1
 
 
-class DrawingAdam(torch.optim.Adam):
+class DrawingAdam(Adam):
     """Adam with a learning rate for each kind of parameter, of which that of points alone falls on the way.
 
     The loop has one factor for all groups, and CLIPDraw's colours and widths have a constant rate. The step is counted
@@ -67,13 +68,13 @@ class DrawingAdam(torch.optim.Adam):
         self.points = scene.points if "points" in trained else None
         self.steps = config.steps
 
-    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self) -> None:
         """Take a step; the loop has set every group's rate to its initial one before."""
         if self.points is not None:
             # Not a counter of this object: a resumed run makes a new optimizer, and loads its state.
             done = int(self.state[self.points].get("step", 0))
             self.param_groups[0]["lr"] *= points_factor(done, self.steps)
-        super().step(closure)
+        super().step()
 
 
 def build(
@@ -128,9 +129,7 @@ def _loss(
     return loss
 
 
-def _tidy(
-    config: "Config", scale: float, scene: VectorScene, optimizer: torch.optim.Optimizer, step: int, generator
-) -> None:
+def _tidy(config: "Config", scale: float, scene: VectorScene, optimizer: Optimizer, step: int, generator) -> None:
     """Bring colours and widths back into range and, for icons, replace unused paths when it is time (Table 11.1)."""
     scene.clamp_()
     # A pen neither vanishes nor becomes a brush that fills the paper.

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from runtime.errors import UserError
+from runtime.loop.adam import Optimizer
 from runtime.loop.events import Report, Snapshot, Stepped
 from runtime.loop.folder import Checkpoint, RunFolder, below
 from runtime.loop.pace import Pace
@@ -51,7 +52,7 @@ class Stage:
     """Turns the scene of the stage before (None for the first) into this stage's."""
     restore: Callable[[Mapping[str, Tensor]], Scene]
     """Makes the scene of its `state()`, such as `from_state` of its class."""
-    optimizer: Callable[[Any], torch.optim.Optimizer] | None = None
+    optimizer: Callable[[Any], Optimizer] | None = None
     """Makes the optimizer of the scene; each group's `lr` is its initial learning rate."""
     loss: Callable[[Any, int, torch.Generator], dict[str, Tensor]] | None = None
     """Named scalar terms at a step in [0, steps); their sum is minimized."""
@@ -59,7 +60,7 @@ class Stage:
     """Takes a step in [0, steps) of a stage without a loss, such as drawing some pixels; changes the scene in place."""
     lr_factor: Callable[[int], float] = lambda step: 1.0
     """Factor on each group's initial learning rate at a step."""
-    after: Callable[[Any, torch.optim.Optimizer, int, torch.Generator], None] | None = None
+    after: Callable[[Any, Optimizer, int, torch.Generator], None] | None = None
     """Called without gradient after each update: clamp, replace paths. Changes parameters and moments in place."""
     snapshots: int = 1
     """Snapshots on the way, evenly spaced, the last at the stage's end; at least 0."""
@@ -131,7 +132,7 @@ class _Loop:
     """One call of `optimize`: the scene, its optimizer, and where they stand."""
 
     scene: Scene
-    optimizer: torch.optim.Optimizer | None
+    optimizer: Optimizer | None
 
     def __init__(self, stages: Sequence[Stage], seed: int, *, run: RunFolder | None, report, snapshot) -> None:
         self.stages, self.seed = stages, seed
@@ -337,7 +338,7 @@ def _outline(state: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.d
     return {name: (value.shape, value.dtype) for name, value in state.items()}
 
 
-def _moments(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
+def _moments(checkpoint: Checkpoint, optimizer: Optimizer) -> dict[int, dict[str, Any]]:
     """Return the state of each parameter's optimizer, as `load_state_dict` takes it.
 
     Raises:

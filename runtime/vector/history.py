@@ -11,6 +11,7 @@ from torch import Tensor
 
 from runtime.files import replace_file
 from runtime.film import write_film
+from runtime.loop.adam import Optimizer
 from runtime.loop.optimize import Stage
 from runtime.loop.scene import Scene
 from runtime.vector.paths import Drawing
@@ -63,7 +64,7 @@ def _filmed(stage: Stage, offset: int, every: int) -> Stage:
             scene.record()
         return scene
 
-    def after(scene: VectorScene, optimizer: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
+    def after(scene: VectorScene, optimizer: Optimizer, step: int, generator: torch.Generator) -> None:
         if stage.after is not None:
             stage.after(scene, optimizer, step, generator)
         if (offset + step + 1) % every == 0:

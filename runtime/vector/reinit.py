@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from runtime.loop.adam import Optimizer
 from runtime.vector.paths import Drawing, Kind, Layout, circle_points, path_areas, random_colours
 from runtime.vector.scene import VectorScene
 
@@ -47,7 +48,7 @@ def unused_paths(drawing: Drawing, *, opacity: float, area: float) -> Bool[Tenso
 
 def replace_unused(
     scene: VectorScene,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     step: int,
     steps: int,
     generator: torch.Generator,
@@ -72,7 +73,7 @@ def replace_unused(
 
 @torch.no_grad()
 def replace_paths(
-    scene: VectorScene, optimizer: torch.optim.Optimizer, dead: Bool[Tensor, "B P"], generator: torch.Generator
+    scene: VectorScene, optimizer: Optimizer, dead: Bool[Tensor, "B P"], generator: torch.Generator
 ) -> None:
     """Take paths out of a drawing and put as many circles, of random place, colour and opacity, on top of it.
 
@@ -108,7 +109,7 @@ def replace_paths(
     drawing.colours[:, len(stay) :] = random_colours(1, len(replaced), generator)
 
 
-def _reorder(scene: VectorScene, optimizer: torch.optim.Optimizer, order: list[int], staying: int) -> None:
+def _reorder(scene: VectorScene, optimizer: Optimizer, order: list[int], staying: int) -> None:
     """Bring the paths and the optimizer's moments of them into an order; moments after the first `staying` become 0."""
     points, drawing = range(scene.layout.num_points), scene.drawing()
     rows = [row for path in order for row in points[scene.layout.path_slice(path)]]

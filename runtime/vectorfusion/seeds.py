@@ -13,6 +13,7 @@ from torch import Tensor
 from runtime.errors import UserError
 from runtime.field.sheets import contact_sheet
 from runtime.guidance.clip import rank
+from runtime.loop.adam import Optimizer
 from runtime.loop.optimize import Stage, generator_of
 from runtime.loop.scene import Scene
 from runtime.pictures import write_png
@@ -56,7 +57,7 @@ def _stage_of(seed: int, index: int, stage: Stage) -> Stage:
         assert stage.loss is not None
         return stage.loss(scene, step, draws(step, "loss"))
 
-    def after(scene: VectorScene, optimizer: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
+    def after(scene: VectorScene, optimizer: Optimizer, step: int, generator: torch.Generator) -> None:
         if stage.after is not None:
             stage.after(scene, optimizer, step, draws(step, "after"))
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn import functional
 
+from runtime.loop.adam import Adam, Optimizer
 from runtime.loop.events import Report
 from runtime.loop.optimize import Stage, optimize
 from runtime.vector.paths import Drawing, Kind, Layout, path_areas
@@ -210,9 +211,9 @@ def _useful(drawing: Drawing) -> Drawing:
     return drawing.select([path for path, area in enumerate(areas.tolist()) if area >= 1])
 
 
-def _optimizer(scene: VectorScene, *, lr: float) -> torch.optim.Optimizer:
+def _optimizer(scene: VectorScene, *, lr: float) -> Optimizer:
     groups = [{"params": [scene.points], "lr": lr}, {"params": [scene.colours], "lr": 0.01}]
-    return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-12)
+    return Adam(groups, betas=(0.9, 0.99), eps=1e-12)
 
 
 def _lr_factor(step: int, *, steps: int) -> float:
