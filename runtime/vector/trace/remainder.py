@@ -16,7 +16,14 @@ from runtime.vector.trace.flat.curves import Points
 from runtime.vector.trace.flat.drawing import HARD, contours_of, stroke_of
 from runtime.vector.trace.flat.stacking import Sheet
 from runtime.vector.trace.missing import SMALLEST, wrong_pixels
+from runtime.vector.trace.sharing import ALIKE as SAME
+from runtime.vector.trace.sharing import shared
 
+Part = tuple[Kind, list[Points], np.ndarray, float]
+"""Kind, contours, colour and width of a path."""
+
+MOST_PARTS = 512
+"""Parts that are looked at in a round."""
 ROUNDS = 4
 """How often what is left out is looked at again."""
 ALIKE = 0.25
@@ -27,7 +34,8 @@ def with_remainder(drawing: Drawing, target: Float[Tensor, "3 H W"], paths: int)
     """Return a drawing with paths on top for the parts of its picture that it shows quite differently.
 
     Each connected part is painted in its own colour, the largest first; a thin one is a stroke. What is still different
-    then, such as the rest of a part of two colours, is looked at again.
+    then, such as the rest of a part of two colours, is looked at again. Where there are more parts than paths, those of
+    like colour share one.
 
     Args:
         drawing: one scene of the target's size.
@@ -35,18 +43,34 @@ def with_remainder(drawing: Drawing, target: Float[Tensor, "3 H W"], paths: int)
         paths: most paths in all.
     """
     for _ in range(ROUNDS):
-        room = paths - drawing.layout.num_paths
         with torch.no_grad():
             drawn = VectorScene(drawing).render()[0]
-        added = _parts(drawn, target, room) if room > 0 else []
+        added = _parts(drawn, target, MOST_PARTS)
+        if not added:
+            break
+        if len(added) > paths - drawing.layout.num_paths:
+            drawing, added = shared(drawing), _sharing(added)
+        added = added[: max(paths - drawing.layout.num_paths, 0)]
         if not added:
             break
         drawing = _with(drawing, added)
     return drawing
 
 
-def _parts(drawn, target, room: int) -> list[tuple[Kind, list[Points], np.ndarray, float]]:
-    """Return up to `room` paths for what is wrong: kind, contours, colour, width."""
+def _sharing(parts: list[Part]) -> list[Part]:
+    """Return parts of which fills of like colour are one; what is in no other's way may be painted with the first."""
+    result: list[Part] = []
+    for kind, contours, colour, width in parts:
+        homes = [p for p in result if p[0] == kind == Kind.NONZERO and np.abs(p[2] - colour).max() <= SAME]
+        if homes:
+            homes[0][1].extend(contours)
+        else:
+            result.append((kind, list(contours), colour, width))
+    return result
+
+
+def _parts(drawn, target, room: int) -> list[Part]:
+    """Return up to `room` paths for what is wrong."""
     picture = target.permute(1, 2, 0).double().cpu().numpy()
     labels, count = ndimage.label(wrong_pixels(drawn, target), structure=np.ones((3, 3)))  # pyright: ignore
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
