@@ -20,6 +20,7 @@ from runtime.guidance.prompt import Prompt, encode_prompt
 from runtime.guidance.samples import sample_or_read
 from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import distillation_loss, draw_time, saturation_penalty
+from runtime.loop.adam import Adam, Optimizer
 from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage, generator_of
 from runtime.loop.scene import Scene
@@ -169,12 +170,12 @@ def warm_then_cosine(step: int, steps: int, *, warmup: int = 500) -> float:
     return 0.25 + 0.75 * 0.5 * (1.0 + math.cos(math.pi * (step - warm) / max(1, steps - 1 - warm)))
 
 
-def _adam(config: "Config", scale: float, scene: Scene) -> torch.optim.Optimizer:
+def _adam(config: "Config", scale: float, scene: Scene) -> Optimizer:
     """Return Adam (0.9, 0.9, 1e-6) with a group for each trained part of the drawing."""
     lrs = {"points": config.lr * scale, "colours": config.colour_lr, "background": config.colour_lr / 10.0}
     trained = TRAINED[config.preset]
     groups = [{"params": [getattr(scene, name)], "lr": lrs[name]} for name in trained]
-    return torch.optim.Adam(groups, betas=(0.9, 0.9), eps=1e-6)
+    return Adam(groups, betas=(0.9, 0.9), eps=1e-6)
 
 
 def _loss(

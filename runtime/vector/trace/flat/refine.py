@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
+from runtime.loop.adam import Adam, Optimizer
 from runtime.loop.optimize import Stage
 from runtime.vector.paths import Drawing, Kind
 from runtime.vector.scene import VectorScene
@@ -155,9 +156,9 @@ def _before(drawing: Drawing, paper: Float[Tensor, " 3"]) -> Drawing:
     return replace(drawing, background=paper[None].to(drawing.background))
 
 
-def _optimizer(scene: VectorScene, *, lr: float) -> torch.optim.Optimizer:
+def _optimizer(scene: VectorScene, *, lr: float) -> Optimizer:
     groups = [{"params": [scene.points], "lr": lr}, {"params": [scene.widths], "lr": lr}]
-    return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-12)
+    return Adam(groups, betas=(0.9, 0.99), eps=1e-12)
 
 
 def _after(scene: VectorScene, *_: object, structure: Structure) -> None:
