@@ -1,4 +1,4 @@
-"""Adam without what PyTorch's own brings along: its first optimizer loads the compiler, a second and 80 MiB."""
+"""Adam without what PyTorch's own brings along: its first optimizer loads `torch._dynamo`, the compiler."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -66,9 +66,10 @@ class Adam:
     def step(self) -> None:
         """Move every parameter that has a gradient."""
         for group in self.param_groups:
+            beta1, beta2 = group["betas"]
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._move(parameter, group["lr"], *group["betas"], group["eps"])
+                    self._move(parameter, group["lr"], beta1, beta2, group["eps"])
 
     def _move(self, parameter: Tensor, lr: float, beta1: float, beta2: float, eps: float) -> None:
         state, gradient = self.state[parameter], parameter.grad

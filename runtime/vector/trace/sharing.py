@@ -79,4 +79,4 @@ def _touching(box: Float64[np.ndarray, "4"], boxes: Boxes) -> Bool[np.ndarray, "
     """Return which boxes are less than `APART` from one."""
     low = np.maximum(box[:2], boxes[:, :2])
     high = np.minimum(box[2:], boxes[:, 2:])
-    return (low - high < APART).all(axis=1)
+    return np.asarray((low - high < APART).all(axis=1))
