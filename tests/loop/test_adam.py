@@ -61,7 +61,7 @@ def test_gradients_are_forgotten_or_zero() -> None:
 
 
 def test_no_compiler_is_loaded() -> None:
-    """What `torch.optim.Adam` would: a second of each command, and 80 MiB."""
+    """As `torch.optim.Adam` would."""
     code = """
 import sys, torch
 from runtime.loop.adam import Adam
