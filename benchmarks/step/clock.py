@@ -17,6 +17,7 @@ from torch import Tensor
 from export.verify.scene import Replaced
 from runtime.command.method import Method, draw
 from runtime.engines.bundle import DiffusionBundle
+from runtime.loop.adam import Optimizer
 from runtime.loop.optimize import Stage
 from runtime.loop.scene import Scene
 
@@ -153,7 +154,7 @@ class TimedBundle(Replaced):
 def timed_stage(stage: Stage, clock: Clock) -> Stage:
     """Return a stage whose steps are a clock's, the first from its optimizer on; updates count as `update`."""
 
-    def optimizer(scene: Scene) -> torch.optim.Optimizer:
+    def optimizer(scene: Scene) -> Optimizer:
         assert stage.optimizer is not None, f"stage '{stage.name}': it has no optimizer"
         own = stage.optimizer(scene)
         own.step = clock.around("update", own.step)
@@ -161,7 +162,7 @@ def timed_stage(stage: Stage, clock: Clock) -> Stage:
         clock.begin()
         return own
 
-    def after(scene: Scene, own: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
+    def after(scene: Scene, own: Optimizer, step: int, generator: torch.Generator) -> None:
         if stage.after is not None:
             clock.around("update", stage.after)(scene, own, step, generator)
         # Not at the event of a step: on a GPU the loop sends those of many steps together.

@@ -21,6 +21,7 @@ from runtime.field.fields.grid import DenseGrid
 from runtime.field.fields.residual import ResidualField
 from runtime.field.sparsity import WEIGHTS, objective, target_transmittance
 from runtime.guidance.augment import resized_crops
+from runtime.loop.adam import Optimizer
 from runtime.loop.events import Report
 from runtime.loop.optimize import Stage
 from runtime.loop.scene import Scene
@@ -50,7 +51,7 @@ def build(
 ) -> list[Stage]:
     """Return the stages of a configuration; see `runtime.command.method.Method.build`."""
 
-    def after(scene: Scene, optimizer: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
+    def after(scene: Scene, optimizer: Optimizer, step: int, generator: torch.Generator) -> None:
         if isinstance(scene, DenseGrid):
             due = step >= OCCUPANCY_FROM * config.steps and step % OCCUPANCY_EVERY == OCCUPANCY_EVERY - 1
             # At the end as well: what is written of the grid should not hold cells that became empty.

@@ -12,6 +12,7 @@ from runtime.dreamfusion.terms import terms_of
 from runtime.field.fields.blobs import blob_density
 from runtime.field.fields.grid import DenseGrid, GridAdam
 from runtime.field.fields.raw import raw_of
+from runtime.loop.adam import Optimizer
 from runtime.loop.optimize import Stage
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _grid_stage(config: "Config", teacher: Teacher, part: Part) -> Stage:
             terms["variation"] = scene.total_variation(weight, COLOUR_VARIATION * weight, SMOOTH)
         return terms
 
-    def after(scene: DenseGrid, optimizer: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
+    def after(scene: DenseGrid, optimizer: Optimizer, step: int, generator: torch.Generator) -> None:
         if step % OCCUPANCY_EVERY == OCCUPANCY_EVERY - 1:
             scene.update_occupancy()
 

@@ -24,6 +24,7 @@ from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import distillation_loss, draw_time
 from runtime.guidance.views import with_cameras
 from runtime.lift.config import picture_of, text_of
+from runtime.loop.adam import Optimizer
 from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
 
@@ -95,7 +96,7 @@ def lifting(config: "Config", picture: Float[Tensor, "3 S S"]) -> Stage:
 def refinement(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, picture: Float[Tensor, "3 S S"]) -> Stage:
     """Return the stage that distils a prompt into a solid; DreamFusion's loss (arXiv:2209.14988) on latents."""
 
-    def after(scene: DenseGrid, optimizer: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
+    def after(scene: DenseGrid, optimizer: Optimizer, step: int, generator: torch.Generator) -> None:
         if step % OCCUPANCY_EVERY == OCCUPANCY_EVERY - 1:
             scene.update_occupancy()
 

@@ -10,6 +10,7 @@ import torch
 from runtime.field.fields.neural import REACH, NeuralField
 from runtime.field.pictures import look
 from runtime.field.training_views import TrainingViews
+from runtime.loop.adam import Optimizer
 from runtime.nerf.fields import new_field
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def collapse_of(scene: NeuralField, views: TrainingViews) -> str | None:
 
 
 @torch.no_grad()
-def begin_anew(config: "Config", scene: NeuralField, optimizer: torch.optim.Optimizer, seed: int) -> None:
+def begin_anew(config: "Config", scene: NeuralField, optimizer: Optimizer, seed: int) -> None:
     """Give a field new weights, drawn with a seed, and its optimizer no memory."""
     scene.load_state_dict(new_field(config, seed).state_dict())
     optimizer.state.clear()

@@ -8,6 +8,7 @@ from torch import Tensor
 from runtime.field.fields.grid import DenseGrid, GridAdam
 from runtime.field.fields.hashed import HashedGrid
 from runtime.field.training_views import TrainingViews
+from runtime.loop.adam import Optimizer
 from runtime.loop.optimize import Stage
 from runtime.nerf.judges import Judges
 from runtime.nerf.losses import alpha_error, background_of, photometric
@@ -95,7 +96,7 @@ def _grid_stage(config: "Config", views: TrainingViews, judges: Judges, place: P
             terms["variation"] = scene.total_variation(weight, weight, SMOOTH)
         return terms
 
-    def after(scene: DenseGrid, optimizer: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
+    def after(scene: DenseGrid, optimizer: Optimizer, step: int, generator: torch.Generator) -> None:
         if before + step >= OCCUPANCY_FIRST and step % OCCUPANCY_EVERY == OCCUPANCY_EVERY // 2:
             scene.update_occupancy()
 

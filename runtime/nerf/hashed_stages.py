@@ -7,6 +7,7 @@ from torch import Tensor
 
 from runtime.field.fields.hashed import HashedGrid
 from runtime.field.training_views import TrainingViews
+from runtime.loop.adam import Optimizer
 from runtime.loop.optimize import Stage
 from runtime.nerf.fields import new_hashed, restore_hashed
 from runtime.nerf.grid_stages import DECAY, OCCUPANCY_EVERY, OCCUPANCY_FIRST, fitting_terms
@@ -30,7 +31,7 @@ def hashed_stages(config: "Config", views: TrainingViews) -> list[Stage]:
         terms = fitting_terms(config, views, scene, generator)
         return terms | judges.terms(scene, step, config.steps, generator)
 
-    def after(scene: HashedGrid, optimizer: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
+    def after(scene: HashedGrid, optimizer: Optimizer, step: int, generator: torch.Generator) -> None:
         if step >= OCCUPANCY_FIRST and step % OCCUPANCY_EVERY == OCCUPANCY_EVERY // 2:
             scene.update_occupancy()
 

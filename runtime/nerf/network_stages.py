@@ -10,6 +10,7 @@ from runtime.field.cameras import Rays
 from runtime.field.fields.neural import NeuralField
 from runtime.field.training_views import TrainingViews
 from runtime.field.volume import Rendering
+from runtime.loop.adam import Optimizer
 from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
 from runtime.nerf.collapse import LOOKS, begin_anew, collapse_of
@@ -61,7 +62,7 @@ def network_stages(config: "Config", views: TrainingViews, report: Report = lamb
                 terms[f"{name} semantic"] = config.semantic * semantics.loss(colour, target)
         return terms
 
-    def after(scene: NeuralField, optimizer: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
+    def after(scene: NeuralField, optimizer: Optimizer, step: int, generator: torch.Generator) -> None:
         if step + 1 in LOOKS and (problem := collapse_of(scene, views)):
             report(Note(f"step {step + 1}: {problem}, so it begins anew with other weights"))
             begin_anew(config, scene, optimizer, generator.initial_seed())
