@@ -64,6 +64,8 @@ def read_arrays(path: Path, names: Collection[str] | None = None) -> dict[str, n
             return {name: file[name] for name in file.files if names is None or name in names}
     except UserError:
         raise
+    except FileNotFoundError:
+        raise UserError(f"'{path}': expected a .npz archive of plain arrays, got nothing of that name") from None
     # zipfile and numpy raise a whole family of errors for damaged archives
     except Exception as error:
         raise UserError(f"'{path}': expected a .npz archive of plain arrays, got {error!s:.120}") from None

@@ -141,10 +141,10 @@ def test_bad_input_is_one_line_and_nothing_is_written(folder: Path, work: Path, 
 
 
 def test_an_unwritable_folder_is_refused(folder: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> None:
+    def refuse(path: Path) -> Path:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr("runtime.loop.folder.make_temporary_folder", refuse)
     with pytest.raises(UserError, match="cannot be written: Permission denied"):
         run(folder, "sample")
 

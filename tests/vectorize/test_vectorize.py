@@ -195,7 +195,9 @@ def test_what_is_left_out_is_said(tmp_path, monkeypatch, capsys):
     image = torch.ones(3, 60, 60)
     for row in range(3):
         for column in range(3):
-            image[1:, 5 + 20 * row : 15 + 20 * row, 5 + 20 * column : 15 + 20 * column] = 0
+            # Nine colours far from each other: parts of one colour would share a path.
+            colour = torch.tensor([row / 2, column / 2, 0.0])[:, None, None]
+            image[:, 5 + 20 * row : 15 + 20 * row, 5 + 20 * column : 15 + 20 * column] = colour
     write_png(tmp_path / "nine.png", image)
     words = ["nine.png", "--stages", "1", "--steps", "5", "--no-contours", "--quiet"]
     assert main([*words, "--paths", "2", "--out", "two.svg"]) == 0

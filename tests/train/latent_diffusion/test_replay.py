@@ -88,5 +88,6 @@ def test_an_archive_is_prepared_without_what_is_left_out(tmp_path: Path) -> None
 
 def test_no_archive_is_refused_with_the_remedy(tmp_path: Path) -> None:
     config = Config(data=tmp_path / "none.npz", out=tmp_path / "prepared")
-    with pytest.raises(UserError, match=r"none\.npz: expected an archive of icons, got .*train\.data\.icons"):
+    message = r"none\.npz': expected a \.npz archive of plain arrays, got nothing of that name; .*train\.data\.icons"
+    with pytest.raises(UserError, match=message):
         prepare(config, lambda _: None)
