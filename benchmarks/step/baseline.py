@@ -169,8 +169,8 @@ class PeerStep:
         return rasterize(self.scene.together(), (side, side), backend=self.rasterizer)
 
     def _distil(self, z: Tensor, prompt: Prompt, step: int, draws: torch.Generator) -> Tensor:
-        config, count = self.config, len(self.schedule)
-        lowest, first, last = (round(t * count / 1000) for t in (50, *config.upper_t))
+        config = self.config
+        lowest, first, last = self.schedule.times(50, *config.upper_t)
         t = draw_time(1, step / config.steps, draws, lowest=lowest, highest=(first, last))
         with torch.no_grad():
             noise = torch.randn(z.shape, generator=draws)

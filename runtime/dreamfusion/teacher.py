@@ -75,9 +75,8 @@ class Teacher:
         else:
             # Fields are rendered smaller than the encoder's pictures: rays cost more than the enlargement.
             z = self.encode(functional.interpolate(picture, size=(self.image_size,) * 2, mode="bilinear"))
-        count = len(self.schedule)
         # Options are times of 1000, as papers have them; a bundle may have another number of times.
-        lowest, first, last = (round(t * count / 1000) for t in (config.lower_t, *config.upper_t))
+        lowest, first, last = self.schedule.times(config.lower_t, *config.upper_t)
         return distillation_loss(
             z,
             draw_time(1, progress, generator, lowest=lowest, highest=(first, last)),

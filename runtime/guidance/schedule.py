@@ -107,6 +107,11 @@ class Schedule:
         """Return T."""
         return len(self.alphas)
 
+    def times(self, *thousandths: int) -> tuple[int, ...]:
+        """Return times of 1000, as papers and options have them, as the nearest of this schedule's own."""
+        last = len(self) - 1
+        return tuple(min(round(t * len(self) / 1000), last) for t in thousandths)
+
     def at(self, t: Int64[Tensor, " B"]) -> tuple[Float[Tensor, "B 1 1 1"], Float[Tensor, "B 1 1 1"]]:
         """Return alpha_t and sigma_t, shaped to be multiplied with latents."""
         # Not waited for: on a GPU the rest of the step is launched meanwhile.

@@ -131,8 +131,7 @@ def _loss(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, picture: 
     """Return the loss of a step: distillation from a random place, the picture from in front, variation."""
     networks = {"denoise": bundle.denoiser(), "schedule": Schedule.of(bundle.schedule), "omega": config.omega}
     encoder = bundle.latent_encoder(gradients="auto")
-    count = len(networks["schedule"])
-    lowest, first, last = (round(t * count / 1000) for t in (50, *config.upper_t))
+    lowest, first, last = networks["schedule"].times(50, *config.upper_t)
     # Worked out once: which pixels are held does not change during a run.
     held = Held(picture)
 

@@ -185,10 +185,10 @@ def _loss(
     networks = {"denoise": bundle.denoiser(), "schedule": Schedule.of(bundle.schedule), "omega": config.omega}
     encode = bundle.latent_encoder(gradients=config.gradients)
     hybrid = _caption_term(config, bundle)
-    side, count = bundle.image_size, len(networks["schedule"])
+    side = bundle.image_size
     captured = _captured(config, bundle, prompt, networks, encode)
     # The thesis' times are of 1000; a bundle may have another number of them.
-    lowest, first, last = (round(t * count / 1000) for t in (50, *config.upper_t))
+    lowest, first, last = networks["schedule"].times(50, *config.upper_t)
 
     def loss(scene: VectorScene, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         drawing = scene.drawing()

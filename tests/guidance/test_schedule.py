@@ -16,6 +16,12 @@ STABLE_DIFFUSION = {
 }
 
 
+def test_times_of_1000_are_the_nearest_of_any_schedule() -> None:
+    assert SCHEDULE.times(50, 950, 999) == (50, 950, 999)
+    short = Schedule(SCHEDULE.alphas[:10], SCHEDULE.sigmas[:10])
+    assert short.times(50, 260, 940, 999) == (0, 3, 9, 9)
+
+
 def test_first_steps_are_the_closed_form() -> None:
     beta_1 = (math.sqrt(0.00085) + (math.sqrt(0.012) - math.sqrt(0.00085)) / 999) ** 2
     expected = [math.sqrt(1 - 0.00085), math.sqrt((1 - 0.00085) * (1 - beta_1))]

@@ -9,7 +9,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from runtime.field import cameras
-from runtime.field.cuda.rays import WIDTH, Gradients, Grid, Intervals, Pictures, Rays, Samples
+from runtime.field.cuda.rays import WIDTH, Gradients, Grid, Intervals, Samples
+from runtime.field.kernels.march import Rays, Shown
 from runtime.field.volume import Rendering
 
 
@@ -51,7 +52,7 @@ class _March(torch.autograd.Function):
         stored = (firsts, *_room(values, int(firsts[-1])))
         shapes = ((count, 3), (count,), (count,), (count if normals else 0, 3), (count,))
         shown = [values.new_empty(shape) for shape in shapes]
-        card.draw(grid, rays, _samples_of(card, stored), Pictures(*(card.array(tensor) for tensor in shown)))
+        card.draw(grid, rays, _samples_of(card, stored), Shown(*(card.array(tensor) for tensor in shown)))
         ctx.save_for_backward(values, leaps, *tensors, *stored)
         ctx.box, ctx.normals, ctx.make_card = box, normals, make_card
         return tuple(shown)
@@ -69,7 +70,7 @@ class _March(torch.autograd.Function):
             values=card.array(values.new_empty(count, 4)),
             slopes=card.array(values.new_empty(count if ctx.normals else 0, 3)),
         )
-        seen = Pictures(*(card.array(tensor.contiguous()) for tensor in upstream))
+        seen = Shown(*(card.array(tensor.contiguous()) for tensor in upstream))
         card.differentiate(grid, samples, seen, gradients)
         # Stable: samples of an interval stay in the order of their rays, and every sum has one order.
         sorted_places, order = torch.sort(places.long(), stable=True)

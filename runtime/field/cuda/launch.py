@@ -11,14 +11,13 @@ from runtime.field.cuda.rays import (
     Gradients,
     Grid,
     Intervals,
-    Pictures,
-    Rays,
     Samples,
     composite_ray,
     differentiate_ray,
     gather_node,
     march_ray,
 )
+from runtime.field.kernels.march import Rays, Shown
 from runtime.kernels.card import kernel_of, load
 from runtime.kernels.jit import stamp_of
 
@@ -81,12 +80,12 @@ class Card:
         """Write the number of samples of each ray."""
         _count_all[self._blocks(len(counts)), THREADS, self.stream](grid, rays, False, samples, counts)
 
-    def draw(self, grid: Grid, rays: Rays, samples: Samples, shown: Pictures) -> None:
+    def draw(self, grid: Grid, rays: Rays, samples: Samples, shown: Shown) -> None:
         """Write the samples of rays, and what they show."""
         normals = len(shown.normal) > 0
         _draw_all[self._blocks(len(shown.depth)), THREADS, self.stream](grid, rays, normals, samples, shown)
 
-    def differentiate(self, grid: Grid, samples: Samples, upstream: Pictures, gradients: Gradients) -> None:
+    def differentiate(self, grid: Grid, samples: Samples, upstream: Shown, gradients: Gradients) -> None:
         """Write the gradients of samples."""
         _differentiate_all[self._blocks(len(upstream.depth)), THREADS, self.stream](grid, samples, upstream, gradients)
 

@@ -40,14 +40,6 @@ class Grid(NamedTuple):
     length: np.float32
 
 
-class Rays(NamedTuple):
-    """See `kernels.march.Rays`."""
-
-    origins: np.ndarray
-    directions: np.ndarray
-    jitter: np.ndarray
-
-
 class Samples(NamedTuple):
     """Samples of all rays, one ray's after the other's."""
 
@@ -59,16 +51,6 @@ class Samples(NamedTuple):
     """(S,) int32: each one's ray."""
     rows: np.ndarray
     """(S, WIDTH) float32."""
-
-
-class Pictures(NamedTuple):
-    """What rays show, or a loss's derivatives by it; see `kernels.march.Shown`."""
-
-    colour: np.ndarray
-    transmittance: np.ndarray
-    depth: np.ndarray
-    normal: np.ndarray
-    distortion: np.ndarray
 
 
 class Gradients(NamedTuple):

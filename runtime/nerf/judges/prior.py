@@ -102,8 +102,7 @@ class Prior:
         """
         picture = colour.T.reshape(1, 3, SIDE, SIDE)
         z = self.encode(functional.interpolate(picture, size=(self.side,) * 2, mode="bilinear"))
-        count = len(self.schedule)
-        lowest, first, last = (round(t * count / 1000) for t in (TIMES[0], *TIMES[1]))
+        lowest, first, last = self.schedule.times(TIMES[0], *TIMES[1])
         return distillation_loss(
             z,
             draw_time(1, progress, generator, lowest=lowest, highest=(first, last)),
