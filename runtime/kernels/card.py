@@ -7,7 +7,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 from numba import config
+from torch import Tensor
 
 from runtime.kernels.jit import inner
 
@@ -73,3 +75,16 @@ def kernel_of(stamp: str) -> Callable[[Callable], Any]:
         return kernel
 
     return decorate
+
+
+class Launcher:
+    """Launches kernels on the device of the tensors that it is given, on PyTorch's current stream."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Take the current stream of a device."""
+        # PyTorch's own, so that its kernels before and behind ours need no wait between them.
+        self.stream = load().external_stream(torch.cuda.current_stream(device).cuda_stream)
+
+    def array(self, tensor: Tensor) -> Any:
+        """Return a tensor's memory as an array of numba's; the stream's order is all that is needed."""
+        return load().as_cuda_array(tensor.detach(), sync=False)

@@ -141,12 +141,17 @@ class Server:
 
     def end(self, number: int = signal.SIGKILL) -> int:
         """End the process by a signal and return its exit code."""
-        self.client.close()
-        self.process.send_signal(number)
-        code = self.process.wait(timeout=30.0)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return code
+        return end(self.client, self.process, number)
+
+
+def end(client: httpx.Client, process: subprocess.Popen, number: int) -> int:
+    """End a server's process by a signal, and return its exit code."""
+    client.close()
+    process.send_signal(number)
+    code = process.wait(timeout=30.0)
+    assert process.stdout is not None
+    process.stdout.close()
+    return code
 
 
 def events(client: httpx.Client, path: str, after: int | None = None, most: int = 10_000) -> list[dict[str, Any]]:

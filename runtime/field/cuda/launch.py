@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from numba import config
-from torch import Tensor
 
 from runtime.field.cuda.rays import (
     Gradients,
@@ -18,7 +16,7 @@ from runtime.field.cuda.rays import (
     march_ray,
 )
 from runtime.field.kernels.march import Rays, Shown
-from runtime.kernels.card import kernel_of, load
+from runtime.kernels.card import Launcher, kernel_of, load
 from runtime.kernels.jit import stamp_of
 
 THREADS = 64
@@ -64,17 +62,8 @@ def _gather_all(grid, rays, samples, gradients, intervals, total):
         gather_node(grid, rays, samples, gradients, intervals, node, total)
 
 
-class Card:
+class Card(Launcher):
     """Runs the kernels on the device of the tensors that it is given, on PyTorch's current stream."""
-
-    def __init__(self, device: torch.device) -> None:
-        """Take the current stream of a device."""
-        # PyTorch's own, so that its kernels before and behind ours need no wait between them.
-        self.stream = cuda.external_stream(torch.cuda.current_stream(device).cuda_stream)
-
-    def array(self, tensor: Tensor) -> Any:
-        """Return a tensor's memory as an array of numba's; the stream's order is all that is needed."""
-        return cuda.as_cuda_array(tensor.detach(), sync=False)
 
     def count(self, grid: Grid, rays: Rays, samples: Samples, counts: Any) -> None:
         """Write the number of samples of each ray."""

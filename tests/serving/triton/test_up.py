@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.serving.conftest import until
+from tests.serving.live import end
 
 ROOT = Path(__file__).parents[3]
 
@@ -63,12 +64,7 @@ class Running:
         return there
 
     def end(self, number: int) -> int:
-        self.client.close()
-        self.process.send_signal(number)
-        code = self.process.wait(timeout=30.0)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return code
+        return end(self.client, self.process, number)
 
 
 @pytest.fixture(scope="module")

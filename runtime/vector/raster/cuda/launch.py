@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import numba
-import torch
 from numba import config
 from torch import Tensor
 
-from runtime.kernels.card import kernel_of, load
+from runtime.kernels.card import Launcher, kernel_of, load
 from runtime.kernels.jit import stamp_of
 from runtime.vector.raster.cuda.coverage import BREAKS, PIECES, Shapes, Vertices, place_edge
 from runtime.vector.raster.cuda.pixels import (
@@ -201,17 +200,8 @@ def _edges_backward(shapes, boxes, lists, size, upstream, moments):
         cuda.syncthreads()
 
 
-class Card:
+class Card(Launcher):
     """Runs the passes on the device of the tensors that it is given, on PyTorch's current stream."""
-
-    def __init__(self, device: torch.device) -> None:
-        """Take the current stream of a device."""
-        # PyTorch's own, so that its kernels before and behind ours need no wait between them.
-        self.stream = cuda.external_stream(torch.cuda.current_stream(device).cuda_stream)
-
-    def array(self, tensor: Tensor) -> Any:
-        """Return a tensor's memory as an array of numba's; the stream's order is all that is needed."""
-        return cuda.as_cuda_array(tensor.detach(), sync=False)
 
     def forward(self, outline: Tensors, shapes: Tensors, saved: Tensors, image: Tensor) -> None:
         """Write the edges of `shapes`, the boxes and lists of `saved`, and the picture."""
