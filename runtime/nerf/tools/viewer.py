@@ -54,7 +54,7 @@ def open_server(port: int) -> Any:
         UserError: viser is not installed, or no port can be had.
     """
     try:
-        import viser
+        import viser  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError("--viewer needs viser: pip install viser (or this package's extra `viewer`)") from None
     try:
