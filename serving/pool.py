@@ -21,7 +21,7 @@ DRAIN_S = 3.0
 gone within 5; a job that is slower loses what came after its last checkpoint, and is computed to the same bytes."""
 
 HEAL_EVERY = 3
-"""Seconds between two looks at the processes behind the lanes, all of which have the same ones."""
+"""Seconds between two looks at the processes behind the lanes."""
 
 _LOG = logging.getLogger("serving")
 
@@ -92,6 +92,11 @@ class Pool:
             self.jobs.listeners.remove(self._look)
         for lane in self.lanes:
             lane.close()
+
+    def idle(self) -> list[Lane]:
+        """Return the lanes that have no job now."""
+        busy = list(self.running.values())
+        return [lane for lane in self.lanes if lane not in busy]
 
     def task_of(self, job: Job) -> Task:
         """Return a job as a worker takes it."""
@@ -173,7 +178,8 @@ class Pool:
             try:
                 self.jobs.sweep()
                 # A lane that has a job sees for itself.
-                if looks % HEAL_EVERY == 0 and self.lanes and not self.running:
-                    self.lanes[0].heal()
+                if looks % HEAL_EVERY == 0:
+                    for lane in self.idle():
+                        lane.heal()
             except Exception:
                 _LOG.exception("sweep")

@@ -3,12 +3,14 @@
     repository/icons_denoiser/config.pbtxt            1234567/model.onnx
     repository/icons_denoiser_trt/config.pbtxt        1234567/sm89.plan      where the bundle has TensorRT plans
     repository/vectorfusion/config.pbtxt              1/model.py
+    repository/vectorfusion-2/config.pbtxt            1/model.py             where two jobs run side by side
 
 The number of a network's version is made of its content: the same files give the same number, and a changed network
 comes beside the old one, whose folder stays. `config.pbtxt` says which is served.
 """
 
 import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +58,7 @@ def build_repository(
     bundles: Sequence[Bundle],
     served: Mapping[str, Served],
     *,
-    instances: int = 1,
+    jobs: int = 1,
     networks: str = "process",
 ) -> list[Written]:
     """Write the models of bundles and methods into a folder and return them.
@@ -65,7 +67,7 @@ def build_repository(
         folder: a new one, an empty one, or a repository of ours.
         bundles: verified.
         served: methods; those of a kind that no bundle has are left out.
-        instances: jobs of a method side by side.
+        jobs: of a method side by side; each has a model of its own.
         networks: `process` or `triton`; see `serving.triton.configs.method_config`.
 
     Raises:
@@ -79,9 +81,20 @@ def build_repository(
     ]  # fmt: skip
     for name, method in served.items():
         if method.method.kind is None or method.method.kind in kinds:
-            config = method_config(name, method.home, instances=instances, networks=networks)
-            replace_model(folder / name, "1", {"model.py": MODEL.read_bytes()}, to_text(config))
-            written.append(Written(name, "python", 1))
+            written += write_method(folder, name, method.home, jobs=jobs, networks=networks)
+    return written
+
+
+def write_method(folder: Path, name: str, home: str, *, jobs: int, networks: str) -> list[Written]:
+    """Write the models of a method, one for each job side by side, and return them; those of more jobs go."""
+    for path in folder.glob(f"{name}-*"):
+        if path.name.removeprefix(f"{name}-").isdigit() and int(path.name.removeprefix(f"{name}-")) > jobs:
+            shutil.rmtree(path)
+    written = []
+    for number in range(1, jobs + 1):
+        config = method_config(name, home, networks=networks, number=number)
+        replace_model(folder / config.name, "1", {"model.py": MODEL.read_bytes()}, to_text(config))
+        written.append(Written(config.name, "python", 1))
     return written
 
 
@@ -166,7 +179,7 @@ def _check_model(folder: Path, config: Any) -> list[str]:
     if config.name != name:
         wrong.append(f"{name}: expected the folder's name in its configuration, got {config.name!r}")
     if config.backend == "python":
-        return wrong if (folder / "1" / "model.py").is_file() else [*wrong, f"{name}: 1/model.py is missing"]
+        return wrong + _check_method(folder, config)
     spec = spec_of(config)
     for version in config.version_policy.specific.versions:
         names = [config.default_model_filename] if config.backend else list(config.cc_model_filenames.values())
@@ -182,6 +195,16 @@ def _check_model(folder: Path, config: Any) -> list[str]:
     if network_config(name, spec, placement) != config:
         wrong.append(f"{name}: its configuration is not what its spec gives; build it again")
     return wrong
+
+
+def _check_method(folder: Path, config: Any) -> list[str]:
+    values = {key: value.string_value for key, value in config.parameters.items()}
+    if not (folder / "1" / "model.py").is_file():
+        return [f"{folder.name}: 1/model.py is missing"]
+    number = int(values.get("copy", 0))
+    again = method_config(values.get("method", ""), values["home"], networks=values["networks"], number=number)
+    # Such as one with several instances, of which a killed one would not be noticed.
+    return [] if again == config else [f"{folder.name}: its configuration is not what is built here; build it again"]
 
 
 def _check_hashes(folder: Path, files: Mapping[str, FileSpec], name: str) -> list[str]:

@@ -15,8 +15,7 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[int(share * (len(values) - 1))]
 
 
-def describe(times: Sequence[float], reference: float | None = None) -> dict[str, float]:
-    """Return the median of times in milliseconds, their quartiles, and what they cost beside a reference."""
+def describe(times: Sequence[float]) -> dict[str, float]:
+    """Return the median of times in milliseconds, and their quartiles."""
     median = statistics.median(times)
-    figures = {"ms": median, "quarter_ms": percentile(times, 0.25), "three_quarters_ms": percentile(times, 0.75)}
-    return figures if reference is None else {**figures, "overhead_percent": 100 * (median / reference - 1)}
+    return {"ms": median, "quarter_ms": percentile(times, 0.25), "three_quarters_ms": percentile(times, 0.75)}

@@ -3,10 +3,12 @@
 Both sides take turns, so that what else the machine does meets them alike.
 """
 
+import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,8 +23,8 @@ from serving.triton.configs import model_name
 from serving.triton.remote import GrpcEngine
 from serving.triton.server import TritonServer
 
-TURNS = 4
-"""How often each side of single calls has its turn."""
+RUN = 10
+"""Calls of a side before the next side has its turn."""
 
 
 def pair() -> tuple[torch.Tensor, ...]:
@@ -30,11 +32,10 @@ def pair() -> tuple[torch.Tensor, ...]:
     return torch.randn(2, 4, 16, 16), torch.full((2,), 500), torch.randn(2, 17, 384)
 
 
-def timed(call: Callable[[], object], seconds: float) -> list[float]:
-    """Return the milliseconds of calls, after one that is left out."""
-    call()
-    times, until = [], time.perf_counter() + seconds
-    while time.perf_counter() < until or len(times) < 5:
+def timed(call: Callable[[], object], count: int) -> list[float]:
+    """Return the milliseconds of some calls."""
+    times = []
+    for _ in range(count):
         began = time.perf_counter()
         call()
         times.append(1e3 * (time.perf_counter() - began))
@@ -42,20 +43,46 @@ def timed(call: Callable[[], object], seconds: float) -> list[float]:
 
 
 def time_calls(server: TritonServer, seconds: float) -> Iterator[dict[str, Any]]:
-    """Yield the time of the denoiser's call in process and through the server."""
-    bundle = DiffusionBundle.load("icons", threads=1)
+    """Yield the time of the denoiser's call in process and through the server, and what computes meanwhile."""
+    model, bundle = model_name("icons", "denoiser"), DiffusionBundle.load("icons", threads=1)
     spec, inputs = bundle.specs["denoiser"], pair()
     engines: dict[str, Callable[..., Any]] = {"in process": bundle.engine("denoiser")}
     for shared in (True, False):
         name = "Triton, shared memory" if shared else "Triton, gRPC alone"
-        engines[name] = GrpcEngine(model_name("icons", "denoiser"), spec, server.grpc, shared=shared)
+        engines[name] = GrpcEngine(model, spec, server.grpc, shared=shared)
+    assert server.process is not None
+    pids = {"client": os.getpid(), "server": server.process.pid, "network": server.stubs(model)[0]}
+    for engine in engines.values():
+        timed(lambda engine=engine: engine(*inputs), RUN)
     times: dict[str, list[float]] = {name: [] for name in engines}
-    for _ in range(TURNS):
+    used = {name: dict.fromkeys(pids, 0.0) for name in engines}
+    medians: list[dict[str, float]] = []
+    until = time.perf_counter() + seconds * len(engines)
+    while time.perf_counter() < until or len(medians) < 3:
+        medians.append({})
         for name, engine in engines.items():
-            times[name] += timed(lambda engine=engine: engine(*inputs), seconds / TURNS)
-    first = statistics.median(times["in process"])
-    for name in engines:
-        yield row(f"denoiser, a pair: {name}", **describe(times[name], first))
+            before = {part: cpu_ms(pid) for part, pid in pids.items()}
+            calls = timed(lambda engine=engine: engine(*inputs), RUN)
+            for part, pid in pids.items():
+                used[name][part] += cpu_ms(pid) - before[part]
+            times[name] += calls
+            medians[-1][name] = statistics.median(calls)
+    for name, engine in engines.items():
+        cpu = {f"{part}_cpu_ms": value / len(times[name]) for part, value in used[name].items()}
+        yield row(f"denoiser, a pair: {name}", **describe(times[name]), overhead_percent=overhead(medians, name), **cpu)
+        if isinstance(engine, GrpcEngine):
+            engine.close()
+
+
+def overhead(medians: Sequence[Mapping[str, float]], name: str) -> float:
+    """Return what a side costs beside the calls in process of the same turns, the median in percent."""
+    return 100 * (statistics.median(turn[name] / turn["in process"] for turn in medians) - 1)
+
+
+def cpu_ms(pid: int) -> float:
+    """Return the milliseconds that the threads of a process have computed."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e6
 
 
 def time_steps(server: TritonServer, steps: int, rounds: int) -> Iterator[dict[str, Any]]:
@@ -67,17 +94,23 @@ def time_steps(server: TritonServer, steps: int, rounds: int) -> Iterator[dict[s
     )
     sides = {"in process": DiffusionBundle.load("icons", threads=1), "Triton, shared memory": remote}
     times: dict[str, list[float]] = {name: [] for name in sides}
+    medians: list[dict[str, float]] = []
     base = preset_config("icon", "scratch")
     config = METHOD.config(**{**vars(base), "prompt": "a red apple", "steps": steps, "paths": 32})
     for turn in range(rounds + 1):
+        taken: dict[str, list[float]] = {}
         for name, bundle in sides.items():
             at: list[float] = []
             draw(METHOD, config, bundle, report=lambda event, at=at: note(event, at))
-            # The first drawing of each side compiles kernels and loads networks.
-            times[name] += [1e3 * (b - a) for a, b in pairwise(at[2:])] if turn else []
-    first = statistics.median(times["in process"])
+            taken[name] = [1e3 * (b - a) for a, b in pairwise(at[2:])]
+        # The first drawing of each side compiles kernels and loads networks.
+        if turn:
+            medians.append({name: statistics.median(taken[name]) for name in sides})
+            for name in sides:
+                times[name] += taken[name]
     for name in sides:
-        yield row(f"a step of text to SVG: {name}", **describe(times[name], first))
+        case = f"a step of text to SVG: {name}"
+        yield row(case, **describe(times[name]), overhead_percent=overhead(medians, name))
 
 
 def note(event: object, at: list[float]) -> None:

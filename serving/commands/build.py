@@ -22,7 +22,7 @@ class Build:
     out: Path
     """Folder of the repository: a new one, or one of ours, in which changed networks come beside the old versions."""
     jobs: Annotated[int, Interval(ge=1, le=64)] = 1
-    """Jobs of a method side by side; each has a process of its own."""
+    """Jobs of a method side by side; each has a model of its own, which is a process of its own."""
     networks: Literal["process", "triton"] = "process"
     """What runs the networks of a job: process: its own process, to the bytes of the command; triton: the server, for
     all jobs together and batched, where last bits may differ."""
@@ -37,9 +37,7 @@ def run_build(options: Build) -> int:
     if not options.bundles:
         raise UserError("bundles: expected at least one, such as icons, got none")
     bundles = [Bundle.load(name) for name in options.bundles]
-    written = build_repository(
-        options.out, bundles, served_methods(), instances=options.jobs, networks=options.networks
-    )
+    written = build_repository(options.out, bundles, served_methods(), jobs=options.jobs, networks=options.networks)
     for model in written:
         print(f"{model.name}  {model.platform}  version {model.version}")
     wrong = check_repository(options.out)

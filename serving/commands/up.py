@@ -91,12 +91,16 @@ def triton_setup(options: Up, server: "Triton") -> "Setup":
     from serving.lanes import Lane
     from serving.pool import Placed
     from serving.triton.lanes import TritonLane
+    from serving.triton.server import TritonServer
     from serving.work import usable_cores
 
     served = models_served(options.repository)
-    model_of = {method.home: name for name, method in served.items()}
-    count = max(_instances(options.repository).values())
-    lanes: list[Lane] = [TritonLane(f"triton-{number}", server, model_of) for number in range(count)]
+    # In a container the networks have no processes of their own.
+    networks = networks_called(options.repository) if isinstance(server, TritonServer) else []
+    lanes: list[Lane] = [
+        TritonLane(f"triton-{number}", server, models_of_lane(options.repository, number), networks)
+        for number in range(lanes_of(options.repository))
+    ]
     limits = Limits(queue=options.queue, keep_s=options.keep_days * 86400.0, size=round(options.store_gib * 2**30))
     return Setup(
         store=options.store,
@@ -112,29 +116,53 @@ def triton_setup(options: Up, server: "Triton") -> "Setup":
 
 
 def models_served(repository: Path) -> "dict[str, Served]":
-    """Return the methods that a repository has, by the names of their models."""
+    """Return the methods that a repository has, by name."""
     from serving.methods import Served, method_at
 
-    homes = {name: config.parameters["home"].string_value for name, config in _methods(repository).items()}
+    homes = {
+        config.parameters["method"].string_value: config.parameters["home"].string_value
+        for config in _methods(repository).values()
+    }
     return {name: Served(name, home, method_at(home)) for name, home in sorted(homes.items())}
+
+
+def models_of_lane(repository: Path, lane: int) -> dict[str, str]:
+    """Return the models of a lane, counted from 0, by the home of the method: each lane has its own processes."""
+    copies: dict[str, list[str]] = {}
+    for config in sorted(_methods(repository).values(), key=lambda c: int(c.parameters["copy"].string_value)):
+        copies.setdefault(config.parameters["home"].string_value, []).append(config.name)
+    # A method that was built for fewer jobs has models that several lanes take turns at.
+    return {home: names[lane % len(names)] for home, names in copies.items()}
+
+
+def networks_called(repository: Path) -> list[str]:
+    """Return the models of networks that the server runs for methods; none where each method runs its own."""
+    configs = _configs(repository)
+    called = any(config.parameters["networks"].string_value == "triton" for config in _methods(repository).values())
+    return [name for name, config in configs.items() if config.backend == "onnxruntime"] if called else []
+
+
+def lanes_of(repository: Path) -> int:
+    """Return how many jobs run side by side."""
+    return max(int(config.parameters["copy"].string_value) for config in _methods(repository).values())
 
 
 def threads_of(repository: Path, cores: int) -> int:
     """Return the threads of a job: the cores shared out among those that run side by side."""
-    return max(1, cores // max(_instances(repository).values()))
-
-
-def _instances(repository: Path) -> dict[str, int]:
-    return {name: config.instance_group[0].count for name, config in _methods(repository).items()}
+    return max(1, cores // lanes_of(repository))
 
 
 def _methods(repository: Path) -> dict[str, Any]:
-    """Return the configurations of a repository's methods."""
-    from serving.triton.configs import from_text
-
-    paths = sorted(repository.glob("*/config.pbtxt"))
-    configs = {path.parent.name: from_text(path.read_text("utf-8"), str(path)) for path in paths}
-    methods = {name: config for name, config in configs.items() if config.backend == "python"}
+    """Return the configurations of the models of a repository's methods."""
+    methods = {name: config for name, config in _configs(repository).items() if config.backend == "python"}
     if not methods:
         raise UserError(f"repository '{repository}': has no method; build it with: python -m serving build")
     return methods
+
+
+def _configs(repository: Path) -> dict[str, Any]:
+    """Return the configurations of a repository's models."""
+    from serving.triton.configs import from_text
+
+    paths = sorted(repository.glob("*/config.pbtxt"))
+    return {path.parent.name: from_text(path.read_text("utf-8"), str(path)) for path in paths}

@@ -96,8 +96,7 @@ class Health:
         """Return whether new jobs will be done, and why not."""
         draining = self.service.jobs.draining
         failed = sorted(name for name, probe in self.probes.items() if not probe.ok)
-        lanes = self.service.pool.lanes
-        missing = lanes[0].missing() if lanes else []
+        missing = sorted({name for lane in self.service.pool.lanes for name in lane.missing()})
         details = {
             "draining": draining,
             "lanes": len(self.service.pool.lanes),

@@ -24,13 +24,6 @@ DTYPES: Mapping[str, str] = {
 }  # fmt: skip
 """Triton's name of each type of a spec."""
 
-DELAY_US = 100
-"""Microseconds that a request waits for others to be batched with: little, for a loop that is alone waits each step.
-Those that come while the network is busy are batched anyway."""
-
-WAITING = 256
-"""Requests of a network that may wait; more are refused."""
-
 _NAMES = {triton: name for name, triton in DTYPES.items()}
 
 
@@ -79,9 +72,12 @@ def network_config(name: str, spec: EngineSpec, placement: Placement) -> Any:
     config.version_policy.specific.versions.append(placement.version)
     config.instance_group.add(count=1)
     if batch:
-        # No preferred sizes: together with a timeout of the queue they stalled the batcher of 2.51.
-        config.dynamic_batching.max_queue_delay_microseconds = DELAY_US
-        config.dynamic_batching.default_queue_policy.max_queue_size = WAITING
+        # No policy of the queue, neither a size nor a timeout: with one Triton hands out a batch only while an instance
+        # is waiting for it. A request that comes while the instance is on its way back from the last batch then wakes
+        # nobody, and the batcher looks again after half a second (r24.10, dynamic_batch_scheduler.cc, Enqueue and
+        # BatcherThread). Nothing else bounds the queue, and nothing has to: each job waits for its own call.
+        # No delay: a loop that is alone would wait at each step, and what comes while the network is busy is batched.
+        config.dynamic_batching.SetInParent()
     _add_warmup(config, spec, batch)
     for key, value in _parameters(spec, batch).items():
         config.parameters[key].string_value = value
@@ -172,22 +168,33 @@ def _tensor(entry: Any, values: Mapping[str, str], batch: str | None) -> TensorS
     return TensorSpec(entry.name, tuple([batch, *dims] if batch else dims), dtype)
 
 
-def method_config(name: str, home: str, *, instances: int, networks: str) -> Any:
-    """Return the configuration of a method: a decoupled model that draws and reports on the way.
+def copy_name(method: str, number: int) -> str:
+    """Return the name of the model of a method that does its jobs of lane `number`, from 1: `toy`, `toy-2` ...
+
+    Each copy is a model of one process. Instances of one model would share their fate: Triton goes on sending requests
+    to one that was killed, and to load the model again ends them all.
+    """
+    return method if number == 1 else f"{method}-{number}"
+
+
+def method_config(name: str, home: str, *, networks: str, number: int = 1) -> Any:
+    """Return the configuration of a copy of a method: a decoupled model that draws and reports on the way.
 
     Args:
         name: of the method.
         home: where it is imported from.
-        instances: jobs side by side; each has a process of its own.
+        number: of the copy, from 1.
         networks: `process`: its process runs the networks; `triton`: the server does, batched over jobs.
     """
-    config = pb.ModelConfig(name=name, backend="python", max_batch_size=0)
+    config = pb.ModelConfig(name=copy_name(name, number), backend="python", max_batch_size=0)
     config.model_transaction_policy.decoupled = True
     config.input.add(name="REQUEST", data_type=pb.TYPE_STRING, dims=[1])
     for output, dims in (("KIND", [1]), ("DATA", [1]), ("CONTENT", [-1])):
         config.output.add(name=output, data_type=pb.TYPE_STRING, dims=dims)
-    config.instance_group.add(count=instances, kind=pb.ModelInstanceGroup.KIND_CPU)
+    config.instance_group.add(count=1, kind=pb.ModelInstanceGroup.KIND_CPU)
     config.parameters["home"].string_value = home
+    config.parameters["method"].string_value = name
+    config.parameters["copy"].string_value = str(number)
     config.parameters["networks"].string_value = networks
     return config
 

@@ -8,7 +8,7 @@ import base64
 import json
 import logging
 import queue
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,11 @@ class TritonLane:
         name: for logs.
         server: started where it does not run.
         model_of: name of the model by the home of its method.
+        networks: models of networks that those call, where each is a process of the server.
     """
 
-    def __init__(self, name: str, server: Triton, model_of: Mapping[str, str]) -> None:
-        self.name, self.server, self.model_of = name, server, model_of
+    def __init__(self, name: str, server: Triton, model_of: Mapping[str, str], networks: Sequence[str] = ()) -> None:
+        self.name, self.server, self.model_of, self.networks = name, server, model_of, networks
         self._client: Any = None
 
     def run(self, task: Task) -> Iterator[Report]:
@@ -74,6 +75,8 @@ class TritonLane:
                 if not self.server.stubs(model) or silent_s > SILENT_S:
                     yield "died", {"reason": self._revive(model, silent_s > SILENT_S)}
                     return
+                # The job itself waits for a network that has died, and makes its call again.
+                self._load(self.server.dead(self.networks))
                 continue
             silent_s = 0.0
             if error is not None:
@@ -90,7 +93,8 @@ class TritonLane:
         """Return what an error of the server means."""
         if "stopped after step" in message or "CANCELLED" in message.upper():
             return "stopped", {}
-        if not self.server.alive():
+        # The connection goes a moment before the process is gone, so its end alone says that the server has died.
+        if "StatusCode.UNAVAILABLE" in message or not self.server.alive():
             return "died", {"reason": f"tritonserver has ended: {message}"[:300]}
         if not self.server.stubs(model):
             return "died", {"reason": self._revive(model)}
@@ -119,12 +123,15 @@ class TritonLane:
         """Return the models whose process has died, which Triton itself goes on calling ready."""
         if not self.server.alive():
             return ["tritonserver"]
-        return [model for model in self.model_of.values() if not self.server.stubs(model)]
+        return self.server.dead([*self.model_of.values(), *self.networks])
 
     def heal(self) -> None:
         """Start the server again if it has died, and load models whose process has."""
         self.server.start()
-        for model in self.missing():
+        self._load(self.missing())
+
+    def _load(self, models: Sequence[str]) -> None:
+        for model in models:
             _LOG.warning("model %s: its process has died; it is loaded again", model)
             self.server.reload(model)
 

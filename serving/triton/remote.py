@@ -4,11 +4,9 @@ So jobs that run side by side share one copy of each network, and their calls ar
 jobs may end in other last bits than a call by itself.
 """
 
-import contextlib
-import itertools
-import os
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -22,6 +20,7 @@ from runtime.engines.backends.base import SpecEngine
 from runtime.engines.backends.graphs import Graph
 from runtime.engines.spec import EngineSpec
 from serving.triton.configs import DTYPES, batch_of, model_name, wire_shape
+from serving.triton.regions import SharedCall
 from serving.work import Task
 
 if TYPE_CHECKING:
@@ -30,7 +29,18 @@ if TYPE_CHECKING:
 PATIENCE_S = 60.0
 """Seconds to wait for a server that does not answer, such as one that is being started again."""
 
-_NUMBERS = itertools.count()
+AWAY = ("UNAVAILABLE", "Unable to find shared memory", "is not healthy", "is not ready", "is not found",
+        "not at ready state", "no available versions")  # fmt: skip
+"""What stands in errors of a server that is started again, and of a network whose process has died: whoever watches
+over the server loads it again, and the call is made once more."""
+
+SHAPES = 8
+"""Shapes of calls whose memory a network keeps; it seldom has more than two."""
+
+
+def is_away(message: str) -> bool:
+    """Return whether an error of a server means that the network will be back."""
+    return any(word in message for word in AWAY)
 
 
 class RemoteEngine(SpecEngine):
@@ -76,17 +86,22 @@ class BlsEngine(RemoteEngine):
 
     def _run(self, inputs: tuple[Tensor, ...], sizes: dict[str, int]) -> tuple[Tensor, ...]:
         names = [tensor.name for tensor in self._spec.outputs]
+        until = time.monotonic() + PATIENCE_S
+        while (response := self._request(inputs, names).exec()).has_error():
+            message = response.error().message()
+            if not is_away(message) or time.monotonic() > until:
+                raise OSError(f"model '{self.model}': {message}")
+            time.sleep(0.5)
+        outputs = {tensor.name(): tensor for tensor in response.output_tensors()}
+        # A copy: the memory is the server's, and goes with the response.
+        return self._tensors([np.array(outputs[name].as_numpy()) for name in names], sizes)
+
+    def _request(self, inputs: tuple[Tensor, ...], names: list[str]) -> Any:
         tensors = [
             self.backend.Tensor(declared.name, array)
             for declared, array in zip(self._spec.inputs, self._arrays(inputs), strict=True)
         ]
-        request = self.backend.InferenceRequest(model_name=self.model, requested_output_names=names, inputs=tensors)
-        response = request.exec()
-        if response.has_error():
-            raise OSError(f"model '{self.model}': {response.error().message()}")
-        outputs = {tensor.name(): tensor for tensor in response.output_tensors()}
-        # A copy: the memory is the server's, and goes with the response.
-        return self._tensors([np.array(outputs[name].as_numpy()) for name in names], sizes)
+        return self.backend.InferenceRequest(model_name=self.model, requested_output_names=names, inputs=tensors)
 
 
 class GrpcEngine(RemoteEngine):
@@ -101,117 +116,72 @@ class GrpcEngine(RemoteEngine):
 
     def __init__(self, model: str, spec: EngineSpec, url: str, *, shared: bool = True) -> None:
         super().__init__(spec)
+        import grpc
         import tritonclient.grpc as client
 
-        self.model, self.client = model, client
+        self.model, self.client, self.shared = model, client, shared
         self.connection = client.InferenceServerClient(url)
-        self.regions = [Region(self.connection), Region(self.connection)] if shared else []
-        # One call at a time: the regions hold one call's tensors.
+        self.channel = grpc.insecure_channel(url)
+        # Bytes in, bytes out: what a shared call asks is serialized already, and its answer has nothing to read.
+        self.infer = self.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        self.calls: OrderedDict[Any, SharedCall] = OrderedDict()
+        # One call at a time: the memory holds one call's tensors.
         self._access = threading.Lock()
 
     def _run(self, inputs: tuple[Tensor, ...], sizes: dict[str, int]) -> tuple[Tensor, ...]:
+        import grpc
+        from tritonclient.utils import InferenceServerException
+
         until = time.monotonic() + PATIENCE_S
+        call = self._shared_call if self.shared else self._call
         with self._access:
             while True:
                 try:
-                    return self._call(self._arrays(inputs), sizes)
-                except self._error() as error:
+                    return call(self._arrays(inputs), sizes)
+                except (grpc.RpcError, InferenceServerException) as error:
                     # Away for a moment, or started again and without our memory.
-                    lost = any(word in str(error) for word in ("UNAVAILABLE", "Unable to find shared memory"))
-                    if not lost or time.monotonic() > until:
-                        raise OSError(f"model '{self.model}': {error}") from None
-                    for region in self.regions:
-                        region.forget()
+                    if not is_away(str(error)) or time.monotonic() > until:
+                        details = getattr(error, "details", None)
+                        raise OSError(f"model '{self.model}': {details() if details else error}") from None
+                    self._forget()
                     time.sleep(0.5)
 
-    def _call(self, arrays: Sequence[np.ndarray], sizes: dict[str, int]) -> tuple[Tensor, ...]:
+    def _shared_call(self, arrays: Sequence[np.ndarray], sizes: dict[str, int]) -> tuple[Tensor, ...]:
+        shapes = tuple(array.shape for array in arrays)
+        if shapes not in self.calls:
+            if len(self.calls) == SHAPES:
+                self.calls.popitem(last=False)[1].forget()
+            self.calls[shapes] = SharedCall(self.connection, self.model, self._spec, shapes, self._wire(sizes))
+        self.calls.move_to_end(shapes)
+        call = self.calls[shapes]
+        call.write(arrays)
+        self.infer(call.request, timeout=PATIENCE_S)
+        return self._tensors(call.read(), sizes)
+
+    def _wire(self, sizes: dict[str, int]) -> list[list[int]]:
+        """Return the shapes in which the outputs come."""
         shapes = [[int(size) for size in tensor.bound(sizes)] for tensor in self._spec.outputs]
-        wire = [wire_shape(shape, batched=self.batched) for shape in shapes]
-        results = [np.empty(s, t.dtype) for s, t in zip(wire, self._spec.outputs, strict=True)]
-        requested = [self.client.InferRequestedOutput(tensor.name) for tensor in self._spec.outputs]
+        return [wire_shape(shape, batched=self.batched) for shape in shapes]
+
+    def _call(self, arrays: Sequence[np.ndarray], sizes: dict[str, int]) -> tuple[Tensor, ...]:
         sent = []
         for declared, array in zip(self._spec.inputs, arrays, strict=True):
-            sent.append(self.client.InferInput(declared.name, list(array.shape), DTYPES[declared.dtype]))
-        if self.regions:
-            into, out = self.regions
-            for value, (offset, size) in zip(sent, into.place(arrays, write=True), strict=True):
-                value.set_shared_memory(into.name, size, offset)
-            places = out.place(results, write=False)
-            for value, (offset, size) in zip(requested, places, strict=True):
-                value.set_shared_memory(out.name, size, offset)
-            self.connection.infer(self.model, sent, outputs=requested, client_timeout=PATIENCE_S)
-            read = [out.read(r, offset) for r, (offset, _) in zip(results, places, strict=True)]
-            return self._tensors(read, sizes)
-        for value, array in zip(sent, arrays, strict=True):
+            value = self.client.InferInput(declared.name, list(array.shape), DTYPES[declared.dtype])
             value.set_data_from_numpy(array)
+            sent.append(value)
+        requested = [self.client.InferRequestedOutput(tensor.name) for tensor in self._spec.outputs]
         response: Any = self.connection.infer(self.model, sent, outputs=requested, client_timeout=PATIENCE_S)
         return self._tensors([np.array(response.as_numpy(t.name)) for t in self._spec.outputs], sizes)
 
-    def _error(self) -> type[Exception]:
-        from tritonclient.utils import InferenceServerException
-
-        return InferenceServerException
+    def _forget(self) -> None:
+        while self.calls:
+            self.calls.popitem()[1].forget()
 
     def close(self) -> None:
-        """Give the memory back and close the connection."""
-        for region in self.regions:
-            region.forget()
+        """Give the memory back and close the connections."""
+        self._forget()
+        self.channel.close()
         self.connection.close()
-
-
-class Region:
-    """A piece of shared memory that a server has registered; it grows as it is needed.
-
-    Args:
-        connection: to the server.
-    """
-
-    def __init__(self, connection: Any) -> None:
-        self.connection = connection
-        self.name, self.size, self.handle = "", 0, None
-
-    def place(self, arrays: Sequence[np.ndarray], *, write: bool) -> list[tuple[int, int]]:
-        """Return offset and size of arrays side by side, which are written there where asked."""
-        places, offset = [], 0
-        for array in arrays:
-            places.append((offset, array.nbytes))
-            offset += -(-array.nbytes // 64) * 64  # on a cache line of its own
-        if offset > self.size:
-            self._grow(offset)
-        if write:
-            import tritonclient.utils.shared_memory as memory
-
-            for array, (start, _) in zip(arrays, places, strict=True):
-                memory.set_shared_memory_region(self.handle, [array], offset=start)
-        return places
-
-    def read(self, like: np.ndarray, offset: int) -> np.ndarray:
-        """Return a copy of what lies at an offset."""
-        import tritonclient.utils.shared_memory as memory
-
-        return np.array(memory.get_contents_as_numpy(self.handle, like.dtype, list(like.shape), offset=offset))
-
-    def forget(self) -> None:
-        """Give the memory back."""
-        if self.handle is None:
-            return
-        import tritonclient.utils.shared_memory as memory
-        from tritonclient.utils import InferenceServerException
-
-        # Where the server has gone, its registration has gone with it.
-        with contextlib.suppress(InferenceServerException):
-            self.connection.unregister_system_shared_memory(self.name)
-        memory.destroy_shared_memory_region(self.handle)
-        self.size, self.handle = 0, None
-
-    def _grow(self, size: int) -> None:
-        import tritonclient.utils.shared_memory as memory
-
-        self.forget()
-        self.name = f"tgm-{os.getpid()}-{next(_NUMBERS)}"
-        self.handle = memory.create_shared_memory_region(self.name, f"/{self.name}", size)
-        self.connection.register_system_shared_memory(self.name, f"/{self.name}", size)
-        self.size = size
 
 
 Maker = Callable[[str, EngineSpec], RemoteEngine]

@@ -25,13 +25,23 @@ from pathlib import Path
 from filelock import FileLock
 
 from runtime.errors import UserError
+from runtime.files import replace_file
 from runtime.installing import HOUSE
 
 PACKAGES = ("nvidia-pytriton==0.7.0", "numpy<2")
 """What the server's environment holds."""
 
+PACKAGE_FOLDERS = ("site-packages", "dist-packages")
+"""How folders of packages are named."""
+
+PATHS = "TGM_PATHS"
+"""Environment variable of the folders of packages that the server's environment sees behind its own."""
+
 READY_S = 120.0
 """Seconds in which a server has to be ready."""
+
+STUB = "triton_python_backend_stub"
+"""Program of a process of a model."""
 
 STACK_KIB = 128 * 1024
 """The server's stack: 2.51 puts JSON bodies on it, and 8 MiB are too few for one of 4 MiB."""
@@ -58,9 +68,10 @@ def make_environment(folder: Path) -> Path:
             _call(str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *PACKAGES)
             (folder / "complete").touch()
         (packages,) = folder.glob("lib/python*/site-packages")
-        others = [str(HOUSE), *(path for path in sys.path if path.endswith(("site-packages", "dist-packages")))]
-        # Behind its own: its NumPy comes first, and PyTorch is found here.
-        (packages / "others.pth").write_text("\n".join(others) + "\n")
+        # Not the paths themselves: several installations of this package may share the environment.
+        line = f"import os, sys; sys.path.extend(filter(None, os.environ.get('{PATHS}', '').split(os.pathsep)))\n"
+        if not (packages / "others.pth").is_file() or (packages / "others.pth").read_text() != line:
+            replace_file(packages / "others.pth", line)
     return python
 
 
@@ -125,8 +136,16 @@ class Triton:
 
     def stubs(self, model: str) -> list[int]:
         """Return the ids of the processes of a model."""
-        stub = "triton_python_backend_stub"
-        return [pid for pid, words in _processes() if stub in words[0] and any(f"/{model}/" in word for word in words)]
+        return [pid for pid, words in self._stubs() if runs(words, model)]
+
+    def dead(self, models: Sequence[str]) -> list[str]:
+        """Return those of some models that have no process."""
+        there = list(self._stubs())
+        return [model for model in models if not any(runs(words, model) for _, words in there)]
+
+    def _stubs(self) -> Iterator[tuple[int, Sequence[str]]]:
+        """Yield id and words of each process of a model."""
+        return ((pid, words) for pid, words in _processes() if STUB in words[0])
 
     def call(self, verb: str, path: str, timeout_s: float = 30.0) -> int:
         """Return the status of a call to its HTTP; 0 where it does not answer."""
@@ -187,9 +206,9 @@ class TritonServer(Triton):
         """Return whether its process runs."""
         return self.process is not None and self.process.poll() is None
 
-    def stubs(self, model: str) -> list[int]:
-        """Return the ids of the processes of a model."""
-        return [pid for pid, words in _children(self.process) if any(f"/{model}/" in word for word in words)]
+    def _stubs(self) -> Iterator[tuple[int, Sequence[str]]]:
+        """Yield id and words of each process of a model."""
+        return ((pid, words) for pid, words in _children(self.process) if STUB in words[0])
 
     def start(self) -> None:
         """Start it and wait until it is ready; nothing where it runs.
@@ -227,6 +246,8 @@ class TritonServer(Triton):
             "LD_LIBRARY_PATH": os.pathsep.join(libraries),
             # The stub finds its packages by the first python3 of the path.
             "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            # Behind its own packages: its NumPy comes first, and PyTorch is found here.
+            PATHS: os.pathsep.join([str(HOUSE), *(path for path in sys.path if path.endswith(PACKAGE_FOLDERS))]),
         }
         variables.pop("PYTHONPATH", None)
         return command, variables
@@ -312,6 +333,12 @@ class TritonServer(Triton):
     def _left(self) -> list[int]:
         """Return the ids of the processes of a server of ours."""
         return [pid for pid, words in _processes() if any(self.prefix in word for word in words)]
+
+
+def runs(words: Sequence[str], model: str) -> bool:
+    """Return whether a process is that of a model, by the words of its command: the stub gets the path of its file."""
+    # By the end of the path: a folder on the way to the repository may have the name of a model.
+    return any(Path(word).parts[-3:-2] == (model,) and Path(word).stem == "model" for word in words)
 
 
 def _processes() -> Iterator[tuple[int, Sequence[str]]]:

@@ -1,5 +1,6 @@
 """The commands of `python -m serving`, as a user types them."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -152,3 +153,15 @@ def test_streams_are_read_line_by_line() -> None:
     text = ': open\n\nid: 3\nevent: step\ndata: {"a": "b: c"}\n\n: \n\nid: 4\nevent: done\ndata: {}\n\n'
     events = list(parse_stream(iter(text.split("\n"))))
     assert events == [{"a": "b: c", "n": 3, "kind": "step"}, {"n": 4, "kind": "done"}]
+
+
+def test_each_yes_in_the_table_of_systems_names_a_test_that_is_there() -> None:
+    folder = Path(__file__).parent
+    text = (ROOT / "serving" / "README.md").read_text("utf-8").partition("## Beside others")[2]
+    head, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[:1] == "|"]
+    ours, named = head.index("this"), head.index("tested by")
+    for row in rows:
+        tests = re.findall(r"`([^`]*)::([^`]*)`", row[named])
+        assert tests or row[ours] == "n", row[0]
+        for file, name in tests:
+            assert f"def {name}(" in (folder / file).read_text("utf-8"), (row[0], name)

@@ -11,6 +11,7 @@ from serving.commands.up import Up, models_served, triton_server, triton_setup
 from serving.methods import served_methods
 from serving.repository import build_repository, check_repository
 from serving.triton.configs import from_text, model_name, spec_of
+from serving.triton.lanes import TritonLane
 from tests.bundles import make_tiny_bundle
 
 
@@ -25,7 +26,7 @@ def config_of(folder: Path, name: str):
 
 def test_each_network_and_each_method_is_a_model(tiny: Bundle, tmp_path: Path) -> None:
     folder = tmp_path / "repository"
-    written = build_repository(folder, [tiny], served_methods(), instances=2)
+    written = build_repository(folder, [tiny], served_methods(), jobs=2)
     names = {model.name for model in written}
     assert {"tiny_denoiser", "vectorfusion", "vectorize"} <= names
     assert not {"lmconv_sample"} & names, "no bundle for it"
@@ -100,12 +101,13 @@ WRONG = {
     "missing": (lambda f: next(f.glob("tiny_denoiser/*/model.onnx")).unlink(), "model.onnx is missing"),
     "renamed": (lambda f: (f / "tiny_denoiser").rename(f / "other"), "expected the folder's name"),
     "a field": (lambda f: _edit(f, "max_batch_size: 256", "max_batch_size: 8"), "max_batch_size: expected 256, got 8"),
+    "instances": (lambda f: _edit(f, "count: 1", "count: 2", "vectorize"), "is not what is built here"),
     "no field": (lambda f: _edit(f, "max_batch_size", "greatest_batch"), "expected a model configuration"),
 }
 
 
-def _edit(folder: Path, old: str, new: str) -> None:
-    path = folder / "tiny_denoiser" / "config.pbtxt"
+def _edit(folder: Path, old: str, new: str, model: str = "tiny_denoiser") -> None:
+    path = folder / model / "config.pbtxt"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
 
@@ -129,6 +131,11 @@ def test_the_command_builds_what_up_serves(tmp_path: Path, capsys: pytest.Captur
     server = triton_server(options)
     setup = triton_setup(options, server)
     assert len(setup.lanes) == 3 and {"lmconv_complete", "lmconv_sample", "vectorize"} <= set(setup.served)
+    models = [lane.model_of[setup.served["vectorize"].home] for lane in setup.lanes if isinstance(lane, TritonLane)]
+    assert models == ["vectorize", "vectorize-2", "vectorize-3"], "a lane has processes of its own"
+    assert main(["build", "mnist", "--out", str(folder), "--jobs", "2"]) == 0
+    assert sorted(path.name for path in folder.glob("vectorize-*")) == ["vectorize-2"]
+    assert triton_setup(options, server).served.keys() == setup.served.keys()
     with pytest.raises(UserError, match="holds no model"):
         triton_server(Up(repository=tmp_path / "none", store=tmp_path / "store"))
     assert model_name("sd-1.5", "latent_encoder.vjp") == "sd_1_5_latent_encoder_vjp"

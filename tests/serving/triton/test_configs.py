@@ -80,11 +80,12 @@ def test_text_that_triton_would_not_take(text: str) -> None:
 
 def test_a_configuration_of_something_else() -> None:
     with pytest.raises(UserError, match="without its spec"):
-        spec_of(method_config("toy", "tests.serving.toy:METHOD", instances=2, networks="process"))
+        spec_of(method_config("toy", "tests.serving.toy:METHOD", networks="process"))
 
 
-def test_a_method_is_decoupled_and_has_its_instances() -> None:
-    config = from_text(to_text(method_config("toy", "a:B", instances=3, networks="triton")), "")
-    assert config.model_transaction_policy.decoupled and config.instance_group[0].count == 3
+def test_a_method_is_decoupled_and_each_copy_is_a_model_of_one_process() -> None:
+    config = from_text(to_text(method_config("toy", "a:B", number=3, networks="triton")), "")
+    assert config.model_transaction_policy.decoupled and config.instance_group[0].count == 1
+    assert (config.name, config.parameters["method"].string_value) == ("toy-3", "toy")
     assert config.parameters["networks"].string_value == "triton" and config.backend == "python"
     assert not config.HasField("dynamic_batching"), "a decoupled model gets none"

@@ -21,9 +21,9 @@ import torch
 
 from runtime.engines.bundle import Bundle
 from serving.methods import Served, served_methods
-from serving.repository import build_repository, check_repository
+from serving.repository import build_repository, check_repository, write_method
 from serving.requests import parse_request
-from serving.triton.configs import model_name
+from serving.triton.configs import copy_name, model_name
 from serving.triton.lanes import TritonLane
 from serving.triton.remote import GrpcEngine
 from serving.triton.server import TritonServer
@@ -49,6 +49,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, methods, environment: Path)
     bundles = [Bundle.load("icons"), Bundle.load("mnist")]
     build_repository(folder / "repository", bundles, shared, networks="triton")
     _fewer(folder / "repository")
+    write_method(folder / "repository", "toy", methods["toy"].home, jobs=2, networks="process")
     server = TritonServer(folder / "repository", folder / "work", environment, {"TGM_WORK": str(folder / "store")})
     server.start()
     yield server
@@ -229,6 +230,26 @@ def test_networks_of_the_server_draw_the_same_digits(client) -> None:
     assert shared[0]["bundle"]["triton"] == "this server"
 
 
+def test_a_killed_network_is_loaded_again_and_the_job_that_calls_it_draws_the_same_digits(server, tmp_path) -> None:
+    method = served_methods(["runtime.lmconv"])["lmconv_sample"]
+    lane = TritonLane("triton", server, {method.home: "lmconv_sample_shared"}, ["mnist_step"])
+    with gateway(tmp_path / "store", modules=("runtime.lmconv",), use=[lane]) as (running, client):
+        document = {"method": "lmconv_sample", "options": {"count": 2, "seed": 6}}
+        name = client.post("/v1/jobs", json=document).json()["id"]
+        until(lambda: steps(running.service.jobs, name) >= 20)
+        (killed,) = server.stubs("mnist_step")
+        os.kill(killed, signal.SIGKILL)
+        assert ended(running.service.jobs, name, 60.0).message is None
+        assert killed not in server.stubs("mnist_step") and server.dead(["mnist_step"]) == []
+        events = [event.kind for event in running.service.jobs.store.events(0, name)]
+        assert events.count("running") == 1, "the job itself goes on"
+        folder = Path(server.variables["TGM_WORK"]) / "jobs" / name / "run" / "result"
+        (drawn,) = [path.read_bytes() for path in sorted(folder.iterdir())]
+    with grpc.InferenceServerClient(server.grpc) as own:
+        alone = stream(own, "lmconv_sample", {"options": {"count": 2, "seed": 6}})
+    assert isinstance(alone, tuple) and alone[1] == [drawn]
+
+
 # The gateway before it
 
 
@@ -257,6 +278,34 @@ def test_killed_processes_and_servers_end_in_the_same_bytes(server, front, metho
     assert results(jobs.store, name) == whole(toy(methods, **options), tmp_path / "whole")
     reasons = [event.data["reason"] for event in jobs.store.events(0, name) if event.data.get("reason")]
     assert "has died; loaded again" in reasons[0] and len(reasons) == 2
+
+
+def test_one_of_two_killed_processes_resumes_and_the_other_does_not_notice(server, methods, tmp_path: Path) -> None:
+    home = methods["toy"].home
+    lanes = [TritonLane(f"triton-{n}", server, {home: copy_name("toy", n)}) for n in (1, 2)]
+    store = Path(server.variables["TGM_WORK"])
+    with gateway(store, modules=("tests.serving.toy",), use=lanes) as (running, client):
+        jobs = running.service.jobs
+        options = [{"seed": seed, "steps": 150, "pause_s": 0.05} for seed in (21, 22)]
+        names = [client.post("/v1/jobs", json={"method": "toy", "options": each}).json()["id"] for each in options]
+        until(lambda: all(steps(jobs, name) >= 10 for name in names))
+        assert len({*server.stubs("toy"), *server.stubs("toy-2")}) == 2
+        killed, began = server.stubs("toy-2")[0], time.monotonic()
+        os.kill(killed, signal.SIGKILL)
+        begun = {name: [] for name in names}
+
+        def count() -> int:
+            for name in names:
+                begun[name] = [event for event in jobs.store.events(0, name) if event.kind == "running"]
+            return sum(map(len, begun.values()))
+
+        until(lambda: count() == 3, 30.0)
+        print(f"resumed {time.monotonic() - began:.1f} s after the kill")
+        for name, each in zip(names, options, strict=True):
+            assert ended(jobs, name).message is None
+            assert results(jobs.store, name) == whole(toy(methods, **each), tmp_path / name)
+        assert count() == 3, "the job beside it went on"
+        assert killed not in server.stubs("toy-2") and server.dead(["toy", "toy-2", "toy-3"]) == ["toy-3"]
 
 
 def test_a_dead_process_is_found_by_the_probe(server, front) -> None:
