@@ -37,7 +37,7 @@ class Placed:
     threads: int = 1
     """Threads of a job."""
     networks: str = ""
-    """Address of the Triton server that runs the networks; empty: each worker does."""
+    """Triton server that runs the networks, as of `serving.work.Task`; empty: each worker does."""
     bundles: Mapping[str, Path] = field(default_factory=dict)
     """Folders of the bundles that are offered, by name."""
 

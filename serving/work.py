@@ -64,7 +64,8 @@ class Task:
     bundle: str = ""
     """Folder of its bundle; empty: the installed one of the name that the request gives."""
     networks: str = ""
-    """Address of the Triton server that runs the networks; empty: this process does."""
+    """Triton server that runs the networks: `http://HOST:PORT` of one on this machine, with shared memory, or
+    `HOST:PORT` of the gRPC of any; empty: this process runs them."""
 
 
 LoadBundle = Callable[["Task", Method[Any], str], "Bundle"]

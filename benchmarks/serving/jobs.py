@@ -82,7 +82,7 @@ def count_jobs(server: TritonServer, folder: Path, jobs: int) -> Iterator[dict[s
     """Yield the jobs an hour at each number side by side, and how many pairs a call of the server's network held."""
     folder.mkdir()
     workers = Workers(folder, max(SIDE_BY_SIDE))
-    sides = {"own_networks": "", "batched_by_triton": server.grpc}
+    sides = {"own_networks": "", "batched_by_triton": server.http}
     try:
         for networks in sides.values():
             # Each process loads its networks and kernels before anything is timed.

@@ -54,6 +54,8 @@ class Config:
     """Jobs that are submitted to the gateway."""
     only: str = ""
     """Time only the parts whose names contain this: calls, steps, jobs, gateway, analyzer."""
+    realtime: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Calls and steps go before all other work of the machine, where it is a busy one; needs root."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """One JSON object a line in place of the table."""
 
@@ -68,8 +70,8 @@ def measure(config: Config) -> Iterator[dict[str, Any]]:
     build_repository(folder / "repository", [DiffusionBundle.load("icons")], {})
     server = TritonServer(folder / "repository", folder / "work", config.environment or environment_folder())
     parts = {
-        "calls": lambda: time_calls(server, config.seconds),
-        "steps": lambda: time_steps(server, config.steps, config.rounds),
+        "calls": lambda: time_calls(server, config.seconds, realtime=config.realtime),
+        "steps": lambda: time_steps(server, config.steps, config.rounds, realtime=config.realtime),
         "jobs": lambda: count_jobs(server, folder / "jobs", config.jobs),
         "gateway": lambda: time_gateway(folder / "store", config.submissions),
         "analyzer": lambda: analyze(server, folder),

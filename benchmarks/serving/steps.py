@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.serving.precedence import precedence
 from benchmarks.serving.rows import describe, row
 from runtime.command.method import draw
 from runtime.engines.bundle import DiffusionBundle
@@ -20,7 +21,7 @@ from runtime.loop.events import Stepped
 from runtime.vectorfusion import METHOD
 from runtime.vectorfusion.config import preset_config
 from serving.triton.configs import model_name
-from serving.triton.remote import GrpcEngine
+from serving.triton.remote import maker_of
 from serving.triton.server import TritonServer
 
 RUN = 10
@@ -42,14 +43,12 @@ def timed(call: Callable[[], object], count: int) -> list[float]:
     return times
 
 
-def time_calls(server: TritonServer, seconds: float) -> Iterator[dict[str, Any]]:
+def time_calls(server: TritonServer, seconds: float, *, realtime: bool = False) -> Iterator[dict[str, Any]]:
     """Yield the time of the denoiser's call in process and through the server, and what computes meanwhile."""
     model, bundle = model_name("icons", "denoiser"), DiffusionBundle.load("icons", threads=1)
     spec, inputs = bundle.specs["denoiser"], pair()
-    engines: dict[str, Callable[..., Any]] = {"in process": bundle.engine("denoiser")}
-    for shared in (True, False):
-        name = "Triton, shared memory" if shared else "Triton, gRPC alone"
-        engines[name] = GrpcEngine(model, spec, server.grpc, shared=shared)
+    remote = {name: maker_of(address)(model, spec) for name, address in addresses(server).items()}
+    engines: dict[str, Callable[..., Any]] = {"in process": bundle.engine("denoiser"), **remote}
     assert server.process is not None
     pids = {"client": os.getpid(), "server": server.process.pid, "network": server.stubs(model)[0]}
     for engine in engines.values():
@@ -57,21 +56,27 @@ def time_calls(server: TritonServer, seconds: float) -> Iterator[dict[str, Any]]
     times: dict[str, list[float]] = {name: [] for name in engines}
     used = {name: dict.fromkeys(pids, 0.0) for name in engines}
     medians: list[dict[str, float]] = []
-    until = time.perf_counter() + seconds * len(engines)
-    while time.perf_counter() < until or len(medians) < 3:
-        medians.append({})
-        for name, engine in engines.items():
-            before = {part: cpu_ms(pid) for part, pid in pids.items()}
-            calls = timed(lambda engine=engine: engine(*inputs), RUN)
-            for part, pid in pids.items():
-                used[name][part] += cpu_ms(pid) - before[part]
-            times[name] += calls
-            medians[-1][name] = statistics.median(calls)
-    for name, engine in engines.items():
+    with precedence(server, realtime=realtime):
+        until = time.perf_counter() + seconds * len(engines)
+        while time.perf_counter() < until or len(medians) < 3:
+            medians.append({})
+            for name, engine in engines.items():
+                before = {part: cpu_ms(pid) for part, pid in pids.items()}
+                calls = timed(lambda engine=engine: engine(*inputs), RUN)
+                for part, pid in pids.items():
+                    used[name][part] += cpu_ms(pid) - before[part]
+                times[name] += calls
+                medians[-1][name] = statistics.median(calls)
+    for name in engines:
         cpu = {f"{part}_cpu_ms": value / len(times[name]) for part, value in used[name].items()}
         yield row(f"denoiser, a pair: {name}", **describe(times[name]), overhead_percent=overhead(medians, name), **cpu)
-        if isinstance(engine, GrpcEngine):
-            engine.close()
+    for engine in remote.values():
+        engine.close()
+
+
+def addresses(server: TritonServer) -> dict[str, str]:
+    """Return the ways to a server's networks."""
+    return {"Triton, shared memory": server.http, "Triton, gRPC alone": server.grpc}
 
 
 def overhead(medians: Sequence[Mapping[str, float]], name: str) -> float:
@@ -85,12 +90,13 @@ def cpu_ms(pid: int) -> float:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e6
 
 
-def time_steps(server: TritonServer, steps: int, rounds: int) -> Iterator[dict[str, Any]]:
+def time_steps(server: TritonServer, steps: int, rounds: int, *, realtime: bool = False) -> Iterator[dict[str, Any]]:
     """Yield the time of a step of text to SVG with networks in process and in the server."""
+    make = maker_of(server.http)
     remote = DiffusionBundle.load(
         "icons",
         threads=1,
-        make=lambda graph, choice, **_: GrpcEngine(model_name("icons", graph.name), graph.spec, server.grpc),
+        make=lambda graph, choice, **_: make(model_name("icons", graph.name), graph.spec),
     )
     sides = {"in process": DiffusionBundle.load("icons", threads=1), "Triton, shared memory": remote}
     times: dict[str, list[float]] = {name: [] for name in sides}
@@ -101,9 +107,10 @@ def time_steps(server: TritonServer, steps: int, rounds: int) -> Iterator[dict[s
         taken: dict[str, list[float]] = {}
         for name, bundle in sides.items():
             at: list[float] = []
-            draw(METHOD, config, bundle, report=lambda event, at=at: note(event, at))
+            # The first drawing of each side compiles kernels and loads networks.
+            with precedence(server, realtime=realtime and turn > 0):
+                draw(METHOD, config, bundle, report=lambda event, at=at: note(event, at))
             taken[name] = [1e3 * (b - a) for a, b in pairwise(at[2:])]
-        # The first drawing of each side compiles kernels and loads networks.
         if turn:
             medians.append({name: statistics.median(taken[name]) for name in sides})
             for name in sides:

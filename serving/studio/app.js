@@ -58,7 +58,7 @@ async function start() {
     try {
       const { methods } = await get("/v1/methods");
       list = await get("/v1/jobs?limit=200");
-      const composer = new Composer(methods, (job) => { board.put(job); board.showList(); });
+      const composer = new Composer(methods, (job) => { board.put(job); board.showNew(job); });
       find("#examples").replaceChildren(...EXAMPLES.map((text) => element("button", { type: "button", onclick: () => composer.set(text) }, text)));
       break;
     } catch {

@@ -189,6 +189,12 @@ export class Board {
     find("#compare").disabled = this.picked.length !== 2;
   }
 
+  // Shows what was just asked for: below the form, on a phone, nobody would see it begin.
+  showNew(job) {
+    this.showList();
+    if (matchMedia("(max-width: 900px)").matches) this.cards.get(job.id)?.element.closest(".group").scrollIntoView({ block: "start" });
+  }
+
   showList() { if (location.pathname !== "/") { history.pushState({}, "", "/"); this.route(); } }
 
   // Shows what the address names: a job, or the list.
@@ -225,7 +231,7 @@ export class Board {
   sheet(job) {
     const frame = element("div", { class: "picture", "data-picture": job.id }, element("span", { class: "hint" }, job.state === "done" ? "no picture" : "no picture yet"));
     const shown = element("div", { class: "shown" }, ...(job.state === "done" ? mediaOf(job) : []), hasPicture(job) && frame);
-    const rows = Object.entries(job.options).filter(([name, value]) => value !== null && name !== "out")
+    const rows = Object.entries(job.options).filter(([name, value]) => value !== null && value !== "" && name !== "out")
       .flatMap(([name, value]) => [element("dt", {}, name.replaceAll("_", " ")), element("dd", {}, Array.isArray(value) ? value.join(", ") : String(value))]);
     const command = element("button", { type: "button" }, "Copy command");
     command.addEventListener("click", () => copy(job.command, command));

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from runtime.engines.backends.graphs import Graph
 from runtime.engines.spec import EngineSpec
 from serving.triton.configs import DTYPES, batch_of, model_name, wire_shape
 from serving.triton.regions import SharedCall
+from serving.triton.wire import Refused, Wire
 from serving.work import Task
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class RemoteEngine(SpecEngine):
     def __init__(self, spec: EngineSpec) -> None:
         super().__init__(spec, torch.device("cpu"))
         self.batched = batch_of(spec) is not None
+
+    def close(self) -> None:
+        """Let go of what the server holds for it."""
 
     def _arrays(self, inputs: Sequence[Tensor]) -> list[np.ndarray]:
         """Return tensors as they go to the server."""
@@ -104,64 +108,86 @@ class BlsEngine(RemoteEngine):
         return self.backend.InferenceRequest(model_name=self.model, requested_output_names=names, inputs=tensors)
 
 
-class GrpcEngine(RemoteEngine):
-    """A network of a Triton server: calls over gRPC, tensors through shared memory where it is on this machine.
+class SharedEngine(RemoteEngine):
+    """A network of a Triton server of this machine: tensors through shared memory, their places over HTTP.
 
     Args:
         model: its name in the repository.
         spec: what it takes and gives.
-        url: `host:port` of the server's gRPC.
-        shared: whether tensors go through shared memory.
+        host: of the server.
+        port: of its HTTP.
     """
 
-    def __init__(self, model: str, spec: EngineSpec, url: str, *, shared: bool = True) -> None:
+    def __init__(self, model: str, spec: EngineSpec, host: str, port: int) -> None:
         super().__init__(spec)
-        import grpc
-        import tritonclient.grpc as client
-
-        self.model, self.client, self.shared = model, client, shared
-        self.connection = client.InferenceServerClient(url)
-        self.channel = grpc.insecure_channel(url)
-        # Bytes in, bytes out: what a shared call asks is serialized already, and its answer has nothing to read.
-        self.infer = self.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        self.model, self.wire = model, Wire(host, port)
         self.calls: OrderedDict[Any, SharedCall] = OrderedDict()
         # One call at a time: the memory holds one call's tensors.
         self._access = threading.Lock()
 
     def _run(self, inputs: tuple[Tensor, ...], sizes: dict[str, int]) -> tuple[Tensor, ...]:
-        import grpc
-        from tritonclient.utils import InferenceServerException
-
         until = time.monotonic() + PATIENCE_S
-        call = self._shared_call if self.shared else self._call
         with self._access:
             while True:
                 try:
-                    return call(self._arrays(inputs), sizes)
-                except (grpc.RpcError, InferenceServerException) as error:
+                    arrays = self._arrays(inputs)
+                    return self._tensors(self._call(arrays, sizes).run(arrays), sizes)
+                except OSError as error:
                     # Away for a moment, or started again and without our memory.
-                    if not is_away(str(error)) or time.monotonic() > until:
-                        details = getattr(error, "details", None)
-                        raise OSError(f"model '{self.model}': {details() if details else error}") from None
+                    away = is_away(str(error)) or not isinstance(error, Refused)
+                    if not away or time.monotonic() > until:
+                        raise OSError(f"model '{self.model}': {error}") from None
                     self._forget()
                     time.sleep(0.5)
 
-    def _shared_call(self, arrays: Sequence[np.ndarray], sizes: dict[str, int]) -> tuple[Tensor, ...]:
+    def _call(self, arrays: Sequence[np.ndarray], sizes: dict[str, int]) -> SharedCall:
         shapes = tuple(array.shape for array in arrays)
         if shapes not in self.calls:
             if len(self.calls) == SHAPES:
                 self.calls.popitem(last=False)[1].forget()
-            self.calls[shapes] = SharedCall(self.connection, self.model, self._spec, shapes, self._wire(sizes))
+            bound = [[int(size) for size in tensor.bound(sizes)] for tensor in self._spec.outputs]
+            outputs = [wire_shape(shape, batched=self.batched) for shape in bound]
+            self.calls[shapes] = SharedCall(self.wire, self.model, self._spec, shapes, outputs)
         self.calls.move_to_end(shapes)
-        call = self.calls[shapes]
-        call.write(arrays)
-        self.infer(call.request, timeout=PATIENCE_S)
-        return self._tensors(call.read(), sizes)
+        return self.calls[shapes]
 
-    def _wire(self, sizes: dict[str, int]) -> list[list[int]]:
-        """Return the shapes in which the outputs come."""
-        shapes = [[int(size) for size in tensor.bound(sizes)] for tensor in self._spec.outputs]
-        return [wire_shape(shape, batched=self.batched) for shape in shapes]
+    def _forget(self) -> None:
+        while self.calls:
+            self.calls.popitem()[1].forget()
+
+    def close(self) -> None:
+        """Give the memory back and close the connection."""
+        self._forget()
+        self.wire.close()
+
+
+class GrpcEngine(RemoteEngine):
+    """A network of a Triton server elsewhere: tensors over gRPC.
+
+    Args:
+        model: its name in the repository.
+        spec: what it takes and gives.
+        url: `host:port` of the server's gRPC.
+    """
+
+    def __init__(self, model: str, spec: EngineSpec, url: str) -> None:
+        super().__init__(spec)
+        import tritonclient.grpc as client
+
+        self.model, self.client = model, client
+        self.connection = client.InferenceServerClient(url)
+
+    def _run(self, inputs: tuple[Tensor, ...], sizes: dict[str, int]) -> tuple[Tensor, ...]:
+        from tritonclient.utils import InferenceServerException
+
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self._call(self._arrays(inputs), sizes)
+            except InferenceServerException as error:
+                if not is_away(str(error)) or time.monotonic() > until:
+                    raise OSError(f"model '{self.model}': {error}") from None
+                time.sleep(0.5)
 
     def _call(self, arrays: Sequence[np.ndarray], sizes: dict[str, int]) -> tuple[Tensor, ...]:
         sent = []
@@ -173,14 +199,8 @@ class GrpcEngine(RemoteEngine):
         response: Any = self.connection.infer(self.model, sent, outputs=requested, client_timeout=PATIENCE_S)
         return self._tensors([np.array(response.as_numpy(t.name)) for t in self._spec.outputs], sizes)
 
-    def _forget(self) -> None:
-        while self.calls:
-            self.calls.popitem()[1].forget()
-
     def close(self) -> None:
-        """Give the memory back and close the connections."""
-        self._forget()
-        self.channel.close()
+        """Close the connection."""
         self.connection.close()
 
 
@@ -211,15 +231,18 @@ def remote_bundle(task: Task, method: Method[Any], name: str, where: str, make: 
 
 
 @lru_cache(maxsize=4)
-def _grpc_maker(url: str) -> Maker:
-    return partial(_grpc_engine, url)
+def maker_of(address: str) -> Maker:
+    """Return what makes the engines of a server.
 
-
-def _grpc_engine(url: str, model: str, spec: EngineSpec) -> GrpcEngine:
-    host = url.rpartition(":")[0]
-    return GrpcEngine(model, spec, url, shared=host in ("127.0.0.1", "localhost", "[::1]"))
+    Args:
+        address: `http://HOST:PORT` of one on this machine, or `HOST:PORT` of the gRPC of any.
+    """
+    if not address.startswith("http://"):
+        return lambda model, spec: GrpcEngine(model, spec, address)
+    host, _, port = address.removeprefix("http://").rpartition(":")
+    return lambda model, spec: SharedEngine(model, spec, host, int(port))
 
 
 def load_remote(task: Task, method: Method[Any], name: str) -> "Bundle":
     """Return a bundle whose networks the Triton server of a task runs."""
-    return remote_bundle(task, method, name, task.networks, _grpc_maker(task.networks))
+    return remote_bundle(task, method, name, task.networks, maker_of(task.networks))

@@ -118,6 +118,11 @@ class Triton:
         """Address of its gRPC."""
         return f"127.0.0.1:{self.ports.grpc}"
 
+    @property
+    def http(self) -> str:
+        """Address of its HTTP."""
+        return f"http://127.0.0.1:{self.ports.http}"
+
     def start(self) -> None:
         """Wait until it is ready.
 
@@ -149,7 +154,7 @@ class Triton:
 
     def call(self, verb: str, path: str, timeout_s: float = 30.0) -> int:
         """Return the status of a call to its HTTP; 0 where it does not answer."""
-        url = f"http://127.0.0.1:{self.ports.http}{path}"
+        url = f"{self.http}{path}"
         try:
             with urllib.request.urlopen(urllib.request.Request(url, method=verb), timeout=timeout_s) as response:
                 return response.status

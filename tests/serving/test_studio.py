@@ -288,6 +288,18 @@ def test_it_fits_every_width(page, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
+def test_on_a_phone_a_new_drawing_comes_into_view(browser, live) -> None:
+    context = browser.new_context(base_url=live[0].url, viewport={"width": 390, "height": 844}, is_mobile=True)
+    page = context.new_page()
+    page.goto("/")
+    page.get_by_text("connected").wait_for()
+    draw(page, "from a phone")
+    state(page, "from a phone", "done")
+    top = card(page, "from a phone").bounding_box()["y"]
+    assert 0 <= top < 844, "the form is longer than the screen"
+    context.close()
+
+
 def test_a_server_that_goes_away_and_comes_back(browser, tmp_path: Path) -> None:
     with gateway(tmp_path / "store") as (server, _):
         url, port = server.url, server.port

@@ -25,7 +25,7 @@ from serving.repository import build_repository, check_repository, write_method
 from serving.requests import parse_request
 from serving.triton.configs import copy_name, model_name
 from serving.triton.lanes import TritonLane
-from serving.triton.remote import GrpcEngine
+from serving.triton.remote import RemoteEngine, maker_of
 from serving.triton.server import TritonServer
 from tests.serving.conftest import ended, no_bundle, results, steps, until
 from tests.serving.live import gateway
@@ -72,9 +72,9 @@ def client(server: TritonServer) -> Iterator[Any]:
         yield client
 
 
-def engine(server: TritonServer, role: str, *, shared: bool, bundle: str = "icons") -> GrpcEngine:
+def engine(server: TritonServer, role: str, *, shared: bool, bundle: str = "icons") -> RemoteEngine:
     spec = Bundle.load(bundle).specs[role]
-    return GrpcEngine(model_name(bundle, role), spec, server.grpc, shared=shared)
+    return maker_of(server.http if shared else server.grpc)(model_name(bundle, role), spec)
 
 
 def denoiser_inputs(batch: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
