@@ -29,6 +29,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "no total variation, no alpha": {"variation": 0.0, "alpha": 0.0},
     "total variation x 10": {"variation": 3e-4},
     "distortion 1e-3": {"distortion": 1e-3},
+    "blurred gradients": {"blur": 1.5},
+    "blurred gradients, no total variation, no alpha": {"blur": 1.5, "variation": 0.0, "alpha": 0.0},
     "random backgrounds": {"background": "random"},
     "view-dependent": {"view_dependent": True},
     "hashed grids": {"field": "hashed"},

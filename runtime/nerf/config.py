@@ -57,6 +57,9 @@ class Config(CaptureOptions):
     """Preset fast: weight of the total variation of raw densities and colours, L1 but for small differences."""
     distortion: Weight = 0.0
     """Weight of the distortion loss (mip-NeRF 360, arXiv:2111.12077)."""
+    blur: Annotated[float, Interval(ge=0, le=8)] = 0.0
+    """Preset fast, dense grid: standard deviation, in nodes, of a Gaussian that blurs gradients at first. It falls to 0
+    over three fifths of the steps (a grid's form of SANeRF's annealing, arXiv:2406.07828); 0: none."""
     anneal: Annotated[float, Interval(ge=0, le=1)] = 0.0
     """Networks: part of the steps in which high frequencies fade in (FreeNeRF, arXiv:2303.07418); 0: none."""
     mixed_precision: tyro.conf.FlagCreatePairsOff[bool] = False

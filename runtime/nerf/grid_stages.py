@@ -9,7 +9,9 @@ from runtime.field.fields.grid import DenseGrid, GridAdam
 from runtime.field.fields.hashed import HashedGrid
 from runtime.field.training_views import TrainingViews
 from runtime.loop.adam import Optimizer
+from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
+from runtime.nerf.collapse import collapse_of, fog_again
 from runtime.nerf.judges import Judges
 from runtime.nerf.losses import alpha_error, background_of, photometric
 from runtime.nerf.scenes import box
@@ -33,6 +35,9 @@ OCCUPANCY_EVERY = 50
 OCCUPANCY_FIRST = 60
 """Steps before the first one: a new field is fog everywhere."""
 
+BLURRED = 0.6
+"""Part of all steps in which the blur of gradients falls to nothing, where one is asked for."""
+
 
 class Place(NamedTuple):
     """A stage among the others."""
@@ -52,7 +57,7 @@ def grid_sizes(nodes: int) -> list[int]:
     return sorted({*sizes, nodes})
 
 
-def grid_stages(config: "Config", views: TrainingViews) -> list[Stage]:
+def grid_stages(config: "Config", views: TrainingViews, report: Report = lambda event: None) -> list[Stage]:
     """Return the stages of a grid, each with twice the nodes along an axis."""
     sizes = grid_sizes(config.nodes)
     shares = SHARES[-len(sizes) :]
@@ -61,7 +66,7 @@ def grid_stages(config: "Config", views: TrainingViews) -> list[Stage]:
     counts.append(max(1, config.steps - sum(counts)))
     judges = Judges.of(config, views)
     return [
-        _grid_stage(config, views, judges, Place(size, count, sum(counts[:index]), sum(counts)))
+        _grid_stage(config, views, judges, Place(size, count, sum(counts[:index]), sum(counts)), report)
         for index, (size, count) in enumerate(zip(sizes, counts, strict=True))
     ]
 
@@ -80,7 +85,7 @@ def fitting_terms(
     return terms
 
 
-def _grid_stage(config: "Config", views: TrainingViews, judges: Judges, place: Place) -> Stage:
+def _grid_stage(config: "Config", views: TrainingViews, judges: Judges, place: Place, report: Report) -> Stage:
     """Return one stage of a grid."""
     size, steps, before, total = place
 
@@ -99,13 +104,21 @@ def _grid_stage(config: "Config", views: TrainingViews, judges: Judges, place: P
     def after(scene: DenseGrid, optimizer: Optimizer, step: int, generator: torch.Generator) -> None:
         if before + step >= OCCUPANCY_FIRST and step % OCCUPANCY_EVERY == OCCUPANCY_EVERY // 2:
             scene.update_occupancy()
+        if before == 0 and step + 1 == steps // 2 and (problem := collapse_of(scene, views)):
+            report(Note(f"step {step + 1}: {problem}, so it begins anew from another fog"))
+            fog_again(scene, optimizer, problem)
+        elif step + 1 == steps and (problem := collapse_of(scene, views)):
+            report(Note(f"step {before + step + 1}: {problem}; `inspect` shows whether cameras and box are right"))
+
+    def blur(step: int) -> float:
+        return config.blur * max(0.0, 1 - (before + step) / (BLURRED * total))
 
     return Stage(
         name=f"grid {size}",
         steps=steps,
         begin=begin,
         restore=DenseGrid.from_state,
-        optimizer=lambda scene: GridAdam(scene, lr=LR, colour_lr=COLOUR_LR),
+        optimizer=lambda scene: GridAdam(scene, lr=LR, colour_lr=COLOUR_LR, blur=blur if config.blur > 0 else None),
         loss=loss,
         lr_factor=lambda step: DECAY ** ((before + step) / total),
         after=after,

@@ -47,7 +47,7 @@ def build(
     if config.preset == "fast":
         from runtime.nerf.grid_stages import grid_stages
 
-        return grid_stages(config, views)
+        return grid_stages(config, views, report)
     from runtime.nerf.network_stages import network_stages
 
     return network_stages(config, views, report)

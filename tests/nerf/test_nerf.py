@@ -13,22 +13,22 @@ import torch
 from runtime.command.method import draw
 from runtime.errors import UserError
 from runtime.field.cameras import Rays
-from runtime.field.fields.grid import DenseGrid
+from runtime.field.fields.grid import EMPTY, DenseGrid, GridAdam
 from runtime.field.fields.neural import NeuralField
 from runtime.field.pictures import look
 from runtime.field.quality import psnr
 from runtime.field.training_views import Batch, TrainingViews
 from runtime.field.volume import Rendering
-from runtime.loop.events import Note, Stepped
+from runtime.loop.events import Event, Note, Stepped
 from runtime.loop.signals import StoppedRun
-from runtime.nerf import METHOD, Config, collapse, main
+from runtime.nerf import METHOD, Config, collapse, grid_stages, main
 from runtime.nerf.config import check, preset_config, stem
 from runtime.nerf.fields import new_field
-from runtime.nerf.grid_stages import grid_sizes, grid_stages
+from runtime.nerf.grid_stages import grid_sizes
 from runtime.nerf.judges.random_views import RandomViews
 from runtime.nerf.judges.semantic import PARTS, Semantics
 from runtime.nerf.losses import alpha_error, background_of, photometric
-from runtime.nerf.scenes import Split
+from runtime.nerf.scenes import Split, box
 from runtime.nerf.tools import render
 from runtime.nerf.tools.render import load_run
 from runtime.pictures import write_png
@@ -99,7 +99,7 @@ def test_grids_go_from_coarse_to_fine() -> None:
     assert grid_sizes(33) == [9, 17, 33]
     assert grid_sizes(9) == [9]
     views = TrainingViews.of(Split.of(SMALL).capture, [0, 1])
-    stages = grid_stages(replace(SMALL, nodes=113, steps=500), views)
+    stages = grid_stages.grid_stages(replace(SMALL, nodes=113, steps=500), views)
     assert [stage.steps for stage in stages] == [80, 200, 220]
     assert math.isclose(stages[0].lr_factor(0), 1.0)
     assert math.isclose(stages[2].lr_factor(220), 0.1)
@@ -282,6 +282,39 @@ def test_collapsed_networks_are_seen_and_begin_anew() -> None:
     again = new_field(config, 2)
     collapse.begin_anew(config, again, optimizer, 7)
     assert all(torch.equal(value, again.state()[name]) for name, value in scene.state().items())
+
+
+def test_collapsed_grids_are_seen_and_begin_anew_from_another_fog() -> None:
+    views = TrainingViews.of(Split.of(SMALL).capture, [0])
+    opaque = replace(views, has_alpha=False)
+
+    def fog(density: float) -> DenseGrid:
+        return DenseGrid.empty(17, box(), density=density)
+
+    assert collapse.collapse_of(fog(-20.0), views) == collapse.IS_EMPTY
+    assert collapse.collapse_of(fog(300.0), views) == collapse.IS_FULL
+    assert collapse.collapse_of(fog(300.0), opaque) == collapse.IS_FOG
+    assert collapse.collapse_of(fog(EMPTY), opaque) is None
+    for problem, density in ((collapse.IS_EMPTY, collapse.DENSER), (collapse.IS_FULL, collapse.THINNER)):
+        scene = fog(300.0)
+        scene.occupied.zero_()
+        optimizer = GridAdam(scene, lr=0.3, colour_lr=0.03)
+        optimizer.zero_grad()
+        optimizer.step()
+        collapse.fog_again(scene, optimizer, problem)
+        assert not optimizer.state and scene.occupied.all() and len(scene.active) == 17**3
+        assert scene.raw_density().eq(density).all()
+
+
+def test_a_fit_whose_grid_has_collapsed_says_so_and_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[Event] = []
+    monkeypatch.setattr(grid_stages, "collapse_of", lambda scene, views: collapse.IS_EMPTY)
+    config = replace(SMALL, steps=25, nodes=33)
+    draw(METHOD, config, report=events.append)
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert "step 2: the field is empty, so it begins anew from another fog" in notes
+    later = [note for note in notes if note.endswith("`inspect` shows whether cameras and box are right")]
+    assert [note.split(":")[0] for note in later] == ["step 4", "step 14", "step 25"]
 
 
 def test_a_changed_capture_is_not_resumed(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ Values are interpolated first and activated then (softplus for the density; arXi
 surfaces), so a cell can hold an edge. Colours are plain numbers in [0, 1], or linear in the direction of view.
 """
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int32, UInt8
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -59,10 +61,12 @@ class DenseGrid(Scene):
         self.register_buffer("box", box.clone())
         self.room = Room()
         self.gradient: Tensor | None = None
-        self._derive()
+        self.derive()
 
     @classmethod
-    def empty(cls, size: int, box: Float[Tensor, " 4"], *, degree: int = 0, colour: float = 0.5) -> Self:
+    def empty(
+        cls, size: int, box: Float[Tensor, " 4"], *, degree: int = 0, colour: float = 0.5, density: float = EMPTY
+    ) -> Self:
         """Return a field of thin grey fog.
 
         Args:
@@ -70,10 +74,11 @@ class DenseGrid(Scene):
             box: the cube's lowest corner and its side.
             degree: 0 for colours that are alike from all sides, 1 for colours linear in the direction.
             colour: of the fog, in [0, 1].
+            density: of the fog, raw.
         """
         values = torch.zeros(size, size, size, 1 if degree == 0 else 4, 4)
         # Groups behind the first are the slopes of colours by the direction: none to begin with.
-        values[..., 0, 0] = EMPTY
+        values[..., 0, 0] = density
         values[..., 0, 1:] = colour
         cells = (size - 1) // cell_of(size)
         return cls(values, torch.ones(cells, cells, cells, dtype=torch.uint8), box)
@@ -144,10 +149,13 @@ class DenseGrid(Scene):
         # A field without a single dense node would never be sampled again, so no gradient could bring one back.
         if cells.any():
             self.occupied.copy_(cells.to(torch.uint8))
-        self._derive()
+        self.derive()
 
-    def _derive(self) -> None:
-        """Derive from the occupied cells which nodes can be seen, and how far rays leap."""
+    def derive(self) -> None:
+        """Derive from the occupied cells which nodes can be seen, and how far rays leap.
+
+        Whoever changes the cells calls it.
+        """
         self.active = active_nodes(self.occupied.bool(), self.size)
         self.leaps = leaps_of(self.occupied)
 
@@ -227,6 +235,20 @@ class _TotalVariation(torch.autograd.Function):
         return (total if target is None else None), None, None, None
 
 
+def blur_rows(gradient: Float[Tensor, "N N N G 4"], active: Int32[Tensor, " A"], sigma: float) -> None:
+    """Blur a gradient in place by a Gaussian along the three axes; it stays 0 at nodes that are not active.
+
+    Args:
+        gradient: 0 at all nodes that are not active.
+        active: nodes.
+        sigma: standard deviation in nodes.
+    """
+    # SciPy's sums have one sequence, whatever the number of threads.
+    blurred = gaussian_filter(gradient.numpy(), (sigma, sigma, sigma, 0, 0), mode="constant", truncate=3.0)
+    rows, nodes = torch.from_numpy(blurred).flatten(0, 2), active.long()
+    gradient.flatten(0, 2)[nodes] = rows[nodes]
+
+
 class GridAdam(torch.optim.Optimizer):
     """Adam on the active nodes of a `DenseGrid` (arXiv:1412.6980), compiled.
 
@@ -239,6 +261,8 @@ class GridAdam(torch.optim.Optimizer):
         colour_lr: of colours.
         betas: decay of the moments.
         eps: added to the root of the second moment.
+        blur: standard deviation, in nodes, of the Gaussian that the gradient of a step, from 1 on, is blurred with;
+            None: never.
     """
 
     def __init__(
@@ -249,8 +273,10 @@ class GridAdam(torch.optim.Optimizer):
         colour_lr: float,
         betas: tuple[float, float] = (0.9, 0.99),
         eps: float = 1e-8,
+        blur: Callable[[int], float] | None = None,
     ) -> None:
         self.field = field
+        self.blur = blur
         super().__init__([field.values], {"lr": lr, "colour_share": colour_lr / lr, "betas": betas, "eps": eps})
         # Made once: a step writes and clears the active nodes only, a small part of a mostly empty box.
         field.gradient = torch.zeros(field.values.shape)
@@ -271,6 +297,8 @@ class GridAdam(torch.optim.Optimizer):
             state["exp_avg"] = torch.zeros(field.values.shape)
             state["exp_avg_sq"] = torch.zeros(field.values.shape)
         state["step"] += 1
+        if self.blur is not None and (sigma := self.blur(state["step"])) > 0:
+            blur_rows(buffer, field.active, sigma)
         beta1, beta2 = group["betas"]
         # Both corrections of the bias are folded into factors here; the kernel has no powers to compute.
         lr = group["lr"] / (1 - beta1 ** state["step"])

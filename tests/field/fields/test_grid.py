@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from runtime.field.fields.grid import EMPTY, DenseGrid, GridAdam, active_nodes, cell_of
+from runtime.field.fields.grid import EMPTY, DenseGrid, GridAdam, active_nodes, blur_rows, cell_of
 from runtime.field.march import EXTENT
 from runtime.field.reference import grid as reference
 from tests.field.grids import BOX, generator, random_grid, random_rays
@@ -160,3 +160,46 @@ def test_the_state_is_all_there_is() -> None:
     assert torch.equal(again.render(rays, jitter).colour, field.render(rays, jitter).colour)
     assert torch.equal(again.active, field.active)
     assert again.side == field.side == 2.0
+
+
+def test_a_gradient_is_blurred_by_a_gaussian() -> None:
+    """The weights are a Gaussian's values at whole nodes, over their sum; inactive nodes get nothing."""
+    size, sigma = 17, 1.2
+    gradient = torch.zeros(size, size, size, 1, 4)
+    gradient[8, 8, 8, 0] = torch.tensor([1.0, -2.0, 0.5, 4.0])
+    occupied = torch.zeros(8, 8, 8, dtype=torch.bool)
+    occupied[2:6, 2:6, 3:6] = True
+    active = active_nodes(occupied, size)
+    blur_rows(gradient, active, sigma)
+    weights = [math.exp(-(offset**2) / (2 * sigma**2)) for offset in range(-4, 5)]
+    place = (9, 7, 10)
+    expected = math.prod(weights[4 + at - 8] / sum(weights) for at in place)
+    assert torch.allclose(gradient[place][0], expected * torch.tensor([1.0, -2.0, 0.5, 4.0]), rtol=1e-5)
+    rest = gradient.flatten(0, 2).clone()
+    rest[active.long()] = 0
+    assert not rest.any()
+    assert gradient[8, 8, 4].eq(0).all() and gradient[8, 8, 6].ne(0).all()
+
+
+def test_adam_blurs_as_long_as_it_is_told() -> None:
+    sigmas = []
+
+    def blur(step: int) -> float:
+        sigmas.append(step)
+        return 1.0 if step == 1 else 0.0
+
+    moved = []
+    for chosen in (blur, None):
+        field = DenseGrid.empty(17, BOX)
+        adam = GridAdam(field, lr=0.5, colour_lr=0.5, blur=chosen)
+        for _ in range(2):
+            before = field.values.detach().clone()
+            adam.zero_grad()
+            assert field.gradient is not None
+            field.gradient[8, 8, 8, 0, 0] = 1.0
+            adam.step()
+            assert not field.gradient.any()
+            moved.append(int((field.values.detach() != before)[..., 0, 0].sum()))
+    # Three standard deviations to each side; moments go on moving what was blurred once.
+    assert sigmas == [1, 2]
+    assert moved == [7**3, 7**3, 1, 1]
