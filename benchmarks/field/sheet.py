@@ -1,4 +1,4 @@
-"""What does a field of eight photos look like? A sheet: the photos, the field from around, and its normals.
+"""What does a field of eight photos look like? A sheet: the photos, the field from around, its normals, and the mesh.
 
 python -m benchmarks.field.sheet [--out benchmarks/field.png]
 """
@@ -6,14 +6,17 @@ python -m benchmarks.field.sheet [--out benchmarks/field.png]
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.field.mesh_picture import mesh_picture
 from runtime.command.method import draw
 from runtime.command.options import parse_options
 from runtime.command.ranges import Count
 from runtime.errors import run_main
+from runtime.field.meshes import bake
 from runtime.field.pictures import look
-from runtime.field.results import Field, Orbit
+from runtime.field.results import TEXTURE_SIDE, Field, Orbit
 from runtime.field.sheets import contact_sheet, normal_picture
 from runtime.nerf import METHOD, Config
+from runtime.nerf.output import surface_of
 from runtime.nerf.scenes import Split
 from runtime.pictures import write_png
 
@@ -43,6 +46,8 @@ def main() -> None:
     seen = [look(lambda rays: scene.render(rays, normals=True), cameras, index) for index in range(VIEWS)]
     pictures += [view.on(1.0).permute(2, 0, 1) for view in seen]
     pictures += [normal_picture(view.normal, view.alpha) for view in seen if view.normal is not None]
+    textured = bake(surface_of(scene, split).simplified(), scene.colour_at, side=TEXTURE_SIDE)
+    pictures += [mesh_picture(textured, cameras, index) for index in range(VIEWS)]
     write_png(options.out, contact_sheet(pictures, VIEWS))
 
 

@@ -16,6 +16,7 @@ from runtime.field.meshes import Mesh, bake, describe, extract_surface, keep_pie
 from runtime.field.pictures import look
 from runtime.field.poses import orbit
 from runtime.field.sheets import contact_sheet, normal_picture
+from runtime.field.surface_level import seen_level
 from runtime.field.volume import Rendering
 from runtime.files import replace_file
 from runtime.film import write_film
@@ -124,6 +125,25 @@ class Surface:
         raw = field.raw_density()
         level = level_of(raw)
         return cls(extract_surface(raw, level=level, low=box[:3], side=float(box[3])), level)
+
+    @classmethod
+    def seen(cls, field: Field, box: Float[Tensor, " 4"], cameras: Cameras) -> "Surface":
+        """Return the surface that cameras see of a field in a box; see `runtime.field.surface_level`.
+
+        Args:
+            field: whose it is.
+            box: lowest corner and side.
+            cameras: where it is looked at from.
+
+        Raises:
+            UserError: all places are equally dense.
+        """
+
+        def level(raw: Float[Tensor, "N N N"]) -> float:
+            chosen = seen_level(field.render, raw, box, cameras)
+            return level_of(raw) if chosen is None else chosen
+
+        return cls.of(field, box, level)
 
     def shape(self) -> dict[str, object]:
         """Return what tells a solid from a billboard or a cloud of pieces.

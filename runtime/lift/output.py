@@ -18,7 +18,7 @@ def write(config: "Config", bundle: "DiffusionBundle", scene: DenseGrid, out: Pa
     """Write a mesh, a film of it, and figures; return the paths."""
     cosines = cosines_around(pictures_around(scene, AROUND), text_of(config), bundle.scorer)
     figures = {"version": f"tgm {__version__}", "prompt": config.prompt, "cosines": cosines}
-    return write_object(scene, Surface.of(scene, scene.box), out, figures)
+    return write_object(scene, Surface.seen(scene, scene.box, AROUND.cameras()), out, figures)
 
 
 def snapshot(config: "Config", bundle: "DiffusionBundle", scene: DenseGrid, stem: Path) -> Path:

@@ -33,9 +33,14 @@ def write(config: "Config", bundle: None, scene: Field, out: Path) -> list[Path]
     report = figures_of(config, scene, split)
     around = Orbit.of(split.capture.cameras)
     write_turntable(scene, film, around, background=0.0 if config.background == "black" else 1.0)
-    report["mesh"] = write_model(scene, Surface.of(scene, box()), out)
+    report["mesh"] = write_model(scene, surface_of(scene, split), out)
     replace_file(figures, json.dumps(report, indent=1) + "\n")
     return [out, film, figures]
+
+
+def surface_of(scene: Field, split: Split) -> Surface:
+    """Return the surface that the cameras of a capture's training pictures see."""
+    return Surface.seen(scene, box(), split.capture.cameras.select(split.train))
 
 
 def figures_of(config: "Config", scene: Field, split: Split) -> dict[str, object]:

@@ -36,10 +36,10 @@ def write(config: "Config", bundle: "PixelNeRFBundle", scene: DenseGrid, out: Pa
     """
     film, sheet = out.with_suffix(".mp4"), out.with_suffix(".png")
     manifest = bundle.manifest
-    write_model(scene, Surface.of(scene, scene.box), out)
     elevation = math.radians(config.elevation)
     angle = 2 * math.atan(0.5 / manifest.focal)
     around = Orbit(radius=manifest.distance, elevation=elevation, angle=angle, frames=config.frames, side=config.size)
+    write_model(scene, Surface.seen(scene, scene.box, around.cameras()), out)
     write_turntable(scene, film, around)
     write_png(sheet, sheet_of(config, bundle, scene))
     return [out, film, sheet]

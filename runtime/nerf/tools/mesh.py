@@ -24,7 +24,8 @@ class Config:
     out: Path | None = None
     """File to write, ending on .glb, .obj or .ply; by default RUN.glb, in the working directory."""
     level: Annotated[float, Interval(ge=-12, le=60)] | None = None
-    """Raw density of the surface, the inverse softplus of a density; by default 0, or half way where nothing is."""
+    """Raw density of the surface, the inverse softplus of a density; by default the one whose surface
+    lies where the photos' cameras see it."""
     force: tyro.conf.FlagCreatePairsOff[bool] = False
     """Replace a file that no run has written."""
 
@@ -38,13 +39,14 @@ def main(arguments: list[str]) -> int:
     if out.suffix not in BESIDE:
         raise UserError(f"--out '{out}': expected a name that ends on {', '.join(BESIDE)}")
     check_outputs(out, BESIDE[out.suffix], [], force=config.force)
-    from runtime.field.results import Surface, level_of, write_model
+    from runtime.field.results import Surface, write_model
+    from runtime.nerf.output import surface_of
     from runtime.nerf.scenes import box
     from runtime.nerf.tools.render import load_run
 
-    field, _ = load_run(config.run)
+    field, split = load_run(config.run)
     level = config.level
-    surface = Surface.of(field, box(), level_of if level is None else lambda raw: level)
+    surface = surface_of(field, split) if level is None else Surface.of(field, box(), lambda raw: level)
     for name, figure in write_model(field, surface, out).items():
         print(f"{name}: {figure}")
     print(out)
