@@ -19,7 +19,7 @@ from typing import Any, get_type_hints
 from runtime.command.ranges import option_name
 from runtime.engines.strict_json import parse_value
 from runtime.errors import UserError
-from runtime.files import replace_file
+from runtime.files import read_ordinary, replace_file
 from serving.archives import content_of
 from serving.bundles import Offers
 from serving.lanes import Lane
@@ -29,6 +29,12 @@ from serving.work import Task, perform
 
 RESULTS = "results.jsonl"
 """A line of JSON for each job that has ended."""
+
+GREATEST_FILE = 1 << 28
+"""Greatest size of a file of requests, bytes."""
+
+_BEGINNING = b'{"id": "'
+"""Of each of its lines."""
 
 DEATHS = 4
 """How often the process of a job may die before the job counts as failed."""
@@ -65,7 +71,7 @@ def read_rows(file: Path, served: Mapping[str, Served], offers: Offers, method: 
         UserError: naming the line that cannot be used.
     """
     try:
-        lines = file.read_text("utf-8").splitlines()
+        lines = read_ordinary(file, GREATEST_FILE).decode("utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise UserError(f"'{file}': expected a text file of prompts or of JSON, got none ({error})") from None
     rows: dict[str, Row] = {}
@@ -125,11 +131,38 @@ def _with_files(options: dict[str, Any], served: Served, folder: Path) -> dict[s
     return paths
 
 
+def _free_name(out: Path, name: Path, key: str, content: bytes) -> str:
+    """Return the name of a file that holds a content already, or that is free: one that was changed since stays."""
+    number = 1
+    while True:
+        again = "" if number == 1 else f"-{number}"
+        file = f"{name.stem}-{key}{again}{name.suffix}"
+        if not (out / file).exists() or ((out / file).is_file() and (out / file).read_bytes() == content):
+            return file
+        number += 1
+
+
 def _end_last_line(log: Path) -> None:
     """End a line that a kill has cut in half, so that the next one begins at its beginning."""
     if log.is_file() and (content := log.read_bytes()) and not content.endswith(b"\n"):
         with log.open("ab") as stream:
             stream.write(b"\n")
+
+
+def _refuse_foreign(log: Path) -> None:
+    """Refuse a log that no batch has written: lines would be added to it.
+
+    Raises:
+        UserError: naming it.
+    """
+    if log.is_dir():
+        raise UserError(f"'{log}' is a folder; choose another --out")
+    if log.is_file():
+        with log.open("rb") as stream:
+            first = stream.readline(1 << 20)
+        # A kill may have left the beginning of one line alone.
+        if first and not first.startswith(_BEGINNING[: len(first)]):
+            raise UserError(f"'{log}' exists, and no batch has written it; choose another --out")
 
 
 def finished_rows(out: Path) -> dict[str, dict[str, Any]]:
@@ -140,7 +173,7 @@ def finished_rows(out: Path) -> dict[str, dict[str, Any]]:
             try:
                 entry = parse_value(line.encode())
                 whole = entry["state"] == "done" and all(
-                    hashlib.sha256((out / file["file"]).read_bytes()).hexdigest() == file["sha256"]
+                    hashlib.sha256(read_ordinary(out / Path(file["file"]).name, 1 << 32)).hexdigest() == file["sha256"]
                     for file in entry["outputs"]
                 )
             except (ValueError, KeyError, TypeError, OSError):
@@ -172,6 +205,7 @@ class Batch:
         threads: int = 1,
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
+        _refuse_foreign(out / RESULTS)
         try:
             (out / "runs").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -208,9 +242,9 @@ class Batch:
         outputs = []
         for output in manifest.get("outputs", []):
             source = self.out / "runs" / row.name / "run" / "result" / output["name"]
-            path = Path(output["name"])
-            file = f"{path.stem}-{row.name[:8]}{path.suffix}"
-            replace_file(self.out / file, source.read_bytes())
+            content = source.read_bytes()
+            file = _free_name(self.out, Path(output["name"]), row.name[:8], content)
+            replace_file(self.out / file, content)
             outputs.append({"file": file, "sha256": output["sha256"], "size": output["size"]})
         entry = {
             "id": row.name, "line": row.number, "state": state, "method": row.request.method,

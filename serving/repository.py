@@ -22,7 +22,7 @@ from runtime.engines.bundle import Bundle
 from runtime.engines.precision import Compute
 from runtime.engines.spec import FileSpec
 from runtime.errors import UserError
-from runtime.files import replace_file
+from runtime.files import read_ordinary, replace_file
 from serving.methods import Served
 from serving.triton.configs import (
     Placement,
@@ -167,9 +167,9 @@ def check_repository(folder: Path) -> list[str]:
     wrong = []
     for path in sorted(folder.glob("*/config.pbtxt")):
         try:
-            config = from_text(path.read_text("utf-8"), str(path))
+            config = from_text(read_ordinary(path, 1 << 20).decode("utf-8"), str(path))
             wrong += _check_model(path.parent, config)
-        except (UserError, ValueError, KeyError) as error:
+        except (UserError, OSError, ValueError, KeyError) as error:
             wrong.append(f"{path.parent.name}: {error}")
     return wrong or ([] if any(folder.glob("*/config.pbtxt")) else [f"'{folder}': holds no model"])
 

@@ -25,6 +25,9 @@ QUEUED, RUNNING, DONE, FAILED, CANCELLED = STATES = ("queued", "running", "done"
 ENDED = (DONE, FAILED, CANCELLED)
 """States that a job does not leave by itself."""
 
+FOLDERS = ("files", "jobs")
+"""Folders of a store, whose entries are its own."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
   id TEXT PRIMARY KEY, key TEXT NOT NULL, client TEXT NOT NULL, request TEXT NOT NULL, method TEXT NOT NULL,
@@ -101,6 +104,31 @@ class LoggedEvent:
     data: Mapping[str, Any]
 
 
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a folder whose files a store would take for its own: it deletes what no job names.
+
+    Raises:
+        UserError: it holds `files`, `jobs` or `jobs.sqlite` that no store has made.
+    """
+    database = folder / "jobs.sqlite"
+    try:
+        # Nothing but empty folders: where a server died as it made the store.
+        ours = database.is_file() or not any(
+            (folder / name).is_dir() and any((folder / name).iterdir()) for name in FOLDERS
+        )
+        if database.is_file() and database.stat().st_size:
+            with contextlib.closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+                tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            ours = not tables or {"jobs", "events"} <= tables
+    except (OSError, sqlite3.Error) as error:
+        raise UserError(f"store '{folder}' cannot be opened ({error}); give another folder: --store") from error
+    if not ours:
+        raise UserError(
+            f"store '{folder}': expected a new folder or one that a server has made, got one with files of others; "
+            "give another folder: --store"
+        )
+
+
 class Store:
     """The folder of a server, locked while it is open. Safe to use from several threads."""
 
@@ -108,11 +136,12 @@ class Store:
         """Open a store, or make it.
 
         Raises:
-            UserError: another server has it, or the folder cannot be written.
+            UserError: another server has it, the folder holds something else, or it cannot be written.
         """
         self.folder = folder.absolute()
+        _refuse_foreign(folder)
         try:
-            for name in ("files", "jobs"):
+            for name in FOLDERS:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.folder / "lock", timeout=0, thread_local=False)
             self._lock.acquire()

@@ -9,8 +9,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
+from runtime.engines.strict_json import parse_value
 from runtime.errors import UserError
-from runtime.files import replace_file
+from runtime.files import check_ordinary, read_ordinary, replace_file
 
 NAME = "checkpoint.safetensors"
 """Of the file with the tensors."""
@@ -18,17 +19,46 @@ NAME = "checkpoint.safetensors"
 REMEDY = "put back what was there, or begin anew in another folder"
 
 
+MARK = "training.json"
+"""Of the file that makes a folder one of training."""
+
+_FORMAT = {"format": "tgm-training-1"}
+
+
 def refuse_foreign(folder: Path) -> None:
     """Refuse a folder in which training would replace files that it has not written.
 
     Raises:
-        UserError: it holds a file of a name that training writes, but neither a checkpoint nor a run's other marks.
+        UserError: it holds a file of a name that training writes, and neither its mark nor a checkpoint of it.
     """
-    if any((folder / mark).is_file() for mark in (NAME, "config.json", ".lock")):
+    if _is_marked(folder) or _has_step(folder / NAME):  # earlier versions made no mark
         return
-    for name in ("ema.safetensors", "checkpoint.json", "log.jsonl"):
+    for name in (MARK, NAME, "ema.safetensors", "checkpoint.json", "log.jsonl"):
         if (folder / name).exists():
             raise UserError(f"'{folder / name}' exists, and no run of training is in its folder; choose another --out")
+
+
+def mark(folder: Path) -> None:
+    """Make a folder one of training, for good."""
+    if not _is_marked(folder):
+        replace_file(folder / MARK, json.dumps(_FORMAT) + "\n")
+
+
+def _is_marked(folder: Path) -> bool:
+    try:
+        return parse_value(read_ordinary(folder / MARK, 1000)) == _FORMAT
+    except (OSError, ValueError):
+        return False
+
+
+def _has_step(path: Path) -> bool:
+    """Return whether a file is a checkpoint, damaged or not, as `write_checkpoint` writes it."""
+    try:
+        check_ordinary(path)
+        with safe_open(path, "pt") as file:
+            return "step" in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
 
 
 def write_checkpoint(folder: Path, tensors: Mapping[str, torch.Tensor], step: int) -> None:

@@ -32,7 +32,7 @@ from safetensors.torch import save
 from runtime.files import replace_file, sweep
 from runtime.locking import lock_folder
 from runtime.loop.signals import InterruptedRun, stop_on_signals
-from train.checkpoint import forget_after, read_checkpoint, refuse_foreign, write_checkpoint
+from train.checkpoint import forget_after, mark, read_checkpoint, refuse_foreign, write_checkpoint
 
 LOOK_EVERY = 16
 """Steps between two looks at the losses on a GPU: reading a number there waits for all that is under way."""
@@ -306,6 +306,7 @@ def fit(
             lock = lock_folder(config.out, f"run '{config.out}'", "choose another --out")
             stack.callback(lock.release)
             sweep(config.out)
+            mark(config.out)
         # Processes that stopped at different steps would wait for each other for ever.
         stop = stack.enter_context(stop_on_signals()) if run.size == 1 else threading.Event()
         _train(run, loss_of_step, report, describe, saved, stop)

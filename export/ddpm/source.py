@@ -14,6 +14,7 @@ import torch
 
 from runtime.engines.strict_json import parse_value
 from runtime.errors import UserError
+from runtime.files import read_ordinary
 from train.ddpm.names import our_names
 from train.ddpm.network import Architecture, PixelDenoiser
 from train.ddpm.runs import SCHEDULE, load_run
@@ -96,7 +97,7 @@ def source_of_weights(folder: Path) -> Source:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        document = parse_value(file.read_bytes())
+        document = parse_value(read_ordinary(file, 1 << 24))
     except FileNotFoundError:
         raise UserError(f"--weights: expected '{file}', got no file; name a folder of diffusers") from None
     except (OSError, ValueError) as error:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -91,12 +91,16 @@ def load_weights(folder: Path) -> Weights:
         if not (folder / name).is_file():
             raise UserError(f"--weights {folder}: expected {name} in it, got none; see train/ for how to make it")
     autoencoder = _load(IconAutoencoder, folder / "autoencoder" / "ema.safetensors")
-    with safe_open(folder / "denoiser" / "prepared.safetensors", "pt") as prepared:
-        # A slice is read without the rest of the table, which holds the latents of the whole training set.
-        rows = prepared.get_slice("latents")
-        step = max(1, rows.get_shape()[0] // len(PROMPTS))
-        latents = torch.cat([rows[i * step : i * step + 1] for i in range(len(PROMPTS))])
-        latent_scale = float(prepared.get_tensor("latent_scale"))
+    path = folder / "denoiser" / "prepared.safetensors"
+    try:
+        with safe_open(path, "pt") as prepared:
+            # A slice is read without the rest of the table, which holds the latents of the whole training set.
+            rows = prepared.get_slice("latents")
+            step = max(1, rows.get_shape()[0] // len(PROMPTS))
+            latents = torch.cat([rows[i * step : i * step + 1] for i in range(len(PROMPTS))])
+            latent_scale = float(prepared.get_tensor("latent_scale"))
+    except (OSError, SafetensorError, RuntimeError, IndexError) as error:
+        raise UserError(f"'{path}': expected the tensors of the training, got {error!s:.200}") from None
     text_encoder, groups = load_text(folder / "minilm")
     tokenizer = (folder / "minilm" / "tokenizer.json").read_bytes()
     input_ids, attention_mask = tokenize(tokenizer)
@@ -134,7 +138,7 @@ def _load(make: Callable[[], Module], path: Path) -> Module:
     network = make()
     try:
         network.load_state_dict(load_file(path))
-    except (RuntimeError, KeyError) as error:
+    except (RuntimeError, KeyError, OSError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path} does not fit {type(network).__name__}: {reason}; train it with this version") from None
     return network.eval().requires_grad_(False)

@@ -27,6 +27,7 @@ from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
 from runtime.engines.roles import CAMERA
 from runtime.engines.spec import BASE, FileSpec
 from runtime.errors import UserError
+from runtime.files import check_ordinary
 from runtime.guidance.prompt import Prompt
 from runtime.guidance.sampler import sample_latents
 from runtime.guidance.schedule import Schedule
@@ -87,6 +88,7 @@ def load_source(run: Path, base: str) -> Source:
     network = make_denoiser(bundle)
     path = run / "ema.safetensors"
     try:
+        check_ordinary(path)
         fill(network, load_file(path))
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise UserError(

@@ -7,8 +7,12 @@ from pathlib import Path
 
 from runtime.engines.strict_json import parse_value
 from runtime.errors import UserError
+from runtime.files import read_ordinary
 
 START, END = "<|startoftext|>", "<|endoftext|>"
+
+MOST_BYTES = 1 << 28
+"""Greatest size of a tokenizer's file, bytes."""
 
 SIZE = 49408
 """Tokens of CLIP's vocabulary; the last two are the marks."""
@@ -98,12 +102,12 @@ def read_vocabulary(folder: Path) -> tuple[dict[str, int], Merges]:
                 f"'{folder}': expected {name} in it, or {FAST}, got none; download the model's tokenizer folder too"
             )
     try:
-        vocabulary = parse_value((folder / "vocab.json").read_bytes())
-        lines = (folder / "merges.txt").read_text("utf-8").split("\n")
+        vocabulary = parse_value(read_ordinary(folder / "vocab.json", MOST_BYTES))
+        lines = read_ordinary(folder / "merges.txt", MOST_BYTES).decode("utf-8").split("\n")
         merges = [_pair(line) for line in lines if line and not line.startswith("#version")]
         if not all(isinstance(v, int) for v in vocabulary.values()):
             raise ValueError("a token's number is not an integer")
-    except (ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"'{folder}': expected CLIP's vocab.json and merges.txt, got other files ({error})") from None
     return vocabulary, merges
 
@@ -116,7 +120,7 @@ def has_vocabulary(folder: Path) -> bool:
 def _read_fast(path: Path) -> tuple[dict[str, int], Merges]:
     """Return the vocabulary in a tokenizer.json, which has tokens that were added beside those of the model."""
     try:
-        document = parse_value(path.read_bytes())
+        document = parse_value(read_ordinary(path, MOST_BYTES))
         model = document["model"]
         added = {token["content"]: token["id"] for token in document.get("added_tokens", [])}
         vocabulary = {**model["vocab"], **added}
@@ -127,7 +131,7 @@ def _read_fast(path: Path) -> tuple[dict[str, int], Merges]:
             raise ValueError("a token's number is no integer, or a merge no pair of texts")
         if model["end_of_word_suffix"] != _WORD_END:
             raise ValueError(f"the end of a word is {model['end_of_word_suffix']!r:.20}")
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise UserError(f"'{path}': expected CLIP's tokenizer, got another file ({error!s:.100})") from None
     return vocabulary, merges
 
@@ -145,8 +149,8 @@ def padding_token(folder: Path) -> str:
         if not path.is_file():
             continue
         try:
-            token = parse_value(path.read_bytes()).get("pad_token")
-        except (ValueError, AttributeError) as error:
+            token = parse_value(read_ordinary(path, MOST_BYTES)).get("pad_token")
+        except (OSError, ValueError, AttributeError) as error:
             raise UserError(f"'{path}': expected a JSON object, got another file ({error!s:.100})") from None
         # Some versions write a token as an object with flags.
         token = token.get("content") if isinstance(token, dict) else token

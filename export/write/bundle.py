@@ -21,7 +21,7 @@ from runtime.engines.spec import WEIGHTS, EngineSpec
 from runtime.engines.strict_json import GREATEST_JSON
 from runtime.engines.verified_files import describe_bytes, describe_file, read_limited
 from runtime.errors import UserError
-from runtime.files import replace_file, sync_folder, sync_tree
+from runtime.files import read_ordinary, replace_file, sync_folder, sync_tree
 from runtime.locking import lock_folder
 
 JOURNAL = "journal.json"
@@ -223,7 +223,8 @@ class BundleWriter:
     def _refuse_foreign(self, old: Manifest, texts: Mapping[str, bytes]) -> None:
         for name, content in texts.items():
             path = self.folder / name
-            if name not in old.files and path.exists() and not (path.is_file() and path.read_bytes() == content):
+            same = path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content
+            if name not in old.files and path.exists() and not same:
                 raise UserError(
                     f"'{path}': expected no file of this name that bundle.json does not list, got one; it would be "
                     "replaced: move it away, or choose another folder"
@@ -306,7 +307,7 @@ def read_present(folder: Path) -> Manifest | None:
 def is_whole(folder: Path) -> bool:
     """Return whether a network's folder has a spec.json, and every file that it names with the same hash."""
     try:
-        spec = EngineSpec.from_json((folder / "spec.json").read_bytes(), "spec.json")
+        spec = EngineSpec.from_json(read_ordinary(folder / "spec.json", GREATEST_JSON), "spec.json")
     except (OSError, UserError):
         return False
     own = {name: file for name, file in spec.files.items() if not file.bundle}
@@ -321,7 +322,7 @@ def files_of(folder: Path, manifest: Manifest) -> list[str]:
     names = list(manifest.files)
     for path in manifest.networks.values():
         with suppress(OSError, UserError):
-            spec = EngineSpec.from_json((folder / path / "spec.json").read_bytes(), "spec.json")
+            spec = EngineSpec.from_json(read_ordinary(folder / path / "spec.json", GREATEST_JSON), "spec.json")
             names += [f"{path}/{name}" for name, file in spec.files.items() if not file.bundle]
     return names
 

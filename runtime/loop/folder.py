@@ -43,6 +43,9 @@ FORMAT = "tgm-run-3"
 LONGEST_JSON = 16 * 2**20
 """Most bytes of a run's JSON files; longer ones are refused before they are parsed."""
 
+GREATEST = 1 << 32
+"""Most bytes of a run's other files: a sparse file of any length costs nothing to make, and would fill the memory."""
+
 _CHECKPOINT = re.compile(r"checkpoint-\d{3}-\d{6,}\.safetensors")
 
 
@@ -79,7 +82,7 @@ class RunFolder:
         self.interval_s = INTERVAL_S if interval_s is None else interval_s
         self._log: IO[str] | None = None
         self._lock = lock_folder(path, f"run folder '{path}'", "choose another --out")
-        self._config_sha256 = _digest((path / "config.json").read_bytes())
+        self._config_sha256 = _digest(read_ordinary(path / "config.json", LONGEST_JSON))
 
     @classmethod
     def create(
@@ -131,6 +134,8 @@ class RunFolder:
         _check_inputs(path, config.get("inputs_sha256"))
         try:
             run = cls(path, interval_s=interval_s)
+            # Here, too: a process that began this run may have died twice, and no run is made after it.
+            _sweep_unborn(path.parent)
             (path / "snapshots").mkdir(exist_ok=True)
             for folder in (path, path / "snapshots", path / "result"):
                 sweep(folder)
@@ -157,11 +162,12 @@ class RunFolder:
         file, note = self.path / name, self.path / f"{name}.sha256"
         if not (file.is_file() and note.is_file()):
             return None
-        content = file.read_bytes()
-        # The note is in the form of `sha256sum --check`.
-        if note.read_text("utf-8", "replace").partition(" ")[0] != _digest(content):
-            raise UserError(f"'{file}' is not what the run has written (SHA-256): put it back, or start the run anew")
-        return content
+        with contextlib.suppress(OSError):
+            content = read_ordinary(file, GREATEST)
+            # The note is in the form of `sha256sum --check`.
+            if read_ordinary(note, LONGEST_JSON).decode("utf-8", "replace").partition(" ")[0] == _digest(content):
+                return content
+        raise UserError(f"'{file}' is not what the run has written (SHA-256): put it back, or start the run anew")
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint: its tensors, then the note that names them; then delete the one before."""
@@ -203,7 +209,7 @@ class RunFolder:
                     f"'{self.path / 'config.json'}' is not the one that the checkpoint was made with (SHA-256): put it "
                     "back, or start the run anew"
                 )
-            data = (self.path / file).read_bytes()
+            data = read_ordinary(self.path / file, GREATEST)
             if _digest(data) != digest:
                 raise UserError(f"'{self.path / file}' is not what was written (SHA-256): start the run anew")
             return Checkpoint(stage, step, load(data), numbers)
@@ -318,7 +324,11 @@ def _check_inputs(path: Path, digests: object) -> None:
         file = path / "inputs" / name
         # A name from a file that may have been edited is only ever compared, never opened outside the folder.
         inside = ".." not in Path(name).parts and not Path(name).is_absolute() and "\0" not in name
-        if not inside or not file.is_file() or _digest(file.read_bytes()) != digest:
+        try:
+            same = inside and _digest(read_ordinary(file, GREATEST)) == digest
+        except OSError:
+            same = False
+        if not same:
             raise UserError(
                 f"--resume '{path}': 'inputs/{name}' is not what the run began with (SHA-256): put it back, or start "
                 "the run anew"
@@ -327,7 +337,10 @@ def _check_inputs(path: Path, digests: object) -> None:
 
 def _sweep_unborn(folder: Path) -> None:
     """Remove run folders that killed processes have left under their temporary names, half filled."""
-    for path in folder.iterdir():
+    paths: list[Path] = []
+    with contextlib.suppress(OSError):  # it may not be readable, which is no reason not to work in a run
+        paths = [*folder.iterdir()]
+    for path in paths:
         with contextlib.suppress(OSError):  # another process sweeps, too
             if is_stale(path) and not path.is_symlink() and all(_is_filling(file) for file in path.iterdir()):
                 shutil.rmtree(path, ignore_errors=True)
@@ -368,7 +381,11 @@ def _parse(file: Path) -> dict[str, Any]:
 def _records(file: Path) -> Iterator[dict[str, Any]]:
     if not file.is_file():
         return
-    for line in file.read_text("utf-8", "replace").split("\n"):
+    try:
+        text = read_ordinary(file, GREATEST).decode("utf-8", "replace")
+    except OSError as error:
+        raise UserError(f"'{file}' cannot be read: {error.strerror or error}; start the run anew") from None
+    for line in text.split("\n"):
         try:
             record = json.loads(line)
             place = (record["stage"], record["step"], record["loss"], record["name"])

@@ -7,7 +7,7 @@ import torch
 from runtime.errors import UserError
 from runtime.field.captures.survey import look_from
 from runtime.field.training_views import BUDGET, TrainingViews
-from runtime.files import replace_file
+from runtime.files import read_ordinary, replace_file
 from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
 from runtime.nerf.judges.prior import load_prior
@@ -60,7 +60,7 @@ def refuse_changes(config: "Config", views: TrainingViews, run: "RunFolder") -> 
     digest = views.digest()
     if not file.exists():
         replace_file(file, digest + "\n")
-    elif file.read_text("utf-8").strip() != digest:
+    elif read_ordinary(file, 1000).decode("utf-8", "replace").strip() != digest:
         raise UserError(
             f"'{config.capture}': photos or cameras have changed since the run in '{run.path}' began; put them back, "
             "or begin anew with --again"

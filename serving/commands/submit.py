@@ -12,7 +12,7 @@ from annotated_types import Interval
 
 from runtime.command.seeds import parse_seeds
 from runtime.errors import UserError, printable
-from runtime.files import replace_file
+from runtime.files import read_ordinary, replace_file
 from serving.methods import Served, find, is_file, served_methods, texts_or_files
 
 
@@ -108,6 +108,13 @@ def value_of(text: str) -> Any:
         return text
 
 
+def _holds(file: Path, content: bytes) -> bool:
+    try:
+        return read_ordinary(file, len(content)) == content
+    except OSError:  # no file, or a longer one
+        return False
+
+
 def _wait(client: Any, job: str, out: Path) -> int:
     """Follow a job to its end and write its files; return 0, or 1 where it has none."""
     for event in client.events(job):
@@ -122,7 +129,7 @@ def _wait(client: Any, job: str, out: Path) -> int:
         # Several seeds have files of one name; the server may be anybody's, and no answer of it names a folder.
         file = out / f"{Path(output['name']).stem}-{seed if isinstance(seed, int) else 0}{Path(output['name']).suffix}"
         content = client.fetch(job, output["name"])
-        if file.exists() and file.read_bytes() != content:
+        if file.exists() and not _holds(file, content):
             raise UserError(f"'{file}' exists and is something else; choose another folder with --out")
         replace_file(file, content)
         names.append(str(file))

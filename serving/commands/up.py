@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from runtime.errors import UserError
+from runtime.files import read_ordinary
 from serving.commands.studio import ServerOptions
 
 if TYPE_CHECKING:
@@ -165,4 +166,4 @@ def _configs(repository: Path) -> dict[str, Any]:
     from serving.triton.configs import from_text
 
     paths = sorted(repository.glob("*/config.pbtxt"))
-    return {path.parent.name: from_text(path.read_text("utf-8"), str(path)) for path in paths}
+    return {path.parent.name: from_text(read_ordinary(path, 1 << 20).decode("utf-8"), str(path)) for path in paths}

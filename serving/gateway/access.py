@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime.engines.strict_json import parse_value
 from runtime.errors import UserError
+from runtime.files import read_ordinary
 from serving.gateway.answers import RefusedError, refuse
 from serving.gateway.metrics import Metrics
 
@@ -66,7 +67,7 @@ def read_tokens(path: Path) -> list[Token]:
     """
     where = f"--tokens '{path}'"
     try:
-        document = parse_value(path.read_bytes())
+        document = parse_value(read_ordinary(path, 1 << 24))
         tokens = [Token(name, entry["sha256"], entry.get("quota", 8)) for name, entry in document.items()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{where}: expected a JSON object of names with 'sha256' and 'quota' ({error})") from None

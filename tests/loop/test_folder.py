@@ -79,6 +79,16 @@ def test_old_temporary_files_are_swept_wherever_one_is_written(tmp_path: Path) -
     assert not old.exists() and new.exists() and others[0].exists()
 
 
+def test_a_run_that_died_twice_leaves_no_folder_of_its_first_death(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path / "run", {}).close()
+    half, young = tmp_path / ".run.abcdefgh.tgm.tmp", tmp_path / ".run.abcdefgi.tgm.tmp"
+    for folder in (half, young):
+        (folder / "snapshots").mkdir(parents=True)
+    os.utime(half, (0, 0))
+    RunFolder.reopen(tmp_path / "run").close()
+    assert not half.exists() and young.exists()
+
+
 def test_a_long_name_has_room_for_the_temporary_one(tmp_path: Path) -> None:
     replace_file(tmp_path / ("ä" * 127), "x")
     assert len(list(tmp_path.iterdir())) == 1

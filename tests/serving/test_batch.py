@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.engines.strict_json import parse_value
 from runtime.errors import UserError
 from serving.batch import RESULTS, Batch, finished_rows, read_rows
 from serving.bundles import Offers
@@ -74,6 +75,34 @@ def test_prompts_are_lines_of_text(tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a red apple\na cat\n")
     rows = read_rows(tmp_path / "prompts.txt", served_methods(), Offers(), "vectorfusion", (0, 1))
     assert [row.request.values["prompt"] for row in rows] == ["a red apple", "a red apple", "a cat", "a cat"]
+
+
+def test_a_log_of_others_is_neither_written_to_nor_believed(tmp_path: Path, served) -> None:
+    rows = rows_of(tmp_path, "{}\n", served)
+    (tmp_path / RESULTS).write_text('{"loss": 1}\n{"id": "')
+    with pytest.raises(UserError, match=r"results.jsonl' exists, and no batch has written it; choose another --out"):
+        Batch(tmp_path, rows, served, Offers())
+    assert (tmp_path / RESULTS).read_text() == '{"loss": 1}\n{"id": "' and not (tmp_path / "runs").exists()
+    (tmp_path / RESULTS).write_text('{"id')  # killed as it wrote its first line
+    assert len(Batch(tmp_path, rows, served, Offers()).left) == 1
+
+
+def test_a_drawing_that_was_changed_stays_beside_the_new_one(tmp_path: Path, served) -> None:
+    rows, out = rows_of(tmp_path, "{}\n", served), tmp_path / "out"
+    batch = Batch(out, rows, served, Offers())
+    result = out / "runs" / rows[0].name / "run" / "result"
+
+    def finish(content: str) -> str:
+        result.mkdir(parents=True)
+        (result / "toy.svg").write_text(content)
+        batch.finish(rows[0], "done", {"outputs": [{"name": "toy.svg", "sha256": "0", "size": 1}]})
+        return parse_value((out / RESULTS).read_bytes().splitlines()[-1])["outputs"][0]["file"]
+
+    first = finish("a")
+    (out / first).write_text("mine")
+    second = finish("a")
+    assert ((out / first).read_text(), (out / second).read_text()) == ("mine", "a") and first != second
+    assert finish("a") == second
 
 
 def test_a_killed_worker_a_stop_and_the_rest_the_next_time(tmp_path: Path, served) -> None:

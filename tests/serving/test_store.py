@@ -1,3 +1,4 @@
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -17,6 +18,36 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be opened"):
         Store(tmp_path / "file")
+
+
+@pytest.mark.parametrize("name", ["files/photo.jpg", "jobs/notes.txt"])
+def test_a_folder_with_files_of_others_is_no_store(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match="got one with files of others; give another folder: --store"):
+        Store(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [Path(name).parent.name]
+
+
+@pytest.mark.parametrize("content", ["text", "table"])
+def test_a_database_of_others_is_no_store(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "jobs.sqlite"
+    if content == "table":
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            connection.execute("CREATE TABLE jobs (title TEXT)")
+    else:
+        file.write_text("my own notes, no database" * 100)
+    before = file.read_bytes()
+    with pytest.raises(UserError, match=r"give another folder: --store"):
+        Store(tmp_path)
+    assert file.read_bytes() == before
+
+
+def test_a_store_that_was_killed_as_it_was_made_is_one(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "lost+found").mkdir()  # a volume of its own
+    Store(tmp_path).close()
+    Store(tmp_path).close()
 
 
 def test_a_transaction_is_whole_or_not_at_all(store: Store, jobs: Jobs, ask) -> None:

@@ -13,7 +13,7 @@ from runtime.errors import UserError
 from runtime.locking import lock_folder
 from runtime.loop.signals import InterruptedRun
 from tests.train.test_fit import config, line, network
-from train.checkpoint import NAME, forget_after, read_checkpoint, write_checkpoint
+from train.checkpoint import MARK, NAME, forget_after, read_checkpoint, write_checkpoint
 from train.fit import fit
 
 STATE = {"b": torch.arange(3.0), "a": torch.ones(2, 2, dtype=torch.bfloat16), "n": torch.tensor(7)}
@@ -101,9 +101,18 @@ def test_a_signal_waits_for_the_step_and_training_is_resumed_to_the_same_bits(tm
     assert all(torch.equal(value, two[name]) for name, value in one.items())
 
 
-@pytest.mark.parametrize("name", ["ema.safetensors", "log.jsonl", "checkpoint.json"])
-def test_files_that_no_training_has_written_are_not_replaced(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_text("mine")
+@pytest.mark.parametrize("beside", ["README", "config.json", ".lock"])  # the latter two, others write as well
+@pytest.mark.parametrize("name", ["ema.safetensors", "log.jsonl", "checkpoint.json", MARK, NAME])
+def test_files_that_no_training_has_written_are_not_replaced(tmp_path: Path, name: str, beside: str) -> None:
+    for file in (name, beside):
+        (tmp_path / file).write_text("{}")
     with pytest.raises(UserError, match=f"{name}' exists, and no run of training is in its folder"):
         fit(network(), line, config(tmp_path, 3), lambda _: None)
-    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "{}", beside: "{}"}
+
+
+def test_a_run_that_an_earlier_version_began_is_resumed(tmp_path: Path) -> None:
+    fit(network(), line, config(tmp_path, 3), lambda _: None)
+    (tmp_path / MARK).unlink()
+    fit(network(), line, config(tmp_path, 5), lambda _: None)
+    assert json.loads((tmp_path / "checkpoint.json").read_text()) == {"step": 5} and (tmp_path / MARK).is_file()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from runtime.arrays import read_arrays
 from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import UserError
-from runtime.files import replace_file
+from runtime.files import read_ordinary, replace_file
 from train.data.archive import read_tensors
 from train.further.archive import Archive
 from train.further.subject import Further
@@ -60,7 +60,7 @@ def prepare(run: Path | None, data: Path | None, cache: Path | None) -> Archive:
         remedy = "give the run folder of python -m train.latent_diffusion.teacher"
         weights = pack(read_tensors(run / "ema.safetensors", (), remedy))
         try:
-            before = json.loads((run / RUN).read_text("utf-8"))["images_before"]
+            before = json.loads(read_ordinary(run / RUN, 1 << 20))["images_before"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"--run '{run}': expected {RUN} of a run, got {error!s:.100}; {remedy}") from None
     config = {"bundle": "icons", "images_before": before}

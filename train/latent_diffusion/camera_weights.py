@@ -16,9 +16,10 @@ from torch import Tensor
 
 from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import UserError
-from runtime.files import replace_file
+from runtime.files import check_ordinary, read_ordinary
 from train.latent_diffusion.camera import CameraDenoiser
 from train.latent_diffusion.restore import restore_denoiser
+from train.outputs import Outputs
 from train.quantize import quantize_channels
 
 WEIGHTS, FACTS = "denoiser.safetensors", "denoiser.json"
@@ -61,20 +62,19 @@ def unpack(state: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "..."]]:
 
 
 def save_weights(
-    folder: Path, weights: Mapping[str, Float[Tensor, "..."]], bundle: DiffusionBundle, facts: Mapping[str, object]
+    outputs: Outputs, weights: Mapping[str, Float[Tensor, "..."]], bundle: DiffusionBundle, facts: Mapping[str, object]
 ) -> None:
     """Write the trained weights of a denoiser, and facts about them.
 
     Args:
-        folder: where; it is made.
+        outputs: of a folder, for `WEIGHTS` and `FACTS`.
         weights: the trained weights by name.
         bundle: what the others are from.
         facts: numbers and texts for `denoiser.json`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / WEIGHTS, save(pack(weights)))
+    outputs.write(WEIGHTS, save(pack(weights)))
     header = {"bundle": bundle.name, "denoiser_sha256": _hash_of(bundle)}
-    replace_file(folder / FACTS, json.dumps({**header, **facts}, indent=1) + "\n")
+    outputs.write(FACTS, json.dumps({**header, **facts}, indent=1) + "\n")
 
 
 @torch.no_grad()
@@ -86,9 +86,10 @@ def load_weights(folder: Path, network: CameraDenoiser, bundle: DiffusionBundle)
     """
     where = folder / WEIGHTS
     try:
-        state, facts = load_file(where), json.loads((folder / FACTS).read_text("utf-8"))
+        check_ordinary(where)
+        state, facts = load_file(where), json.loads(read_ordinary(folder / FACTS, 1 << 20))
         named = facts["denoiser_sha256"]
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise UserError(f"{folder}: expected {WEIGHTS} and {FACTS}, got {error!s:.100}") from None
     if named != _hash_of(bundle):
         raise UserError(

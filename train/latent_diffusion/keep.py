@@ -21,17 +21,21 @@ from runtime.command.options import parse_options
 from runtime.command.ranges import Count, Threads
 from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import UserError, run_main
-from train.latent_diffusion.camera_weights import fill, make_denoiser, pack, save_weights, unpack
+from runtime.files import check_ordinary, read_ordinary
+from train.latent_diffusion.camera_weights import FACTS, WEIGHTS, fill, make_denoiser, pack, save_weights, unpack
 from train.latent_diffusion.held_out import measure
 from train.latent_diffusion.prepared import Icons, ObjectViews
 from train.latent_diffusion.teacher import RUN
 from train.norm import to_channels_last
+from train.outputs import Outputs
 
 PROVENANCE = (
     "The denoiser of the bundle, trained on by train.latent_diffusion.teacher on views of low-poly objects by Kenney, "
     "Kay Lousberg and Quaternius (CC0-1.0), and on icons of the sets that the bundle's ATTRIBUTION.md names."
 )
 """What the kept weights are made of."""
+
+COMMAND = "train.latent_diffusion.keep"
 
 MOST_ICONS = 1.05
 """Greatest loss of icons over the start's."""
@@ -55,6 +59,8 @@ class Config:
     """Batches of 32 measured."""
     threads: Threads = 1
     """Threads."""
+    force: bool = False
+    """Replace files in the folder that this command has not written."""
 
 
 def is_better(after: Mapping[str, float], before: Mapping[str, float]) -> bool:
@@ -74,10 +80,10 @@ def images_seen(run: Path) -> int:
         UserError: it is no run folder with a checkpoint.
     """
     try:
-        step = json.loads((run / "checkpoint.json").read_text())["step"]
-        counts = json.loads((run / RUN).read_text())
-        return counts["images_before"] + step * counts["images_a_step"]
-    except (OSError, ValueError, KeyError) as error:
+        step = json.loads(read_ordinary(run / "checkpoint.json", 1 << 20))["step"]
+        counts = json.loads(read_ordinary(run / RUN, 1 << 20))
+        return int(counts["images_before"]) + int(step) * int(counts["images_a_step"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"--run {run}: expected the run folder of a teacher, got {error!s:.100}") from None
 
 
@@ -85,11 +91,13 @@ def main() -> None:
     """Measure and keep from a command line."""
     config = parse_options(Config, "train.latent_diffusion.keep", description=__doc__)
     torch.set_num_threads(config.threads)
+    outputs = config.out and Outputs(config.out, COMMAND, (WEIGHTS, FACTS), force=config.force)
     bundle = DiffusionBundle.load(config.bundle, threads=config.threads)
     objects, icons = ObjectViews.load(config.objects), Icons.load(config.icons)
     images = images_seen(config.run)
     network = to_channels_last(make_denoiser(bundle))
     try:
+        check_ordinary(config.run / "ema.safetensors")
         weights = load_file(config.run / "ema.safetensors")
     except (OSError, SafetensorError) as error:
         raise UserError(f"--run {config.run}: expected averaged weights, got {error!s:.100}") from None
@@ -98,13 +106,13 @@ def main() -> None:
     fill(network, unpack(pack(weights)))
     after = measure(network, objects, icons, batches=config.batches)
     print("trained", format_losses(after), f"{images} images", flush=True)
-    if config.out is None:
+    if outputs is None:
         return
     if not is_better(after, before):
         print("not kept: worse than the start on held-out views, or on icons", file=sys.stderr)
         sys.exit(1)
     facts = {"provenance": PROVENANCE, "images": images, "held_out": after, "held_out_of_the_start": before}
-    save_weights(config.out, weights, bundle, facts)
+    save_weights(outputs, weights, bundle, facts)
     print(f"-> {config.out}")
 
 

@@ -34,9 +34,10 @@ from runtime.command.options import parse_options
 from runtime.command.ranges import Count, Threads
 from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import UserError, run_main
-from runtime.files import read_ordinary, replace_file
+from runtime.files import read_ordinary
 from train.data.hue import turn_hue
 from train.latent_diffusion.camera import mirror_cameras
+from train.outputs import Outputs
 
 VIEWS = 16
 """Views of an object before mirroring."""
@@ -76,6 +77,8 @@ class Config:
     """Views encoded at once."""
     threads: Threads = 1
     """Threads of the encoders."""
+    force: bool = False
+    """Replace files that this command has not written."""
 
 
 @dataclass(frozen=True)
@@ -262,18 +265,19 @@ def index_captions(objects: Sequence[SeenObject]) -> tuple[list[str], list[list[
     return list(index), rows
 
 
-def save_array(path: Path, array: np.ndarray) -> None:
-    """Write an array as .npy, whole or not at all."""
+def array_file(array: np.ndarray) -> bytes:
+    """Return the content of an array's .npy file."""
     buffer = io.BytesIO()
     np.save(buffer, array)
-    replace_file(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def prepare(config: Config, report: Callable[[str], object]) -> None:
     """Write the prepared arrays of a set.
 
     Raises:
-        UserError: something in the set is missing or bad, or a caption is too long for the bundle.
+        UserError: something in the set is missing or bad, a caption is too long for the bundle, or the folder holds
+            files of others under the same names.
     """
     if not 1 <= config.frontless_views <= VIEWS:
         raise UserError(f"--frontless-views: expected 1 to {VIEWS}, got {config.frontless_views}")
@@ -286,10 +290,11 @@ def prepare(config: Config, report: Callable[[str], object]) -> None:
     place = {entry.file: i for i, entry in enumerate(originals)}
     own = read_cameras(config.data, originals)
     cameras = own[[place[entry.file] for entry in objects]]
+    names = ("contexts.npy", "latents.npy", "cameras.npy", "objects.json")
+    outputs = Outputs(config.out, "train.latent_diffusion.objects", names, force=config.force)
     bundle = DiffusionBundle.load(config.bundle, threads=config.threads)
-    config.out.mkdir(parents=True, exist_ok=True)
     texts, rows = index_captions(objects)
-    save_array(config.out / "contexts.npy", encode_captions(texts, bundle.text_encoder()).numpy())
+    outputs.write("contexts.npy", array_file(encode_captions(texts, bundle.text_encoder()).numpy()))
     report(f"{len(texts)} captions")
     encoder = bundle.latent_encoder("none")
     latents, seen_from, entries = [], [], []
@@ -312,9 +317,9 @@ def prepare(config: Config, report: Callable[[str], object]) -> None:
         count += len(views)
         if (i + 1) % 100 == 0:
             report(f"{i + 1} of {len(objects)} objects")
-    save_array(config.out / "latents.npy", torch.cat(latents).numpy())
-    save_array(config.out / "cameras.npy", torch.cat(seen_from).numpy())
-    replace_file(config.out / "objects.json", json.dumps({"bundle": bundle.digest, "objects": entries}))
+    outputs.write("latents.npy", array_file(torch.cat(latents).numpy()))
+    outputs.write("cameras.npy", array_file(torch.cat(seen_from).numpy()))
+    outputs.write("objects.json", json.dumps({"bundle": bundle.digest, "objects": entries}))
     report(f"{count} views, deviation {torch.cat(latents).float().std():.3f} -> {config.out}")
 
 

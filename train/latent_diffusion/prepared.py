@@ -14,7 +14,7 @@ from torch import Tensor
 
 from runtime.arrays import read_arrays
 from runtime.errors import UserError
-from runtime.files import check_ordinary
+from runtime.files import check_ordinary, read_ordinary
 from train.latent_diffusion.objects import SeenObject, draw_weights, hold_out
 
 FRONT_ICONS = 0.5
@@ -80,13 +80,13 @@ class ObjectViews:
         latents, contexts = load_array(folder / "latents.npy", remedy), load_array(folder / "contexts.npy", remedy)
         cameras = load_array(folder / "cameras.npy", remedy)
         try:
-            entries = json.loads((folder / "objects.json").read_text("utf-8"))["objects"]
-        except (OSError, ValueError, KeyError) as error:
+            entries = json.loads(read_ordinary(folder / "objects.json", 1 << 30))["objects"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             path = folder / "objects.json"
             raise UserError(f"{path}: expected the prepared objects, got {error!s:.100}; {remedy}") from None
         try:
             return cls.of(entries, latents, cameras, contexts)
-        except ValueError as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:  # what an edited file may hold
             raise UserError(f"{folder}: {error}; {remedy}") from None
 
     @classmethod

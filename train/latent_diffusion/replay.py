@@ -12,6 +12,7 @@ it is drawn, whether it is seen from the front, and whether it is held out.
 """
 
 import hashlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ from train.data.archive import read_icons
 from train.data.captions import HOUSE
 from train.data.icons import read_captions
 from train.latent_diffusion.denoiser import weigh_rows, write_captions
-from train.latent_diffusion.objects import encode_captions, encode_views, save_array
+from train.latent_diffusion.objects import array_file, encode_captions, encode_views
+from train.outputs import Outputs
 
 _FRONT_GROUPS = frozenset({"Smileys & Emotion", "Food & Drink", "Activities", "Objects", "Symbols"})
 
@@ -107,6 +109,8 @@ class Config:
     """Threads of the encoders."""
     seed: Seed = 0
     """Seed of the captions."""
+    force: bool = False
+    """Replace files that this command has not written."""
 
 
 def seen_from_front(group: str, name: str) -> bool:
@@ -164,35 +168,38 @@ def prepare(config: Config, report: Callable[[str], object]) -> None:
     """Write the prepared arrays of an icon archive.
 
     Raises:
-        UserError: there is no such archive.
+        UserError: there is no such archive, or the folder holds files of others under the same names.
     """
     archive = read_icons(config.data)
+    names = ("contexts.npy", "latents.npy", "icons.npz")
+    outputs = Outputs(config.out, "train.latent_diffusion.replay", names, force=config.force)
     weights = weigh_rows(archive, HOUSE)
     if 0 < config.most < len(weights):  # what is drawn often is taken first, and then all alike
         generator = torch.Generator().manual_seed(config.seed)
         taken = torch.multinomial(weights, config.most, generator=generator).sort().values
         archive, weights = {name: array[taken.numpy()] for name, array in archive.items()}, torch.ones(config.most)
     bundle = DiffusionBundle.load(config.bundle, threads=config.threads)
-    config.out.mkdir(parents=True, exist_ok=True)
     tokenizer = PromptTokenizer(bundle.read_file("text_encoder", "tokenizer.json"), bundle.text_length, "tokenizer")
     texts, rows = leave_out_long(*write_captions(archive, config.captions, config.seed), tokenizer)
     report(f"{len(texts)} captions")
-    save_array(config.out / "contexts.npy", encode_captions(texts, bundle.text_encoder()).numpy())
+    outputs.write("contexts.npy", array_file(encode_captions(texts, bundle.text_encoder()).numpy()))
     encoder = bundle.latent_encoder("none")
     latents = []
     for start in range(0, len(rows), 1024):
         pictures = torch.from_numpy(archive["pictures"][start : start + 1024]).permute(0, 3, 1, 2)
         latents.append(encode_views(pictures, encoder, config.batch))
         report(f"{start + len(pictures)} of {len(rows)} icons")
-    save_array(config.out / "latents.npy", torch.cat(latents).numpy())
+    outputs.write("latents.npy", array_file(torch.cat(latents).numpy()))
+    content = io.BytesIO()
     np.savez(
-        config.out / "icons.npz",
+        content,
         texts=np.array(texts),
         rows=rows.numpy(),
         weights=weights.numpy(),
         front=front_icons(archive).numpy(),
         held_out=held_out_icons(archive).numpy(),
     )
+    outputs.write("icons.npz", content.getbuffer())
     report(f"{len(rows)} icons, deviation {torch.cat(latents).float().std():.3f} -> {config.out}")
 
 

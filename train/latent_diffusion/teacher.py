@@ -24,8 +24,9 @@ from runtime.command.options import parse_options
 from runtime.command.ranges import Amount, Count, LearningRate, Seed, Share, Whole
 from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import run_main
-from runtime.files import replace_file
 from runtime.guidance.schedule import Schedule
+from train.checkpoint import NAME as CHECKPOINT
+from train.checkpoint import refuse_foreign
 from train.fit import FitConfig, LossOfStep, fit
 from train.latent_diffusion.camera import CameraDenoiser
 from train.latent_diffusion.camera_weights import load_weights, make_denoiser
@@ -33,6 +34,7 @@ from train.latent_diffusion.held_out import noised
 from train.latent_diffusion.prepared import Examples, Icons, ObjectViews
 from train.latent_diffusion.unet import SCHEDULE
 from train.norm import to_channels_last
+from train.outputs import Outputs
 
 FACTORS = (("camera.", 4.0), (".attn2.", 1.0), ("base.", 0.5))
 """Factors on the learning rate: the token's layers, the attention that reads it, and the rest."""
@@ -143,10 +145,13 @@ def main() -> None:
     network = make_denoiser(bundle)
     facts = load_weights(config.start, network, bundle) if config.start is not None else {}
     objects, icons = ObjectViews.load(config.objects), Icons.load(config.icons)
-    config.out.mkdir(parents=True, exist_ok=True)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     run = {"images_a_step": processes * config.batch, "images_before": facts.get("images", 0)}
-    replace_file(config.out / RUN, json.dumps(run))
+    if int(os.environ.get("RANK", "0")) == 0:
+        refuse_foreign(config.out)
+        # Beside a checkpoint it is the run's, whose earlier versions had no record.
+        force = (config.out / CHECKPOINT).is_file()
+        Outputs(config.out, "train.latent_diffusion.teacher", (RUN,), force=force).write(RUN, json.dumps(run))
     fit(
         to_channels_last(network),
         make_loss(config, objects, icons),

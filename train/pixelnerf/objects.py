@@ -4,6 +4,7 @@ The folder of the set holds `objects.json`, `cameras.npz` and `views/`, one shee
 """
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from runtime.arrays import read_arrays
 from runtime.errors import UserError
-from runtime.files import read_ordinary
+from runtime.files import check_ordinary, make_temporary, read_ordinary
 
 VIEWS = 16
 """Views of an object."""
@@ -63,22 +64,26 @@ def load_objects(folder: Path, cache: Path, side: int) -> Objects:
         cameras = read_arrays(folder / "cameras.npz", ("ids", "c2w"))
         rows = {name: i for i, name in enumerate(cameras["ids"].tolist())}
         poses = torch.from_numpy(cameras["c2w"]).float()
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        entries = [entry for entry in entries if entry["split"] in ("train", "validation")]
+        poses = poses[[rows[entry["id"]] for entry in entries]]
+        if [(entry["file"], entry["category"]) for entry in entries if not isinstance(entry["file"], str)]:
+            raise ValueError("a file without a name")
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise UserError(f"'{folder}': expected objects.json, cameras.npz and views/, got {error!s:.100}") from None
-    entries = [entry for entry in entries if entry["split"] in ("train", "validation")]
     path = cache / f"objects-{side}.npy"
     if not path.is_file():
         _write_cache(folder, [entry["file"] for entry in entries], path, side)
     try:
+        check_ordinary(path)
         views = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise UserError(f"'{path}': expected the reduced pictures, got {error!s:.100}; delete it") from None
     if views.shape != (len(entries), VIEWS, side, side, 4):
         raise UserError(f"'{path}': expected {len(entries)} objects of {side} px, got {views.shape}; delete it")
     splits = np.array([entry["split"] for entry in entries])
     return Objects(
         views=views,
-        poses=poses[[rows[entry["id"]] for entry in entries]],
+        poses=poses,
         train=torch.from_numpy(np.flatnonzero(splits == "train")),
         validation=torch.from_numpy(np.flatnonzero(splits == "validation")),
         ids=tuple(entry["id"] for entry in entries),
@@ -89,12 +94,18 @@ def load_objects(folder: Path, cache: Path, side: int) -> Objects:
 def _write_cache(folder: Path, files: list[str], path: Path, side: int) -> None:
     """Write the reduced views of all sheets, under another name until they are whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part.npy")
-    views = np.lib.format.open_memmap(part, "w+", np.uint8, (len(files), VIEWS, side, side, 4))
-    for row, file in enumerate(files):
-        views[row] = reduce_sheet(folder / "views" / file, side)
-    views.flush()
-    part.replace(path)
+    handle, part = make_temporary(path, ".npy")
+    os.close(handle)
+    try:
+        views = np.lib.format.open_memmap(part, "w+", np.uint8, (len(files), VIEWS, side, side, 4))
+        for row, file in enumerate(files):
+            views[row] = reduce_sheet(folder / "views" / file, side)
+        views.flush()
+        os.chmod(part, 0o644)  # mkstemp's 0600 is for secrets
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
 
 
 def reduce_sheet(path: Path, side: int) -> UInt8[np.ndarray, "16 H W 4"]:

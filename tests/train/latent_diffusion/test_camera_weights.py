@@ -19,6 +19,7 @@ from train.latent_diffusion.camera_weights import (
     save_weights,
     unpack,
 )
+from train.outputs import Outputs
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_stored_weights_come_back_to_half_a_step(network: CameraDenoiser) -> Non
 
 def test_a_folder_of_weights_fills_a_network(tmp_path: Path, network: CameraDenoiser, bundle: DiffusionBundle) -> None:
     weights = {name: torch.randn_like(weight) for name, weight in trained(network).items()}
-    save_weights(tmp_path / "kept", weights, bundle, {"images": 7})
+    save_weights(Outputs(tmp_path / "kept", "a test", ()), weights, bundle, {"images": 7})
     assert (tmp_path / "kept" / WEIGHTS).stat().st_size < 9.5 * 2**20
     facts = load_weights(tmp_path / "kept", network, bundle)
     assert (facts["images"], facts["bundle"]) == (7, "icons")
@@ -66,7 +67,7 @@ def test_weights_of_another_bundle_or_network_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=rf"expected {WEIGHTS} and {FACTS}"):
         load_weights(tmp_path, network, bundle)
-    save_weights(tmp_path, trained(network), bundle, {})
+    save_weights(Outputs(tmp_path, "a test", ()), trained(network), bundle, {})
     state = load_file(tmp_path / WEIGHTS)
     save_file({k: v for k, v in state.items() if not k.startswith("camera.project.weight")}, tmp_path / WEIGHTS)
     with pytest.raises(UserError, match=r"'camera\.project\.weight' is in one of them only"):
