@@ -62,6 +62,7 @@ sys.meta_path.insert(0, Plain())
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run tests marked slow")
+    parser.addoption("--inputs", type=int, default=100_000, help="inputs of each kind in the slow fuzz tests")
 
 
 def _reason_to_skip(marker: str, config: pytest.Config) -> str | None:
@@ -90,6 +91,12 @@ def _seeded() -> None:
     import torch
 
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def inputs(pytestconfig: pytest.Config) -> int:
+    """Return how many inputs of each kind the slow fuzz tests try."""
+    return pytestconfig.getoption("--inputs")
 
 
 @pytest.fixture(scope="session")

@@ -158,8 +158,8 @@ def test_hundreds_of_damaged_files_are_read_or_refused(kind: Kind, tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_a_hundred_thousand_damaged_files_are_read_or_refused(kind: Kind, tmp_path: Path) -> None:
-    fuzz(kind, tmp_path, 100_000)
+def test_a_hundred_thousand_damaged_files_are_read_or_refused(kind: Kind, tmp_path: Path, inputs: int) -> None:
+    fuzz(kind, tmp_path, inputs)
 
 
 def fuzz_runs(folder: Path, count: int) -> None:
@@ -196,8 +196,8 @@ def test_hundreds_of_damaged_run_folders_are_read_or_refused(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_damaged_run_folders_are_read_or_refused(tmp_path: Path) -> None:
-    fuzz_runs(tmp_path, 100_000)
+def test_a_hundred_thousand_damaged_run_folders_are_read_or_refused(tmp_path: Path, inputs: int) -> None:
+    fuzz_runs(tmp_path, inputs)
 
 
 GROWING: dict[str, Callable[[int, Path], Callable[[], object]]] = {

@@ -105,7 +105,14 @@ def test_it_lists_what_is_there(tgm: Path, abroad: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["vectorfusion --help", "vectorize --help", "train", "train lmconv --help", "export", "export sd --help"]
+    "words",
+    [
+        *("vectorfusion --help", "vectorize --help", "clipdraw --help", "lmconv complete --help", "ddpm codec --help"),
+        *("nerf --help", "nerf inspect --help", "nerf mesh --help", "pixelnerf --help", "lift --help"),
+        *("dreamfusion --help", "dreamfields --help", "train", "train lmconv --help", "train pixelnerf --help"),
+        *("train ddpm --help", "train further --help", "export", "export sd --help", "export ddpm --help"),
+        *("serving", "serving build --help", "serving batch --help", "serving studio --help", "serving submit --help"),
+    ],
 )
 def test_no_foreign_file_runs(tgm: Path, abroad: Path, words: str) -> None:
     done = call(tgm, *words.split(), folder=abroad)  # which would end with 1 and say so

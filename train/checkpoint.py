@@ -33,9 +33,10 @@ def refuse_foreign(folder: Path) -> None:
     """
     if _is_marked(folder) or _has_step(folder / NAME):  # earlier versions made no mark
         return
-    for name in (MARK, NAME, "ema.safetensors", "checkpoint.json", "log.jsonl"):
-        if (folder / name).exists():
-            raise UserError(f"'{folder / name}' exists, and no run of training is in its folder; choose another --out")
+    names = (MARK, NAME, "ema.safetensors", "checkpoint.json", "log.jsonl")
+    for path in (*(folder / name for name in names), *sorted(folder.glob("samples-*.png"))):
+        if path.exists():
+            raise UserError(f"'{path}' exists, and no run of training is in its folder; choose another --out")
 
 
 def mark(folder: Path) -> None:

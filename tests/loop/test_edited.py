@@ -90,6 +90,16 @@ def text(name: str, content: str | bytes) -> Callable[[Path], object]:
     return lambda run: (run / name).write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
+def sparse(name: str) -> Callable[[Path], object]:
+    """Return an edit that makes a file of the run a tebibyte long, which takes no room; "" is the checkpoint."""
+
+    def edit(run: Path) -> None:
+        with (run / (name or note_of(run)["file"])).open("ab") as file:
+            file.truncate(1 << 40)
+
+    return edit
+
+
 HEIGHTS = "scene/heights"
 
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -132,6 +142,11 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a nested config": (text("config.json", "[" * 100_000), "config.json is not a run's"),
     "no config": (lambda run: (run / "config.json").unlink(), "no run is here"),
     "a changed input": (text("inputs/picture/photo.png", "54321"), "is not what the run began with"),
+    "a tebibyte of config": (sparse("config.json"), "expected at most"),
+    "a tebibyte of note": (sparse("checkpoint.json"), "cannot be read"),
+    "a tebibyte of checkpoint": (sparse(""), "cannot be read"),
+    "a tebibyte of losses": (sparse("loss.jsonl"), "cannot be read"),
+    "a tebibyte of input": (sparse("inputs/picture/photo.png"), "is not what the run began with"),
     "a lost input": (lambda run: (run / "inputs/picture/photo.png").unlink(), "is not what the run began with"),
 }
 
@@ -154,18 +169,28 @@ def copy_of(run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(run, tmp_path / "run"))
 
 
+def contents_of(run: Path) -> dict[Path, tuple[int, bytes]]:
+    """Return size and beginning of each file: some are a tebibyte long."""
+
+    def beginning(file: Path) -> bytes:
+        with file.open("rb") as stream:
+            return stream.read(1 << 20)
+
+    files = [file for file in run.rglob("*") if file.is_file() and file.name != ".lock"]
+    return {file: (file.stat().st_size, beginning(file)) for file in files}
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_edited_run_is_refused_in_words(name: str, cut: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
     run = copy_of(cut[0], tmp_path)
     edit, message = REFUSED[name]
     edit(run)
-    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file() and file.name != ".lock"}
+    before = contents_of(run)
     with pytest.raises(UserError, match=message):
         main(["--resume", str(run), "--out", str(tmp_path / "out.svg"), "--quiet"])
     # What is refused stays, so that it can be put right.
-    assert {file: file.read_bytes() for file in before if file.name != "loss.jsonl"} == {
-        file: content for file, content in before.items() if file.name != "loss.jsonl"
-    }
+    after = contents_of(run)
+    assert [file for file, content in before.items() if after[file] != content and file.name != "loss.jsonl"] == []
     assert not (tmp_path / "out.svg").exists()
 
 

@@ -69,6 +69,14 @@ def test_a_wrong_line_is_named(tmp_path: Path, served, text: str, message: str) 
         rows_of(tmp_path, text, served)
 
 
+def test_a_file_without_end_is_refused(tmp_path: Path, served) -> None:
+    with (tmp_path / "long.jsonl").open("wb") as file:
+        file.truncate(1 << 40)  # sparse: it takes no room
+    for path in (tmp_path / "long.jsonl", Path("/dev/zero")):
+        with pytest.raises(UserError, match="expected a text file of prompts or of JSON, got none"):
+            read_rows(path, served, Offers(), "toy", (0,))
+
+
 def test_prompts_are_lines_of_text(tmp_path: Path) -> None:
     from serving.methods import served_methods
 

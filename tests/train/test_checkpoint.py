@@ -102,7 +102,7 @@ def test_a_signal_waits_for_the_step_and_training_is_resumed_to_the_same_bits(tm
 
 
 @pytest.mark.parametrize("beside", ["README", "config.json", ".lock"])  # the latter two, others write as well
-@pytest.mark.parametrize("name", ["ema.safetensors", "log.jsonl", "checkpoint.json", MARK, NAME])
+@pytest.mark.parametrize("name", ["ema.safetensors", "log.jsonl", "checkpoint.json", "samples-1.png", MARK, NAME])
 def test_files_that_no_training_has_written_are_not_replaced(tmp_path: Path, name: str, beside: str) -> None:
     for file in (name, beside):
         (tmp_path / file).write_text("{}")

@@ -86,7 +86,8 @@ class ObjectViews:
             raise UserError(f"{path}: expected the prepared objects, got {error!s:.100}; {remedy}") from None
         try:
             return cls.of(entries, latents, cameras, contexts)
-        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:  # what an edited file may hold
+        # What an edited file may hold.
+        except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
             raise UserError(f"{folder}: {error}; {remedy}") from None
 
     @classmethod

@@ -66,8 +66,8 @@ def load_objects(folder: Path, cache: Path, side: int) -> Objects:
         poses = torch.from_numpy(cameras["c2w"]).float()
         entries = [entry for entry in entries if entry["split"] in ("train", "validation")]
         poses = poses[[rows[entry["id"]] for entry in entries]]
-        if [(entry["file"], entry["category"]) for entry in entries if not isinstance(entry["file"], str)]:
-            raise ValueError("a file without a name")
+        if not all(isinstance(entry[name], str) for entry in entries for name in ("file", "category")):
+            raise ValueError("a file or a kind without a name")
     except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise UserError(f"'{folder}': expected objects.json, cameras.npz and views/, got {error!s:.100}") from None
     path = cache / f"objects-{side}.npy"

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +72,27 @@ def test_a_damaged_file_is_named_with_what_was_expected(
     wanted = words.format(size=size, less=size - 1, more=size + 1, hash=hashlib.sha256(content).hexdigest())
     assert str(error.value).startswith(f"bundle 'tiny': {name} {wanted}")
     assert "copy the bundle again from its source" in str(error.value)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_sparse_file_of_a_tebibyte_is_refused_unread(broken: Path, there: bool) -> None:
+    begun, size = time.process_time(), 1 << 40
+    with (broken / "ATTRIBUTION.md").open("wb") as file:
+        file.truncate(size)
+    with pytest.raises(UserError, match=rf"ATTRIBUTION.md.* is too long: expected \d+ bytes, got {size}"):
+        DiffusionBundle.load(broken)
+    document = json.loads((broken / "bundle.json").read_bytes())
+    document["files"]["ATTRIBUTION.md"] = {"size": size, "sha256": "0" * 64}
+    (broken / "bundle.json").write_text(json.dumps(document))
+    if not there:
+        (broken / "ATTRIBUTION.md").unlink()
+    with pytest.raises(UserError, match=rf"field 'size': expected 0 to \d+ bytes, got {size}"):
+        DiffusionBundle.load(broken)
+    with (broken / "bundle.json").open("r+b") as file:
+        file.truncate(size)
+    with pytest.raises(UserError, match=rf"expected at most \d+ bytes, got {size}"):
+        DiffusionBundle.load(broken)
+    assert time.process_time() - begun < 2.0
 
 
 def test_a_folder_in_the_place_of_a_file_is_refused(broken: Path) -> None:

@@ -25,6 +25,12 @@ def test_a_file_of_tokens_that_is_none(tmp_path: Path, text: str) -> None:
         read_tokens(tmp_path / "tokens.json")
 
 
+def test_a_file_of_tokens_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tokens.json").symlink_to("/dev/zero")
+    with pytest.raises(UserError, match="--tokens"):
+        read_tokens(tmp_path / "tokens.json")
+
+
 def test_a_file_of_tokens(tmp_path: Path) -> None:
     (tmp_path / "tokens.json").write_text(json.dumps({"ann": {"sha256": "0" * 64, "quota": 3}}))
     assert read_tokens(tmp_path / "tokens.json") == [Token("ann", "0" * 64, 3)]

@@ -92,6 +92,27 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
         Icons.load(icons)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rows": None},
+        {"rows": []},
+        {"rows": ["a"]},
+        {"first": "x"},
+        {"views": 2**70},
+        {"captions": 3},
+        {"category": []},
+    ],
+)
+def test_edited_objects_are_refused_in_words(tmp_path: Path, change: dict[str, object]) -> None:
+    file = write_prepared(tmp_path)[0] / "objects.json"
+    document = json.loads(file.read_text())
+    document["objects"][2] |= change
+    file.write_text(json.dumps(document))
+    with pytest.raises(UserError, match=r"prepare it with: python -m train\.latent_diffusion\.objects"):
+        ObjectViews.load(file.parent)
+
+
 def test_captions_beyond_the_contexts_are_refused(tmp_path: Path) -> None:
     folder = write_prepared(tmp_path)[0]
     document = json.loads((folder / "objects.json").read_text())

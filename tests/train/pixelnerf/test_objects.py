@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,20 @@ def test_views_are_cells_row_by_row_and_means_are_premultiplied(tmp_path: Path) 
     assert views.shape == (16, 1, 1, 4)
     assert views[1, 0, 0].tolist() == [50, 25, 0, 64]
     assert views[4, 0, 0].tolist() == [9, 9, 9, 255]
+
+
+@pytest.mark.parametrize("change", [{"id": "none"}, {"id": []}, {"split": {}}, {"file": 3}, {"file": None}])
+def test_an_edited_set_is_refused_in_words(tmp_path: Path, change: dict[str, object]) -> None:
+    write_set(tmp_path / "set")
+    file = tmp_path / "set" / "objects.json"
+    document = json.loads(file.read_text())
+    document["objects"][1] |= change
+    if change == {"split": {}}:
+        del document["objects"][1]["split"]
+    file.write_text(json.dumps(document))
+    with pytest.raises(UserError, match=r"expected objects\.json, cameras\.npz and views/, got"):
+        load_objects(tmp_path / "set", tmp_path / "cache", 16)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_bad_sets_are_refused_in_words(tmp_path: Path) -> None:
