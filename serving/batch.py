@@ -72,8 +72,11 @@ def read_rows(file: Path, served: Mapping[str, Served], offers: Offers, method: 
     """
     try:
         lines = read_ordinary(file, GREATEST_FILE).decode("utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"'{file}': expected a text file of prompts or of JSON, got bytes that are no UTF-8") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"'{file}': expected a text file of prompts or of JSON, got none ({error})") from None
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"'{file}': expected a text file of prompts or of JSON, got none: {reason}") from None
     rows: dict[str, Row] = {}
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.startswith("#"):

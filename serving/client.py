@@ -45,18 +45,30 @@ class Client:
         Raises:
             UserError: the server refuses, or does not answer.
         """
+        response = self._answer(verb, path, **options)
+        try:
+            return response.json() if response.content else {}
+        except ValueError:
+            raise UserError(f"server {self.http.base_url}: expected JSON, got something else; is it ours?") from None
+
+    def _answer(self, verb: str, path: str, **options: Any) -> httpx.Response:
+        """Return an answer that is no refusal; errors as of `call`."""
         try:
             response = self.http.request(verb, path, **options)
         except httpx.HTTPError as error:
             url = self.http.base_url
             raise UserError(f"server {url}: does not answer ({error}); start one: python -m serving studio") from None
-        try:
-            value = response.json() if response.content else {}
-        except ValueError:
-            raise UserError(f"server {self.http.base_url}: expected JSON, got something else; is it ours?") from None
         if response.status_code >= 400:
-            raise UserError(str(value.get("error", response.status_code)))
-        return value
+            raise UserError(self._refusal(response))
+        return response
+
+    def _refusal(self, response: httpx.Response) -> str:
+        """Return what a refusal says."""
+        try:
+            message = str(response.json()["error"])
+        except (ValueError, KeyError, TypeError):
+            return f"server {self.http.base_url}: expected JSON, got status {response.status_code}; is it ours?"
+        return message if response.status_code != 401 else f"{message}; set {TOKEN} to the secret of yours"
 
     def send(self, path: Path) -> dict[str, str]:
         """Send a file, or a folder as an archive, and return what stands for it in a request."""
@@ -78,7 +90,7 @@ class Client:
                 with self.http.stream("GET", f"/v1/jobs/{job}/events", headers=headers) as response:
                     if response.status_code >= 400:
                         response.read()
-                        raise UserError(response.json().get("error", "events: refused"))
+                        raise UserError(self._refusal(response))
                     broken_at = None
                     for event in parse_stream(response.iter_lines()):
                         after = event["n"]
@@ -93,10 +105,7 @@ class Client:
 
     def fetch(self, job: str, name: str) -> bytes:
         """Return a file of a job that is done."""
-        response = self.http.get(f"/v1/jobs/{job}/files/{name}")
-        if response.status_code >= 400:
-            raise UserError(str(response.json().get("error")))
-        return response.content
+        return self._answer("GET", f"/v1/jobs/{job}/files/{name}").content
 
 
 def parse_stream(lines: Iterator[str]) -> Iterator[dict[str, Any]]:

@@ -101,7 +101,9 @@ def write_method(folder: Path, name: str, home: str, *, jobs: int, networks: str
 def claim(folder: Path) -> None:
     """Make a folder a repository; refuse one that holds something else."""
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).is_file():
-        raise UserError(f"--out '{folder}': expected a new folder or a repository of ours, got one with other files")
+        raise UserError(
+            f"--out '{folder}': expected a new folder or a repository of ours, got one with other files; choose another"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / MARK, "A Triton model repository, written by python -m serving build.\n")
@@ -171,7 +173,7 @@ def check_repository(folder: Path) -> list[str]:
             wrong += _check_model(path.parent, config)
         except (UserError, OSError, ValueError, KeyError) as error:
             wrong.append(f"{path.parent.name}: {error}")
-    return wrong or ([] if any(folder.glob("*/config.pbtxt")) else [f"'{folder}': holds no model"])
+    return wrong or ([] if any(folder.glob("*/config.pbtxt")) else ["holds no model"])
 
 
 def _check_model(folder: Path, config: Any) -> list[str]:

@@ -7,12 +7,13 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from runtime.command.seeds import parse_seeds
 from runtime.errors import UserError
 from serving.__main__ import SUBCOMMANDS, main
-from serving.client import parse_stream
+from serving.client import Client, parse_stream
 from serving.commands import submit as submit_command
 from serving.commands.studio import Studio, run_studio, studio_setup
 from serving.commands.submit import Submit, given_options, seeds_of, value_of
@@ -131,6 +132,25 @@ def test_a_server_that_is_not_there() -> None:
         port = free.getsockname()[1]
     with pytest.raises(UserError, match=r"does not answer .* python -m serving studio"):
         main(["submit", "x", "--server", f"http://127.0.0.1:{port}"])
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (401, '{"error": "authorization: expected a token"}', "expected a token; set TGM_TOKEN to the secret"),
+        (404, "<html>nothing here</html>", "expected JSON, got status 404; is it ours"),
+        (500, "[1]", "expected JSON, got status 500"),
+        (200, "<html>another page</html>", "expected JSON, got something else; is it ours"),
+    ],
+)
+def test_answers_of_another_server_and_without_a_token(status: int, body: str, message: str) -> None:
+    with Client("http://127.0.0.1:1") as client:
+        client.http.close()
+        client.http = httpx.Client(
+            base_url="http://127.0.0.1:1", transport=httpx.MockTransport(lambda _: httpx.Response(status, text=body))
+        )
+        with pytest.raises(UserError, match=message):
+            client.submit({})
 
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
