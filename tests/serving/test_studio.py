@@ -74,7 +74,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
 def draw(page: Any, text: str, **more: object) -> None:
     """Fill the form in and submit it."""
     page.get_by_label("Text", exact=False).first.fill(text)
-    if more and not page.locator("#more").get_attribute("open"):
+    if more and page.locator("#more").get_attribute("open") is None:
         page.get_by_text("More options").click()
     for name, value in more.items():
         page.get_by_label(name.replace("_", " ").capitalize(), exact=False).first.fill(str(value))
