@@ -64,16 +64,19 @@ def test_nothing_is_ready_before_the_first_round(service, monkeypatch: pytest.Mo
     health.closing.set()
 
 
+class Broken(ThreadLane):
+    """A lane whose process is dead until it is healed."""
+
+    dead = True
+
+    def missing(self) -> list[str]:
+        return ["model"] if self.dead else []
+
+    def heal(self) -> None:
+        self.dead = False
+
+
 def test_what_is_missing_is_replaced_while_nothing_runs(service, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken(ThreadLane):
-        dead = True
-
-        def missing(self) -> list[str]:
-            return ["model"] if self.dead else []
-
-        def heal(self) -> None:
-            self.dead = False
-
     monkeypatch.setattr(pool, "HEAL_EVERY", 1)
     service.pool.lanes = [Broken()]
     health = Health(service)
@@ -81,4 +84,18 @@ def test_what_is_missing_is_replaced_while_nothing_runs(service, monkeypatch: py
     assert not ready and details["missing"] == ["model"]
     service.pool.start()
     until(lambda: health.ready()[0])
+    service.pool.drain()
+
+
+def test_a_lane_that_has_a_job_is_left_alone_and_one_beside_it_is_healed(service, monkeypatch) -> None:
+    monkeypatch.setattr(pool, "HEAL_EVERY", 1)
+    busy, idle = Broken(), Broken()
+    service.pool.lanes = [busy, idle]
+    assert Health(service).ready()[1]["missing"] == ["model"], "two lanes of one model miss it once"
+    service.pool.running["job"] = busy
+    service.pool.start()
+    until(lambda: not idle.dead)
+    assert busy.dead, "it sees for itself"
+    del service.pool.running["job"]
+    until(lambda: not busy.dead)
     service.pool.drain()
