@@ -18,8 +18,8 @@ class Refused(OSError):
 class Wire:
     """A connection, opened when it is first used and again after it was lost. One call at a time.
 
-    gRPC's client takes 0.4 ms of computing a call, in threads that wake each other, this one 0.13; the server, too, takes
-    less. `http.client` reads an answer's headers as those of an e-mail.
+    gRPC's client takes 0.4 ms of computing a call, in threads that wake each other, and this one 0.13; the server takes
+    less, too. `http.client` reads an answer's headers as those of an e-mail.
 
     Args:
         host: of the server.
