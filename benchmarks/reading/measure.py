@@ -63,9 +63,10 @@ def reference_of(path: Path, data: bytes) -> tuple[Pixels, int] | None:
 
     try:
         text = _enlarged(data.decode())
-        plain = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=text))), formats=("PNG",))
+        # Without its 96 dots an inch, resvg has none, and points and millimetres no length.
+        plain = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=text, dpi=96))), formats=("PNG",))
         zoom = FINE * SIDE / max(plain.size)
-        return _on_white(bytes(resvg_py.svg_to_bytes(svg_string=text, zoom=zoom))), FINE
+        return _on_white(bytes(resvg_py.svg_to_bytes(svg_string=text, zoom=zoom, dpi=96))), FINE
     except (ValueError, ElementTree.ParseError):
         return None
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from runtime.vector.svg.xml import Element
+from runtime.vector.svg.xml import Element, href_of
 
 MAX_COMPARISONS = 250_000
 """Most comparisons of a selector with an element in one file."""
@@ -19,10 +19,13 @@ _PART = re.compile(
     rf"(?P<tag>{_NAME}|\*)|\.(?P<class>{_NAME})|#(?P<id>[\w\u0080-\U0010ffff-]+)|(?P<pseudo>::?{_NAME})"
     rf"|\[\s*(?P<attribute>{_NAME})\s*(?:(?P<operator>[~|^$*]?=)\s*(?P<value>\"[^\"]*\"|'[^']*'|[\w.#-]+)\s*)?\]"
 )
+_SPACE = re.compile(r"\s*")
 _COMBINATOR = re.compile(r"\s*([>+])\s*|\s+")
-_UNMATCHED = ("hover", "active", "focus", "visited", "link", "target", "focus-within", "focus-visible")
+_UNMATCHED = ("hover", "active", "focus", "visited", "target", "focus-within", "focus-visible")
 """Pseudo-classes that hold for no element of a picture that nobody touches."""
-_SKIPPED = ("charset", "import", "namespace", "font-face", "keyframes", "-webkit-keyframes", "page", "property")
+_MATCHED = ("root", "first-child", "link", "any-link")
+"""Pseudo-classes that are compared with an element."""
+_SKIPPED = ("font-face", "keyframes", "-webkit-keyframes", "page", "property")
 
 Declarations = list[tuple[str, str, bool]]
 """Name, value, and whether it is marked as important."""
@@ -38,15 +41,15 @@ class Compound:
     attributes: tuple[tuple[str, str, str], ...] = ()
     pseudos: frozenset[str] = frozenset()
 
-    def matches(self, element: Element) -> bool:
-        """Return whether an element is all of this."""
+    def matches(self, element: Element, top: Element | None = None) -> bool:
+        """Return whether an element is all of this, in the tree below `top` or in the file's own."""
         return (
             self.tag in ("*", element.tag)
             # An element has one identifier: a selector that asks for two different ones chooses nothing.
             and (not self.identifiers or self.identifiers == {element.attributes.get("id")})
             and (not self.classes or self.classes <= set(element.attributes.get("class", "").split()))
             and all(_has(element, *test) for test in self.attributes)
-            and all(_is(element, pseudo) for pseudo in self.pseudos)
+            and all(_is(element, pseudo, top) for pseudo in self.pseudos)
         )
 
 
@@ -73,6 +76,8 @@ class StyleSheet:
 
     table: dict[str, list[tuple[int, Rule]]] = field(default_factory=dict)
     memo: dict[tuple, Declarations] = field(default_factory=dict)
+    styles: dict[int, dict[str, str]] = field(default_factory=dict)
+    """Properties of elements where they stand, by identity."""
     count: int = 0
     comparisons: int = 0
 
@@ -94,8 +99,13 @@ class StyleSheet:
                 self.table.setdefault(_key_of(rule.compounds[-1]), []).append((self.count, rule))
                 self.count += 1
 
-    def declarations_of(self, element: Element) -> Declarations:
+    def declarations_of(self, element: Element, top: Element | None = None) -> Declarations:
         """Return the declarations that apply to an element, each name once, the weakest first.
+
+        Args:
+            element: the element.
+            top: what a `<use>` has copied the element with. A copy is a tree of its own (SVG 2, section 5.6.3): no
+                selector sees what is around the original.
 
         Raises:
             ValueError: where the file asks for more than `MAX_COMPARISONS`.
@@ -103,7 +113,7 @@ class StyleSheet:
         names = (element.tag, element.attributes.get("id"), element.attributes.get("class"))
         if names not in self.memo:
             candidates = self.candidates(element)
-            chosen = _merged([rule.declarations for rule in candidates if self.chooses(rule, element)])
+            chosen = _merged([rule.declarations for rule in candidates if self.chooses(rule, element, top)])
             if not all(rule.is_simple for rule in candidates):
                 return chosen
             # Simple selectors ask for nothing but these names: the next element with the same ones has the same rules.
@@ -120,29 +130,25 @@ class StyleSheet:
         # CSS Cascade 4, section 6.1: the more specific rule wins, and among equals the later one.
         return [rule for _, rule in sorted(rules, key=lambda pair: (pair[1].specificity, pair[0]))]
 
-    def chooses(self, rule: Rule, element: Element) -> bool:
+    def chooses(self, rule: Rule, element: Element, top: Element | None) -> bool:
         """Return whether a rule's selector chooses an element."""
-        return rule.compounds[-1].matches(element) and self.fits_before(rule, len(rule.compounds) - 2, element)
+        return rule.compounds[-1].matches(element, top) and self.fits_before(
+            rule, len(rule.compounds) - 2, element, top
+        )
 
-    def fits_before(self, rule: Rule, index: int, element: Element) -> bool:
+    def fits_before(self, rule: Rule, index: int, element: Element, top: Element | None) -> bool:
         """Return whether the parts of a selector up to an index fit what is around or before an element."""
         while index >= 0:
             compound, combinator = rule.compounds[index], rule.combinators[index]
-            if combinator == " ":
-                candidates = list(element.ancestors())
-            elif combinator == ">":
-                candidates = [element.parent] if element.parent else []
-            else:
-                # Of a first child the slice is [-1:0], which is empty: nothing stands before it.
-                candidates = element.parent.children[element.index - 1 : element.index] if element.parent else []
+            candidates = _before(element, combinator, top)
             self.count_comparisons(len(candidates))
-            fitting = [candidate for candidate in candidates if compound.matches(candidate)]
+            fitting = [candidate for candidate in candidates if compound.matches(candidate, top)]
             if not fitting:
                 return False
             index -= 1
             if len(fitting) > 1 and index >= 0 and rule.combinators[index] != " ":
                 # The nearest one may have the wrong parent where one further out has the right one.
-                return any(self.fits_before(rule, index, candidate) for candidate in fitting)
+                return any(self.fits_before(rule, index, candidate, top) for candidate in fitting)
             # Before another " ", the nearest is as good as any: it has all ancestors of those further out.
             element = fitting[0]
         return True
@@ -152,6 +158,23 @@ class StyleSheet:
         self.comparisons += more
         if self.comparisons > MAX_COMPARISONS:
             raise ValueError("its style sheet, which has too many rules for too many elements")
+
+
+def _before(element: Element, combinator: str, top: Element | None) -> list[Element]:
+    """Return the elements that a combinator leads to from an element, the nearest first."""
+    if element is top or element.parent is None:
+        return []
+    if combinator == ">":
+        return [element.parent]
+    if combinator == "+":
+        # Of a first child the slice is [-1:0], which is empty: nothing stands before it.
+        return element.parent.children[element.index - 1 : element.index]
+    around = []
+    for ancestor in element.ancestors():
+        around.append(ancestor)
+        if ancestor is top:
+            break
+    return around
 
 
 def parse_declarations(text: str) -> Declarations:
@@ -213,34 +236,44 @@ def _split(text: str, separator: str) -> Iterator[str]:
 
 def _blocks(sheet: str, note: Callable[[str], None]) -> Iterator[tuple[str, str]]:
     """Yield selectors and body of every rule that applies to a picture on a screen."""
-    position, ends = 0, 0
+    begin = position = ends = 0
     # CSS skips these marks: old pages wrapped a sheet in them, to hide it from browsers without CSS.
     sheet = sheet.replace("<!--", "").replace("-->", "")
     while position < len(sheet):
+        begin = _SPACE.match(sheet, begin).end()  # pyright: ignore[reportOptionalMemberAccess]
         brace = re.compile(r"[{};]").search(sheet, position)
         if brace is None:
             return
-        head = sheet[position : brace.start()].strip()
         position = brace.end()
+        at_rule = sheet.startswith("@", begin)
+        # CSS Syntax 3, section 5.4.2: what stands alone there belongs to the next selector, which it spoils.
+        if (brace[0] == "}" and not ends) or (brace[0] == ";" and not at_rule):
+            continue
+        head, begin = sheet[begin : brace.start()].strip(), position
         if brace[0] == "}":
-            ends = max(ends - 1, 0)  # the end of an @media that was entered
+            ends -= 1  # the end of an @media that was entered
         elif brace[0] == ";":
-            if not head.startswith("@"):
-                continue
-        elif head.startswith("@"):
+            if head.startswith("@import"):
+                note(f"style rule '{head[:40]}' is left out")
+        elif at_rule:
             name, _, condition = head[1:].partition(" ")
-            if name == "media" and _applies(condition, note):
+            if name == "media" and applies(condition, note):
                 ends += 1
                 continue
             if name not in ("media", *_SKIPPED):
                 note(f"style rule '@{name[:40]}' is left out")
-            position = _after_block(sheet, position)
+            begin = position = _after_block(sheet, position)
         else:
-            end = sheet.find("}", position)
+            inner = re.compile(r"[{}]").search(sheet, position)
             # The end of a sheet closes what is open; browsers apply such a last rule too.
-            end = len(sheet) if end < 0 else end
+            end = len(sheet) if inner is None else inner.start()
+            after = end + 1
+            if inner is not None and inner[0] == "{":
+                note("style rules inside of a rule are left out")
+                end = max(sheet.rfind(";", position, end), position)
+                after = _after_block(sheet, position)
             yield head, sheet[position:end]
-            position = end + 1
+            begin = position = after
 
 
 def _after_block(sheet: str, position: int) -> int:
@@ -253,7 +286,7 @@ def _after_block(sheet: str, position: int) -> int:
     return len(sheet)
 
 
-def _applies(condition: str, note: Callable[[str], None]) -> bool:
+def applies(condition: str, note: Callable[[str], None]) -> bool:
     """Return whether a media query holds for a light screen."""
     queries = [query.strip().lower() for query in condition.split(",")]
     for query in queries:
@@ -317,7 +350,7 @@ def _compound(text: str, position: int) -> tuple[Compound, int]:
         elif match["pseudo"]:
             pseudos.append(match["pseudo"].lstrip(":").lower())
             # A condition that is not read must not be dropped: without it the rule would choose too many elements.
-            if not match["pseudo"].startswith("::") and pseudos[-1] not in (*_UNMATCHED, "root", "first-child"):
+            if not match["pseudo"].startswith("::") and pseudos[-1] not in (*_UNMATCHED, *_MATCHED):
                 raise ValueError(f"style rule with selector '{text[:40]}' is left out")
         else:
             attributes.append((match["attribute"], match["operator"] or "", (match["value"] or "").strip("\"'")))
@@ -353,6 +386,14 @@ def _has(element: Element, name: str, operator: str, value: str) -> bool:
     }[operator]
 
 
-def _is(element: Element, pseudo: str) -> bool:
+def _is(element: Element, pseudo: str, top: Element | None) -> bool:
     """Return whether a pseudo-class holds; pseudo-elements never do."""
-    return (pseudo == "root" and element.parent is None) or (pseudo == "first-child" and element.index == 0)
+    match pseudo:
+        case "root":
+            return element.parent is None
+        case "first-child":
+            return element.index == 0 or element is top
+        case "link" | "any-link":
+            return element.tag == "a" and bool(href_of(element))
+        case _:
+            return False

@@ -1,23 +1,17 @@
 """Gradients as one colour: the mean over their length, which is exact where all stops have one colour."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from runtime.vector.svg.context import style_at
 from runtime.vector.svg.css import StyleSheet
-from runtime.vector.svg.style import style_of
 from runtime.vector.svg.values import Colour, parse_colour, parse_opacity
-from runtime.vector.svg.xml import Element
+from runtime.vector.svg.xml import Element, href_of
 
 GRADIENTS = ("linearGradient", "radialGradient")
 
-_HREFS = ("href", "{http://www.w3.org/1999/xlink}href")
 _MAX_LINKS = 16
-
-
-def href_of(element: Element) -> str:
-    """Return what an element refers to, with its "#"; "" where to nothing."""
-    return next((element.attributes[name] for name in _HREFS if name in element.attributes), "")
 
 
 def mean_colour(gradient: Element, by_id: Mapping[str, Element], sheet: StyleSheet) -> tuple[Colour, bool] | None:
@@ -28,16 +22,7 @@ def mean_colour(gradient: Element, by_id: Mapping[str, Element], sheet: StyleShe
         by_id: the file's elements, for the stops of another one that it refers to.
         sheet: the rules of the file.
     """
-    stops: list[Element] = []
-    # References may run in a circle, so that they are followed a bounded number of times.
-    for _ in range(_MAX_LINKS):
-        stops = [child for child in gradient.children if child.tag == "stop"]
-        reference = href_of(gradient)
-        # "" is no reference, even where some element has an empty id.
-        target = by_id.get(reference[1:]) if len(reference) > 1 and reference[0] == "#" else None
-        if stops or target is None or target.tag not in GRADIENTS:
-            break
-        gradient = target
+    stops = next((stops for link in _links(gradient, by_id) if (stops := _stops(link))), [])
     if not stops:
         return None
     offsets, colours = [], []
@@ -61,9 +46,32 @@ def mean_colour(gradient: Element, by_id: Mapping[str, Element], sheet: StyleShe
     return (float(red), float(green), float(blue), alpha), bool((table == table[0]).all())
 
 
+def spans_box(gradient: Element, by_id: Mapping[str, Element]) -> bool:
+    """Return whether a gradient is measured in the bounding box of what it fills, which may have no area."""
+    units = (link.attributes.get("gradientUnits") for link in _links(gradient, by_id))
+    return next((text for text in units if text is not None), "") != "userSpaceOnUse"
+
+
+def _links(gradient: Element, by_id: Mapping[str, Element]) -> Iterator[Element]:
+    """Yield a gradient and those that it takes its attributes and stops from."""
+    # References may run in a circle, so that they are followed a bounded number of times.
+    for _ in range(_MAX_LINKS):
+        yield gradient
+        reference = href_of(gradient)
+        # "" is no reference, even where some element has an empty id.
+        target = by_id.get(reference[1:]) if len(reference) > 1 and reference[0] == "#" else None
+        if target is None or target.tag not in GRADIENTS:
+            return
+        gradient = target
+
+
+def _stops(gradient: Element) -> list[Element]:
+    return [child for child in gradient.children if child.tag == "stop"]
+
+
 def _stop_colour(stop: Element, sheet: StyleSheet) -> Colour:
     """Return the straight RGBA of a stop."""
-    style = style_of(stop, {}, sheet, lambda _: None)
+    style = style_at(stop, sheet)
     text = style["stop-color"]
     red, green, blue, alpha = parse_colour(style["color"] if text.lower() == "currentcolor" else text)
     return (red, green, blue, alpha * parse_opacity(style["stop-opacity"]))

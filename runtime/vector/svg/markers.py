@@ -1,18 +1,20 @@
 """Markers: drawings at the vertices of paths, lines and polygons, turned along them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
 from runtime.vector.svg.canvas import view_box
-from runtime.vector.svg.context import Context, Walker, style_at
+from runtime.vector.svg.context import Context, Walker, context_paints, style_at
+from runtime.vector.svg.effects.apply import isolates
 from runtime.vector.svg.effects.clipping import corners_of, cropped
 from runtime.vector.svg.geometry.contours import Contour, Paint, directions
-from runtime.vector.svg.style import Style, split_paint
+from runtime.vector.svg.style import split_paint
 from runtime.vector.svg.transforms import Box, fit, translation
-from runtime.vector.svg.values import parse_angle, parse_length
+from runtime.vector.svg.values import parse_angle, parse_length, parse_opacity
 from runtime.vector.svg.xml import Element
 
 Vertex = tuple[float, float, float]
@@ -33,8 +35,6 @@ class Markers:
         self.open: list[Element] = []
         """What is being drawn, to find a marker that marks itself."""
         self.drawn = 0
-        self.styles: dict[int, Style] = {}
-        """Of markers where they stand, by identity."""
 
     def paints(self, element: Element, contours: list[Contour], context: Context) -> list[Paint]:
         """Return what the markers of a shape paint, the lowest first.
@@ -104,20 +104,31 @@ class Markers:
         box = view_box(marker)
         inner = fit(box, (0.0, 0.0, width, height), attributes.get("preserveAspectRatio")) if box else np.eye(3)
         view = box[2:] if box else (width, height)
-        reference = inner @ np.array([*_reference(marker, (*(box or (0.0, 0.0))[:2], *view), context.view), 1.0])
+        shown = (*(box or (0.0, 0.0))[:2], *view)
+        place = _reference(marker, shown, context.view, lambda text: self.walker.note(marker, text))
+        reference = inner @ np.array([*place, 1.0])
         matrix = matrix @ translation(-float(reference[0]), -float(reference[1]))
-        if id(marker) not in self.styles:
-            self.styles[id(marker)] = style_at(marker, self.walker.sheet)
-        style = self.styles[id(marker)]
-        content = replace(context, style=style, matrix=matrix @ inner, view=view, depth=context.depth + 1, backdrop=0)
+        style = style_at(marker, self.walker.sheet)
+        content = replace(context.referenced(style, matrix @ inner), view=view, painted=context_paints(context.style))
         self.open.append(marker)
         try:
-            drawn = self.walker.collected(lambda: [self.walker.draw(child, content) for child in marker.children])
+            drawn = self.walker.collected(lambda: self.contents(marker, content))
         finally:
             self.open.pop()
         if style["overflow"] in ("visible", "auto"):
             return drawn
         return cropped(drawn, corners_of((0.0, 0.0, width, height), matrix))
+
+    def contents(self, marker: Element, context: Context) -> None:
+        """Draw what is inside a marker, with the marker's own effects."""
+        opacity = parse_opacity(context.style["opacity"])
+        if opacity == 0:
+            return
+        before = len(self.walker.shapes), len(self.walker.unread)
+        for child in marker.children:
+            self.walker.draw(child, context)
+        if isolates(context.style):
+            self.walker.apply_effects(marker, context, before, opacity)
 
 
 def vertices_of(contours: list[Contour]) -> list[Vertex]:
@@ -176,11 +187,15 @@ def _turn(angle: float) -> np.ndarray:
     return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
 
 
-def _reference(marker: Element, box: Box, view: tuple[float, float]) -> tuple[float, float]:
+def _reference(
+    marker: Element, box: Box, view: tuple[float, float], note: Callable[[str], None]
+) -> tuple[float, float]:
     """Return the point of a marker that lies on the vertex, in the marker's own units, of which `box` is shown."""
     result = []
     for axis, name in enumerate(("refX", "refY")):
         text = marker.attributes.get(name, "0").strip()
         share = _SHARES.get(text)
+        if share is not None:
+            note(f"{name} '{text}' is read, which some viewers leave out")
         result.append(parse_length(text, view[axis]) if share is None else box[axis] + share * box[2 + axis])
     return (result[0], result[1])

@@ -1,11 +1,12 @@
 """Fills and strokes of a shape as paths of the drawing to come."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from runtime.vector.paths import Kind
+from runtime.vector.svg.context import Context
 from runtime.vector.svg.css import StyleSheet
 from runtime.vector.svg.geometry.contours import (
     Contour,
@@ -17,9 +18,8 @@ from runtime.vector.svg.geometry.contours import (
     stroked,
 )
 from runtime.vector.svg.geometry.skia import Pen, stroke_outline
-from runtime.vector.svg.gradients import GRADIENTS, mean_colour
+from runtime.vector.svg.gradients import GRADIENTS, mean_colour, spans_box
 from runtime.vector.svg.style import Style, split_paint
-from runtime.vector.svg.transforms import Matrix
 from runtime.vector.svg.values import LARGEST, NUMBER, Colour, parse_colour, parse_length, parse_opacity
 from runtime.vector.svg.xml import Element
 
@@ -41,6 +41,7 @@ class Painter:
         note: called with what is read nearly.
         leave_unread: called with what is not read.
         scale: pixels of the canvas to one of the file's own size, for strokes that do not scale.
+        means: colours of gradients, by identity.
     """
 
     by_id: Mapping[str, Element]
@@ -48,46 +49,47 @@ class Painter:
     note: Remark
     leave_unread: Remark
     scale: float
+    means: dict[int, tuple[Colour, bool] | None] = field(default_factory=dict)
 
     def paints(
         self,
         element: Element,
         contours: list[Contour],
-        style: Style,
-        matrix: Matrix,
-        view: tuple[float, float],
+        context: Context,
         markers: list[Paint],
+        *,
+        flat: bool,
     ) -> list[Paint]:
         """Return the paths of the fill, of the stroke and of the markers, the lowest first.
 
         Args:
             element: the shape.
             contours: its outline, in pixels.
-            style: its properties.
-            matrix: from its user units to pixels.
-            view: width and height of its viewport, which percentages are of.
+            context: what it is drawn in, with its own properties.
             markers: what its markers paint.
+            flat: whether its bounding box, in user units, has no area.
 
         Raises:
             ValueError: where a width or an offset cannot be read.
         """
         if not contours:
             return []
+        style = context.style
         if style["shape-rendering"] in ("crispEdges", "optimizeSpeed"):
             self.note(element, f"edges are smooth, whatever shape-rendering '{style['shape-rendering']}' asks for")
         # SVG 1.1, section 9.5: a line has no interior and is never filled.
         parts = {
-            "fill": self.fill(element, contours, style) if element.tag != "line" else [],
-            "stroke": self.strokes(element, contours, style, matrix, view),
+            "fill": self.fill(element, contours, style, flat=flat) if element.tag != "line" else [],
+            "stroke": self.strokes(element, contours, context, flat=flat),
             "markers": markers,
         }
         # SVG 2, section 13.8: what is not named follows in its usual order.
         order = [name for name in dict.fromkeys(style["paint-order"].split()) if name in parts]
         return [paint for name in dict.fromkeys([*order, *parts]) for paint in parts[name]]
 
-    def fill(self, element: Element, contours: list[Contour], style: Style) -> list[Paint]:
+    def fill(self, element: Element, contours: list[Contour], style: Style, *, flat: bool) -> list[Paint]:
         """Return the path of the fill, if there is one."""
-        colour = self.colour(element, style, "fill")
+        colour = self.colour(element, style, "fill", flat=flat)
         areas = [area for contour in contours if (area := filled(contour)) is not None]
         if colour is None or not areas:
             return []
@@ -97,19 +99,12 @@ class Painter:
             kind = Kind.RECTANGLE
         return [Paint(kind, areas, colour)]
 
-    def strokes(
-        self,
-        element: Element,
-        contours: list[Contour],
-        style: Style,
-        matrix: Matrix,
-        view: tuple[float, float],
-    ) -> list[Paint]:
+    def strokes(self, element: Element, contours: list[Contour], context: Context, *, flat: bool) -> list[Paint]:
         """Return the paths of the stroke: one for each contour, or the outline of all where that is not the same."""
-        colour = self.colour(element, style, "stroke")
+        colour = self.colour(element, context.style, "stroke", flat=flat)
         if colour is None:
             return []
-        pen = self.pen(element, contours, style, matrix, view)
+        pen = self.pen(element, contours, context)
         if pen.width <= 0:
             return []
         lines = [contour for contour in contours if np.ptp(contour.points, axis=0).max() > 0]
@@ -124,21 +119,19 @@ class Painter:
         outline = stroke_outline([*points, *(stroked(contour) for contour in lines)], pen)
         return [Paint(Kind.NONZERO, outline, colour)] if outline else []
 
-    def pen(
-        self, element: Element, contours: list[Contour], style: Style, matrix: Matrix, view: tuple[float, float]
-    ) -> Pen:
+    def pen(self, element: Element, contours: list[Contour], context: Context) -> Pen:
         """Return what a shape's stroke is drawn with.
 
         Raises:
             ValueError: where a length cannot be read.
         """
-        em = float(style["font-size"])
+        em, style = context.em, context.style
         # SVG 1.1, section 7.10: a percentage along neither x nor y is of the diagonal over the square root of 2.
-        diagonal = float(np.hypot(*view) / np.sqrt(2))
+        diagonal = float(np.hypot(*context.view) / np.sqrt(2))
         width = parse_length(style["stroke-width"], diagonal, em)
         if width > LARGEST:
             raise ValueError(f"stroke-width '{style['stroke-width'][:40]}', more than {LARGEST:g}")
-        linear = matrix[:2, :2]
+        linear = context.matrix[:2, :2]
         if style["vector-effect"] == "non-scaling-stroke":
             linear = self.scale * np.eye(2)
         join = style["stroke-linejoin"]
@@ -161,7 +154,7 @@ class Painter:
             offset=offset,
         )
 
-    def colour(self, element: Element, style: Style, name: str) -> Colour | None:
+    def colour(self, element: Element, style: Style, name: str, *, flat: bool) -> Colour | None:
         """Return the straight RGBA of a fill or stroke; None where nothing is painted."""
         reference, text = split_paint(style[name])
         opacity = parse_opacity(style[f"{name}-opacity"])
@@ -169,24 +162,33 @@ class Painter:
             return None
         target = self.by_id.get(reference) if reference else None
         if target is not None and target.tag in GRADIENTS:
-            mean = mean_colour(target, self.by_id, self.sheet)
-            if mean is None:
-                if text:
-                    self.note(element, f"a gradient without stops shows nothing, where some viewers show '{text[:20]}'")
-                return None
-            if not mean[1]:
-                self.note(element, "a gradient is read as its mean colour")
-            red, green, blue, alpha = mean[0]
-            return (red, green, blue, alpha * opacity) if alpha > 0 else None
-        if target is not None and target.tag in _SERVERS:
+            if not flat or not spans_box(target, self.by_id):
+                return self.mean(element, target, text, opacity)
+            # SVG 2, section 8.11: in a box without an area there is no gradient.
+            self.note(element, "a gradient over a box without an area shows nothing, where some viewers show a colour")
+        elif target is not None and target.tag in _SERVERS:
             self.leave_unread(element, f"{name} by <{target.tag}> '{style[name][:40]}'")
             return None
-        # SVG 2, section 13.2: what follows "url(...)" is painted where the reference leads nowhere.
-        if reference and not text:
+        elif reference and not text:
+            # SVG 2, section 13.2: what follows "url(...)" is painted where the reference leads nowhere.
             self.note(element, f"{name} '{style[name][:40]}' is no colour or gradient of this file and is left out")
         if text.lower() in ("none", ""):
             return None
         red, green, blue, alpha = parse_colour(style["color"] if text.lower() == "currentcolor" else text)
+        return (red, green, blue, alpha * opacity) if alpha > 0 else None
+
+    def mean(self, element: Element, gradient: Element, fallback: str, opacity: float) -> Colour | None:
+        """Return the straight RGBA of a gradient; None where it shows nothing."""
+        if id(gradient) not in self.means:
+            self.means[id(gradient)] = mean_colour(gradient, self.by_id, self.sheet)
+        mean = self.means[id(gradient)]
+        if mean is None:
+            if fallback:
+                self.note(element, f"a gradient without stops shows nothing, where some viewers show '{fallback[:20]}'")
+            return None
+        if not mean[1]:
+            self.note(element, "a gradient is read as its mean colour")
+        red, green, blue, alpha = mean[0]
         return (red, green, blue, alpha * opacity) if alpha > 0 else None
 
 

@@ -15,20 +15,28 @@ from runtime.errors import UserError
 from runtime.files import check_ordinary
 from runtime.vector.paths import Drawing, Kind
 from runtime.vector.svg.canvas import canvas_of, view_box
-from runtime.vector.svg.context import Context, T
-from runtime.vector.svg.css import StyleSheet
+from runtime.vector.svg.context import Context, T, Viewport, context_paints
+from runtime.vector.svg.css import StyleSheet, applies
 from runtime.vector.svg.effects.apply import Effects, isolates
 from runtime.vector.svg.effects.clipping import corners_of, cropped
-from runtime.vector.svg.geometry.contours import Contour, Paint, assemble, extent, filled, rectangle_of
+from runtime.vector.svg.geometry.contours import Contour, Paint, assemble, extent, filled, is_flat, rectangle_of
 from runtime.vector.svg.geometry.shapes import SHAPES, shape_contours, through
 from runtime.vector.svg.geometry.skia import Combiner
-from runtime.vector.svg.gradients import href_of
 from runtime.vector.svg.markers import Markers
 from runtime.vector.svg.painting import Painter
-from runtime.vector.svg.style import Style, style_of
-from runtime.vector.svg.transforms import Box, Matrix, about, fit, parse_transform, translation
+from runtime.vector.svg.style import GEOMETRY, PAINTS, PATH, Style, style_of
+from runtime.vector.svg.transforms import (
+    Box,
+    Matrix,
+    about,
+    fit,
+    parse_origin,
+    parse_steps,
+    parse_transform,
+    translation,
+)
 from runtime.vector.svg.values import FONT_SIZE, LARGEST, parse_colour, parse_length, parse_opacity
-from runtime.vector.svg.xml import MAX_BYTES, MAX_DEPTH, MAX_ELEMENTS, Element, parse_xml
+from runtime.vector.svg.xml import MAX_BYTES, MAX_DEPTH, MAX_ELEMENTS, Element, href_of, parse_xml
 
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 MAX_PATHS = 10_000
@@ -104,6 +112,8 @@ class _Reader:
         """What outlines alone are collected for, in place of paths: "clip", "bounds", or "" while drawing."""
         self.drawn = self.points = 0
         self.canvas = self.at(root, lambda: canvas_of(root, size))
+        for sheet in root.sheets:
+            self.note(root, f"style sheet '{sheet[:40]}' is another file and is left out")
         self.collect(root)
         self.painter = Painter(self.by_id, self.sheet, self.note, self.leave_unread, self.canvas.scale)
 
@@ -132,8 +142,10 @@ class _Reader:
         # who looks up a reference that may be empty has to ask for another name.
         self.by_id.setdefault(element.attributes.get("id", ""), element)
         # HTML, section 4.2.6: a sheet in another language is none.
-        if element.tag == "style" and element.attributes.get("type", "").strip().lower() in ("", "text/css"):
-            self.sheet.add(element.text, lambda text: self.note(element, text))
+        kind, media = (element.attributes.get(name, "").strip().lower() for name in ("type", "media"))
+        if element.tag == "style" and kind in ("", "text/css"):
+            sheet = element.text if applies(media, lambda text: self.note(element, text)) else ""
+            self.sheet.add(sheet, lambda text: self.note(element, text))
         if any(_REM.search(value) for value in element.attributes.values()):
             size = style_of(self.root, {}, self.sheet, lambda _: None)["font-size"]
             if float(size) != FONT_SIZE:
@@ -173,7 +185,7 @@ class _Reader:
         corners = [(0.0, 0.0), (width, 0.0), (width, height), (0.0, height)]
         self.shapes += [Paint(Kind.NONZERO, [through(corners, closed=True)], colour)] if colour[3] > 0 else []
 
-    def draw(self, element: Element, context: Context, viewport: Element | None = None) -> None:
+    def draw(self, element: Element, context: Context, viewport: Viewport | None = None) -> None:
         """Draw an element and what is inside.
 
         Args:
@@ -181,7 +193,7 @@ class _Reader:
             context: what it is drawn in.
             viewport: the `<use>` that gives the size of an element with a viewport.
         """
-        if element.namespace not in (SVG_NAMESPACE, "") or (element.tag in _NOT_DRAWN and viewport is None):
+        if not self.is_drawn(element) and (viewport is None or element.namespace != self.root.namespace):
             return
         # `<use>` multiplies: what is drawn has a limit of its own, besides what the file holds.
         self.drawn += 1
@@ -191,10 +203,14 @@ class _Reader:
         if context.depth > MAX_DEPTH:
             raise UserError(f"'{self.name}' nests elements deeper than {MAX_DEPTH}; ungroup the drawing")
         style = self.at(
-            element, lambda: style_of(element, context.style, self.sheet, lambda text: self.note(element, text))
+            element,
+            lambda: style_of(element, context.style, self.sheet, lambda text: self.note(element, text), context.top),
         )
         if style["display"] == "none" or not _is_shown(element):
             return
+        for name in PAINTS:
+            if style[name].lower() in ("context-fill", "context-stroke"):
+                style[name] = context.painted[style[name].lower() == "context-stroke"]
         if element.tag not in (*SHAPES, *_GROUPS, "symbol"):
             self.pass_over(element, style)
             return
@@ -208,7 +224,7 @@ class _Reader:
         self.draw_inside(element, inside, viewport)
         self.effects.apply(element, inner, before, viewport, opacity)
 
-    def draw_inside(self, element: Element, context: Context, viewport: Element | None) -> None:
+    def draw_inside(self, element: Element, context: Context, viewport: Viewport | None) -> None:
         """Draw an element, its own transform, effects and opacity apart."""
         if element.tag in SHAPES:
             self.draw_shape(element, context)
@@ -219,26 +235,47 @@ class _Reader:
         else:
             self.draw_children(element, context)
 
+    def is_drawn(self, element: Element) -> bool:
+        """Return whether an element is one of SVG, and shown where it stands."""
+        if element.namespace == "" != self.root.namespace and element.tag in (*SHAPES, *_GROUPS):
+            self.note(element, f"<{element.tag}> is not in SVG's namespace and is left out")
+        return element.namespace in (SVG_NAMESPACE, self.root.namespace) and element.tag not in _NOT_DRAWN
+
+    def apply_effects(self, element: Element, context: Context, before: tuple[int, int], opacity: float) -> None:
+        """Change what an element has drawn since there were so many shapes and unread things."""
+        self.effects.apply(element, context, before, None, opacity)
+
     def draw_children(self, element: Element, context: Context) -> None:
         """Draw what is inside a group; of a `<switch>`, the first child that is meant for the viewer."""
         children = element.children
         if element.tag == "switch":
-            drawable = [c for c in children if c.namespace in (SVG_NAMESPACE, "") and c.tag not in _NOT_DRAWN]
-            children = [child for child in drawable if _is_shown(child)][:1]
+            children = [child for child in children if self.is_drawn(child) and _is_shown(child)][:1]
+            if children and element.children[0].tag in _NOT_DRAWN:
+                self.note(element, f"<switch> shows <{children[0].tag}>, where some viewers show what is before that")
         for child in children:
             self.draw(child, context)
 
-    def matrix_of(self, element: Element, context: Context, viewport: Element | None) -> Matrix:
+    def matrix_of(self, element: Element, context: Context, viewport: Viewport | None) -> Matrix:
         """Return the matrix from an element's user units to pixels; the context has the element's style."""
         style = context.style
-        if style["transform"] == "none":
+        if all(style[name] == "none" for name in ("transform", "translate", "rotate", "scale")):
             return context.matrix
         box: Box = (0.0, 0.0, *context.view)
-        if style["transform-box"] in ("fill-box", "content-box"):
+        if element is self.root:
+            height, width = self.canvas.size
+            box = (0.0, 0.0, width / self.canvas.scale, height / self.canvas.scale)
+        elif style["transform-box"] in ("fill-box", "content-box"):
             box = self.bounds(element, context, viewport)
         elif style["transform-box"] != "view-box":
             self.leave_unread(element, f"transform-box '{style['transform-box'][:40]}'")
-        return context.matrix @ about(parse_transform(style["transform"], box), style["transform-origin"], box)
+        steps = parse_steps(style["translate"], style["rotate"], style["scale"], box)
+        turned = about(steps @ parse_transform(style["transform"], box), parse_origin(style["transform-origin"], box))
+        if element is not self.root:
+            return context.matrix @ turned
+        # The root is turned as the picture that it is, in pixels, and not as what is inside of its view box.
+        self.note(element, "the transform of <svg> is about its centre, as in browsers; some viewers take its corner")
+        scale = np.diag([self.canvas.scale, self.canvas.scale, 1.0])
+        return scale @ turned @ np.linalg.inv(scale) @ context.matrix
 
     def collected(self, draw: Callable[[], object], outlining: str = "") -> list[Paint]:
         """Return the shapes that `draw` draws, in place of adding them; for "clip" or "bounds", outlines alone."""
@@ -250,7 +287,7 @@ class _Reader:
         finally:
             self.shapes, self.outlining = outer
 
-    def bounds(self, element: Element, context: Context, viewport: Element | None) -> Box:
+    def bounds(self, element: Element, context: Context, viewport: Viewport | None) -> Box:
         """Return the bounding box of an element in its user units, strokes and clip paths apart."""
         flat = replace(context, matrix=np.eye(3))
         shapes = self.collected(lambda: self.draw_inside(element, flat, viewport), "bounds")
@@ -273,40 +310,42 @@ class _Reader:
         """Draw what a `<use>` refers to, where that is in this file."""
         href = href_of(element)
         target = self.by_id.get(href[1:]) if href.startswith("#") and len(href) > 1 else None
-        if target is None and href.startswith("#"):
+        if target is None and href[:1] in ("#", ""):
             self.note(element, f"<use> of '{href[:40]}', which does not exist, is left out")
-        elif target is None or (target.tag in _NOT_DRAWN and target.tag != "symbol"):
+        elif target is None:
             self.leave_unread(element, f"<use> of '{href[:40]}'")
+        elif target.tag != "symbol" and not self.is_drawn(target):
+            self.note(element, f"<use> of '{href[:40]}', which is <{target.tag}>, shows nothing")
         elif href in context.uses or len(context.uses) >= MAX_USES or target in element.ancestors():
             raise UserError(f"'{self.name}' line {element.line}: <use> of '{href}' contains itself; remove it")
         else:
             x, y = self.length(element, "x", context), self.length(element, "y", context)
-            moved = replace(context, matrix=context.matrix @ translation(x, y), uses=(*context.uses, href))
-            self.draw(target, moved, element if target.tag in ("svg", "symbol") else None)
+            moved = replace(
+                context,
+                matrix=context.matrix @ translation(x, y),
+                uses=(*context.uses, href),
+                top=target,
+                painted=context_paints(context.style),
+            )
+            size = {name: text for name in ("width", "height") if (text := self.text_of(element, name, context))}
+            self.draw(target, moved, size if target.tag in ("svg", "symbol") else None)
 
-    def draw_viewport(self, element: Element, context: Context, use: Element | None) -> None:
+    def draw_viewport(self, element: Element, context: Context, use: Viewport | None) -> None:
         """Draw what is inside a nested `<svg>` or a `<symbol>`, fitted into its viewport and cut by that."""
         if element.tag == "symbol" and context.style["transform"] != "none":
             self.note(element, "the transform of <symbol> counts, which some viewers leave out")
-        sized = {
-            **element.attributes,
-            # SVG 1.1, section 5.6: the `<use>` gives the size. Its x and y have moved the whole instance already.
-            **({k: v for k, v in use.attributes.items() if k in ("width", "height")} if use else {}),
-        }
+        # SVG 1.1, section 5.6: the `<use>` gives the size. Its x and y have moved the whole instance already.
+        size = {name: (use or {}).get(name) or self.text_of(element, name, context) for name in ("width", "height")}
         width, height = (
-            self.at(element, lambda name=name, whole=whole: parse_length(sized.get(name, "100%"), whole))
-            for name, whole in zip(("width", "height"), context.view, strict=True)
+            self.at(element, lambda text=text, whole=whole: parse_length(text or "100%", whole, context.em))
+            for text, whole in zip(size.values(), context.view, strict=True)
         )
         if width <= 0 or height <= 0:
             return
-        corner = (
-            (0.0, 0.0)
-            if element.tag == "symbol"
-            else (self.length(element, "x", context), self.length(element, "y", context))
-        )
+        corner = (self.length(element, "x", context), self.length(element, "y", context))
         viewport = (*corner, width, height)
         box = self.at(element, lambda: view_box(element))
-        inner = fit(box, viewport, sized.get("preserveAspectRatio")) if box else translation(*corner)
+        inner = fit(box, viewport, element.attributes.get("preserveAspectRatio")) if box else translation(*corner)
         view = box[2:] if box else (width, height)
         before = len(self.shapes)
         self.draw_children(element, replace(context, matrix=context.matrix @ inner, view=view))
@@ -316,17 +355,27 @@ class _Reader:
 
     def length(self, element: Element, name: str, context: Context) -> float:
         """Return an element's x or y."""
-        return self.at(element, lambda: parse_length(element.attributes.get(name, "0"), context.view[name == "y"]))
+        text = self.text_of(element, name, context) or "0"
+        return self.at(element, lambda: parse_length(text, context.view[name == "y"], context.em))
+
+    def text_of(self, element: Element, name: str, context: Context) -> str:
+        """Return a length of an element, which has the context's style; "" where it is not given or automatic."""
+        text = context.style.get(name, element.attributes.get(name, ""))
+        return "" if text.strip() == "auto" else text
 
     def outlines_of(self, element: Element, context: Context) -> list[Contour]:
         """Return a shape's contours in user units; they are parsed once, however often the shape is used."""
-        em = float(context.style["font-size"])
+        em, style = context.em, context.style
+        geometry = {name: style[name] for name in GEOMETRY if name in style}
         # An `id` is safe as a key, because the tree keeps every element alive as long as this reader. The same shape
         # has other lengths in em and percent where it is used with another font or in another viewport.
-        key = (id(element), em, tuple(context.view))
+        key = (id(element), em, tuple(context.view), *geometry.items())
         if key not in self.contours:
+            if path := PATH.fullmatch(geometry.get("d", "")):
+                geometry["d"] = path[2]
+            shape = replace(element, attributes=element.attributes | geometry) if geometry else element
             self.contours[key] = self.at(
-                element, lambda: shape_contours(element, context.view, em, lambda text: self.note(element, text))
+                element, lambda: shape_contours(shape, context.view, em, lambda text: self.note(element, text))
             )
         return self.contours[key]
 
@@ -335,7 +384,7 @@ class _Reader:
         if context.style["visibility"] != "visible" and self.outlining != "bounds":
             return
         for child in element.children:
-            if child.namespace in (SVG_NAMESPACE, "") and child.tag not in _NOT_DRAWN:
+            if self.is_drawn(child):
                 self.pass_over(child, context.style)
         contours = [contour.mapped(context.matrix) for contour in self.outlines_of(element, context)]
         self.count_points(sum(len(contour.points) for contour in contours))
@@ -349,10 +398,11 @@ class _Reader:
             areas = [area for contour in contours if (area := filled(contour)) is not None]
             self.shapes += [Paint(kind, areas, (0.0, 0.0, 0.0, 1.0))] if areas else []
             return
-        markers = self.markers.paints(element, self.outlines_of(element, context), context)
+        outlines = self.outlines_of(element, context)
+        markers = self.markers.paints(element, outlines, context)
         self.shapes += self.at(
             element,
-            lambda: self.painter.paints(element, contours, context.style, context.matrix, context.view, markers),
+            lambda: self.painter.paints(element, contours, context, markers, flat=is_flat(outlines)),
         )
 
     def count_points(self, more: int) -> None:
@@ -372,7 +422,8 @@ def _is_shown(element: Element) -> bool:
         names = [language.strip().lower() for language in languages.split(",")]
         if not any(name == LANGUAGE or name.startswith(LANGUAGE + "-") for name in names):
             return False
-    return not element.attributes.get("requiredExtensions", "").strip()
+    # SVG 2, section 5.8.4: without a value, it does not hold either.
+    return "requiredExtensions" not in element.attributes
 
 
 def _split_background(shapes: list[Paint], size: tuple[int, int]) -> tuple[tuple[float, float, float], list[Paint]]:

@@ -19,6 +19,7 @@ _ARGUMENTS = {
     **{"matrix": (6,), "rotate": (1, 3), "translate": (1, 2), "translatex": (1,), "translatey": (1,)},
     **{"scale": (1, 2), "scalex": (1,), "scaley": (1,), "skew": (1, 2), "skewx": (1,), "skewy": (1,)},
 }
+_ACROSS = (("left", "right"), ("top", "bottom"))
 _SIDES = {"left": 0.0, "top": 0.0, "center": 50.0, "right": 100.0, "bottom": 100.0}
 
 
@@ -60,35 +61,66 @@ def _arguments(text: str) -> list[str]:
     return [*arguments, *text[position:].replace(",", " ").split()]
 
 
-def about(matrix: Matrix, origin: str, box: Box) -> Matrix:
-    """Return a transform about its `transform-origin`.
+def parse_origin(text: str, box: Box) -> tuple[float, float]:
+    """Return the point that a `transform-origin` names.
 
     Args:
-        matrix: the transform.
-        origin: one to three lengths, percentages or sides.
+        text: one to three lengths, percentages or sides.
         box: the reference box, whose top left corner the origin is measured from.
 
     Raises:
-        ValueError: where the origin cannot be read.
+        ValueError: where it is none.
     """
+    parts = text.lower().split()
     # A third length moves the origin towards the viewer, which flat transforms do not show.
-    parts = origin.split()[:2]
-    if not parts:
-        raise ValueError(f"transform-origin '{origin[:40]}'")
-    # Words say which side they mean and may stand in either order; lengths are x, then y.
-    if parts[0] in ("top", "bottom") or parts[-1] in ("left", "right"):
+    if len(parts) == 3 and parts[2] not in _SIDES:
+        parts.pop()
+    # Two words say which side they mean and may stand in either order; a length is x, then y.
+    words = all(part in _SIDES for part in parts)
+    if words and len(parts) == 2 and (parts[0] in _ACROSS[1] or parts[1] in _ACROSS[0]):
         parts.reverse()
     if len(parts) == 1:
-        parts = ["center", *parts] if parts[0] in ("top", "bottom") else [*parts, "center"]
+        parts = ["center", *parts] if parts[0] in _ACROSS[1] else [*parts, "center"]
+    if len(parts) != 2 or parts[0] in _ACROSS[1] or parts[1] in _ACROSS[0]:
+        raise ValueError(f"transform-origin '{text[:40]}'")
     try:
         x, y = (
             parse_length(f"{_SIDES[part]}%" if part in _SIDES else part, whole)
             for part, whole in zip(parts, box[2:], strict=True)
         )
     except ValueError:
-        raise ValueError(f"transform-origin '{origin[:40]}'") from None
-    x, y = x + box[0], y + box[1]
+        raise ValueError(f"transform-origin '{text[:40]}'") from None
+    return x + box[0], y + box[1]
+
+
+def about(matrix: Matrix, origin: tuple[float, float]) -> Matrix:
+    """Return a transform about a point."""
+    x, y = origin
     return translation(x, y) @ matrix @ translation(-x, -y)
+
+
+def parse_steps(translate: str, rotate: str, scale: str, box: Box) -> Matrix:
+    """Return the matrix of the properties `translate`, `rotate` and `scale`, which stand before `transform`.
+
+    Raises:
+        ValueError: where one of them cannot be read, or leaves the plane.
+    """
+    matrix = np.eye(3)
+    if translate != "none":
+        # A third length is along the line of sight, which shows nothing.
+        offsets = [parse_length(part, whole) for part, whole in zip(translate.split(), (*box[2:], 1.0), strict=False)]
+        matrix = translation(offsets[0], offsets[1] if len(offsets) > 1 else 0.0)
+    if rotate != "none":
+        words = rotate.split()
+        if words[:1] == ["z"] or words[:-1] == ["0", "0", "1"]:
+            words = words[-1:]
+        if len(words) != 1:
+            raise ValueError(f"rotate '{rotate[:40]}'")
+        matrix = matrix @ _matrix_of("rotate", words, box)
+    if scale != "none":
+        factors = [parse_length(part, 1.0) for part in scale.split()]
+        matrix = matrix @ np.diag([factors[0], factors[1] if len(factors) > 1 else factors[0], 1.0])
+    return matrix
 
 
 def translation(x: float, y: float) -> Matrix:

@@ -125,7 +125,7 @@ def _split(text: str, what: str) -> tuple[float, str]:
     """Return a number and its unit in lower case."""
     text = text.strip()
     number = NUMBER.match(text)
-    unit = text[number.end() :].strip() if number else ""
+    unit = text[number.end() :] if number else ""
     if number is None or not _UNIT.fullmatch(unit):
         raise ValueError(f"{what} '{text[:40]}'")
     return float(number[0]), unit.lower()

@@ -19,6 +19,7 @@ MAX_DEPTH = 256
 """Deepest nesting of elements."""
 
 _GZIP = b"\x1f\x8b"
+_HREFS = ("href", "{http://www.w3.org/1999/xlink}href")
 
 
 @dataclass(eq=False)
@@ -40,6 +41,8 @@ class Element:
     """Its place among its parent's children."""
     text: str = ""
     """Character data directly inside, joined."""
+    sheets: list[str] = field(default_factory=list)
+    """Of the root: what the file's processing instructions say about style sheets outside of it."""
 
     def ancestors(self) -> Iterator["Element"]:
         """Yield the elements around it, the nearest first."""
@@ -47,6 +50,11 @@ class Element:
         while element is not None:
             yield element
             element = element.parent
+
+
+def href_of(element: Element) -> str:
+    """Return what an element refers to, with its "#"; "" where to nothing."""
+    return next((element.attributes[name] for name in _HREFS if name in element.attributes), "")
 
 
 def parse_xml(data: bytes, name: str) -> Element:
@@ -105,12 +113,14 @@ class _Builder:
         self.texts: list[list[str]] = []
         self.count = 0
         self.expansion = 0
+        self.sheets: list[str] = []
         # A unit separator stands in no XML document (XML 1.0, section 2.2), so that it splits names without doubt.
         self.parser = expat.ParserCreate(namespace_separator="\x1f")
         self.parser.buffer_text = True
         self.parser.StartElementHandler = self.start
         self.parser.EndElementHandler = self.end
         self.parser.CharacterDataHandler = self.text
+        self.parser.ProcessingInstructionHandler = self.instruct
         self.parser.EntityDeclHandler = self.declare_entity
         self.parser.ExternalEntityRefHandler = self.refuse_entity
 
@@ -129,6 +139,7 @@ class _Builder:
             element.parent.children.append(element)
         else:
             self.root = element
+            element.sheets = self.sheets
         self.open.append(element)
         self.texts.append([])
 
@@ -137,6 +148,10 @@ class _Builder:
 
     def text(self, data: str) -> None:
         self.texts[-1].append(data)
+
+    def instruct(self, target: str, text: str) -> None:
+        if target == "xml-stylesheet":
+            self.sheets.append(text)
 
     def declare_entity(
         self,

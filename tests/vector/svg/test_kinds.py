@@ -124,6 +124,88 @@ KINDS: dict[str, tuple[str, dict[tuple[int, int], tuple[float, ...]]]] = {
         f'{BOX} style="transform:rotate(45deg);transform-origin:center;transform-box:fill-box" fill="green"/>',
         {(30, 5): GREEN, (12, 12): WHITE},
     ),
+    "an empty fill": (f'<g fill="green">{BOX} fill="" style="fill:"/></g>', GREEN_BOX),
+    "a stray brace": (f"<style>b{{}}}} rect{{fill:red}}</style>{BOX} fill='green'/>", GREEN_BOX),
+    "rules inside of a rule": (f"<style>rect{{fill:green; g{{fill:red}}}} #a{{fill:red}}</style>{BOX}/>", GREEN_BOX),
+    "a sheet for printers": (f"<style media='print'>rect{{fill:red}}</style>{BOX} fill='green'/>", GREEN_BOX),
+    "links": (f"<style>a:link>rect{{fill:green}}</style><a href='#b'>{BOX}/></a>", GREEN_BOX),
+    "a copy is a tree of its own": (
+        f"<style>defs rect{{fill:red}}rect:first-child{{fill:green}}</style><defs><g/>{BOX} id='a'/></defs>"
+        "<use href='#a'/>",
+        GREEN_BOX,
+    ),
+    "geometry by a sheet": (
+        "<style>rect{x:10px;y:10px;width:40px;height:40px}path{d:path('M0 0H9V9')}</style>"
+        '<rect x="30" fill="green"/><path fill="gold"/>',
+        {**GREEN_BOX, (7, 2): GOLD},
+    ),
+    "variables": (f"<g style='--c:green'>{BOX} fill='var(--c, red)' stroke='var(--d,none)'/></g>", GREEN_BOX),
+    "turned by properties": (
+        f'{BOX} style="rotate:45deg;transform-origin:30px 30px" fill="green"/>'
+        '<rect width="4" height="10" style="translate:56px;scale:2" fill="gold"/>',
+        {(30, 5): GREEN, (12, 12): WHITE, (60, 15): GOLD},
+    ),
+    "an origin that is none": (
+        f'{BOX} transform="rotate(90) translate(0 -60)" transform-origin="10 left" fill="green"/>',
+        GREEN_BOX,
+    ),
+    "angles without units in a sheet": (f'{BOX} style="transform:rotate(45)" fill="green"/>', GREEN_BOX),
+    "stops of the colour around": (
+        '<g color="green"><linearGradient id="g"><stop stop-color="currentColor"/></linearGradient></g>'
+        f'{BOX} fill="url(#g)"/>',
+        GREEN_BOX,
+    ),
+    "stops that inherit": (
+        f'<linearGradient id="g" stop-color="green"><stop stop-color="inherit"/></linearGradient>{BOX} '
+        'fill="url(#g)"/>',
+        GREEN_BOX,
+    ),
+    "a gradient along a line": (
+        f'{BOX} fill="green"/><linearGradient id="g"><stop/><stop offset="1"/></linearGradient>'
+        '<path d="M10 30H50" stroke="url(#g)" stroke-width="9"/>',
+        GREEN_BOX,
+    ),
+    "no extensions": (f'{BOX} fill="green"/><rect width="30" height="30" requiredExtensions=""/>', GREEN_BOX),
+    "another namespace": (f'{BOX} fill="green"/><g xmlns=""><rect width="30" height="30"/></g>', GREEN_BOX),
+    "an opaque marker of half opacity": (
+        '<marker id="m" markerWidth="20" markerHeight="20" refX="10" refY="10" markerUnits="userSpaceOnUse" '
+        'opacity=".5"><rect width="20" height="20" fill="red"/><rect width="20" height="20" fill="red"/></marker>'
+        '<path d="M20 30H40" marker-start="url(#m)"/>',
+        {(15, 30): (1.0, 0.5, 0.5)},
+    ),
+    "the paint of the marked": (
+        '<marker id="m" markerWidth="20" markerHeight="20" markerUnits="userSpaceOnUse">'
+        '<rect width="20" height="20" fill="context-stroke"/></marker>'
+        '<path d="M20 30H40" stroke="currentColor" color="green" marker-start="url(#m)"/>',
+        {(25, 40): GREEN},
+    ),
+    "the paint of the copy": (
+        '<defs><g id="a"><rect x="10" y="10" width="40" height="40" fill="context-fill"/></g></defs>'
+        '<use href="#a" fill="green"/>',
+        GREEN_BOX,
+    ),
+    "a point of a polygon": (
+        '<polygon points="30,30" stroke="navy" stroke-width="20" stroke-linecap="square"/>',
+        {(22, 22): NAVY},
+    ),
+    "a symbol with a place": (
+        '<symbol id="s" x="5" y="5" width="40" height="40"><rect width="50" height="50" fill="green"/></symbol>'
+        '<use href="#s" x="5" y="5"/>',
+        GREEN_BOX,
+    ),
+    "a viewport in em": (
+        '<g font-size="20"><svg x=".5em" y=".5em" width="2em" height="2em"><rect width="99" height="99" '
+        'fill="green"/></svg></g>',
+        GREEN_BOX,
+    ),
+    "words in capitals": (
+        '<path d="M30 30H40" stroke="navy" stroke-width="20" style="stroke-linecap:SQUARE"/>',
+        {(22, 22): NAVY},
+    ),
+    "a font in short": (
+        '<g style="font:italic 20px/1.5 serif"><rect x=".5em" y=".5em" width="2em" height="2em" fill="green"/></g>',
+        GREEN_BOX,
+    ),
     "a mask": (
         f'<mask id="m"><circle cx="30" cy="30" r="20" fill="#fff"/></mask>{BOX} fill="green" mask="url(#m)"/>',
         {(30, 12): GREEN, (12, 12): WHITE},
@@ -152,6 +234,21 @@ def test_files(data: bytes) -> None:
     picture = rasterize(parse_svg(data, name="a.svg"))[0]
     assert picture.shape[1:] == (60, 64)
     assert picture[:, 30, 30].tolist() == pytest.approx(GREEN, abs=2e-3)
+
+
+def test_the_root_is_turned_about_its_centre() -> None:
+    text = f'{HEAD} viewBox="0 0 6 6" width="60" height="60" transform="scale(.5)"><rect width="6" height="6"/></svg>'
+    picture = rasterize(parse_svg(text.encode(), name="a.svg"))[0]
+    assert picture[:, 17, 43].tolist() == [0, 0, 0] and picture[:, 13, 30].tolist() == [1, 1, 1]
+
+
+def test_a_circle_that_touches_the_sides() -> None:
+    stripes = '<path fill="gold" d="m0 256.1 252.2-33.3L512 256v122.4H0z"/>'
+    stripes += '<path fill="navy" d="M0 133.7 249.7 97 512 133.7v122.4H0z"/>'
+    text = f'{HEAD} width="512" height="512"><mask id="a"><circle cx="256" cy="256" r="256" fill="#fff"/></mask>'
+    picture = rasterize(parse_svg(f'{text}<g mask="url(#a)">{stripes}</g></svg>'.encode(), name="a.svg"))[0]
+    for y, colour in ((180, NAVY), (300, GOLD), (450, WHITE)):
+        assert picture[:, y, 256].tolist() == pytest.approx(colour, abs=2e-3)
 
 
 def test_bars_beside_the_view_box_are_white() -> None:

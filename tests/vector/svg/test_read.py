@@ -116,6 +116,22 @@ def test_everything_that_is_not_read_is_named_at_once():
         ),
         ('<circle r="5" id="a"/><circle r="5" fill="url(#a)"/>', "fill 'url(#a)' is no colour or gradient"),
         ('<circle r="3"/><script>x</script>', "<script> is left out"),
+        ('<style>@import "a.css";</style><circle r="3"/>', "'@import \"a.css\"' is left out"),
+        ('<style>circle{fill:red;g{fill:red}}</style><circle r="3"/>', "rules inside of a rule"),
+        ('<circle r="3" style="mask-image:linear-gradient(red,blue)"/>', "mask-image 'linear-gradient(red,blue)'"),
+        ('<circle r="3" style="all:unset"/>', "all 'unset' is left out"),
+        ('<style>svg{border:1px solid red}</style><circle r="3"/>', "border '1px solid red' is left out"),
+        ('<circle r="3" style="transform:rotate(5)"/>', "transform 'rotate(5)' has no units"),
+        ('<circle r="3" transform-origin="1 left"/>', "transform-origin '1 left' is not understood"),
+        ('<circle r="3"/><use/>', "<use> of ''"),
+        ('<linearGradient id="g"/><circle r="3"/><use href="#g"/>', "which is <linearGradient>, shows nothing"),
+        ('<switch><desc>a</desc><circle r="3"/></switch>', "<switch> shows <circle>"),
+        ('<circle r="3"/><g xmlns=""/>', "<g> is not in SVG's namespace"),
+        (
+            '<circle r="3"/><marker id="m" refX="center"><circle r="1"/></marker><path d="M0 0H9" '
+            'marker-end="url(#m)"/>',
+            "refX 'center' is read",
+        ),
         ('<circle r="3"><animate/></circle>', "<animate> is left out"),
     ],
 )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from runtime.vector.svg.transforms import about, fit, parse_transform
+from runtime.vector.svg.transforms import about, fit, parse_origin, parse_steps, parse_transform
 from tests.vector.svg.drawings import ROUND, contour, read
 
 
@@ -82,8 +82,21 @@ def test_other_transforms_are_refused(text: str) -> None:
     ],
 )
 def test_an_origin_stays_where_it_is(origin: str, centre: tuple[float, float]) -> None:
-    matrix = about(parse_transform("rotate(33) scale(2 3)"), origin, (0, 0, 100, 40))
+    matrix = about(parse_transform("rotate(33) scale(2 3)"), parse_origin(origin, (0, 0, 100, 40)))
     assert mapped(matrix, *centre) == pytest.approx(centre)
+
+
+@pytest.mark.parametrize("origin", ["", "bottom 10px", "10px left", "top bottom", "left 10px top 5px", "1 2 top", "a"])
+def test_other_origins_are_refused(origin: str) -> None:
+    with pytest.raises(ValueError, match="transform-origin"):
+        parse_origin(origin, (0, 0, 100, 40))
+
+
+def test_steps_stand_before_the_transform() -> None:
+    matrix = parse_steps("10px 25%", "z 90deg", "2 50%", (0, 0, 100, 40))
+    assert mapped(matrix, 3, 4) == pytest.approx([10 - 2, 10 + 6])
+    with pytest.raises(ValueError, match="rotate"):
+        parse_steps("none", "x 90deg", "none", (0, 0, 100, 40))
 
 
 def test_transform_origin_of_an_element() -> None:

@@ -64,3 +64,10 @@ def test_compressed_files_are_read_and_bombs_are_not(tmp_path) -> None:
     for broken in (gzip.compress(plain)[:-9], b"\x1f\x8bjunk"):
         with pytest.raises(UserError, match="cannot be decompressed"):
             parse_svg(broken, name="a")
+
+
+def test_style_sheets_in_other_files_are_named() -> None:
+    notes: list[str] = []
+    text = b'<?xml-stylesheet href="a.css"?><svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect/>'
+    parse_svg(text + b'<circle r="5"/></svg>', name="a.svg", report=notes.append)
+    assert len(notes) == 1 and "style sheet 'href=\"a.css\"'" in notes[0]

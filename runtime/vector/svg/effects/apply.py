@@ -5,18 +5,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from runtime.vector.svg.context import Context, Walker, style_at
+from runtime.vector.svg.context import Context, Viewport, Walker, style_at
 from runtime.vector.svg.effects.blending import MODES, blended
 from runtime.vector.svg.effects.clipping import clipped, corners_of, cropped
 from runtime.vector.svg.effects.filters import Frame, filtered
 from runtime.vector.svg.effects.groups import faded, faded_each
 from runtime.vector.svg.effects.masks import Levels, levels_of, masked
 from runtime.vector.svg.geometry.skia import Area, area_of
-from runtime.vector.svg.gradients import href_of
 from runtime.vector.svg.style import Style, split_paint
 from runtime.vector.svg.transforms import Box, translation
 from runtime.vector.svg.values import parse_opacity
-from runtime.vector.svg.xml import Element
+from runtime.vector.svg.xml import Element, href_of
 
 MAX_NESTED = 16
 """Deepest nesting of clip paths and masks that have clip paths and masks of their own."""
@@ -45,7 +44,6 @@ class Effects:
         self.walker = walker
         self.open: list[Element] = []
         """Clip paths and masks that are being drawn, to find one that refers to itself."""
-        self.styles: dict[int, Style] = {}
         self.masks: dict[tuple, Levels | str] = {}
         """Levels of masks, or what is wrong with them, by mask and place."""
 
@@ -54,7 +52,7 @@ class Effects:
         element: Element,
         context: Context,
         before: tuple[int, int],
-        viewport: Element | None,
+        viewport: Viewport | None,
         opacity: float,
     ) -> None:
         """Change what an element has drawn, and name effects that are not read.
@@ -87,12 +85,6 @@ class Effects:
         if style["mix-blend-mode"] != "normal":
             self.blend(element, context, start)
 
-    def style_at(self, element: Element) -> Style:
-        """Return the style of a clip path, mask or filter where it stands; it is computed once."""
-        if id(element) not in self.styles:
-            self.styles[id(element)] = style_at(element, self.walker.sheet)
-        return self.styles[id(element)]
-
     def change(self, element: Element, start: int, words: str, change: Callable[[list], list]) -> None:
         """Replace the shapes from an index on by what a function makes of them, or name what is not read."""
         shapes = self.walker.shapes
@@ -107,7 +99,7 @@ class Effects:
         if target is not None and any(child.tag in _GENERATORS for child in target.children):
             self.walker.leave_unread(element, f"filter '{text[:40]}'")
 
-    def filter(self, element: Element, context: Context, start: int, viewport: Element | None) -> None:
+    def filter(self, element: Element, context: Context, start: int, viewport: Viewport | None) -> None:
         """Filter what an element has drawn."""
         text = context.style["filter"]
         target = self.walker.by_id.get(split_paint(text)[0] or "none")
@@ -118,7 +110,7 @@ class Effects:
             matrix=context.matrix,
             box=self.walker.bounds(element, context, viewport),
             view=context.view,
-            style=self.style_at(target),
+            style=style_at(target, self.walker.sheet),
             sheet=self.walker.sheet,
             note=lambda words: self.walker.note(element, words),
         )
@@ -129,7 +121,7 @@ class Effects:
             lambda shapes: filtered(shapes, target, frame, self.walker.combiner),
         )
 
-    def clip(self, element: Element, context: Context, start: int, viewport: Element | None) -> None:
+    def clip(self, element: Element, context: Context, start: int, viewport: Viewport | None) -> None:
         """Cut what an element has drawn by its clip path."""
         text = context.style["clip-path"]
         if text == "none":
@@ -159,7 +151,7 @@ class Effects:
         self.walker.combiner.spend(_CALL)
         self.open.append(element)
 
-    def clip_area(self, element: Element, clip: Element, context: Context, viewport: Element | None) -> Area | None:
+    def clip_area(self, element: Element, clip: Element, context: Context, viewport: Viewport | None) -> Area | None:
         """Return what a clip path lets through, in pixels; None where that is nothing.
 
         Raises:
@@ -168,12 +160,12 @@ class Effects:
         walker = self.walker
         self.enter(clip, "clip path")
         try:
-            style = self.style_at(clip)
+            style = style_at(clip, walker.sheet)
             matrix = walker.at(clip, lambda: walker.matrix_of(clip, replace(context, style=style), None))
             if clip.attributes.get("clipPathUnits") == "objectBoundingBox":
                 box = walker.bounds(element, context, viewport)
                 matrix = matrix @ translation(*box[:2]) @ np.diag([*box[2:], 1.0])
-            inner = replace(context, style=style, matrix=matrix, depth=context.depth + 1)
+            inner = context.referenced(style, matrix)
             drawn = walker.collected(lambda: self.draw_clip(clip, inner), "clip")
             area = walker.combiner.unite([area_of(shape) for shape in drawn]) if drawn else None
             outer = walker.by_id.get(split_paint(style["clip-path"])[0] or "none")
@@ -196,7 +188,7 @@ class Effects:
                 continue
             self.walker.draw(child, context)
 
-    def mask(self, element: Element, context: Context, start: int, viewport: Element | None) -> None:
+    def mask(self, element: Element, context: Context, start: int, viewport: Viewport | None) -> None:
         """Hide what an element has drawn as far as its mask says."""
         text = context.style["mask"]
         target = self.walker.by_id.get(split_paint(text)[0] or "none")
@@ -237,11 +229,11 @@ class Effects:
         walker, left, top, width, height = self.walker, *box
         self.enter(mask, "mask")
         try:
-            style = self.style_at(mask)
+            style = style_at(mask, walker.sheet)
             matrix = context.matrix
             if mask.attributes.get("maskContentUnits") == "objectBoundingBox":
                 matrix = matrix @ translation(left, top) @ np.diag([width, height, 1.0])
-            inner = replace(context, style=style, matrix=matrix, depth=context.depth + 1, backdrop=0)
+            inner = context.referenced(style, matrix)
             drawn = walker.collected(lambda: [walker.draw(child, inner) for child in mask.children])
             frame = Frame(context.matrix, box, context.view, style, walker.sheet, lambda _: None)
             default = (left - 0.1 * width, top - 0.1 * height, 1.2 * width, 1.2 * height)

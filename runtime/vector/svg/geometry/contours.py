@@ -75,6 +75,11 @@ def extent(contours: list[Contour]) -> np.ndarray:
     return np.stack([points.min(axis=0), points.max(axis=0)])
 
 
+def is_flat(contours: list[Contour]) -> bool:
+    """Return whether the bounding box of contours has no area."""
+    return bool(contours) and not np.prod(np.ptp(np.concatenate([contour.points for contour in contours]), axis=0))
+
+
 def rectangle_of(contours: list[Contour]) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the top left and bottom right of an axis-aligned rectangle; None for any other shape."""
     # Four segments, the closing one included. A rectangle in more pieces is drawn right as any other path.

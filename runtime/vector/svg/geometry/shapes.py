@@ -68,6 +68,8 @@ def _polygon(element: Element, note: Callable[[str], None] | None) -> list[Conto
     if note and (position < len(text) or len(numbers) % 2):
         note(f"points are drawn up to their error at '{text[position:][:40] or 'its end'}'")
     corners = list(zip(numbers[0::2], numbers[1::2], strict=False))
+    if element.tag == "polygon" and len(corners) == 1:
+        corners *= 2  # a contour of one point, which round and square caps show
     if len(corners) < 2:
         return []
     return [through(corners, closed=element.tag == "polygon")]

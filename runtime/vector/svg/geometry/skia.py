@@ -5,7 +5,7 @@ so that an outline is off by at most a 64th of a pixel. Where a pen is wider tha
 browsers show there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -14,6 +14,9 @@ import numpy as np
 
 from runtime.vector.paths import Kind
 from runtime.vector.svg.geometry.contours import Contour, Paint
+
+Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Whether places are in a combined area, from whether they are in one and in the other."""
 
 SCALE = 16.0
 """Units of Skia to the pixel."""
@@ -28,6 +31,10 @@ _FLATTEST = 1e-4
 """A pen that is narrower than this part of its length draws nothing that could be seen."""
 _HALVINGS = 2
 """How often segments are halved for boxes around their pieces."""
+_NUDGES = ((0.0, 0.0), (0.004, 0.003), (-0.003, 0.005))
+"""Steps in pixels by which an area is moved until Skia can combine it with another one."""
+_SLACK = 0.25
+"""Pixels by which a combined area may stand out of where it can be: more than Skia's tolerance."""
 _PROBES = np.arange(1, 121)[:, None] * np.array([0.7548776662466927, 0.5698402909980532]) % 1
 """Places in a box at which a combined area is compared with its operands: the plastic number's sequence, which is
 spread evenly. A lattice would meet edges, which lie at simple fractions of a drawing."""
@@ -71,6 +78,10 @@ class Area:
         for contour in self.contours:
             _append(path, contour.points * SCALE, closed=True)
         return path
+
+    def moved(self, step: tuple[float, float]):
+        """Return the contours as a path of Skia, moved by a step in pixels."""
+        return Area([Contour(contour.points + step, contour.closed) for contour in self.contours], self.kind).path
 
     @cached_property
     def pieces(self) -> tuple[np.ndarray, np.ndarray]:
@@ -169,37 +180,60 @@ class Combiner:
             united = self._combine(united, area, "UNION", np.logical_or) or united
         return united
 
-    def _combine(self, first: Area, second: Area, name: str, rule) -> Area | None:
+    def _combine(self, first: Area, second: Area, name: str, rule: Rule) -> Area | None:
         """Return two areas combined by one of Skia's operations.
 
         Raises:
             ValueError: where that is beyond the limits, or Skia fails at it.
         """
-        import pathops
+        pairs = CALL_PAIRS + _count_pairs([*first.contours, *second.contours], self.left)
+        # Skia fails where outlines touch or run along one another. Moved by what nobody sees, they cross.
+        for step in _NUDGES:
+            self.spend(pairs)
+            path = second.path if step == (0.0, 0.0) else second.moved(step)
+            try:
+                return _combined(first, second, path, name, rule)
+            except ValueError:
+                continue
+        raise ValueError("shapes that Skia cannot combine")
 
-        self.spend(CALL_PAIRS + _count_pairs([*first.contours, *second.contours], self.left))
-        one, two = first.path, second.path
-        try:
-            result = pathops.op(one, two, pathops.PathOp[name], fix_winding=False, keep_starting_points=False)
-        except pathops.PathOpsError:
-            raise ValueError("shapes that Skia cannot combine") from None
-        # Skia's operations fail on some curves, mostly without a word, and then a whole part is missing. It would be
-        # missing where both areas may be, or where the first one may be, or either.
-        boxes = np.stack([first.box, second.box])
-        low, high = {
-            "INTERSECTION": lambda: (boxes[:, 0].max(axis=0), boxes[:, 1].min(axis=0)),
-            "DIFFERENCE": lambda: boxes[0],
-            "UNION": lambda: (boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)),
-        }[name]()
-        probes = (_PROBES * (high - low) + low) * SCALE
-        in_one, in_two, in_both = (
-            np.fromiter((path.contains(probe) for probe in map(tuple, probes.tolist())), bool, len(probes))
-            for path in (one, two, result)
-        )
-        if (rule(in_one, in_two) != in_both).sum() > len(probes) / 50:
-            raise ValueError("shapes that Skia cannot combine")
-        contours = _contours(result, np.eye(2) / SCALE)
-        return Area(contours, Kind.EVENODD) if contours else None
+
+def _combined(first: Area, second: Area, path, name: str, rule: Rule) -> Area | None:
+    """Return two areas combined, the second one as a path of Skia that may be a little off.
+
+    Raises:
+        ValueError: where Skia fails.
+    """
+    import pathops
+
+    try:
+        result = pathops.op(first.path, path, pathops.PathOp[name], fix_winding=False, keep_starting_points=False)
+    except pathops.PathOpsError:
+        raise ValueError("shapes that Skia cannot combine") from None
+    # Skia's operations fail on some curves, mostly without a word, and then a whole part is missing, or is there where
+    # none should be. It would be missing where both areas may be, or where the first one may be, or either.
+    boxes = np.stack([first.box, second.box])
+    low, high = {
+        "INTERSECTION": lambda: (boxes[:, 0].max(axis=0), boxes[:, 1].min(axis=0)),
+        "DIFFERENCE": lambda: boxes[0],
+        "UNION": lambda: (boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)),
+    }[name]()
+    probes = (_PROBES * (high - low) + low) * SCALE
+    in_one, in_two, in_both = (
+        np.fromiter((area.contains(probe) for probe in map(tuple, probes.tolist())), bool, len(probes))
+        for area in (first.path, path, result)
+    )
+    if (rule(in_one, in_two) != in_both).sum() > len(probes) / 50:
+        raise ValueError("shapes that Skia cannot combine")
+    contours = _contours(result, np.eye(2) / SCALE)
+    if not contours:
+        return None
+    combined = Area(contours, Kind.EVENODD)
+    # Control points of curves may stand out of both boxes a little, their ends not.
+    ends = np.concatenate([contour.points[::3] for contour in contours])
+    if (ends < low - _SLACK).any() or (ends > high + _SLACK).any():
+        raise ValueError("shapes that Skia cannot combine")
+    return combined
 
 
 class Relation(Enum):
