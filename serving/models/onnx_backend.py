@@ -13,6 +13,8 @@ import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb  # pyright: ignore[reportMissingImports]
 
+onnxruntime.disable_telemetry_events()  # its wheels report to their makers by default
+
 TYPES = {
     "tensor(float)": "TYPE_FP32", "tensor(float16)": "TYPE_FP16", "tensor(double)": "TYPE_FP64",
     "tensor(int64)": "TYPE_INT64", "tensor(int32)": "TYPE_INT32", "tensor(int8)": "TYPE_INT8",

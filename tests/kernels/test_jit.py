@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,14 @@ def test_without_a_home_kernels_are_kept_in_a_private_folder(nowhere: Path, capl
     (record,) = caplog.records  # once, though there are two kernels
     assert record.levelno == logging.WARNING
     assert record.getMessage().endswith(f"in {folder}")
+
+
+def test_all_kernels_are_compiled_here() -> None:
+    """Numba's own decorators end in an error where there is no place for a cache."""
+    root = Path(__file__).parents[2]
+    files = [path for room in ("runtime", "train", "export", "serving") for path in (root / room).rglob("*.py")]
+    own = [path for path in files if re.search(r"\bn?jit\(|@(numba\.)?n?jit\b", path.read_text("utf-8"))]
+    assert {path.relative_to(root).as_posix() for path in own} <= {"runtime/kernels/jit.py", "runtime/kernels/card.py"}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")

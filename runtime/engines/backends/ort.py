@@ -24,6 +24,9 @@ from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError
 from runtime.threads import thread_count
 
+# Its wheels report to their makers by default; nothing here asks the network for anything.
+onnxruntime.disable_telemetry_events()
+
 # NumPy has no bfloat16: ONNX Runtime then takes the number of ONNX's TensorProto
 _ELEMENT = {name: dtype.onnx if name == "bfloat16" else np.dtype(name).type for name, dtype in DTYPES.items()}
 """How a binding names each type."""

@@ -2,13 +2,13 @@
 
 import functools
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64
 from scipy import ndimage
 from torch import Tensor
 
+from runtime.kernels.jit import entry
 from runtime.vector.paths import Drawing, Kind, Layout
 
 
@@ -81,7 +81,7 @@ def _nearest_distance(points: Float64[np.ndarray, "M 2"], shape: list[int]) -> F
     return _refined(points, holder[row * shape[1] + column])
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def _refined(points: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Return the distance of each cell's middle to the nearest of the 9 points along the curve about its own."""
     height, width = index.shape

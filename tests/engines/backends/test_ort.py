@@ -1,3 +1,4 @@
+import os
 import threading
 
 import numpy as np
@@ -39,6 +40,10 @@ def test_values_are_exact_for_every_batch_and_type(pair: OrtEngine, batch: int) 
     total, twice = pair(z, t)
     assert torch.equal(total, z + t.half()[:, None, None, None])
     assert torch.equal(twice, 2 * t)
+
+
+def test_onnx_runtime_is_asked_to_report_to_nobody() -> None:
+    assert os.environ["ORT_DISABLE_TELEMETRY"]
 
 
 def test_outputs_are_fresh_and_inputs_untouched(pair: OrtEngine) -> None:
