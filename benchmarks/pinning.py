@@ -5,8 +5,8 @@
 While a method draws, PyTorch's own operators run on one thread, for the same bytes on any number of cores, and kernels
 and engines on all (`runtime.threads`). Each pair runs one command so, and once more with all threads for PyTorch, from
 start to file. Only seconds of the processor are taken, so that other work on the machine counts little: those of the
-main thread, and those of all others. What the others do more where PyTorch has all threads is what it would give them;
-so much of the main thread's time pinning costs at most. Threads that look for work are among it.
+main thread, which is what a quiet machine would wait for, and those of all others, among them the seconds in which a
+thread looks for work.
 """
 
 import contextlib
@@ -122,14 +122,13 @@ def measure(config: Config) -> Iterator[dict[str, Any]]:
             order = (False, True) if number % 2 == 0 else (True, False)
             pair = {free: measure_once(COMMANDS[name], config.threads, free=free) for free in order}
             pairs.append((pair[False], pair[True]))
-        given = [all_.others - one.others for one, all_ in pairs]
         yield {
             "command": name,
             "main_one": round(statistics.median(one.main for one, _ in pairs), 2),
             "main_all": round(statistics.median(all_.main for _, all_ in pairs), 2),
             "others_one": round(statistics.median(one.others for one, _ in pairs), 2),
             "others_all": round(statistics.median(all_.others for _, all_ in pairs), 2),
-            "costs_at_most": [round(max(more, 0.0) / one.main, 3) for more, (one, _) in zip(given, pairs, strict=True)],
+            "costs": [round(one.main / all_.main - 1.0, 3) for one, all_ in pairs],
         }
 
 
@@ -141,10 +140,10 @@ def main() -> None:
         if config.json:
             print(json.dumps(row), flush=True)
         else:
-            costs = ", ".join(f"{cost:.1%}" for cost in row["costs_at_most"])
+            costs = ", ".join(f"{cost:+.1%}" for cost in row["costs"])
             print(
-                f"{row['command']}: main thread {row['main_one']} s with one, {row['main_all']} s with all; others "
-                f"{row['others_one']} and {row['others_all']} s; costs at most {costs}",
+                f"{row['command']}: main thread {row['main_one']} s with one, {row['main_all']} s with all ({costs}); "
+                f"others {row['others_one']} and {row['others_all']} s",
                 flush=True,
             )
 
