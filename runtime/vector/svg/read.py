@@ -371,6 +371,8 @@ class _Reader:
         # has other lengths in em and percent where it is used with another font or in another viewport.
         key = (id(element), em, tuple(context.view), *geometry.items())
         if key not in self.contours:
+            if geometry:
+                self.note(element, "lengths in style sheets count for shapes, which some viewers leave out")
             if path := PATH.fullmatch(geometry.get("d", "")):
                 geometry["d"] = path[2]
             shape = replace(element, attributes=element.attributes | geometry) if geometry else element

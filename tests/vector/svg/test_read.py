@@ -124,6 +124,7 @@ def test_everything_that_is_not_read_is_named_at_once():
         ('<circle r="3" style="transform:rotate(5)"/>', "transform 'rotate(5)' has no units"),
         ('<circle r="3" transform-origin="1 left"/>', "transform-origin '1 left' is not understood"),
         ('<circle r="3"/><use/>', "<use> of ''"),
+        ('<circle style="r:3px"/>', "lengths in style sheets count"),
         ('<linearGradient id="g"/><circle r="3"/><use href="#g"/>', "which is <linearGradient>, shows nothing"),
         ('<switch><desc>a</desc><circle r="3"/></switch>', "<switch> shows <circle>"),
         ('<circle r="3"/><g xmlns=""/>', "<g> is not in SVG's namespace"),
