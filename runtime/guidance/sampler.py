@@ -18,6 +18,8 @@ from runtime.guidance.solvers import Ddim, DpmSolver, Predict, solve
 
 SamplerReport = Callable[[int, Float[Tensor, "B C h w"]], None]
 """Called with the number of calls of the network so far, and x_hat."""
+SamplerChoice = Callable[[int, Float[Tensor, "B C h w"]], Sequence[int] | None]
+"""Called with the same; returns which latents are drawn on, or None for all."""
 
 
 def times(schedule: Schedule, steps: int, rho: float = 7.0) -> list[int]:
@@ -53,7 +55,8 @@ def ddim(
     schedule: Schedule,
     steps: int | Sequence[int],
     report: SamplerReport = lambda step, x_hat: None,
-) -> Float[Tensor, "B C h w"]:
+    choose: SamplerChoice = lambda step, x_hat: None,
+) -> Float[Tensor, "_ C h w"]:
     """Return clean latents by DDIM, first order, Thesis Eq. 6.2.
 
     Args:
@@ -62,9 +65,10 @@ def ddim(
         schedule: alpha_t and sigma_t.
         steps: calls of the network, in [1, T], or the falling times that it is called at.
         report: called with the number of calls so far and the predicted clean latents.
+        choose: called with the same, after it; returns which are drawn on, or None for all.
     """
     visited = times(schedule, steps) if isinstance(steps, int) else list(steps)
-    return solve(Ddim(schedule, visited), predict, z, report=report)
+    return solve(Ddim(schedule, visited), predict, z, report=report, choose=choose)
 
 
 def dpm_solver(
@@ -73,12 +77,13 @@ def dpm_solver(
     schedule: Schedule,
     steps: int,
     report: SamplerReport = lambda step, x_hat: None,
-) -> Float[Tensor, "B C h w"]:
+    choose: SamplerChoice = lambda step, x_hat: None,
+) -> Float[Tensor, "_ C h w"]:
     """Return clean latents by DPM-Solver++(2M), second order, arXiv:2211.01095 Algorithm 2.
 
     Arguments as of `ddim`.
     """
-    return solve(DpmSolver(schedule, times(schedule, steps)), predict, z, report=report)
+    return solve(DpmSolver(schedule, times(schedule, steps)), predict, z, report=report, choose=choose)
 
 
 def sample_latents(
@@ -92,7 +97,8 @@ def sample_latents(
     steps: int = 25,
     times: Sequence[int] = (),
     report: SamplerReport = lambda step, x_hat: None,
-) -> Float[Tensor, "B C h w"]:
+    choose: SamplerChoice = lambda step, x_hat: None,
+) -> Float[Tensor, "_ C h w"]:
     """Return clean latents of a prompt by DPM-Solver++(2M), or by DDIM for a model of few steps.
 
     Args:
@@ -106,6 +112,7 @@ def sample_latents(
         times: the falling times that a few-step model was distilled at, in place of `steps`; DDIM is then the Euler
             steps that it was made for.
         report: called with the number of calls so far and the predicted clean latents.
+        choose: called with the same, after it; returns which are drawn on, or None for all.
     """
 
     def predict(z: Float[Tensor, "B C h w"], t: int) -> Float[Tensor, "B C h w"]:
@@ -114,5 +121,5 @@ def sample_latents(
     # On the CPU, like all draws, so that a seed means one picture on every device.
     start = torch.randn(shape, generator=generator)
     if times:
-        return ddim(predict, start, schedule, times, report)
-    return dpm_solver(predict, start, schedule, steps, report)
+        return ddim(predict, start, schedule, times, report, choose)
+    return dpm_solver(predict, start, schedule, steps, report, choose)

@@ -1,5 +1,6 @@
 """The raster sample that a method starts from: the one of K that fits the prompt best."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
 SAMPLER_STEPS = 25
 """Calls of the denoiser for each raster sample."""
+PROMISING = 1 / 3
+"""Share of the calls after which only the samples that promise most are drawn on."""
+STAYING = 3 / 8
+"""Share of the samples that are."""
+FEWEST_STEPS = 12
+"""Calls from which on a third of them shows what a sample will be."""
 
 
 def best_sample(
@@ -34,8 +41,9 @@ def best_sample(
 ) -> tuple[Float[Tensor, "3 H W"], Float[Tensor, "3 H _"]]:
     """Return the raster sample that is most consistent with the prompt, and all K of them side by side; Thesis 6.4.1.
 
-    It is compared with the prompt that it was drawn for, its suffix included. The picture is rounded to 8 bits, so that
-    a PNG file of it, which a resumed run reads, is the very same.
+    It is compared with the prompt that it was drawn for, its suffix included. After a third of the calls those that
+    then fit it least are given up (successive halving, arXiv:1502.07943, of one round); they stand beside the others
+    as they were. The picture is rounded to 8 bits, so that a PNG file of it, which a resumed run reads, is the same.
 
     Args:
         bundle: the networks.
@@ -53,6 +61,18 @@ def best_sample(
     def note(step: int, x_hat: Tensor) -> None:
         report(Sampled(step=step, steps=steps, preview=lambda: decode(x_hat)))
 
+    text, given_up = prompt.texts[0], {}
+    staying = list(range(count))
+
+    def choose(step: int, x_hat: Tensor) -> list[int] | None:
+        few = math.ceil(count * STAYING)
+        if few == count or steps < FEWEST_STEPS or step != round(steps * PROMISING):
+            return None
+        pictures = decode(x_hat)
+        staying[:] = sorted(rank(pictures.clamp(0.0, 1.0), text, bundle.scorer())[:few])
+        given_up.update((index, picture) for index, picture in enumerate(pictures) if index not in staying)
+        return staying
+
     latents = sample_latents(
         bundle.denoiser(),
         Schedule.of(bundle.schedule),
@@ -63,10 +83,13 @@ def best_sample(
         steps=steps,
         times=times,
         report=note,
+        choose=choose,
     )
     images = finish(decode(latents))
-    best = images[rank(images, prompt.texts[0], bundle.scorer())[0] if count > 1 else 0]
-    return best.clamp(0.0, 1.0).mul(255.0).round() / 255.0, torch.cat(list(images), -1)
+    best = images[rank(images, text, bundle.scorer())[0] if len(images) > 1 else 0]
+    pictures = given_up | dict(zip(staying, images, strict=True))
+    sheet = torch.cat([pictures[index] for index in range(count)], -1)
+    return best.clamp(0.0, 1.0).mul(255.0).round() / 255.0, sheet
 
 
 def sample_or_read(

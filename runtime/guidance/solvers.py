@@ -191,7 +191,8 @@ def solve(
     z: Float[Tensor, "B C H W"],
     generator: torch.Generator | None = None,
     report: Callable[[int, Float[Tensor, "B C H W"]], None] = lambda step, x_hat: None,
-) -> Float[Tensor, "B C H W"]:
+    choose: Callable[[int, Float[Tensor, "B C H W"]], Sequence[int] | None] = lambda step, x_hat: None,
+) -> Float[Tensor, "_ C H W"]:
     """Return the clean pictures that all steps of a solver end in.
 
     Args:
@@ -200,11 +201,15 @@ def solve(
         z: standard normal.
         generator: of the draws on the way; may be left out where the solver has none.
         report: called with the number of steps so far and the predicted clean pictures.
+        choose: called with the same; returns which of the pictures are drawn on, or None for all.
     """
     state = State(z, z)
     for step in range(len(solver.visited)):
         state = solver.advance(predict, state, step, generator or torch.Generator())
         report(step + 1, state.x_hat)
+        chosen = choose(step + 1, state.x_hat)
+        if chosen is not None:
+            state = State(state.z[list(chosen)], state.x_hat[list(chosen)])
     return state.x_hat
 
 

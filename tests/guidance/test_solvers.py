@@ -150,3 +150,18 @@ def test_clipping_holds_in_every_solver() -> None:
     for kind in (Ancestral, Ddim, DpmSolver, Heun):
         found = solve(kind(SCHEDULE, times(SCHEDULE, 8), clip=True), lambda z, t: -z, start(), torch.Generator())
         assert found.abs().max() <= 1.0
+
+
+@pytest.mark.parametrize("kind", [Ddim, DpmSolver])
+def test_pictures_that_are_drawn_on_are_as_they_are_alone(kind) -> None:
+    visited, seen = times(SCHEDULE, 12), []
+    whole = solve(kind(SCHEDULE, visited), PREDICT, start())
+    some = solve(
+        kind(SCHEDULE, visited),
+        PREDICT,
+        start(),
+        report=lambda step, x_hat: seen.append(len(x_hat)),
+        choose=lambda step, x_hat: {4: [3, 1], 6: [1]}.get(step),
+    )
+    assert torch.equal(some, whole[[1]])
+    assert seen == [len(whole)] * 4 + [2] * 2 + [1] * 6
