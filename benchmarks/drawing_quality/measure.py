@@ -106,12 +106,16 @@ def mean_of(measured: list[Quality]) -> Quality:
     )
 
 
-def traced(sample: Float[Tensor, "3 H W"]) -> Drawing:
-    """Return a sample as text to SVG traces it before it refines it."""
-    from runtime.vector.trace.live import TraceConfig, trace
-    from runtime.vectorfusion.stages import MIN_GAIN
+def traced(sample: Float[Tensor, "3 H W"], tracer: str = "contours") -> Drawing:
+    """Return a sample as text to SVG traces it before it refines it by distillation."""
+    from runtime.loop.optimize import optimize
+    from runtime.vector.scene import VectorScene
+    from runtime.vectorfusion import PRESETS
+    from runtime.vectorfusion.stages import trace
 
-    return trace(sample, TraceConfig(paths=64, min_gain=MIN_GAIN["icon"]))
+    scene = optimize(trace(replace(PRESETS["icon"]["trace"], tracer=tracer), sample), seed=0)
+    assert isinstance(scene, VectorScene)
+    return scene.drawing().detach().clone()
 
 
 def traced_by_vtracer(sample: Float[Tensor, "3 H W"]) -> Drawing:
@@ -138,6 +142,7 @@ def traced_by_vtracer(sample: Float[Tensor, "3 H W"]) -> Drawing:
 WAYS: dict[str, Callable[[Tensor], Drawing]] = {
     "ours": traced,
     "ours, tidied": lambda sample: tidy(traced(sample)),
+    "LIVE": lambda sample: traced(sample, "live"),
     "vtracer": traced_by_vtracer,
 }
 """Ways to trace a picture."""

@@ -42,6 +42,9 @@ class Config:
     """icon: filled paths; sketch: black strokes; pixel: a grid of squares. Sets the defaults of other options."""
     route: Literal["trace", "scratch"] = "trace"
     """trace: sample pictures, trace the best, refine it (sketch: its outlines); scratch: refine random paths."""
+    tracer: Literal["contours", "live"] = "contours"
+    """What traces the sample of an icon: contours (its areas, as few smooth shapes) or live (layer by layer, LIVE;
+    thesis 6.4.1). Sketches take LIVE's."""
     bundle: str = "icons"
     """Frozen networks: name of an installed bundle or path of its folder."""
     init: Path | None = None

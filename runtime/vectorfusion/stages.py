@@ -30,7 +30,9 @@ from runtime.vector.raster import rasterize
 from runtime.vector.reinit import CANVAS, replace_unused
 from runtime.vector.results import read_start
 from runtime.vector.scene import VectorScene
+from runtime.vector.trace.flat.refine import refining_stage, restore_after_step_
 from runtime.vector.trace.live import TraceConfig, self_intersection_loss, trace_stages
+from runtime.vector.trace.shaded import trace_shaded
 from runtime.vector.trace.smoothing import smooth
 from runtime.vectorfusion.seeds import one_after_another
 
@@ -48,9 +50,12 @@ MARGIN = 600 / 512
 VIEWS = 4
 """Views of the image-text encoder a step, as many as CLIPDraw has."""
 
-MIN_GAIN = {"icon": 6e-5, "sketch": 1e-3}
+MIN_GAIN = {"icon": 6e-5, "sketch": 1e-3, "contours": 4e-5}
 """Mean squared error that a traced path must save: a layer for every shade frays. A sketch has lines for
-shapes only."""
+shapes only. Contours have no frays, and take less."""
+
+REFINING = 40
+"""Steps that fit contours to the sample."""
 
 
 def random_start(config: "Config", size: tuple[int, int], generator: torch.Generator) -> Drawing:
@@ -116,15 +121,24 @@ def start_of(config: "Config", size: tuple[int, int], drawing: Drawing | None) -
     return begin
 
 
+def has_contours(config: "Config") -> bool:
+    """Return whether a configuration's drawing begins from contours, whose lines and smooth joints stay."""
+    return (config.preset, config.route, config.tracer) == ("icon", "trace", "contours") and config.init is None
+
+
 def trace(config: "Config", picture: Float[Tensor, "3 H W"]) -> list[Stage]:
-    """Return LIVE's stages for a picture, drawn by the configuration's rasterizer."""
+    """Return the stages that trace a picture, drawn by the configuration's rasterizer: of its contours, or LIVE's."""
 
     def begin(first: Callable, before: Scene | None, generator: torch.Generator) -> Scene:
         scene = first(before, generator)
         scene.backend = config.rasterizer  # as a restored scene has it: else a resumed run would draw other bits
         return scene
 
-    stages = trace_stages(picture, TraceConfig(paths=config.paths, min_gain=MIN_GAIN[config.preset]))
+    if has_contours(config):
+        drawing = trace_shaded(picture, config.paths, MIN_GAIN["contours"])
+        stages = [refining_stage(drawing, picture, None, REFINING, ("points", "colours"))]
+    else:
+        stages = trace_stages(picture, TraceConfig(paths=config.paths, min_gain=MIN_GAIN[config.preset]))
     return [replace(stage, begin=partial(begin, stage.begin), restore=_restore(config)) for stage in stages]
 
 
@@ -260,6 +274,8 @@ def _view(
 def _tidy(config: "Config", scene: VectorScene, optimizer, step: int, generator: torch.Generator) -> None:
     """Bring colours back into range and, when it is time, replace unused paths."""
     scene.clamp_()
+    if has_contours(config):
+        restore_after_step_(scene, config.lr * min(scene.size) / CANVAS)
     if config.preset == "icon" and config.reinitialize:
         # Traced paths shrink to slivers before they fade; random circles fade first (Table 11.1).
         area = 64.0 if config.route == "trace" else 0.0

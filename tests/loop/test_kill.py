@@ -140,7 +140,7 @@ def test_a_signal_while_sampling_waits_for_the_networks(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     ("owner", "stage"),
-    [("runtime.vectorfusion.stages.sampled_or_stored", "sample"), ("runtime.loop.optimize.optimize", "trace-1")],
+    [("runtime.vectorfusion.stages.sampled_or_stored", "sample"), ("runtime.loop.optimize.optimize", "contours")],
 )
 def test_a_signal_before_a_loop_stops_it_at_its_first_step(
     owner: str, stage: str, number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

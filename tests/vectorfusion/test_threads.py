@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from runtime.command.method import draw
-from runtime.engines.bundle import Bundle
+from runtime.engines.bundle import Bundle, DiffusionBundle
 from runtime.guidance import samples
+from runtime.guidance.prompt import encode_prompt
 from runtime.vectorfusion import METHOD, PRESETS, stages
 
 THREADS = (1, 2, 3, 4)
@@ -86,3 +87,16 @@ def test_every_network_has_the_same_bits(bundles: dict[int, Bundle], threads: in
             ]
             for first, second in zip(one(*inputs), other(*inputs), strict=True):
                 assert torch.equal(first, second), (one.spec.name, batch)
+
+
+def test_of_eight_samples_the_same_are_drawn_on(bundles: dict[int, Bundle], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "SAMPLER_STEPS", samples.FEWEST_STEPS)
+    sheets = []
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        bundle = bundles[count]
+        assert isinstance(bundle, DiffusionBundle)
+        prompt = encode_prompt("a red apple", bundle.prompt_suffix, bundle.text_encoder())
+        generator = torch.Generator().manual_seed(0)
+        sheets += samples.best_sample(bundle, prompt, generator, count=8, omega=3.0, report=lambda event: None)
+    assert torch.equal(sheets[0], sheets[2]) and torch.equal(sheets[1], sheets[3])

@@ -21,6 +21,7 @@ from runtime.vector.paths import Drawing, Kind, pixel_grid, random_circles
 from runtime.vector.results import without_unused
 from runtime.vector.scene import VectorScene
 from runtime.vector.svg import read_svg, write_svg
+from runtime.vector.trace.flat.refine import structure_of
 from runtime.vector.trace.live import TraceConfig
 from runtime.vectorfusion import METHOD, PRESETS, Config, main
 from runtime.vectorfusion.stages import (
@@ -29,6 +30,7 @@ from runtime.vectorfusion.stages import (
     pixelated,
     sampled_or_stored,
     start_of,
+    trace,
     warm_then_cosine,
 )
 from tests.bundles import MANIFEST
@@ -169,10 +171,31 @@ def test_only_from_scratch_the_view_is_augmented() -> None:
 
 def test_trace_samples_traces_and_refines() -> None:
     config = config_of("icon", "trace", paths=3, steps=2, samples=3)
-    bundle = GreyBundle()
-    stages = build(config, bundle, generator_of(0, 0, 0, "sample"))
+    stages = build(config, GreyBundle(), generator_of(0, 0, 0, "sample"))
+    assert [stage.name for stage in stages] == ["contours", "distil"]
+    live = dataclasses.replace(config, tracer="live")
+    stages = build(live, GreyBundle(), generator_of(0, 0, 0, "sample"))
     assert [stage.name for stage in stages] == ["trace-1", "trace-2", "trace-3", "distil"]
     assert stages[0].steps == TraceConfig().steps and stages[-1].steps == 2
+
+
+def test_lines_and_smooth_joints_of_contours_stay_through_distillation() -> None:
+    picture = torch.ones(3, SIDE, SIDE)
+    rows, columns = torch.meshgrid(torch.arange(SIDE) - 15.5, torch.arange(SIDE) - 15.5, indexing="ij")
+    picture[1:, (rows**2 + columns**2 < 100)] = 0.2
+    picture[:2, 4:9, 3:29] = 0.1
+    ends = []
+    for tracer in ("contours", "live"):
+        config = config_of("icon", "trace", paths=3, steps=6, lr=2.0, tracer=tracer)
+        bundle = GreyBundle()
+        prompt = encode_prompt(config.prompt, "", bundle.text_encoder())
+        begin = start_of(config, (SIDE, SIDE), None)
+        scene = optimize([*trace(config, picture), distillation(config, bundle, prompt, begin)], seed=0)
+        ends.append(scene.drawing().detach())
+    structure = structure_of(ends[0], straight=1e-3, parallel=1e-4)
+    assert len(structure.lines) >= 3 and len(structure.smooth) >= 2
+    # Distillation alone, as it follows LIVE, bends every line.
+    assert len(structure_of(ends[1], straight=1e-3, parallel=1e-4).lines) == 0
 
 
 def test_a_sample_is_the_best_of_k_in_eight_bits(tmp_path: Path) -> None:

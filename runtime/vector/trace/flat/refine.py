@@ -1,6 +1,7 @@
 """Refining a drawing by its picture's pixels, while lines stay lines and smooth joints stay smooth."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,14 +19,16 @@ STEPS = 40
 PIXELS = 300 * 300
 FEWEST = 10
 """Steps at least."""
-LR = 0.1
-"""Initial learning rate of points and widths, in pixels."""
+LRS = {"points": 0.1, "widths": 0.1, "colours": 0.01}
+"""Initial learning rates: of points and widths in pixels."""
 GOOD = 1e-5
 """Mean squared error below which nothing is refined: 50 dB."""
 STRAIGHT = 1e-3
 """Distance in pixels of controls from the thirds of a chord up to which a segment is a line."""
 PARALLEL = 1e-4
 """1 minus the cosine up to which a joint is smooth."""
+NEARLY_PARALLEL = 0.01
+"""The same after a small step; 8 degrees."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,14 @@ class Structure:
     """Control, end and control of each smooth joint."""
 
 
-def structure_of(drawing: Drawing) -> Structure:
-    """Return the lines and smooth joints of a drawing of one scene."""
+def structure_of(drawing: Drawing, straight: float = STRAIGHT, parallel: float = PARALLEL) -> Structure:
+    """Return the lines and smooth joints of a drawing of one scene.
+
+    Args:
+        drawing: one scene.
+        straight: pixels by which controls of a line may lie beside the thirds of its chord.
+        parallel: 1 minus the cosine of the angle by which a smooth joint may turn.
+    """
     points = drawing.points[0].double().numpy()
     segments, joints = [], []
     for path, kind in enumerate(drawing.layout.kinds):
@@ -56,13 +65,13 @@ def structure_of(drawing: Drawing) -> Structure:
     table = np.concatenate([*segments, np.zeros((0, 4), dtype=np.int64)])
     places = points[table]
     thirds = places[:, :1] + (places[:, 3:] - places[:, :1]) * np.arange(4)[None, :, None] / 3
-    straight = np.abs(places - thirds).max(axis=(1, 2), initial=0) <= STRAIGHT
+    is_line = np.abs(places - thirds).max(axis=(1, 2), initial=0) <= straight
     smooth = np.concatenate([*joints, np.zeros((0, 3), dtype=np.int64)])
     before, after = (points[smooth[:, 1]] - points[smooth[:, 0]], points[smooth[:, 2]] - points[smooth[:, 1]])
     length = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
-    parallel = (before * after).sum(axis=1) >= (1 - PARALLEL) * np.maximum(length, 1e-9)
-    lines = table[straight]
-    upright = np.ptp(points[lines], axis=1) <= STRAIGHT
+    parallel = (before * after).sum(axis=1) >= (1 - parallel) * np.maximum(length, 1e-9)
+    lines = table[is_line]
+    upright = np.ptp(points[lines], axis=1) <= straight
     return Structure(lines, upright, smooth[parallel])
 
 
@@ -121,7 +130,11 @@ def _align(points: Float64[np.ndarray, "N 2"], structure: Structure) -> None:
 
 
 def refining_stage(
-    drawing: Drawing, target: Float[Tensor, "3 H W"], paper: Float[Tensor, " 3"] | None, steps: int
+    drawing: Drawing,
+    target: Float[Tensor, "3 H W"],
+    paper: Float[Tensor, " 3"] | None,
+    steps: int,
+    train: Sequence[str] = ("points", "widths"),
 ) -> Stage:
     """Return the stage that begins with a drawing and refines its places and widths by a picture.
 
@@ -130,6 +143,7 @@ def refining_stage(
         target: the picture, a transparent one before the paper.
         paper: what a transparent picture is compared before; None where it is opaque.
         steps: most steps.
+        train: what of the drawing is refined.
     """
     pixels = target.shape[1] * target.shape[2]
     own = drawing if paper is None else _before(drawing, paper)
@@ -141,12 +155,12 @@ def refining_stage(
         name="contours",
         # One at least, without any change, for the preview.
         steps=max(min(count, steps), 1),
-        begin=lambda scene, generator: VectorScene(own, train=("points", "widths")),
+        begin=lambda scene, generator: VectorScene(own, train=train),
         restore=VectorScene.from_state,
-        optimizer=functools.partial(_optimizer, lr=LR if min(count, steps) > 1 else 0.0),
+        optimizer=functools.partial(_optimizer, train=train, scale=1.0 if min(count, steps) > 1 else 0.0),
         loss=lambda scene, step, generator: {"error": (scene.render()[0] - target).square().mean()},
         lr_factor=lambda step: 1 - step / count,
-        after=functools.partial(_after, structure=structure),
+        after=functools.partial(_after, structure=structure, alpha=drawing.colours[..., 3].clone()),
     )
 
 
@@ -156,12 +170,30 @@ def _before(drawing: Drawing, paper: Float[Tensor, " 3"]) -> Drawing:
     return replace(drawing, background=paper[None].to(drawing.background))
 
 
-def _optimizer(scene: VectorScene, *, lr: float) -> Optimizer:
-    groups = [{"params": [scene.points], "lr": lr}, {"params": [scene.widths], "lr": lr}]
+def _optimizer(scene: VectorScene, *, train: Sequence[str], scale: float) -> Optimizer:
+    groups = [{"params": [getattr(scene, name)], "lr": LRS[name] * scale} for name in train]
     return Adam(groups, betas=(0.9, 0.99), eps=1e-12)
 
 
-def _after(scene: VectorScene, *_: object, structure: Structure) -> None:
+def _after(scene: VectorScene, *_: object, structure: Structure, alpha: Float[Tensor, "1 P"]) -> None:
     scene.clamp_()
-    points = restored(scene.points[0].double().numpy(), structure)
+    scene.colours[..., 3] = alpha
+    restore_(scene, structure)
+
+
+def restore_(scene: VectorScene, structure: Structure) -> None:
+    """Move the points of a scene of one drawing as little as that takes to what a structure says."""
+    points = restored(scene.points[0].double().cpu().numpy(), structure)
     scene.points.copy_(torch.from_numpy(points)[None])
+
+
+def restore_after_step_(scene: VectorScene, reach: float) -> None:
+    """Make lines and smooth joints what they were before a step: what is nearly so after it.
+
+    Nothing has to be known of the drawing before, so that a run that is resumed goes on alike.
+
+    Args:
+        scene: of one drawing.
+        reach: pixels by which a coordinate may have moved.
+    """
+    restore_(scene, structure_of(scene.drawing().detach(), STRAIGHT + 3 * reach, NEARLY_PARALLEL))

@@ -44,13 +44,17 @@ class Stack:
     sheets: list[Sheet]
 
 
-def stack_of(areas: Areas, opaque: Bool[np.ndarray, " N"], visible: Bool[np.ndarray, " N"]) -> Stack:
+def stack_of(
+    areas: Areas, opaque: Bool[np.ndarray, " N"], visible: Bool[np.ndarray, " N"], apart: float = APART
+) -> Stack:
     """Return the areas in the order of painting.
 
     Args:
         areas: of the picture.
         opaque: which of them hide what is below.
         visible: which of them are painted at all.
+        apart: pixels that an area stays away from third ones beneath those above it. Where colours blend and contours
+            are rough, 0 lets no gap open where three areas meet.
     """
     boxes = ndimage.find_objects(areas.owner + 1)
     sizes = np.bincount(areas.owner.ravel(), minlength=len(areas.labels))
@@ -71,7 +75,8 @@ def stack_of(areas: Areas, opaque: Bool[np.ndarray, " N"], visible: Bool[np.ndar
     order = sorted(np.flatnonzero(visible).tolist(), key=lambda area: (-filled[area], area))
     rank = {area: place for place, area in enumerate(order)}
     sheets = [
-        _sheet(area, areas, boxes[area], inside.get(area, set()), neighbours[area], rank, opaque) for area in order
+        _sheet(area, areas, boxes[area], inside.get(area, set()), neighbours[area], rank, opaque, apart)
+        for area in order
     ]
     return Stack(background, sheets)
 
@@ -115,7 +120,7 @@ def _enclosed(owner, area: int, opaque) -> tuple[set[int], int]:
     return inside, pixels
 
 
-def _sheet(area: int, areas: Areas, box, inside, neighbours, rank, opaque) -> Sheet:
+def _sheet(area: int, areas: Areas, box, inside, neighbours, rank, opaque, apart: float) -> Sheet:
     """Return an area as it is painted."""
     margin = 5
     height, width = areas.owner.shape
@@ -137,7 +142,7 @@ def _sheet(area: int, areas: Areas, box, inside, neighbours, rank, opaque) -> Sh
         third = ~(held | reach)[owner]
         close = np.asarray(ndimage.distance_transform_edt(~held[owner])) <= BENEATH
         if third.any():
-            close &= np.asarray(ndimage.distance_transform_edt(~third)) > APART
+            close &= np.asarray(ndimage.distance_transform_edt(~third)) > apart
         coverage = (coverage + np.where(close, share, 0)).clip(0, 1)
         hidden |= close & reach[owner]
     beneath = frozenset(other for other in neighbours if rank.get(other, np.inf) < rank[area])

@@ -6,7 +6,8 @@ import torch
 from runtime.loop.optimize import optimize
 from runtime.vector.paths import Drawing, Kind, Layout, circle_points
 from runtime.vector.raster import rasterize
-from runtime.vector.trace.flat.refine import refining_stage, restored, structure_of
+from runtime.vector.scene import VectorScene
+from runtime.vector.trace.flat.refine import refining_stage, restore_after_step_, restored, structure_of
 
 
 def rectangle_and_circle(shift: float = 0.0) -> Drawing:
@@ -51,3 +52,23 @@ def test_what_is_right_is_left_as_it_is() -> None:
     drawing = rectangle_and_circle()
     scene = optimize([refining_stage(drawing, rasterize(drawing)[0], None, 60)], seed=0)
     torch.testing.assert_close(scene.drawing().points, drawing.points, atol=1e-5, rtol=0)  # pyright: ignore
+
+
+def test_after_a_small_step_the_structure_is_known_without_what_was_before() -> None:
+    scene = VectorScene(rectangle_and_circle(), train=("points",))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        with torch.no_grad():
+            scene.points.add_(0.04 * torch.rand(scene.points.shape, generator=generator) - 0.02)
+            restore_after_step_(scene, 0.02)
+        structure = structure_of(scene.drawing().detach())
+        assert len(structure.lines) == 4 and len(structure.smooth) == 4
+
+
+def test_colours_are_refined_where_that_is_asked_for() -> None:
+    drawing = rectangle_and_circle()
+    target = rasterize(drawing)[0]
+    begun = Drawing(**{**vars(drawing), "colours": (drawing.colours - 0.05).clamp(0, 1)})
+    begun.colours[..., 3] = 1
+    scene = optimize([refining_stage(begun, target, None, 60, ("points", "colours"))], seed=0)
+    assert (scene.drawing().colours - drawing.colours).abs().max() < 0.02  # pyright: ignore
