@@ -50,7 +50,7 @@ MARGIN = 600 / 512
 VIEWS = 4
 """Views of the image-text encoder a step, as many as CLIPDraw has."""
 
-MIN_GAIN = {"icon": 6e-5, "sketch": 1e-3, "contours": 4e-5}
+MIN_GAIN = {"icon": 6e-5, "sketch": 1e-3, "contours": 2e-5}
 """Mean squared error that a traced path must save: a layer for every shade frays. A sketch has lines for
 shapes only. Contours have no frays, and take less."""
 

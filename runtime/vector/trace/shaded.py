@@ -26,10 +26,12 @@ SIDE = 128
 """Side in pixels of the pictures for which lengths are given."""
 FINER = 3
 """Finer pixels per pixel of such a picture, a side: along them it is divided. Larger pictures have fewer, or none."""
-EDGE = 0.03
+EDGE = 0.02
 """Squared error, summed over channels and finer pixels, that an edge between two areas must save per finer pixel."""
-CALM = 0.01
+CALM = 0.0025
 """Difference between finer pixels, a length of three channels, up to which nothing is an edge."""
+STEEP = 0.02
+"""Difference between finer pixels at which one counts half: what an edge mixes has the colour of neither side."""
 SHADES = 16
 """Levels of a channel between which what is calm is divided."""
 MOST_PARTS = 4000
@@ -53,7 +55,8 @@ def trace_shaded(picture: Float[Tensor, "3 H W"], paths: int, min_gain: float) -
     finer = functional.interpolate(picture[None].double(), scale_factor=scale, mode="bicubic")[0].clamp(0, 1)
     pixels = np.ascontiguousarray(finer.permute(1, 2, 0).numpy())
     gain = 3 * min_gain * pixels.shape[0] * pixels.shape[1]
-    labels = united(divided(pixels), pixels, EDGE * unit * scale / FINER, gain, paths + 1)
+    weights = 1 / (1 + (slope_of(pixels) / STEEP) ** 2)
+    labels = united(divided(pixels), pixels, EDGE * unit * scale / FINER, gain, paths + 1, weights)
     shares, areas = _shared(labels, pixels, scale)
     bound = Bound(line=BOUND.line * max(unit, 1), curve=BOUND.curve * max(unit, 1))
     traced = paths_of(shares, areas, bound, apart=0.0)
@@ -62,14 +65,21 @@ def trace_shaded(picture: Float[Tensor, "3 H W"], paths: int, min_gain: float) -
     return drawing_of(traced, (picture.shape[1], picture.shape[2]))
 
 
+def slope_of(pixels: Float64[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h w"]:
+    """Return by how much the colour changes from each pixel to the next, a length of three channels."""
+    # Channel by channel: over an array of three axes SciPy's operator would mix colours.
+    channels = np.moveaxis(pixels, 2, 0)
+    slopes = [ndimage.sobel(channel, axis, mode="nearest") / 8 for channel in channels for axis in (0, 1)]
+    return np.sqrt(sum(part**2 for part in slopes))
+
+
 def divided(pixels: Float64[np.ndarray, "h w 3"]) -> Labels:
     """Return the parts into which a picture is divided along its edges, from 0.
 
     They grow, uphill in its slope, from what is calm and of nearly one colour, so that a slow gradient has parts, too,
     and from every minimum elsewhere.
     """
-    slopes = [ndimage.sobel(pixels, axis, mode="nearest") / 8 for axis in (0, 1)]
-    slope = np.sqrt(sum((part**2).sum(-1) for part in slopes))
+    slope = slope_of(pixels)
     shades, calm = SHADES, CALM
     while True:
         levels = (pixels * shades + 0.5).astype(np.int64)
@@ -86,7 +96,14 @@ def divided(pixels: Float64[np.ndarray, "h w 3"]) -> Labels:
         slope = np.where(slope < calm, 0, slope)
 
 
-def united(labels: Labels, pixels: Float64[np.ndarray, "h w 3"], edge: float, gain: float, most: int) -> Labels:
+def united(
+    labels: Labels,
+    pixels: Float64[np.ndarray, "h w 3"],
+    edge: float,
+    gain: float,
+    most: int,
+    weights: Float64[np.ndarray, "h w"] | None = None,
+) -> Labels:
     """Return the areas that are left when neighbours are united, the ones that cost least first.
 
     Uniting two areas of n and m pixels costs n m / (n + m) times the squared distance of their mean colours.
@@ -97,8 +114,9 @@ def united(labels: Labels, pixels: Float64[np.ndarray, "h w 3"], edge: float, ga
         edge: cost per pixel of the edge between two areas below which they are united.
         gain: cost below which they are united all the same.
         most: areas at most.
+        weights: how much each pixel counts, above 0; 1 by default.
     """
-    merging = _Merging(labels, pixels)
+    merging = _Merging(labels, pixels, np.ones(labels.shape) if weights is None else weights)
     merging.run(edge, per_length=True)
     merging.run(gain)
     merging.run(np.inf, most)
@@ -108,12 +126,14 @@ def united(labels: Labels, pixels: Float64[np.ndarray, "h w 3"], edge: float, ga
 class _Merging:
     """Areas with their means, and the lengths of the edges between them."""
 
-    def __init__(self, labels: Labels, pixels: Float64[np.ndarray, "h w 3"]) -> None:
+    def __init__(
+        self, labels: Labels, pixels: Float64[np.ndarray, "h w 3"], weights: Float64[np.ndarray, "h w"]
+    ) -> None:
         count = int(labels.max()) + 1
         own = labels.ravel()
         self.start = labels
-        self.sizes = np.bincount(own, minlength=count).astype(float).tolist()
-        sums = [np.bincount(own, pixels[..., channel].ravel(), count).tolist() for channel in range(3)]
+        self.sizes = np.bincount(own, weights.ravel(), count).tolist()
+        sums = [np.bincount(own, (weights * pixels[..., channel]).ravel(), count).tolist() for channel in range(3)]
         self.sums = list(zip(*sums, strict=True))
         self.near: list[dict[int, float]] = [{} for _ in range(count)]
         self.parent = list(range(count))

@@ -30,6 +30,10 @@ LONG = 40.0
 """Length in pixels from which on a line stays one though a curve goes on from it at an angle."""
 SHARP = 0.35
 """Distance in pixels by which a vertex stands out that is a candidate for an end wherever it lies."""
+NARROWER = (1.0, 0.6, 0.35)
+"""Parts of the bound that are tried one after another, while joints carry curves too far from the polyline."""
+TOO_FAR = 3.0
+"""Bounds by which a curve may be off once its ends are joined to its neighbours'."""
 MOST_ENDS = 64
 """Vertices among which ends of segments are chosen."""
 
@@ -65,12 +69,20 @@ def fit_curves(
         points, weights = np.concatenate([points, points[:1]]), np.concatenate([weights, weights[:1]])
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
     vertices = _vertices(points)
-    ends, curved = cheapest(points, along, weights, vertices, bound.line, bound.curve)
-    segments = [
-        _segment(points, along, weights, first, last, bend)
-        for first, last, bend in zip(ends[:-1].tolist(), ends[1:].tolist(), curved.tolist(), strict=True)
-    ]
-    return _joined(segments, closed)
+    best, least = np.zeros((0, 2)), np.inf
+    for part in NARROWER:
+        ends, curved = cheapest(points, along, weights, vertices, part * bound.line, part * bound.curve)
+        segments = [
+            _segment(points, along, weights, first, last, bend)
+            for first, last, bend in zip(ends[:-1].tolist(), ends[1:].tolist(), curved.tolist(), strict=True)
+        ]
+        controls, off = _joined(segments, closed)
+        if off < least:
+            best, least = controls, off
+        # A common direction of two long curves is neither's own: shorter ones differ less.
+        if off <= TOO_FAR * max(bound.line, bound.curve):
+            break
+    return best
 
 
 def _sharpest(points: Points) -> int:
@@ -130,8 +142,8 @@ def _thirds(start, end):
     return start + (end - start) * np.array([[0.0], [1.0], [2.0], [3.0]]) / 3
 
 
-def _joined(segments: list[_Segment], closed: bool) -> Points:
-    """Return the controls of segments whose ends meet."""
+def _joined(segments: list[_Segment], closed: bool) -> tuple[Points, float]:
+    """Return the controls of segments whose ends meet, and how far a curve is from its run, by weighted points."""
     count = len(segments)
     _bend_lines(segments, closed)
     starts = [segment.controls[0] for segment in segments]
@@ -142,11 +154,15 @@ def _joined(segments: list[_Segment], closed: bool) -> Points:
         place, tangent = _joint(segments[index], segments[after])
         ends[index] = starts[after] = place
         tangents[index][1] = tangents[after][0] = tangent
-    result = []
+    result, off = [], 0.0
     for segment, start, end, (first, last) in zip(segments, starts, ends, tangents, strict=True):
-        controls = _refitted(segment, start, end, first, last) if segment.curved else _thirds(start, end)
+        controls = _thirds(start, end)
+        if segment.curved:
+            controls, places = _refitted(segment, start, end, first, last)
+            away = np.hypot(*(_at(controls, places) - segment.run).T)
+            off = max(off, float((segment.own * away).max(initial=0)))
         result.append(controls[:3])
-    return np.concatenate(result if closed else [*result, ends[-1][None]])
+    return np.concatenate(result if closed else [*result, ends[-1][None]]), off
 
 
 def _bend_lines(segments: list[_Segment], closed: bool) -> None:
@@ -190,20 +206,31 @@ def _joint(before: _Segment, after: _Segment) -> tuple[np.ndarray, np.ndarray | 
     return middle, None
 
 
-def _refitted(segment: _Segment, start, end, first, last) -> Float64[np.ndarray, "4 2"]:
-    """Return the cubic of least squares between two ends, with directions there where they are given."""
+def _refitted(
+    segment: _Segment, start, end, first, last
+) -> tuple[Float64[np.ndarray, "4 2"], Float64[np.ndarray, " n"]]:
+    """Return the cubic of least squares between two ends, with directions there where they are given.
+
+    With it come the places on it that are nearest to the points of the run.
+    """
     controls = segment.controls
     places = segment.places
     for _ in range(3):
         controls = _between(segment, places, start, end, first, last)
         places = _nearest_places(controls, segment.run, places)
-    return controls
+    return controls, places
+
+
+def _at(controls, places) -> Float64[np.ndarray, "n 2"]:
+    """Return points of a cubic."""
+    t, u = places[:, None], 1 - places[:, None]
+    return u**3 * controls[0] + 3 * u**2 * t * controls[1] + 3 * u * t**2 * controls[2] + t**3 * controls[3]
 
 
 def _nearest_places(controls, run, places) -> Float64[np.ndarray, " n"]:
     """Return the places on a cubic nearer to the points of a run, by a step of Newton's method."""
     t, u = places[:, None], 1 - places[:, None]
-    offset = u**3 * controls[0] + 3 * u**2 * t * controls[1] + 3 * u * t**2 * controls[2] + t**3 * controls[3] - run
+    offset = _at(controls, places) - run
     arms = np.diff(controls, axis=0)
     speed = 3 * (u**2 * arms[0] + 2 * u * t * arms[1] + t**2 * arms[2])
     return (places - (offset * speed).sum(1) / np.maximum((speed**2).sum(1), 1e-9)).clip(0, 1)
