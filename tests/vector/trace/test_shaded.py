@@ -56,8 +56,8 @@ def test_a_picture_of_one_colour_has_no_paths() -> None:
 
 
 def test_what_an_edge_mixes_is_no_area() -> None:
-    """A narrow stripe of the mean of two sides is what antialiasing leaves; a black outline stays."""
-    for mixed, width, count in ((0.5, 2, 2), (0.0, 4, 3)):
+    """A narrow stripe of the mean of two sides is what antialiasing leaves; a black outline of two pixels stays."""
+    for mixed, width, count in ((0.5, 2, 2), (0.0, 6, 3)):
         pixels = np.ones((48, 96, 3))
         pixels[:, 48:] = np.array([0.9, 0.1, 0.1])
         pixels[:, 47 : 47 + width] = mixed * pixels[:, :1] + mixed * pixels[:, -1:]
