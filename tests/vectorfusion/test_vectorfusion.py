@@ -181,8 +181,8 @@ def test_trace_samples_traces_and_refines() -> None:
 
 def test_lines_and_smooth_joints_of_contours_stay_through_distillation() -> None:
     picture = torch.ones(3, SIDE, SIDE)
-    rows, columns = torch.meshgrid(torch.arange(SIDE) - 15.5, torch.arange(SIDE) - 15.5, indexing="ij")
-    picture[1:, (rows**2 + columns**2 < 100)] = 0.2
+    rows, columns = torch.meshgrid(torch.arange(SIDE) - 19.5, torch.arange(SIDE) - 15.5, indexing="ij")
+    picture[1:, (rows**2 + columns**2 < 81)] = 0.2
     picture[:2, 4:9, 3:29] = 0.1
     ends = []
     for tracer in ("contours", "live"):

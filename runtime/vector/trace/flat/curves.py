@@ -69,7 +69,7 @@ def fit_curves(
         points, weights = np.concatenate([points, points[:1]]), np.concatenate([weights, weights[:1]])
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
     vertices = _vertices(points)
-    best, least = np.zeros((0, 2)), np.inf
+    best, smallest = np.zeros((0, 2)), np.inf
     for part in NARROWER:
         ends, curved = cheapest(points, along, weights, vertices, part * bound.line, part * bound.curve)
         segments = [
@@ -77,8 +77,8 @@ def fit_curves(
             for first, last, bend in zip(ends[:-1].tolist(), ends[1:].tolist(), curved.tolist(), strict=True)
         ]
         controls, off = _joined(segments, closed)
-        if off < least:
-            best, least = controls, off
+        if off < smallest:
+            best, smallest = controls, off
         # A common direction of two long curves is neither's own: shorter ones differ less.
         if off <= TOO_FAR * max(bound.line, bound.curve):
             break
