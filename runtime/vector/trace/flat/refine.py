@@ -69,10 +69,10 @@ def structure_of(drawing: Drawing, straight: float = STRAIGHT, parallel: float =
     smooth = np.concatenate([*joints, np.zeros((0, 3), dtype=np.int64)])
     before, after = (points[smooth[:, 1]] - points[smooth[:, 0]], points[smooth[:, 2]] - points[smooth[:, 1]])
     length = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
-    parallel = (before * after).sum(axis=1) >= (1 - parallel) * np.maximum(length, 1e-9)
+    aligned = (before * after).sum(axis=1) >= (1 - parallel) * np.maximum(length, 1e-9)
     lines = table[is_line]
     upright = np.ptp(points[lines], axis=1) <= straight
-    return Structure(lines, upright, smooth[parallel])
+    return Structure(lines, upright, smooth[aligned])
 
 
 def _joints(count: int, is_open: bool) -> Int64[np.ndarray, "J 3"]:
