@@ -76,7 +76,7 @@ def test_every_graph_of_icons_builds_for_every_capability(only_rtx: None, role: 
 
 
 @rtx
-@pytest.mark.parametrize("role", ["denoiser", "text_embedder"])
+@pytest.mark.parametrize("role", [pytest.param("denoiser", marks=pytest.mark.slow), "text_embedder"])
 def test_a_cast_graph_of_icons_builds_to_a_smaller_plan(only_rtx: None, role: str) -> None:
     graph = graph_of(Bundle.load("icons"), role)
     plain = build(graph, ("sm89",))[0]
@@ -94,7 +94,15 @@ def test_the_networks_that_draw_digits_build(only_rtx: None, role: str, compute:
 
 @rtx
 @pytest.mark.parametrize(
-    "role", ["text_encoder", "denoiser", "latent_encoder", "latent_decoder", "image_embedder", "text_embedder"]
+    "role",
+    [
+        "text_encoder",
+        pytest.param("denoiser", marks=pytest.mark.slow),
+        pytest.param("latent_encoder", marks=pytest.mark.slow),
+        "latent_decoder",
+        "image_embedder",
+        "text_embedder",
+    ],
 )
 def test_every_graph_of_small_twins_of_sd_and_clip_builds(only_rtx: None, sd_folder: Path, role: str) -> None:
     for graph in select_graphs(Bundle.load(sd_folder), [role]):
