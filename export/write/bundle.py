@@ -6,6 +6,7 @@ bundle.json is replaced, and then the files go that it no longer lists. So whoev
 writer, at any moment finds the whole old bundle or the whole new one. What no writer wrote, no writer removes.
 """
 
+import errno
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -318,11 +319,21 @@ def files_of(folder: Path, manifest: Manifest) -> list[str]:
     """Return the relative paths of all files of a bundle but bundle.json; a damaged spec.json's own are left out.
 
     Files that another bundle has are not of this one.
+
+    Raises:
+        OSError: a spec.json is there and cannot be read.
     """
     names = list(manifest.files)
     for path in manifest.networks.values():
-        with suppress(OSError, UserError):
-            spec = EngineSpec.from_json(read_ordinary(folder / path / "spec.json", GREATEST_JSON), "spec.json")
+        try:
+            text = read_ordinary(folder / path / "spec.json", GREATEST_JSON)
+        except OSError as error:
+            # Another error may pass: without that network's files on the list they would stay for ever.
+            if error.errno not in (None, errno.ENOENT, errno.ENOTDIR):
+                raise
+            continue
+        with suppress(UserError):
+            spec = EngineSpec.from_json(text, "spec.json")
             names += [f"{path}/{name}" for name, file in spec.files.items() if not file.bundle]
     return names
 

@@ -1,5 +1,6 @@
 """The writer of bundles: dead at every file operation it leaves a whole bundle; what it did not write stays."""
 
+import errno
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from export.write import bundle as module
 from export.write.bundle import BundleWriter, write_bundle
 from export.write.network import NetworkFiles
 from runtime.engines.bundle import Bundle
@@ -223,3 +225,24 @@ def test_the_key_of_files_is_the_hash_of_their_spec(tmp_path: Path) -> None:
     assert Bundle.load(tmp_path / "tiny").manifest.files["denoiser/spec.json"].sha256 == files.key
     other = replace(files, files={**files.files, "more.json": b"[]"})
     assert other.key != files.key
+
+
+def test_a_disk_that_fails_ends_the_export_and_the_next_one_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "tiny"
+    write(folder, "one")
+    reads = module.read_ordinary
+
+    def failing(path: Path, limit: int) -> bytes:
+        if path == folder / "denoiser" / "spec.json":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return reads(path, limit)
+
+    monkeypatch.setattr(module, "read_ordinary", failing)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        write(folder, "two")
+    assert version_of(folder) == "one"
+    monkeypatch.undo()
+    write(folder, "two")
+    assert version_of(folder) == "two" and present(folder) == listed(folder)
