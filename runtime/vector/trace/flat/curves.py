@@ -34,6 +34,8 @@ NARROWER = (1.0, 0.6, 0.35)
 """Parts of the bound that are tried one after another, while joints carry curves too far from the polyline."""
 TOO_FAR = 3.0
 """Bounds by which a curve may be off once its ends are joined to its neighbours'."""
+TOO_FAR_PIXELS = 0.75
+"""Pixels by which it may be off, however small the bound: refining by the pixels moves it so far."""
 MOST_ENDS = 64
 """Vertices among which ends of segments are chosen."""
 
@@ -80,7 +82,7 @@ def fit_curves(
         if off < smallest:
             best, smallest = controls, off
         # A common direction of two long curves is neither's own: shorter ones differ less.
-        if off <= TOO_FAR * max(bound.line, bound.curve):
+        if off <= max(TOO_FAR * max(bound.line, bound.curve), TOO_FAR_PIXELS):
             break
     return best
 
