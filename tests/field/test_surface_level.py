@@ -68,3 +68,11 @@ def test_where_nothing_is_seen_there_is_no_level() -> None:
     assert seen_level(field_of(raw).render, raw, BOX, cameras()) is None
     assert Surface.seen(field_of(raw), BOX, cameras()).level == -7.0
     assert sorted(LEVELS) == list(LEVELS)
+
+
+def test_where_all_levels_are_equally_wrong_there_is_a_surface_all_the_same() -> None:
+    """A thick fog stops all light deep inside it: no level's surface is nearer than the tolerance."""
+    raw = torch.where(radius() < 0.9, -1.0, -8.0)
+    raw[SIZE // 2, SIZE // 2, SIZE // 2] = -0.9
+    level = Surface.seen(field_of(raw), BOX, cameras()).level
+    assert -8.0 < level < -0.9
