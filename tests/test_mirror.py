@@ -46,6 +46,7 @@ ELSEWHERE = {
     "runtime/field/kernels/march.py": "field/test_march.py",
     "runtime/field/kernels/nodes.py": "field/fields/test_grid.py",
     "runtime/field/kernels/scatter.py": "field/test_march.py",
+    "runtime/field/kernels/samples.py": "field/fields/test_hashed.py",
     "runtime/field/reference/grid.py": "field/test_march.py",
     "runtime/field/reference/hashing.py": "field/fields/test_hashed.py",
     "runtime/kernels/card.py": "field/test_cuda.py",

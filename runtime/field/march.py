@@ -124,7 +124,8 @@ def _empty_shown(count: int, *, normals: bool) -> kernels.Shown:
     )
 
 
-def _arrays(rays: Rays, jitter: Tensor) -> kernels.Rays:
+def arrays_of(rays: Rays, jitter: Float[Tensor, " R"]) -> kernels.Rays:
+    """Return rays as the kernels take them."""
     return kernels.Rays(*(_plain(tensor) for tensor in (rays.origins, rays.directions, jitter)))
 
 
@@ -234,7 +235,7 @@ def march(grid: Grid, rays: Rays, jitter: Float[Tensor, " R"] | None = None, *, 
 
         box = Box(grid.low, grid.side, STEP, EXTENT)
         return march_on_card(values, grid.leaps, box, rays, jitter, normals=normals)
-    arrays = _arrays(rays, jitter)
+    arrays = arrays_of(rays, jitter)
     if torch.is_grad_enabled() and values.requires_grad:
         colour, transmittance, depth, normal, distortion = _March.apply(values, grid, arrays, normals)
     else:

@@ -128,16 +128,7 @@ class Surface:
 
     @classmethod
     def seen(cls, field: Field, box: Float[Tensor, " 4"], cameras: Cameras) -> "Surface":
-        """Return the surface that cameras see of a field in a box; see `runtime.field.surface_level`.
-
-        Args:
-            field: whose it is.
-            box: lowest corner and side.
-            cameras: where it is looked at from.
-
-        Raises:
-            UserError: all places are equally dense.
-        """
+        """Return the surface as `of` does, at the density that cameras see; see `runtime.field.surface_level`."""
 
         def level(raw: Float[Tensor, "N N N"]) -> float:
             chosen = seen_level(field.render, raw, box, cameras)

@@ -48,7 +48,8 @@ class Config(CaptureOptions):
     rays: Annotated[int, Interval(ge=16, le=10_000_000)] = 5000
     """Rays a step."""
     nodes: Annotated[int, Interval(ge=9, le=513)] = 113
-    """Preset fast: nodes of the finest grid along an axis, a multiple of 8 and one more; coarser ones come first."""
+    """Preset fast: nodes of the finest grid along an axis, a multiple of 8 and one more; coarser ones come first.
+    On hashed grids rays are sampled at their distance."""
     view_dependent: tyro.conf.FlagCreatePairsOff[bool] = False
     """Let colours depend on the direction of view; for preset fast linearly, in four times the memory."""
     alpha: Weight = 1.0

@@ -31,8 +31,15 @@ def new_field(config: "Config", seed: int) -> NeuralField:
 
 
 def new_hashed(config: "Config", generator: torch.Generator) -> HashedGrid:
-    """Return a new field on hashed grids."""
-    return HashedGrid(HashLayout(), network=config.field == "hashed-network", generator=generator)
+    """Return a new field on hashed grids: the finest has at least twice the intervals of a dense one of `nodes`.
+
+    instant-ngp's finest has 2048, for scenes of thousands of pixels; what is finer than rays are sampled is noise.
+    """
+    finest = 2 * (config.nodes - 1)
+    levels = next(count for count in range(1, 17) if HashLayout(levels=count).scales[-1] >= finest)
+    return HashedGrid(
+        HashLayout(levels=levels), nodes=config.nodes, network=config.field == "hashed-network", generator=generator
+    )
 
 
 def restore_hashed(config: "Config", state: Mapping[str, Tensor]) -> HashedGrid:

@@ -8,12 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from runtime.field.kernels.activation import ONE, ZERO
+from runtime.field.kernels.vectors import add_scaled, load, splat, store
 from runtime.kernels.jit import entry, finish_job, inlined, take_job
 
 POINTS_A_JOB = 1024
 """Neighbouring places that one thread takes at a time."""
 
-_ONE = np.float32(1)
+VECTOR = 4
+"""Numbers at a node that are read and written as one; with another number of them each is by itself."""
+
 _HALF = np.float32(0.5)
 _Y = np.uint32(2654435761)
 _Z = np.uint32(805459861)
@@ -43,38 +47,43 @@ def entry_of(levels, level, x, y, z):
     """
     size = levels.sizes[level]
     if levels.hashed[level]:
-        # Products of 32 bits each, as on a card; what goes beyond is cut off.
+        # Products of 32 bits each, as on a card; what goes beyond is cut off. A hashed table has a power of two
+        # entries, so a mask takes the place of a division.
         index = np.uint32(x) ^ np.uint32(np.uint32(y) * _Y) ^ np.uint32(np.uint32(z) * _Z)
-        return levels.offsets[level] + np.int64(index) % size
+        return levels.offsets[level] + (np.int64(index) & (size - 1))
     along = levels.resolutions[level]
-    return levels.offsets[level] + (x + along * (y + along * z)) % size
+    index = x + along * (y + along * z)
+    # A node beyond the last one of an axis runs on, and once over the table's end at most.
+    return levels.offsets[level] + (index - size if index >= size else index)
 
 
 @inlined
-def corner_of(levels, level, points, row, corner):
+def cell_of(levels, level, points, row):
+    """The node below a place, and where the place lies between it and the next one along each axis."""
+    scale = levels.scales[level]
+    at0 = points[row, 0] * scale + _HALF
+    at1 = points[row, 1] * scale + _HALF
+    at2 = points[row, 2] * scale + _HALF
+    low0 = np.floor(at0)
+    low1 = np.floor(at1)
+    low2 = np.floor(at2)
+    return (np.int64(low0), np.int64(low1), np.int64(low2)), (at0 - low0, at1 - low1, at2 - low2)
+
+
+@inlined
+def corner_of(levels, level, node, inside, corner):
     """The entry of one of the eight nodes around a place, and the node's weight."""
-    weight = _ONE
-    x = np.int64(0)
-    y = np.int64(0)
-    z = np.int64(0)
-    for axis in range(3):
-        at = points[row, axis] * levels.scales[level] + _HALF
-        low = np.floor(at)
-        inside = at - low
-        up = (corner >> axis) & 1
-        weight *= inside if up else _ONE - inside
-        node = np.int64(low) + up
-        if axis == 0:
-            x = node
-        elif axis == 1:
-            y = node
-        else:
-            z = node
-    return entry_of(levels, level, x, y, z), weight
+    a = corner & 1
+    b = (corner >> 1) & 1
+    c = corner >> 2
+    weight = inside[0] if a else ONE - inside[0]
+    weight *= inside[1] if b else ONE - inside[1]
+    weight *= inside[2] if c else ONE - inside[2]
+    return entry_of(levels, level, node[0] + a, node[1] + b, node[2] + c), weight
 
 
 @entry
-def encode(work, levels, table, points, encoded):
+def encode(work, levels, table, points, encoded, stamp):
     """Write the features of places.
 
     Twin: `reference.hashing.encode`.
@@ -82,13 +91,15 @@ def encode(work, levels, table, points, encoded):
     Args:
         work: see `jit.take_job`.
         levels: see `Levels`.
-        table: (entries, features) float32.
+        table: flat (entries, features) float32.
         points: (S, 3) float32 in [0, 1].
-        encoded: (S, levels * features) float32, written.
+        encoded: flat (S, levels, features) float32, written.
+        stamp: see `march.STAMP`.
     """
     count = len(points)
     jobs = (count + POINTS_A_JOB - 1) // POINTS_A_JOB
     features = levels.features
+    width = len(levels.scales) * features
     job = take_job(work)
     while job < jobs:
         first = job * POINTS_A_JOB
@@ -96,18 +107,27 @@ def encode(work, levels, table, points, encoded):
         # A level after the other for neighbouring places: they read the same entries.
         for level in range(len(levels.scales)):
             for row in range(first, last):
-                for f in range(features):
-                    encoded[row, level * features + f] = 0
-                for corner in range(8):
-                    place, weight = corner_of(levels, level, points, row, corner)
+                node, inside = cell_of(levels, level, points, row)
+                target = row * width + level * features
+                if features == VECTOR:
+                    total = splat(ZERO)
+                    for corner in range(8):
+                        place, weight = corner_of(levels, level, node, inside, corner)
+                        total = add_scaled(total, weight, load(table, place * VECTOR))
+                    store(encoded, target, total)
+                else:
                     for f in range(features):
-                        encoded[row, level * features + f] += weight * table[place, f]
+                        encoded[target + f] = 0
+                    for corner in range(8):
+                        place, weight = corner_of(levels, level, node, inside, corner)
+                        for f in range(features):
+                            encoded[target + f] += weight * table[place * features + f]
         finish_job(work)
         job = take_job(work)
 
 
 @entry
-def differentiate(work, levels, points, upstream, total):
+def differentiate(work, levels, points, upstream, total, stamp):
     """Add the gradients of all places to the table's, a level a job.
 
     Twin: automatic differentiation of `reference.hashing.encode`.
@@ -116,16 +136,24 @@ def differentiate(work, levels, points, upstream, total):
         work: see `jit.take_job`.
         levels: see `Levels`.
         points: as forward.
-        upstream: (S, levels * features) float32: derivatives by the features.
-        total: (entries, features) float32, added to.
+        upstream: flat (S, levels, features) float32: derivatives by the features.
+        total: flat (entries, features) float32, added to.
+        stamp: see `march.STAMP`.
     """
     features = levels.features
+    width = len(levels.scales) * features
     level = take_job(work)
     while level < len(levels.scales):
         for row in range(len(points)):
+            node, inside = cell_of(levels, level, points, row)
+            source = row * width + level * features
             for corner in range(8):
-                place, weight = corner_of(levels, level, points, row, corner)
-                for f in range(features):
-                    total[place, f] += weight * upstream[row, level * features + f]
+                place, weight = corner_of(levels, level, node, inside, corner)
+                if features == VECTOR:
+                    at = place * VECTOR
+                    store(total, at, add_scaled(load(total, at), weight, load(upstream, source)))
+                else:
+                    for f in range(features):
+                        total[place * features + f] += weight * upstream[source + f]
         finish_job(work)
         level = take_job(work)

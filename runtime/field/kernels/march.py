@@ -147,6 +147,18 @@ def _inside(position, inverse, extent):
 
 
 @inlined
+def enter(grid, rays, ray):
+    """A ray in nodes: its origin, direction and inverse direction; its first place, and where it leaves the box."""
+    direction = (rays.directions[ray, 0], rays.directions[ray, 1], rays.directions[ray, 2])
+    p0 = (rays.origins[ray, 0] - grid.low[0]) * grid.per_unit
+    p1 = (rays.origins[ray, 1] - grid.low[1]) * grid.per_unit
+    p2 = (rays.origins[ray, 2] - grid.low[2]) * grid.per_unit
+    inverse = (_inverse(direction[0]), _inverse(direction[1]), _inverse(direction[2]))
+    near, far = _inside((p0, p1, p2), inverse, np.float32(grid.size - 1))
+    return (p0, p1, p2), direction, inverse, near + rays.jitter[ray] * grid.step, far
+
+
+@inlined
 def _write(sample, lanes, i, ray, weight, after):
     """Write a sample, but for its normal."""
     sample.place = lanes.place[i]
@@ -299,14 +311,7 @@ def march_ray(grid, rays, ray, normals, samples, first, lanes):
         first: place of the ray's first sample.
         lanes: see `Lanes`.
     """
-    direction = (rays.directions[ray, 0], rays.directions[ray, 1], rays.directions[ray, 2])
-    p0 = (rays.origins[ray, 0] - grid.low[0]) * grid.per_unit
-    p1 = (rays.origins[ray, 1] - grid.low[1]) * grid.per_unit
-    p2 = (rays.origins[ray, 2] - grid.low[2]) * grid.per_unit
-    position = (p0, p1, p2)
-    inverse = (_inverse(direction[0]), _inverse(direction[1]), _inverse(direction[2]))
-    near, far = _inside(position, inverse, np.float32(grid.size - 1))
-    begin = near + rays.jitter[ray] * grid.step
+    position, direction, inverse, begin, far = enter(grid, rays, ray)
     leaps = grid.leaps
     passing = ONE
     total = 0

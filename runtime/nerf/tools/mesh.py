@@ -7,20 +7,18 @@ from typing import Annotated
 import tyro
 from annotated_types import Interval
 
-from runtime.command.options import parse_options
 from runtime.command.outputs import check_outputs
 from runtime.errors import UserError
+from runtime.nerf.tools.runs import RunOptions, load_run, parse_run
 
 BESIDE = {".glb": (".glb",), ".obj": (".obj", ".mtl", ".png"), ".ply": (".ply",)}
 """Endings of the files that each format has."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(RunOptions):
     """Write a run's mesh: GLB or OBJ with a texture, or PLY with colours at the vertices."""
 
-    run: Annotated[Path, tyro.conf.Positional] = Path()
-    """Run folder, such as runs/capture."""
     out: Path | None = None
     """File to write, ending on .glb, .obj or .ply; by default RUN.glb, in the working directory."""
     level: Annotated[float, Interval(ge=-12, le=60)] | None = None
@@ -32,9 +30,7 @@ class Config:
 
 def main(arguments: list[str]) -> int:
     """Write a run's mesh from a command line, and return the exit code."""
-    config = parse_options(Config, "runtime.nerf mesh", arguments=arguments)
-    if config.run == Path():
-        raise UserError("run: expected a run folder, got none; `python -m runtime.nerf CAPTURE` makes one")
+    config = parse_run(Config, "mesh", arguments)
     out = config.out or Path(f"{config.run.name}.glb")
     if out.suffix not in BESIDE:
         raise UserError(f"--out '{out}': expected a name that ends on {', '.join(BESIDE)}")
@@ -42,7 +38,6 @@ def main(arguments: list[str]) -> int:
     from runtime.field.results import Surface, write_model
     from runtime.nerf.output import surface_of
     from runtime.nerf.scenes import box
-    from runtime.nerf.tools.render import load_run
 
     field, split = load_run(config.run)
     level = config.level

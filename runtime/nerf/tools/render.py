@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from annotated_types import Interval
 
-from runtime.command.options import parse_options
 from runtime.command.outputs import check_outputs
 from runtime.errors import UserError
+from runtime.nerf.tools.runs import RunOptions, load_run, parse_run
 
 if TYPE_CHECKING:
     import torch
@@ -22,11 +22,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(RunOptions):
     """Film a run along a path of cameras."""
 
-    run: Annotated[Path, tyro.conf.Positional] = Path()
-    """Run folder, such as runs/capture."""
     path: Literal["orbit", "test", "spiral", "interpolate"] = "orbit"
     """orbit: once around; spiral: twice around, from below upwards; interpolate: from one picture's camera to the next;
     test: the held-out cameras."""
@@ -46,9 +44,7 @@ class Config:
 
 def main(arguments: list[str]) -> int:
     """Film a run from a command line, and return the exit code."""
-    config = parse_options(Config, "runtime.nerf render", arguments=arguments)
-    if config.run == Path():
-        raise UserError("run: expected a run folder, got none; `python -m runtime.nerf CAPTURE` makes one")
+    config = parse_run(Config, "render", arguments)
     out = config.out or Path(f"{config.run.name}-{config.path}.mp4")
     check_outputs(out, (".mp4",), [], force=config.force)
     from runtime.film import write_film
@@ -58,29 +54,6 @@ def main(arguments: list[str]) -> int:
     count = write_film(out, frames(config, scene, cameras))
     print(f"{out}: {count} frames")
     return 0
-
-
-def load_run(folder: Path) -> "tuple[Field, Split]":
-    """Return the field of a run's last checkpoint, and the capture that it is of.
-
-    Raises:
-        UserError: the folder is no run of `runtime.nerf`, or it has no checkpoint yet.
-    """
-    from runtime.command.settings import from_json
-    from runtime.loop.folder import RunFolder, read_config
-    from runtime.nerf.config import Config as Request
-    from runtime.nerf.fields import restore_any
-    from runtime.nerf.scenes import Split
-
-    stored = read_config(folder)
-    if stored.get("method") != "nerf":
-        raise UserError(f"'{folder}': expected a run of runtime.nerf, got one of {stored.get('method')!r:.60}")
-    request = from_json(Request, stored.get("config"), f"'{folder / 'config.json'}'")
-    with RunFolder.reopen(folder) as run:
-        checkpoint = run.load()
-    if checkpoint is None:
-        raise UserError(f"'{folder}': the run has no checkpoint yet; resume it with --resume {folder}")
-    return restore_any(request, checkpoint.scene), Split.of(request)
 
 
 def cameras_of(config: Config, split: "Split") -> "Cameras":

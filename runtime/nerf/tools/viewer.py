@@ -9,14 +9,12 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
-import tyro
 from annotated_types import Interval
 
-from runtime.command.options import parse_options
 from runtime.errors import UserError
+from runtime.nerf.tools.runs import RunOptions, load_run, parse_run
 
 if TYPE_CHECKING:
     import torch
@@ -178,11 +176,9 @@ def _shown(stage: "Stage", page: Page) -> "Stage":
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(RunOptions):
     """Look at a run on a page; Ctrl-C ends it."""
 
-    run: Annotated[Path, tyro.conf.Positional] = Path()
-    """Run folder, such as runs/capture."""
     port: Annotated[int, Interval(ge=1, le=65535)] = PORT
     """Port of the page, or the next one that is free."""
 
@@ -194,11 +190,7 @@ def main(arguments: list[str], moments: Iterable[None] | None = None) -> int:
         arguments: of the command line.
         moments: one for each look at the visitors; by default one every 50 ms, for ever.
     """
-    config = parse_options(Config, "runtime.nerf view", arguments=arguments)
-    if config.run == Path():
-        raise UserError("run: expected a run folder, got none; `python -m runtime.nerf CAPTURE` makes one")
-    from runtime.nerf.tools.render import load_run
-
+    config = parse_run(Config, "view", arguments)
     field, split = load_run(config.run)
     page = Page(open_server(config.port), split.capture.cameras)
     print(f"http://localhost:{page.server.get_port()} shows {config.run}; Ctrl-C ends", flush=True)

@@ -7,12 +7,14 @@ import torch
 
 from runtime.field.cameras import Rays
 from runtime.field.fields.encodings import spherical_harmonics
-from runtime.field.fields.hashed import NODES, HashedGrid, encode
+from runtime.field.fields.hashed import CELL, STEP, HashedGrid, encode
 from runtime.field.march import EXTENT
+from runtime.field.reference.grid import OPAQUE, steps_of
 from runtime.field.reference.hashing import HashLayout, entries_of
 from runtime.field.reference.hashing import encode as twin
+from runtime.field.volume import Rendering, composite, opacity, weights_of
 from tests.field.grids import generator
-from tests.tolerance import FLOAT32_ROUNDING
+from tests.tolerance import FIELD_TWIN, FIELD_TWIN_VJP, FLOAT32_ROUNDING
 
 SMALL = HashLayout(levels=4, features=2, log2_size=9, base=4, growth=1.7)
 
@@ -102,7 +104,7 @@ def test_spherical_harmonics_are_orthonormal_and_right_along_the_axes() -> None:
 
 def field_of(*, network: bool) -> HashedGrid:
     layout = HashLayout(levels=2, features=4, log2_size=10, base=4)
-    return HashedGrid(layout, network=network, generator=generator(3))
+    return HashedGrid(layout, nodes=129, network=network, generator=generator(3))
 
 
 def test_a_uniform_field_lets_through_what_beer_and_lambert_say() -> None:
@@ -116,7 +118,7 @@ def test_a_uniform_field_lets_through_what_beer_and_lambert_say() -> None:
     assert math.isclose(shown.transmittance[0].item(), math.exp(-2 * density), rel_tol=1e-3)
     assert shown.transmittance[1].item() == 1.0
     assert torch.allclose(shown.colour[0], (1 - shown.transmittance[0]) * torch.full((3,), 0.5), atol=1e-5)
-    assert field.raw_density().shape == (NODES, NODES, NODES)
+    assert field.raw_density().shape == (129, 129, 129)
     assert torch.allclose(field.colour_at(torch.zeros(2, 3)), torch.full((2, 3), 0.5))
 
 
@@ -138,6 +140,56 @@ def test_pictures_are_the_same_without_gradients_and_in_parts(network: bool, mon
     assert shown.transmittance.min() < 0.9
     shown.colour.sum().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in field.parameters())
+
+
+def all_steps(field: HashedGrid, rays: Rays, jitter: torch.Tensor) -> Rendering:
+    """What rays show by brute force: the values at all steps, those in empty cells left out afterwards."""
+    t, inside, at = steps_of(torch.full((3,), -1.0), 2.0, field.nodes, rays, jitter, STEP)
+    cells = (at / CELL).long().clamp(0, field.cells - 1)
+    inside = inside & (field.occupied[tuple(cells.unbind(2))] > 0)
+    raw, features = field.values((at * field.world - 1).clamp(-1, 1).flatten(0, 1))
+    alpha = torch.where(inside, opacity(torch.nn.functional.softplus(raw).view(t.shape), field.length), 0.0)
+    alpha = torch.where(weights_of(alpha.detach())[1] < OPAQUE, 0.0, alpha)
+    directions = rays.directions[:, None].expand_as(at).flatten(0, 1)
+    colours = field.colours_of(features, directions).view(at.shape)
+    return composite(alpha, colours, t * field.world, unit=2.0, length=STEP * field.world)
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_leaps_and_early_ends_change_no_picture_and_no_gradient(network: bool) -> None:
+    field, draws = field_of(network=network), generator(5)
+    with torch.no_grad():
+        field.table.normal_(0.0, 60.0 if network else 6.0, generator=draws)
+        field.occupied.copy_(torch.rand(field.occupied.shape, generator=draws) < 0.3)
+    field.derive()
+    origins = torch.nn.functional.normalize(torch.randn(80, 3, generator=draws)) * 3
+    origins[:5] *= 0.1  # cameras in the box
+    aims = torch.nn.functional.normalize(torch.randn(80, 3, generator=draws) * 0.4 - origins)
+    rays, jitter = Rays(origins, aims), torch.rand(80, generator=draws)
+    shown, expected = field.render(rays, jitter), all_steps(field, rays, jitter)
+    assert shown.transmittance.min() < OPAQUE
+    assert ((shown.transmittance > 0.05) & (shown.transmittance < 0.95)).any()
+    sums = []
+    for picture in (shown, expected):
+        field.zero_grad()
+        parts = (picture.colour, picture.transmittance, picture.depth, picture.distortion)
+        torch.stack([(k + 1) * part.square().sum() for k, part in enumerate(parts)]).sum().backward()
+        sums.append([p.grad.clone() for p in field.parameters() if p.grad is not None])
+    for name in ("colour", "transmittance", "depth", "distortion"):
+        assert torch.allclose(getattr(shown, name), getattr(expected, name), atol=FIELD_TWIN), name
+    for ours, theirs in zip(*sums, strict=True):
+        assert torch.allclose(ours, theirs, atol=FIELD_TWIN_VJP * float(theirs.abs().max()))
+
+
+def test_a_checkpoints_empty_cells_are_leapt_over() -> None:
+    field, other = field_of(network=False), field_of(network=False)
+    with torch.no_grad():
+        field.table.fill_(3.0)
+        field.occupied.zero_()
+    other.load_state_dict(field.state_dict())
+    ray = Rays(torch.tensor([[0.0, 0, 4]]), torch.tensor([[0.0, 0, -1]]))
+    assert other.render(ray).transmittance.item() == 1.0
+    assert other.render(Rays(ray.origins[:0], ray.directions[:0])).colour.shape == (0, 3)
 
 
 def test_what_lies_behind_an_opaque_place_is_not_seen() -> None:
