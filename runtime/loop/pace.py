@@ -8,7 +8,7 @@ from statistics import median
 
 
 class Pace:
-    """Predicts by the median of the last steps: one slow step, such as a compilation, does not move it.
+    """Predicts by the median of a stage's last steps: one slow step, such as a compilation, does not move it.
 
     Args:
         steps: the steps of each stage.
@@ -17,11 +17,11 @@ class Pace:
     def __init__(self, steps: Sequence[int]) -> None:
         self.steps, self.total = steps, sum(steps)
         self._ended_at: float | None = None
-        # Stages differ in speed: an average of all steps would be wrong for long after each change.
+        self._stage: int | None = None
         self._durations: deque[float] = deque(maxlen=50)
 
     def after(self, stage: int, step: int) -> tuple[int, float]:
-        """Return the steps of all stages so far, and the seconds left: NaN after the first step.
+        """Return the steps of all stages so far, and the seconds left: NaN after a stage's first step.
 
         Args:
             stage: number of the stage.
@@ -29,7 +29,14 @@ class Pace:
         """
         now = time.monotonic()
         done = sum(self.steps[:stage]) + step
-        if self._ended_at is not None:
+        if stage != self._stage:
+            # Stages differ in speed: by the steps of one that traces, one that distils would seem to end at once. Nor
+            # does a stage's first step count, as the time before it is also that of its beginning.
+            self._durations.clear()
+        elif self._ended_at is not None:
             self._durations.append(now - self._ended_at)
-        self._ended_at = now
-        return done, (median(self._durations) * (self.total - done) if self._durations else math.nan)
+        self._stage, self._ended_at = stage, now
+        left = self.total - done
+        if not self._durations:
+            return done, (math.nan if left else 0.0)
+        return done, median(self._durations) * left
