@@ -4,13 +4,15 @@ Worker processes, the Triton model and Ray all call `perform`. A job that was ki
 folder, and `draw` resumes it to the same bytes.
 """
 
+import contextlib
 import hashlib
 import mimetypes
 import os
 import platform
+import re
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -93,7 +95,7 @@ def perform(
     method, request, folder = method_at(task.home), Request.from_json(task.request), Path(task.folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / "lock", timeout=LOCK_S):
+        with FileLock(folder / "lock", timeout=LOCK_S), clients_words(folder):
             set_threads(task.threads)
             config = checked(method, request.config(method, place_files(request, task.files, folder)))
             bundle = None if method.kind is None else (load or load_bundle)(task, method, task.bundle or config.bundle)
@@ -110,6 +112,16 @@ def perform(
             return {**manifest_of(task, request, bundle), "outputs": outputs}
     except Timeout as error:
         raise UserError(f"job {task.job!r}: another process is still at work on it; retry it in a minute") from error
+
+
+@contextlib.contextmanager
+def clients_words(folder: Path) -> Iterator[None]:
+    """Name a job's files as its client does in the errors of a method: without the server's folder before them."""
+    sent = re.compile(re.escape(f"{folder}{os.sep}") + rf"(sent{re.escape(os.sep)}\w+{re.escape(os.sep)})?")
+    try:
+        yield
+    except (UserError, OSError) as error:
+        raise UserError(sent.sub("", str(error))) from error
 
 
 def set_threads(threads: int) -> None:

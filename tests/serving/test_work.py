@@ -13,7 +13,7 @@ from runtime.engines.backends.table import Choice
 from runtime.engines.bundle import Bundle
 from runtime.errors import UserError
 from runtime.loop.signals import StoppedRun
-from serving.work import Task, describe_file, media_type, perform, plans_of
+from serving.work import Task, clients_words, describe_file, media_type, perform, plans_of
 from tests.bundles import make_tiny_bundle
 from tests.serving import toy
 
@@ -64,6 +64,19 @@ def test_files_are_checked_and_have_their_names(ask, tmp_path: Path) -> None:
     content.write_bytes(b"other")
     with pytest.raises(UserError, match="not what was sent"):
         perform(task_of(request, tmp_path / "other", picture=str(content)), report=ignore, stop=threading.Event())
+
+
+def test_errors_name_files_as_the_client_does(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    path = folder / "sent" / "picture" / "notes.txt"
+    for error in (UserError(f"'{path}' is not a picture"), FileNotFoundError(2, "No such file", str(path))):
+        with pytest.raises(UserError, match="'notes.txt'") as caught, clients_words(folder):
+            raise error
+        assert str(tmp_path) not in str(caught.value)
+    with pytest.raises(UserError, match="^'run/state' is damaged$"), clients_words(folder):
+        raise UserError(f"'{folder / 'run' / 'state'}' is damaged")
+    with pytest.raises(UserError, match="as they are, /elsewhere"), clients_words(folder):
+        raise UserError("other words stay as they are, /elsewhere")
 
 
 def test_what_a_file_is_depends_on_its_name_alone() -> None:
