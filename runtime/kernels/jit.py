@@ -50,14 +50,24 @@ def entry(function: Callable) -> Any:
 
 
 def _forgiving(kernel: Any) -> Any:
-    """Return a compiled function that runs although it could not be stored: a full disk must not end a drawing."""
-    save = kernel._cache.save_overload
+    """Return a compiled function that runs whatever its cache is like: a full disk or a damaged file ends no drawing."""
+    load, save = kernel._cache.load_overload, kernel._cache.save_overload
+
+    def read(*arguments: Any) -> Any:
+        try:
+            return load(*arguments)
+        except Exception:  # a pickle that was cut off may raise anything
+            # Or it was written by another NumPy, whose pickles this one does not read: tritonserver's own is older.
+            # Without its index the file is not looked at again; compiled anew, the kernel takes its place.
+            with suppress(OSError):
+                kernel._cache.flush()
+            return None
 
     def attempt(*arguments: Any) -> None:
-        with suppress(OSError):
+        with suppress(Exception):  # it reads the index once more
             save(*arguments)
 
-    kernel._cache.save_overload = attempt
+    kernel._cache.load_overload, kernel._cache.save_overload = read, attempt
     return kernel
 
 

@@ -87,3 +87,35 @@ def test_a_full_disk_does_not_stop_a_kernel(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(caching.config, "CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(caching.Cache, "save_overload", fails)
     assert entry(double)(21) == 42
+
+
+@pytest.mark.parametrize("pattern", ["*.nbc", "*.nbi"])
+@pytest.mark.parametrize("damage", [b"", b"no pickle", None])
+def test_a_damaged_cache_is_compiled_anew(
+    pattern: str, damage: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caching.config, "CACHE_DIR", str(tmp_path))
+    assert entry(double)(21) == 42
+    (file,) = tmp_path.rglob(pattern)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    assert entry(double)(21) == 42
+    # It is whole again: the next process has nothing to compile.
+    kernel = entry(double)
+    assert kernel(21) == 42
+    assert sum(kernel.stats.cache_hits.values()) == 1
+
+
+def test_kernels_of_another_numpy_are_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caching.config, "CACHE_DIR", str(tmp_path))
+    assert entry(double)(21) == 42
+
+    def fails(*_: object) -> None:
+        raise ValueError("incorrect value for flags variable (overflow)")  # NumPy 1's word for a dtype of NumPy 2's
+
+    with monkeypatch.context() as patched:
+        patched.setattr(caching.IndexDataCacheFile, "_load_data", fails)
+        assert entry(double)(21) == 42
+    kernel = entry(double)
+    assert kernel(21) == 42
+    assert sum(kernel.stats.cache_hits.values()) == 1
