@@ -50,7 +50,7 @@ def entry(function: Callable) -> Any:
 
 
 def _forgiving(kernel: Any) -> Any:
-    """Return a compiled function that runs whatever its cache is like: a full disk or a damaged file ends no drawing."""
+    """Return a compiled function that runs whatever its cache is like: a full disk, damaged files."""
     load, save = kernel._cache.load_overload, kernel._cache.save_overload
 
     def read(*arguments: Any) -> Any:

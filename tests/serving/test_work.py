@@ -70,10 +70,10 @@ def test_errors_name_files_as_the_client_does(tmp_path: Path) -> None:
     folder = tmp_path / "job"
     path = folder / "sent" / "picture" / "notes.txt"
     for error in (UserError(f"'{path}' is not a picture"), FileNotFoundError(2, "No such file", str(path))):
-        with pytest.raises(UserError, match="'notes.txt'") as caught, clients_words(folder):
+        with pytest.raises(UserError, match=r"'notes\.txt'") as caught, clients_words(folder):
             raise error
         assert str(tmp_path) not in str(caught.value)
-    with pytest.raises(UserError, match="^'run/state' is damaged$"), clients_words(folder):
+    with pytest.raises(UserError, match=r"^'run/state' is damaged$"), clients_words(folder):
         raise UserError(f"'{folder / 'run' / 'state'}' is damaged")
     with pytest.raises(UserError, match="as they are, /elsewhere"), clients_words(folder):
         raise UserError("other words stay as they are, /elsewhere")
