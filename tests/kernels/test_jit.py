@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from numba import config
 from numba.core import caching
 
 from runtime.kernels.jit import entry, stamp_of, temporary_cache
@@ -37,7 +38,7 @@ def double(x):
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Neither the package's folder nor the user's can be written; temporary files go to the returned folder."""
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [caching.UserProvidedCacheLocator])
-    monkeypatch.setattr(caching.config, "CACHE_DIR", "")
+    monkeypatch.setattr(config, "CACHE_DIR", "")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     temporary_cache.cache_clear()
     yield tmp_path
@@ -84,7 +85,7 @@ def test_a_full_disk_does_not_stop_a_kernel(tmp_path: Path, monkeypatch: pytest.
     def fails(*_: object) -> None:
         raise FULL_DISK
 
-    monkeypatch.setattr(caching.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(caching.Cache, "save_overload", fails)
     assert entry(double)(21) == 42
 
@@ -94,7 +95,7 @@ def test_a_full_disk_does_not_stop_a_kernel(tmp_path: Path, monkeypatch: pytest.
 def test_a_damaged_cache_is_compiled_anew(
     pattern: str, damage: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caching.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
     assert entry(double)(21) == 42
     (file,) = tmp_path.rglob(pattern)
     whole = file.read_bytes()
@@ -107,7 +108,7 @@ def test_a_damaged_cache_is_compiled_anew(
 
 
 def test_kernels_of_another_numpy_are_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caching.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
     assert entry(double)(21) == 42
 
     def fails(*_: object) -> None:
