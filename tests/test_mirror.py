@@ -16,6 +16,8 @@ ELSEWHERE = {
     "runtime/vector/trace/flat/edges.py": "vector/trace/flat/test_drawing.py",
     "runtime/vector/trace/flat/kernels/fitting.py": "vector/trace/flat/test_curves.py",
     "runtime/vector/trace/flat/kernels/mixtures.py": "vector/trace/flat/test_colours.py",
+    "runtime/vector/trace/flat/kernels/moving.py": "vector/trace/test_threshold_dynamics.py",
+    "runtime/vector/trace/flat/segments.py": "vector/trace/flat/test_joints.py",
     "runtime/vector/trace/flat/kernels/owners.py": "vector/trace/flat/test_drawing.py",
     "runtime/vector/trace/flat/shapes.py": "vector/trace/flat/test_drawing.py",
     "runtime/vector/trace/flat/stacking.py": "vector/trace/flat/test_drawing.py",

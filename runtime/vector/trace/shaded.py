@@ -2,7 +2,7 @@
 
 The picture is divided along its edges, and neighbours are united while the error that this makes is small for the edge
 that it takes away: Mumford's and Shah's functional with constant areas, by region merging (Koepfler, Lopez and Morel
-1994). The areas are then stacked and fitted as those of a flat picture.
+1994). Edges are then moved to where it is lower, and the areas stacked and fitted as those of a flat picture.
 """
 
 import heapq
@@ -21,6 +21,8 @@ from runtime.vector.trace.flat.areas import Areas
 from runtime.vector.trace.flat.colours import Shares
 from runtime.vector.trace.flat.curves import Bound
 from runtime.vector.trace.flat.drawing import drawing_of, paths_of
+from runtime.vector.trace.flat.stacking import BENEATH
+from runtime.vector.trace.threshold_dynamics import settled
 
 SIDE = 128
 """Side in pixels of the pictures for which lengths are given."""
@@ -28,6 +30,8 @@ FINER = 3
 """Finer pixels per pixel of such a picture, a side: along them it is divided. Larger pictures have fewer, or none."""
 EDGE = 0.02
 """Squared error, summed over channels and finer pixels, that an edge between two areas must save per finer pixel."""
+STIFF = 6.0
+"""Times that, an edge costs when it is moved: what bends it must be worth more than what divides two areas."""
 CALM = 0.0025
 """Difference between finer pixels, a length of three channels, up to which nothing is an edge."""
 STEEP = 0.02
@@ -36,7 +40,9 @@ SHADES = 16
 """Levels of a channel between which what is calm is divided."""
 MOST_PARTS = 4000
 """Parts into which a picture is divided at first."""
-BOUND = Bound(line=0.35, curve=0.45)
+SOFTNESS = 1.5
+"""Standard deviation in finer pixels by which areas are blurred, so that their contours have no stairs."""
+BOUND = Bound(line=0.25, curve=0.3)
 """How far contours may be from the edges, which have steps of a third of a pixel and waver as samples do."""
 
 Labels = Int64[np.ndarray, "h w"]
@@ -52,14 +58,19 @@ def trace_shaded(picture: Float[Tensor, "3 H W"], paths: int, min_gain: float) -
     """
     unit = max(picture.shape[1:]) / SIDE
     scale = max(round(FINER / unit), 1)
-    finer = functional.interpolate(picture[None].double(), scale_factor=scale, mode="bicubic")[0].clamp(0, 1)
-    pixels = np.ascontiguousarray(finer.permute(1, 2, 0).numpy())
+    larger = functional.interpolate(picture[None].double(), scale_factor=scale, mode="bicubic")[0].clamp(0, 1)
+    pixels = np.ascontiguousarray(larger.permute(1, 2, 0).numpy())
     gain = 3 * min_gain * pixels.shape[0] * pixels.shape[1]
     weights = 1 / (1 + (slope_of(pixels) / STEEP) ** 2)
-    labels = united(divided(pixels), pixels, EDGE * unit * scale / FINER, gain, paths + 1, weights)
-    shares, areas = _shared(labels, pixels, scale)
-    bound = Bound(line=BOUND.line * max(unit, 1), curve=BOUND.curve * max(unit, 1))
-    traced = paths_of(shares, areas, bound, apart=0.0)
+    edge = EDGE * unit * scale / FINER
+    labels = united(divided(pixels), pixels, edge, gain, paths + 1, weights)
+    labels = settled(labels, pixels, weights, STIFF * edge)
+    shares, areas = _shared(labels, pixels)
+    finer = scale * unit
+    bound = Bound(line=BOUND.line * finer, curve=BOUND.curve * finer)
+    traced = paths_of(shares, areas, bound, apart=0.0, beneath=BENEATH * finer)
+    for path in traced.paths:
+        path.contours = [contour / scale for contour in path.contours]
     # Beside the background there are as many areas as paths: what merging leaves is at most that.
     traced.paths = traced.paths[:paths]
     return drawing_of(traced, (picture.shape[1], picture.shape[2]))
@@ -208,33 +219,32 @@ class _Merging:
         return labels.reshape(self.start.shape)
 
 
-def _shared(labels: Labels, pixels: Float64[np.ndarray, "h w 3"], scale: int) -> tuple[Shares, Areas]:
-    """Return which areas each whole pixel belongs to, in shares, and each one's median colour."""
-    height, width = (side // scale for side in labels.shape)
-    cells = labels.reshape(height, scale, width, scale).transpose(0, 2, 1, 3).reshape(height, width, scale**2)
-    names = np.full((height, width, 3), -1)
-    parts = np.zeros((height, width, 3))
-    rest = cells.copy()
-    for k in range(3):
-        counts = (rest[..., :, None] == rest[..., None, :]).sum(-1) * (rest >= 0)
-        best = counts.argmax(-1)
-        name = np.take_along_axis(rest, best[..., None], -1)[..., 0]
-        number = np.take_along_axis(counts, best[..., None], -1)[..., 0]
-        names[..., k] = np.where(number > 0, name, -1)
-        parts[..., k] = number
-        rest = np.where(rest == name[..., None], -1, rest)
+def _shared(labels: Labels, pixels: Float64[np.ndarray, "h w 3"]) -> tuple[Shares, Areas]:
+    """Return which areas each pixel belongs to, in shares as if edges had no stairs, and each one's median colour."""
+    names = np.full((*labels.shape, 3), -1)
+    parts = np.zeros((*labels.shape, 3))
+    margin = int(4 * SOFTNESS + 0.5)
+    palette = np.ones((int(labels.max()) + 1, 4))
+    inner = ndimage.minimum_filter(labels, 3) == ndimage.maximum_filter(labels, 3)
+    for area, box in enumerate(ndimage.find_objects(labels + 1)):
+        near = tuple(slice(max(part.start - margin, 0), part.stop + margin) for part in box)
+        own = labels[near] == area
+        share = ndimage.gaussian_filter(own.astype(np.float64), SOFTNESS, mode="nearest")
+        name = np.full(share.shape, area)
+        for k in range(3):
+            # The larger one stays in this place, the other goes on to the next.
+            other, rest = names[near][..., k], parts[near][..., k]
+            more = share > rest
+            names[near][..., k], name = np.where(more, name, other), np.where(more, other, name)
+            parts[near][..., k], share = np.where(more, share, rest), np.where(more, rest, share)
+        chosen = own & inner[near]
+        palette[area, :3] = np.median(pixels[near][chosen if chosen.any() else own], axis=0)
     parts /= parts.sum(-1, keepdims=True)
     # An area that has most of no pixel is too small to be drawn.
     drawn = np.unique(names[..., 0])
-    new = np.full(int(labels.max()) + 2, -1)
+    new = np.full(len(palette) + 1, -1)
     new[drawn] = np.arange(len(drawn))
     names = new[names]
     parts = np.where(names >= 0, parts, 0)
     parts /= parts.sum(-1, keepdims=True)
-    inner = ndimage.minimum_filter(labels, 3) == ndimage.maximum_filter(labels, 3)
-    palette = np.ones((len(drawn), 4))
-    for index, name in enumerate(drawn):
-        own = labels == name
-        palette[index, :3] = np.median(pixels[own & inner if (own & inner).any() else own], axis=0)
-    shares = Shares(palette, names, parts, 0.0)
-    return shares, Areas(np.arange(len(drawn)), names[..., 0], names, parts, [])
+    return Shares(palette[drawn], names, parts, 0.0), Areas(np.arange(len(drawn)), names[..., 0], names, parts, [])

@@ -3,7 +3,8 @@
 Ends of segments are chosen by dynamic programming over the vertices of a simplified polyline: each run between two of
 them costs a line or a curve if one fits it by least squares within the bound, and the cheapest sequence is taken. Two
 segments whose directions nearly agree where they meet join smoothly; others meet in a corner, where both, prolonged,
-cross: coverage in pixels rounds corners off, and the points next to an end count for nothing.
+cross: coverage in pixels rounds corners off, and the points next to an end count for nothing. Where curves join
+smoothly, place and direction of the joint are then those of least squares for both.
 """
 
 from dataclasses import dataclass
@@ -11,16 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from runtime.vector.trace.flat.kernels.fitting import (
-    NEAR_END,
-    cheapest,
-    cubic_through,
-    line_through,
-    significance,
-    take_run,
-)
-
-Points = Float64[np.ndarray, "_ 2"]
+from runtime.vector.trace.flat.joints import move_joints
+from runtime.vector.trace.flat.kernels.fitting import NEAR_END, cheapest, significance
+from runtime.vector.trace.flat.segments import Points, Segment, at, refitted, segment_of, thirds, unit
 
 SMOOTH = np.cos(np.radians(28))
 """Cosine of the largest angle between two segments that join smoothly."""
@@ -32,7 +26,7 @@ SHARP = 0.35
 """Distance in pixels by which a vertex stands out that is a candidate for an end wherever it lies."""
 NARROWER = (1.0, 0.6, 0.35)
 """Parts of the bound that are tried one after another, while joints carry curves too far from the polyline."""
-TOO_FAR = 3.0
+TOO_FAR = 2.0
 """Bounds by which a curve may be off once its ends are joined to its neighbours'."""
 TOO_FAR_PIXELS = 0.75
 """Pixels by which it may be off, however small the bound: refining by the pixels moves it so far."""
@@ -75,7 +69,7 @@ def fit_curves(
     for part in NARROWER:
         ends, curved = cheapest(points, along, weights, vertices, part * bound.line, part * bound.curve)
         segments = [
-            _segment(points, along, weights, first, last, bend)
+            segment_of(points, along, weights, first, last, bend)
             for first, last, bend in zip(ends[:-1].tolist(), ends[1:].tolist(), curved.tolist(), strict=True)
         ]
         controls, off = _joined(segments, closed)
@@ -108,66 +102,35 @@ def _vertices(points: Points) -> Int64[np.ndarray, " V"]:
     return np.union1d(sharp, even).astype(np.int64)
 
 
-@dataclass
-class _Segment:
-    """A line or curve before its ends are joined to its neighbours'."""
-
-    run: Points
-    places: Float64[np.ndarray, " n"]
-    own: Float64[np.ndarray, " n"]
-    controls: Float64[np.ndarray, "4 2"]
-    curved: bool
-    reach: float
-    """Length along the polyline."""
-    direction: tuple[np.ndarray, np.ndarray]
-    """Unit vectors at its first and last end, both forwards."""
-
-
-def _segment(points, along, weights, first: int, last: int, curved: bool) -> _Segment:
-    run, places, own = take_run(points, along, weights, first, last)
-    if curved:
-        controls, _ = cubic_through(run, places, own)
-        tangents = _unit(controls[1] - controls[0]), _unit(controls[3] - controls[2])
-    else:
-        middle, direction, _ = line_through(run, own)
-        ends = [middle + ((points[index] - middle) @ direction) * direction for index in (first, last)]
-        controls = _thirds(ends[0], ends[1])
-        tangents = direction, direction
-    return _Segment(run, places, own, controls, curved, float(along[last] - along[first]), tangents)
-
-
-def _unit(vector):
-    return vector / max(float(np.hypot(*vector)), 1e-9)
-
-
-def _thirds(start, end):
-    return start + (end - start) * np.array([[0.0], [1.0], [2.0], [3.0]]) / 3
-
-
-def _joined(segments: list[_Segment], closed: bool) -> tuple[Points, float]:
+def _joined(segments: list[Segment], closed: bool) -> tuple[Points, float]:
     """Return the controls of segments whose ends meet, and how far a curve is from its run, by weighted points."""
     count = len(segments)
     _bend_lines(segments, closed)
     starts = [segment.controls[0] for segment in segments]
     ends = [segment.controls[3] for segment in segments]
     tangents: list[list[np.ndarray | None]] = [[None, None] for _ in segments]
+    smooth = []
     for index in range(count if closed else count - 1):
         after = (index + 1) % count
         place, tangent = _joint(segments[index], segments[after])
         ends[index] = starts[after] = place
         tangents[index][1] = tangents[after][0] = tangent
+        if tangent is not None and segments[index].curved and segments[after].curved and after != index:
+            smooth.append((index, after))
+    if smooth:
+        move_joints(segments, smooth, starts, ends, tangents)
     result, off = [], 0.0
     for segment, start, end, (first, last) in zip(segments, starts, ends, tangents, strict=True):
-        controls = _thirds(start, end)
+        controls = thirds(start, end)
         if segment.curved:
-            controls, places = _refitted(segment, start, end, first, last)
-            away = np.hypot(*(_at(controls, places) - segment.run).T)
+            controls, places = refitted(segment, start, end, first, last)
+            away = np.hypot(*(at(controls, places) - segment.run).T)
             off = max(off, float((segment.own * away).max(initial=0)))
         result.append(controls[:3])
     return np.concatenate(result if closed else [*result, ends[-1][None]]), off
 
 
-def _bend_lines(segments: list[_Segment], closed: bool) -> None:
+def _bend_lines(segments: list[Segment], closed: bool) -> None:
     """Make curves of the short lines that a smooth run was given where it is flat: they bend into what they meet."""
     bent = []
     for index, segment in enumerate(segments):
@@ -186,7 +149,7 @@ def _bend_lines(segments: list[_Segment], closed: bool) -> None:
         segment.curved |= bends
 
 
-def _joint(before: _Segment, after: _Segment) -> tuple[np.ndarray, np.ndarray | None]:
+def _joint(before: Segment, after: Segment) -> tuple[np.ndarray, np.ndarray | None]:
     """Return where two segments meet, and their common direction there; None at a corner."""
     end, start = before.controls[3], after.controls[0]
     one, two = before.direction[1], after.direction[0]
@@ -195,7 +158,7 @@ def _joint(before: _Segment, after: _Segment) -> tuple[np.ndarray, np.ndarray | 
     both = before.curved and after.curved
     if cosine >= (SMOOTH if both else TANGENT) and (before.curved or after.curved):
         if both:
-            return middle, _unit(one + two)
+            return middle, unit(one + two)
         line, place = (after, start) if before.curved else (before, end)
         own = line.direction[0]
         return place + ((middle - place) @ own) * own, own
@@ -206,64 +169,3 @@ def _joint(before: _Segment, after: _Segment) -> tuple[np.ndarray, np.ndarray | 
         if np.hypot(*(corner - middle)) <= 2.5 * NEAR_END:
             return corner, None
     return middle, None
-
-
-def _refitted(
-    segment: _Segment, start, end, first, last
-) -> tuple[Float64[np.ndarray, "4 2"], Float64[np.ndarray, " n"]]:
-    """Return the cubic of least squares between two ends, with directions there where they are given.
-
-    With it come the places on it that are nearest to the points of the run.
-    """
-    controls = segment.controls
-    places = segment.places
-    for _ in range(3):
-        controls = _between(segment, places, start, end, first, last)
-        places = _nearest_places(controls, segment.run, places)
-    return controls, places
-
-
-def _at(controls, places) -> Float64[np.ndarray, "n 2"]:
-    """Return points of a cubic."""
-    t, u = places[:, None], 1 - places[:, None]
-    return u**3 * controls[0] + 3 * u**2 * t * controls[1] + 3 * u * t**2 * controls[2] + t**3 * controls[3]
-
-
-def _nearest_places(controls, run, places) -> Float64[np.ndarray, " n"]:
-    """Return the places on a cubic nearer to the points of a run, by a step of Newton's method."""
-    t, u = places[:, None], 1 - places[:, None]
-    offset = _at(controls, places) - run
-    arms = np.diff(controls, axis=0)
-    speed = 3 * (u**2 * arms[0] + 2 * u * t * arms[1] + t**2 * arms[2])
-    return (places - (offset * speed).sum(1) / np.maximum((speed**2).sum(1), 1e-9)).clip(0, 1)
-
-
-def _between(segment: _Segment, places, start, end, first, last) -> Float64[np.ndarray, "4 2"]:
-    """Return what `_refitted` does for points at given places on the curve."""
-    run, own = segment.run, segment.own[:, None]
-    t, u = places[:, None], 1 - places[:, None]
-    basis = np.concatenate([3 * u**2 * t, 3 * u * t**2], axis=1)
-    rest = run - (u**3 + 3 * u**2 * t) * start - (t**3 + 3 * u * t**2) * end
-    reach = float(np.hypot(*(end - start)))
-    if first is None or last is None:
-        # Free arms: an arm with a direction is projected onto it afterwards.
-        ridge = 1e-4 * np.eye(2)
-        thirds = np.stack([(end - start) / 3, (start - end) / 3])
-        normal, right = (basis * own).T @ basis + ridge, (basis * own).T @ rest + ridge @ thirds
-        arms = np.linalg.solve(normal, right)
-        if first is not None or last is not None:
-            fixed = 0 if first is not None else 1
-            direction = first if first is not None else -np.asarray(last)
-            length = max(float(arms[fixed] @ direction), 0.05 * reach)
-            arms[fixed] = length * direction
-            other = 1 - fixed
-            arms[other] = (right[other] - normal[other, fixed] * arms[fixed]) / normal[other, other]
-    else:
-        a, b = basis[:, :1] * first, -basis[:, 1:] * last
-        aa, ab, bb = (own * a * a).sum() + 1e-4, (own * a * b).sum(), (own * b * b).sum() + 1e-4
-        ar, br = (own * a * rest).sum() + 1e-4 * reach / 3, (own * b * rest).sum() + 1e-4 * reach / 3
-        determinant = aa * bb - ab * ab
-        lengths = np.array([ar * bb - br * ab, br * aa - ar * ab]) / max(determinant, 1e-12)
-        lengths = np.where((lengths > 0.02 * reach) & (lengths < 3 * reach), lengths, reach / 3)
-        arms = np.stack([lengths[0] * first, -lengths[1] * last])
-    return np.stack([start, start + arms[0], end + arms[1], end])

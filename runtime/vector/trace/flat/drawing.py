@@ -14,7 +14,7 @@ from runtime.vector.trace.flat.colours import Shares, shares_of
 from runtime.vector.trace.flat.curves import Bound, Points, fit_curves
 from runtime.vector.trace.flat.edges import contours_at_half
 from runtime.vector.trace.flat.shapes import ellipse_of, rectangle_of
-from runtime.vector.trace.flat.stacking import APART, Sheet, stack_of
+from runtime.vector.trace.flat.stacking import APART, BENEATH, Sheet, stack_of
 
 OPAQUE = 0.985
 """Alpha from which on a colour is opaque."""
@@ -79,7 +79,9 @@ class Traced:
     paths: list[Path]
 
 
-def paths_of(shares: Shares, areas: Areas, bound: Bound | None = None, apart: float = APART) -> Traced:
+def paths_of(
+    shares: Shares, areas: Areas, bound: Bound | None = None, apart: float = APART, beneath: float = BENEATH
+) -> Traced:
     """Return the paths of areas.
 
     Args:
@@ -87,13 +89,14 @@ def paths_of(shares: Shares, areas: Areas, bound: Bound | None = None, apart: fl
         areas: of the picture.
         bound: how far contours may be from edges; by default as the picture's edges are, smooth or stairs.
         apart: as of `stack_of`.
+        beneath: as of `stack_of`.
     """
     alpha = shares.palette[:, 3]
     colours = np.concatenate([shares.palette[:, :3] / np.maximum(alpha, 1e-6)[:, None], alpha[:, None]], axis=1)
     colours = colours.clip(0, 1)
     colours[colours[:, 3] >= OPAQUE, 3] = 1.0
     own = alpha[areas.labels]
-    stack = stack_of(areas, own >= OPAQUE, own > EMPTY, apart)
+    stack = stack_of(areas, own >= OPAQUE, own > EMPTY, apart, beneath)
     bound = bound or (HARD if _is_hard(areas) else SOFT)
     levels: dict[int, int] = {}
     result = []

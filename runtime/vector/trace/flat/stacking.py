@@ -45,7 +45,11 @@ class Stack:
 
 
 def stack_of(
-    areas: Areas, opaque: Bool[np.ndarray, " N"], visible: Bool[np.ndarray, " N"], apart: float = APART
+    areas: Areas,
+    opaque: Bool[np.ndarray, " N"],
+    visible: Bool[np.ndarray, " N"],
+    apart: float = APART,
+    beneath: float = BENEATH,
 ) -> Stack:
     """Return the areas in the order of painting.
 
@@ -55,6 +59,7 @@ def stack_of(
         visible: which of them are painted at all.
         apart: pixels that an area stays away from third ones beneath those above it. Where colours blend and contours
             are rough, 0 lets no gap open where three areas meet.
+        beneath: pixels that an area reaches beneath one above it.
     """
     boxes = ndimage.find_objects(areas.owner + 1)
     sizes = np.bincount(areas.owner.ravel(), minlength=len(areas.labels))
@@ -75,7 +80,7 @@ def stack_of(
     order = sorted(np.flatnonzero(visible).tolist(), key=lambda area: (-filled[area], area))
     rank = {area: place for place, area in enumerate(order)}
     sheets = [
-        _sheet(area, areas, boxes[area], inside.get(area, set()), neighbours[area], rank, opaque, apart)
+        _sheet(area, areas, boxes[area], inside.get(area, set()), neighbours[area], rank, opaque, apart, beneath)
         for area in order
     ]
     return Stack(background, sheets)
@@ -120,9 +125,9 @@ def _enclosed(owner, area: int, opaque) -> tuple[set[int], int]:
     return inside, pixels
 
 
-def _sheet(area: int, areas: Areas, box, inside, neighbours, rank, opaque, apart: float) -> Sheet:
+def _sheet(area: int, areas: Areas, box, inside, neighbours, rank, opaque, apart: float, beneath: float) -> Sheet:
     """Return an area as it is painted."""
-    margin = 5
+    margin = int(beneath) + 2
     height, width = areas.owner.shape
     top, left = max(box[0].start - margin, 0), max(box[1].start - margin, 0)
     near = (slice(top, min(box[0].stop + margin, height)), slice(left, min(box[1].stop + margin, width)))
@@ -140,10 +145,10 @@ def _sheet(area: int, areas: Areas, box, inside, neighbours, rank, opaque, apart
         reach[above] = True
         share = np.where(reach[names], shares, 0).sum(-1)
         third = ~(held | reach)[owner]
-        close = np.asarray(ndimage.distance_transform_edt(~held[owner])) <= BENEATH
+        close = np.asarray(ndimage.distance_transform_edt(~held[owner])) <= beneath
         if third.any():
             close &= np.asarray(ndimage.distance_transform_edt(~third)) > apart
         coverage = (coverage + np.where(close, share, 0)).clip(0, 1)
         hidden |= close & reach[owner]
-    beneath = frozenset(other for other in neighbours if rank.get(other, np.inf) < rank[area])
-    return Sheet(area, top, left, coverage, hidden, beneath)
+    before = frozenset(other for other in neighbours if rank.get(other, np.inf) < rank[area])
+    return Sheet(area, top, left, coverage, hidden, before)
