@@ -113,7 +113,7 @@ def traced(sample: Float[Tensor, "3 H W"], tracer: str = "contours") -> Drawing:
     from runtime.vectorfusion import PRESETS
     from runtime.vectorfusion.stages import trace
 
-    scene = optimize(trace(replace(PRESETS["icon"]["trace"], tracer=tracer), sample), seed=0)
+    scene = optimize(trace(replace(PRESETS["icon"]["trace"], tracer=tracer), sample)[0], seed=0)
     assert isinstance(scene, VectorScene)
     return scene.drawing().detach().clone()
 

@@ -84,6 +84,9 @@ class Config:
     clip: Weight = 0.0
     """Weight of the cosine of CLIPDraw's views with the prompt, by the bundle's image-text encoder, besides the
     distillation; the thesis tries 0.1 and 1."""
+    symmetric: Literal["off", "auto", "on"] = "off"
+    """Icons from contours whose right is the mirror image of their left, one half of the sample being traced: auto,
+    where the sample nearly is so itself; on, always."""
     reinitialize: bool = True
     """Icons: replace paths that have become faint or small by new ones, every 50 steps but for the last 200."""
     video: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -126,6 +129,11 @@ def check(config: Config) -> Config:
         raise UserError(f"--paths: expected a square number for a grid of pixels, such as 1024, got {config.paths}")
     if config.preset == "pixel" and config.tidy:
         raise UserError("--tidy: expected with paths; the squares of --preset pixel are tidy as they are")
+    if config.symmetric != "off" and not has_contours(config):
+        raise UserError(
+            f"--symmetric {config.symmetric}: expected with contours (--preset icon --route trace --tracer contours, "
+            "without --init), whose sample is mirrored"
+        )
     if config.seeds:
         seeds = parse_seeds(config.seeds, MOST_SEEDS)
         if len(set(seeds)) < len(seeds):
@@ -136,6 +144,11 @@ def check(config: Config) -> Config:
             raise UserError("--video: expected with one --seed; a run of several --seeds has no film")
     preset_config(config.preset, config.route)
     return replace(config, prompt=prompt)
+
+
+def has_contours(config: Config) -> bool:
+    """Return whether a configuration's drawing begins from contours, whose lines and smooth joints stay."""
+    return (config.preset, config.route, config.tracer) == ("icon", "trace", "contours") and config.init is None
 
 
 def suffixes(config: Config) -> tuple[str, ...]:

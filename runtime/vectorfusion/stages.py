@@ -7,6 +7,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -30,10 +31,12 @@ from runtime.vector.raster import rasterize
 from runtime.vector.reinit import CANVAS, replace_unused
 from runtime.vector.results import read_start
 from runtime.vector.scene import VectorScene
+from runtime.vector.symmetry import ALIKE, Mirror, completed, mirror_axis, symmetric
 from runtime.vector.trace.flat.refine import refining_stage, restore_after_step_
 from runtime.vector.trace.live import TraceConfig, self_intersection_loss, trace_stages
 from runtime.vector.trace.shaded import trace_shaded
 from runtime.vector.trace.smoothing import smooth
+from runtime.vectorfusion.config import has_contours
 from runtime.vectorfusion.seeds import one_after_another
 
 if TYPE_CHECKING:
@@ -121,25 +124,43 @@ def start_of(config: "Config", size: tuple[int, int], drawing: Drawing | None) -
     return begin
 
 
-def has_contours(config: "Config") -> bool:
-    """Return whether a configuration's drawing begins from contours, whose lines and smooth joints stay."""
-    return (config.preset, config.route, config.tracer) == ("icon", "trace", "contours") and config.init is None
+def trace(
+    config: "Config", picture: Float[Tensor, "3 H W"], axis: float | None = None
+) -> tuple[list[Stage], Mirror | None]:
+    """Return the stages that trace a picture, drawn by the configuration's rasterizer: of its contours, or LIVE's.
 
+    Args:
+        config: how it is traced.
+        picture: RGB in [0, 1].
+        axis: x about which the drawing of contours, and so the picture, is symmetric; None where it is not.
 
-def trace(config: "Config", picture: Float[Tensor, "3 H W"]) -> list[Stage]:
-    """Return the stages that trace a picture, drawn by the configuration's rasterizer: of its contours, or LIVE's."""
+    Returns:
+        The stages, and which parts of their drawing are to stay mirror images; None where none are.
+    """
 
     def begin(first: Callable, before: Scene | None, generator: torch.Generator) -> Scene:
         scene = first(before, generator)
         scene.backend = config.rasterizer  # as a restored scene has it: else a resumed run would draw other bits
         return scene
 
+    mirror = None
     if has_contours(config):
         drawing = trace_shaded(picture, config.paths, MIN_GAIN["contours"])
+        if axis is not None and drawing.layout.num_paths:
+            drawing, mirror = symmetric(drawing, axis)
         stages = [refining_stage(drawing, picture, None, REFINING, ("points", "colours"))]
+        if mirror is not None:
+            stages = [replace(stage, after=partial(_refined, stage.after, mirror)) for stage in stages]
     else:
         stages = trace_stages(picture, TraceConfig(paths=config.paths, min_gain=MIN_GAIN[config.preset]))
-    return [replace(stage, begin=partial(begin, stage.begin), restore=_restore(config)) for stage in stages]
+    stages = [replace(stage, begin=partial(begin, stage.begin), restore=_restore(config)) for stage in stages]
+    return stages, mirror
+
+
+def _refined(after: Callable, mirror: Mirror, scene: VectorScene, *rest: Any) -> None:
+    """Do what a stage does after a step, and make mirror images what they were."""
+    after(scene, *rest)
+    mirror.restore_(scene)
 
 
 def _restore(config: "Config") -> Callable[..., VectorScene]:
@@ -147,7 +168,9 @@ def _restore(config: "Config") -> Callable[..., VectorScene]:
     return partial(VectorScene.from_state, backend=config.rasterizer)
 
 
-def distillation(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, start: Callable) -> Stage:
+def distillation(
+    config: "Config", bundle: "DiffusionBundle", prompt: Prompt, start: Callable, mirror: Mirror | None = None
+) -> Stage:
     """Return the stage that distils a prompt into a drawing; Thesis 6.4.2, 11.9.
 
     Args:
@@ -155,6 +178,7 @@ def distillation(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, st
         bundle: the networks.
         prompt: what to draw.
         start: the stage's `begin`.
+        mirror: which parts of the drawing stay mirror images.
     """
     scale = bundle.image_size / CANVAS
     return Stage(
@@ -165,7 +189,7 @@ def distillation(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, st
         optimizer=partial(_adam, config, scale),
         loss=_loss(config, bundle, prompt),
         lr_factor=lambda step: warm_then_cosine(step, config.steps),
-        after=partial(_tidy, config),
+        after=partial(_tidy, config, mirror),
         snapshots=min(4, config.steps),
     )
 
@@ -271,12 +295,17 @@ def _view(
     return random_view(image, side, generator, fill=drawing.background)
 
 
-def _tidy(config: "Config", scene: VectorScene, optimizer, step: int, generator: torch.Generator) -> None:
+def _tidy(
+    config: "Config", mirror: Mirror | None, scene: VectorScene, optimizer, step: int, generator: torch.Generator
+) -> None:
     """Bring colours back into range and, when it is time, replace unused paths."""
     scene.clamp_()
     if has_contours(config):
         restore_after_step_(scene, config.lr * min(scene.size) / CANVAS)
-    if config.preset == "icon" and config.reinitialize:
+    if mirror is not None:
+        # Nothing is replaced here: a path alone would have no image.
+        mirror.restore_(scene)
+    elif config.preset == "icon" and config.reinitialize:
         # Traced paths shrink to slivers before they fade; random circles fade first (Table 11.1).
         area = 64.0 if config.route == "trace" else 0.0
         replace_unused(scene, optimizer, step, config.steps, generator, area=area)
@@ -314,7 +343,7 @@ def _stages_of(
     size = (bundle.image_size, bundle.image_size)
     prompt = encode_prompt(config.prompt, bundle.prompt_suffix, bundle.text_encoder())
     stages: list[Stage] = []
-    drawing = None
+    drawing = mirror = None
     if config.init is not None:
         drawing = read_start(config.init, size, lambda text: report(Note(text)))
     elif config.route == "trace":
@@ -322,8 +351,14 @@ def _stages_of(
         if config.preset == "pixel":
             drawing = pixelated(picture, math.isqrt(config.paths))
         else:
-            stages += trace(config, picture)
-    stages.append(distillation(config, bundle, prompt, start_of(config, size, drawing)))
+            axis = None
+            if config.symmetric != "off":
+                axis = mirror_axis(picture, ALIKE if config.symmetric == "auto" else np.inf)
+                picture = picture if axis is None else completed(picture, axis)
+                report(Note(f"the drawing is symmetric about x = {axis:g}" if axis else "the sample is not symmetric"))
+            traced, mirror = trace(config, picture, axis)
+            stages += traced
+    stages.append(distillation(config, bundle, prompt, start_of(config, size, drawing), mirror))
     return with_history(stages) if config.video else stages
 
 

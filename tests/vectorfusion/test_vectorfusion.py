@@ -12,6 +12,7 @@ from torch import Tensor
 from runtime.command.method import checked
 from runtime.command.ranges import describe_range
 from runtime.engines.roles import IconsTextEncoder
+from runtime.errors import UserError
 from runtime.guidance.prompt import Prompt, encode_prompt
 from runtime.loop.events import Event, Sampled
 from runtime.loop.folder import RunFolder
@@ -21,6 +22,7 @@ from runtime.vector.paths import Drawing, Kind, pixel_grid, random_circles
 from runtime.vector.results import without_unused
 from runtime.vector.scene import VectorScene
 from runtime.vector.svg import read_svg, write_svg
+from runtime.vector.symmetry import completed, mirror_axis
 from runtime.vector.trace.flat.refine import structure_of
 from runtime.vector.trace.live import TraceConfig
 from runtime.vectorfusion import METHOD, PRESETS, Config, main
@@ -190,12 +192,41 @@ def test_lines_and_smooth_joints_of_contours_stay_through_distillation() -> None
         bundle = GreyBundle()
         prompt = encode_prompt(config.prompt, "", bundle.text_encoder())
         begin = start_of(config, (SIDE, SIDE), None)
-        scene = optimize([*trace(config, picture), distillation(config, bundle, prompt, begin)], seed=0)
+        scene = optimize([*trace(config, picture)[0], distillation(config, bundle, prompt, begin)], seed=0)
         ends.append(scene.drawing().detach())
     structure = structure_of(ends[0], straight=1e-3, parallel=1e-4)
     assert len(structure.lines) >= 3 and len(structure.smooth) >= 2
     # Distillation alone, as it follows LIVE, bends every line.
     assert len(structure_of(ends[1], straight=1e-3, parallel=1e-4).lines) == 0
+
+
+def test_a_symmetric_drawing_stays_so_through_distillation() -> None:
+    picture = torch.ones(3, SIDE, SIDE)
+    rows, columns = torch.meshgrid(torch.arange(SIDE) - 15.5, torch.arange(SIDE) - 13.5, indexing="ij")
+    picture[1:, (rows**2 + columns**2 < 100)] = 0.2
+    picture[:2, ((rows + 2) ** 2 + (columns.abs() - 4) ** 2 < 5)] = 0.1
+    config = config_of("icon", "trace", paths=5, steps=4, lr=2.0, symmetric="auto")
+    axis = mirror_axis(picture)
+    assert axis == 14.0
+    bundle = GreyBundle()
+    prompt = encode_prompt(config.prompt, "", bundle.text_encoder())
+    stages, mirror = trace(config, completed(picture, axis), axis)
+    assert mirror is not None and (mirror.points >= 0).all()
+    begin = start_of(config, (SIDE, SIDE), None)
+    drawing = optimize([*stages, distillation(config, bundle, prompt, begin, mirror)], seed=0).drawing().detach()
+    assert drawing.layout.num_paths == 3
+    points = drawing.points[0]
+    images = points[mirror.points] * torch.tensor([-1.0, 1.0]) + torch.tensor([2 * axis, 0.0])
+    torch.testing.assert_close(points, images, atol=4e-6, rtol=0)
+    assert torch.equal(drawing.colours[0], drawing.colours[0, mirror.paths])
+
+
+def test_symmetry_is_of_contours() -> None:
+    for options in ({"preset": "sketch"}, {"route": "scratch"}, {"tracer": "live"}, {"init": Path("a.svg")}):
+        preset, route = options.get("preset", "icon"), options.get("route", "trace")
+        config = dataclasses.replace(PRESETS[preset][route], prompt="0.25", symmetric="auto", **options)
+        with pytest.raises(UserError, match="--symmetric auto: expected with contours"):
+            METHOD.check(config)
 
 
 def test_a_sample_is_the_best_of_k_in_eight_bits(tmp_path: Path) -> None:
