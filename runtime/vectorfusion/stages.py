@@ -157,9 +157,10 @@ def trace(
     return stages, mirror
 
 
-def _refined(after: Callable, mirror: Mirror, scene: VectorScene, *rest: Any) -> None:
+def _refined(after: Callable | None, mirror: Mirror, scene: VectorScene, *rest: Any) -> None:
     """Do what a stage does after a step, and make mirror images what they were."""
-    after(scene, *rest)
+    if after is not None:
+        after(scene, *rest)
     mirror.restore_(scene)
 
 
