@@ -24,7 +24,7 @@ _SWEPT: set[Path] = set()
 """Folders that this process has swept."""
 
 
-def replace_file(path: Path, content: bytes | memoryview | str) -> None:
+def replace_file(path: Path, content: bytes | memoryview | str, mode: int = 0o644) -> None:
     """Write a whole file under a temporary name in the same folder and rename it over `path`.
 
     A reader, or a process that is killed at any moment, sees the old content or the new one and nothing between. The
@@ -33,6 +33,7 @@ def replace_file(path: Path, content: bytes | memoryview | str) -> None:
     Args:
         path: the file to make or to replace; its folder exists.
         content: all of it; text is written as UTF-8.
+        mode: who may read and write it.
 
     Raises:
         OSError: where the folder cannot be written.
@@ -45,7 +46,7 @@ def replace_file(path: Path, content: bytes | memoryview | str) -> None:
             # On the disk before the rename: after a power cut, the new name may otherwise stand for an empty file.
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp's 0600 is for secrets
+        os.chmod(name, mode)  # mkstemp's 0600 is for secrets
         os.replace(name, path)
         sync_folder(path.parent)
     except BaseException:

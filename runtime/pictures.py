@@ -157,7 +157,9 @@ def _levels(image: Image.Image) -> tuple[np.ndarray, int]:
 def _rgba(levels: np.ndarray, transparent: int) -> Float32[np.ndarray, "H W 4"]:
     """Return what `_levels` returns, or rows of it, as RGBA in [0, 1]."""
     if levels.ndim == 3:
-        return levels.astype(np.float32) / 255
+        rgba = levels.astype(np.float32)
+        rgba /= 255  # in place: of a large picture another copy is a gigabyte
+        return rgba
     grey = levels.astype(np.float32) / 65535
     alpha = (levels != transparent).astype(np.float32)
     return np.stack([grey, grey, grey, alpha], axis=-1).clip(0, 1)

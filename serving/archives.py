@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 
 from runtime.errors import UserError
-from runtime.files import read_ordinary
+from runtime.files import read_ordinary, sync_folder, sync_tree
 
 SUFFIX = ".zip"
 """Ending of the name of a file that stands for a folder."""
@@ -69,17 +69,27 @@ def unpack(archive: Path, folder: Path) -> Path:
         part = folder.with_name(f".{folder.name}.part")
         shutil.rmtree(part, ignore_errors=True)
         try:
-            with zipfile.ZipFile(archive) as packed:
-                _check(packed)
-                _extract(packed, part)
-        except UserError:
-            raise
-        # Each kind of compression brings its own error for damaged data, and a name may be none that a system takes.
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError) as error:
-            raise UserError(f"'{archive.name}': expected a .zip file of a folder, got none ({error})") from None
-        part.rename(folder)
+            _unpack_whole(archive, part)
+            part.rename(folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        sync_folder(folder.parent)
     inside = list(folder.iterdir())
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
+
+
+def _unpack_whole(archive: Path, folder: Path) -> None:
+    """Unpack an archive into a new folder and bring that to the disk; arguments as of `unpack`."""
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            _check(packed)
+            _extract(packed, folder)
+        sync_tree(folder)  # after a power cut, it must not come back with empty files
+    except UserError:
+        raise
+    # Each kind of compression brings its own error for damaged data, and a name may be none that a system takes.
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"'{archive.name}': expected a .zip file of a folder, got none ({error})") from None
 
 
 def _check(packed: zipfile.ZipFile) -> None:
@@ -87,6 +97,8 @@ def _check(packed: zipfile.ZipFile) -> None:
     entries = packed.infolist()
     if len(entries) > FILES or sum(entry.file_size for entry in entries) > SIZE:
         raise UserError(f"archive: expected at most {FILES} files and {SIZE} bytes, got more; send less")
+    if not entries:
+        raise UserError("archive: expected a folder with files, got nothing in it")
     for entry in entries:
         parts = Path(entry.filename).parts
         link = stat.S_ISLNK(entry.external_attr >> 16)

@@ -108,6 +108,25 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def small_films(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let films and sheets of fields have at most 8 frames of 32 pixels, 8 jobs of rays, and meshes small textures.
+
+    For tests of what is written, and whether it is the same again, and not of how it looks.
+    """
+    from dataclasses import replace
+
+    from runtime.field import results
+
+    cameras = results.Orbit.cameras
+
+    def fewer(orbit: results.Orbit) -> object:
+        return cameras(replace(orbit, frames=min(orbit.frames, 8), side=min(orbit.side, 32)))
+
+    monkeypatch.setattr(results.Orbit, "cameras", fewer)
+    monkeypatch.setattr(results, "TEXTURE_SIDE", 64)
+
+
+@pytest.fixture
 def whole_factors() -> Iterator[None]:
     """Let convolutions on a card keep all 24 bits of float32: PyTorch's default is 11, an error of 1e-3."""
     import torch

@@ -1,6 +1,8 @@
 """PyTorch on one thread, kernels and engines on all: within a block, nested, and after an error."""
 
 import importlib
+import json
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -10,9 +12,12 @@ import torch
 
 from runtime.command.method import Method, draw
 from runtime.engines.bundle import Bundle
+from runtime.field.fields import hashed, neural, residual
+from runtime.field.reference.hashing import HashLayout
 from runtime.guidance import samples
 from runtime.lmconv import SAMPLE
 from runtime.lmconv.config import Sample
+from runtime.nerf import fields
 from runtime.pictures import write_png
 from runtime.threads import one_torch_thread, thread_count
 
@@ -95,6 +100,7 @@ def test_digits_have_the_same_pixels_on_any_number_of_threads() -> None:
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 CAPTURE = BENCHMARKS / "capture" / "transforms.json"
+"""A capture, of which a test takes the first four pictures."""
 PHOTO = BENCHMARKS / "capture" / "images" / "00.png"
 DIGIT = BENCHMARKS / "digit.png"
 FEW: dict[str, Any] = {"capture": CAPTURE, "views": 3, "size": 24, "steps": 2, "nodes": 17}
@@ -132,6 +138,24 @@ METHODS: dict[str, tuple[str, str, dict[str, Any], str | None]] = {
 QUICK = ("ddpm sample", "nerf")
 
 
+def make_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let fields be looked at in few places, though in tens of jobs of them, and hashed grids have short tables."""
+    monkeypatch.setattr(samples, "SAMPLER_STEPS", 2)
+    monkeypatch.setattr(hashed, "NODES", 33)
+    monkeypatch.setattr(neural, "GRID", 25)
+    monkeypatch.setattr(residual, "NODES", 25)
+    monkeypatch.setattr(fields, "HashLayout", partial(HashLayout, log2_size=14))
+
+
+def first_frames(count: int, file: Path) -> Path:
+    """Write the first frames of the capture as a capture of its own; return it."""
+    document = json.loads(CAPTURE.read_text())
+    frames = [{**frame, "file_path": str(CAPTURE.parent / frame["file_path"])} for frame in document["frames"]]
+    file.write_text(json.dumps({**document, "frames": frames[:count]}))
+    return file
+
+
+@pytest.mark.usefixtures("small_films")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in METHODS]
 )
@@ -140,7 +164,9 @@ def test_every_method_ends_in_the_same_bytes_on_any_number_of_threads(
 ) -> None:
     package, value, options, bundle = METHODS[name]
     method: Method[Any] = getattr(importlib.import_module(f"runtime.{package}"), value)
-    monkeypatch.setattr(samples, "SAMPLER_STEPS", 2)
+    make_small(monkeypatch)
+    if "capture" in options:
+        options = {**options, "capture": first_frames(4, tmp_path / "transforms.json")}
     config = method.config(**options)
     quick = name in QUICK
     one, *others = states(method, config, bundle, (1, 3) if quick else (1, 2, 3, 4), None if quick else tmp_path)

@@ -33,6 +33,7 @@ from runtime.files import replace_file, sweep
 from runtime.locking import lock_folder
 from runtime.loop.signals import InterruptedRun, stop_on_signals
 from train.checkpoint import forget_after, mark, read_checkpoint, refuse_foreign, write_checkpoint
+from train.outputs import make_folder
 
 LOOK_EVERY = 16
 """Steps between two looks at the losses on a GPU: reading a number there waits for all that is under way."""
@@ -294,7 +295,7 @@ def fit(
         InterruptedRun: SIGINT or SIGTERM came; the state is saved. Several processes end at once instead.
         UserError: another process trains in the folder, or its checkpoint is damaged or of another network.
     """
-    config.out.mkdir(parents=True, exist_ok=True)
+    make_folder(config.out)
     if int(os.environ.get("RANK", "0")) == 0:
         refuse_foreign(config.out)
     # On a card cuDNN adds some gradients of float32 weights in any order otherwise: a run is to repeat to the bit.

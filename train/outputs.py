@@ -72,10 +72,7 @@ class Outputs:
             UserError: the folder cannot be made.
             OSError: there is no room.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"'{self.folder}' cannot be made: {error.strerror}; choose another --out") from error
+        make_folder(self.folder)
         data = content.encode() if isinstance(content, str) else content
         digest = hashlib.sha256(data).hexdigest()
         before = self._digest(name)
@@ -88,6 +85,18 @@ class Outputs:
         self.digests = dict(digests)
         document = {"format": FORMAT, "command": self.command, "files": dict(sorted(digests.items()))}
         replace_file(self.folder / RECORD, json.dumps(document, indent=1) + "\n")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for what training writes, where there is none.
+
+    Raises:
+        UserError: it cannot be made: something else has its name, or the folder above cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"'{folder}' cannot be made: {error.strerror}; choose another --out") from error
 
 
 def _read(path: Path, command: str) -> dict[str, list[str]] | None:

@@ -16,6 +16,7 @@ from torch import nn
 from runtime.engines.strict_json import parse_value
 from runtime.errors import UserError
 from runtime.files import check_ordinary, read_ordinary, replace_file
+from train.outputs import make_folder
 
 ConfigT = TypeVar("ConfigT")
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
@@ -43,7 +44,7 @@ def write_config(folder: Path, config: Any, version: int, read: Callable[[Path],
                     f"{_difference(began, now)}; choose another --out, or ask for what the run began with"
                 )
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     replace_file(file, json.dumps({"format": version, **asdict(config)}, indent=2) + "\n")
 
 

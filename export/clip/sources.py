@@ -72,6 +72,8 @@ def load_encoder(exporter: str, name: str, pretrained: str, *, tokenizer: Path |
         model = replace(model, vision=replace(model.vision, mean=HALF, std=HALF))
     record = {"weights": pretrained, "model": name}
     if pretrained.startswith(RANDOM):
+        if isinstance(tokenizer, Path):
+            raise UserError(f"--tokenizer: expected no folder for random weights, got '{tokenizer}'; leave it out")
         return _random(exporter, model, pretrained.removeprefix(RANDOM), record)
     folder, file = _find(exporter, name, model, pretrained)
     tensors = SafetensorsFiles((file,))

@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from runtime.errors import UserError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sd:
@@ -35,6 +37,13 @@ class Sd:
 
 def run_sd(options: Sd) -> int:
     """Write the bundle and print its sizes."""
+    # A folder has both of its own, and to pass over an option would let it seem to count.
+    for name, value in (("--tokenizer", options.tokenizer), ("--family", options.family)):
+        if value is not None and not Path(options.weights).is_file():
+            raise UserError(
+                f"{name}: expected where --weights is a .safetensors file only, got {options.weights!r:.200}; "
+                "leave it out"
+            )
     from export.pretrained.packages import require
 
     require("onnx", "onnxscript", "diffusers")

@@ -84,17 +84,27 @@ def load_source(run: Path, base: str) -> Source:
     Raises:
         UserError: the folder has no averaged weights, or those of another network.
     """
-    bundle = DiffusionBundle.load(base)
-    network = make_denoiser(bundle)
     path = run / "ema.safetensors"
+    # First the weights: with the wrong folder nobody waits until a bundle is hashed and its denoiser made.
     try:
         check_ordinary(path)
-        fill(network, load_file(path))
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise UserError(
-            f"'{path}': expected the averaged weights of python -m train.latent_diffusion.teacher, got {error!s:.100}"
-        ) from None
+        weights = load_file(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise _no_weights(path, error) from None
+    bundle = DiffusionBundle.load(base)
+    network = make_denoiser(bundle)
+    try:
+        fill(network, weights)
+    except ValueError as error:
+        raise _no_weights(path, error) from None
     return Source(network=network.eval().requires_grad_(False), base=bundle)
+
+
+def _no_weights(path: Path, error: Exception) -> UserError:
+    """Return what to say of a file that is not a teacher's averaged weights."""
+    return UserError(
+        f"'{path}': expected the averaged weights of python -m train.latent_diffusion.teacher, got {error!s:.100}"
+    )
 
 
 def make_network(source: Source) -> ExportedNetwork:

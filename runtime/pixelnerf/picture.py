@@ -17,6 +17,9 @@ NEAR = 0.07
 FILL = 0.9
 """Share of half the picture's side that the object's farthest pixel has from its middle."""
 
+LONGEST = 2048
+"""Longest side at which a picture is looked at, pixels: far more than networks take, and far less than photos have."""
+
 MIN_SHARE = 0.001
 """Share of the picture below which there is no object."""
 
@@ -52,8 +55,9 @@ def read_objects(paths: Sequence[Path], side: int, *, as_it_is: bool = False) ->
 
 def _read(path: Path) -> Float32[np.ndarray, "H W 4"]:
     """Return a picture, premultiplied, with what is behind the object made transparent."""
-    pictures, sizes = open_pictures([path])
-    rgba = pictures.read(0, sizes[0]).numpy().copy()
+    pictures, [(height, width)] = open_pictures([path])
+    scale = min(1.0, LONGEST / max(height, width))
+    rgba = pictures.read(0, (max(1, round(height * scale)), max(1, round(width * scale)))).numpy().copy()
     if not bool((rgba[..., 3] < 0.5).any()):
         rgba[..., 3] = object_of(rgba[..., :3])
     alpha = rgba[..., 3]

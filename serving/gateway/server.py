@@ -22,6 +22,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from runtime.errors import UserError
+from runtime.files import read_ordinary, replace_file
 from serving.bundles import Offers
 from serving.gateway.access import LOOPBACK, Token
 from serving.gateway.app import make_app
@@ -205,10 +206,12 @@ def end(service: Service) -> None:
 def webhook_secret(folder: Path) -> bytes:
     """Return the secret that signs what a server tells others; made on first use, for its owner alone to read."""
     path = folder / "webhook-secret"
-    if not path.is_file():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(32) + "\n")
-    return path.read_text().strip().encode()
+    secret = read_ordinary(path, 1000).strip() if path.exists() else b""
+    # An empty one, which a killed server may have left, would let anybody sign.
+    if not secret:
+        secret = secrets.token_hex(32).encode()
+        replace_file(path, secret + b"\n", mode=0o600)
+    return secret
 
 
 class JsonLines(logging.Formatter):

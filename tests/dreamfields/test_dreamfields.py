@@ -94,7 +94,7 @@ def test_each_prior_is_an_option(change: dict, terms: set[str], bundle: Diffusio
     assert scene.options.bounded == change.get("bounds", True)
 
 
-@pytest.mark.usefixtures("likes_red")
+@pytest.mark.usefixtures("likes_red", "small_films")
 def test_the_command_writes_three_files_and_the_same_bytes_again(
     tiny_folder: Path, bundle: DiffusionBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

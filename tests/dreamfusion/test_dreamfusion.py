@@ -22,7 +22,6 @@ from runtime.dreamfusion.teacher import Teacher
 from runtime.dreamfusion.terms import terms_of
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
-from runtime.field import results
 from runtime.field.cameras import Rays
 from runtime.field.fields import residual
 from runtime.field.fields.grid import DenseGrid
@@ -43,11 +42,9 @@ every_frame = Orbit.cameras
 
 
 @pytest.fixture
-def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make films short, and meshes and textures small."""
+def small_files(small_films: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make films and meshes small."""
     monkeypatch.setattr(residual, "NODES", 17)
-    monkeypatch.setattr(results, "TEXTURE_SIDE", 32)
-    monkeypatch.setattr(Orbit, "cameras", lambda around: every_frame(replace(around, frames=min(around.frames, 8))))
 
 
 def generator(seed: int = 0) -> torch.Generator:

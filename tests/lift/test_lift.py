@@ -69,6 +69,7 @@ def test_refinement_changes_the_solid_and_holds_the_front(photo: Path, bundle: D
     assert not torch.equal(bare.state()["values"], after.state()["values"])
 
 
+@pytest.mark.usefixtures("small_films")
 def test_the_command_writes_three_files_and_the_same_bytes_again(
     photo: Path, tiny_folder: Path, bundle: DiffusionBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,7 @@ def test_a_field_is_fitted_to_pictures_that_it_has_not_seen() -> None:
     assert figures["psnr"] > 18
 
 
+@pytest.mark.usefixtures("small_films")
 def test_the_command_writes_three_files_and_the_same_bytes_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

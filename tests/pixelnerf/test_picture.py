@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from runtime.errors import UserError
+from runtime.pixelnerf import picture as module
 from runtime.pixelnerf.picture import framed, object_of, read_objects, square_of
 
 
@@ -51,6 +52,16 @@ def test_with_and_without_alpha_it_is_the_same_object(tmp_path: Path) -> None:
     plain[disc()] = (200, 30, 30)
     first = read_one(save(tmp_path / "a.png", clear), 32)
     assert torch.allclose(first, read_one(save(tmp_path / "b.png", plain), 32), atol=1e-6)
+
+
+def test_a_large_picture_is_looked_at_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = np.full((600, 800, 3), 255, np.uint8)
+    levels[disc(600, 800, (300, 200), 100)] = (200, 30, 30)
+    file = save(tmp_path / "a.png", levels)
+    whole = read_one(file, 16)
+    monkeypatch.setattr(module, "LONGEST", 400)
+    # Mixed pixels along the outline count as the object's: a hundredth of its radius here.
+    assert (read_one(file, 16) - whole).abs().mean() < 0.02
 
 
 def test_as_it_is_only_makes_it_square(tmp_path: Path) -> None:

@@ -49,7 +49,26 @@ def test_no_bombs_and_no_rubbish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "b.zip").write_bytes(b"PK rubbish")
     with pytest.raises(UserError, match=r"expected a .zip file of a folder"):
         unpack(tmp_path / "b.zip", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError, match="expected a folder with files, got nothing in it"):
+        unpack(zipped(tmp_path, {}), tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "b.zip"]
+
+
+def test_what_a_refused_or_killed_unpacking_has_left_goes(tmp_path: Path) -> None:
+    damaged = tmp_path / "a.zip"
+    with zipfile.ZipFile(damaged, "w") as packed:
+        packed.writestr("a", b"x")
+        packed.writestr("b", b"words " * 500)
+    content = damaged.read_bytes()
+    damaged.write_bytes(content.replace(b"words ", b"other ", 1))
+    with pytest.raises(UserError, match="CRC"):
+        unpack(damaged, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+    (tmp_path / ".out.part").mkdir()
+    (tmp_path / ".out.part" / "half").write_bytes(b"")
+    damaged.write_bytes(content)
+    assert sorted(path.name for path in unpack(damaged, tmp_path / "out").iterdir()) == ["a", "b"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "out"]
 
 
 def test_a_folder_is_packed_to_the_same_bytes_and_comes_out_again(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from runtime.errors import UserError
 from runtime.files import replace_file
 from train import outputs
-from train.outputs import RECORD, Outputs
+from train.outputs import RECORD, Outputs, make_folder
 
 NAMES = ("a.npy", "b.json")
 
@@ -63,3 +63,12 @@ def test_a_process_that_dies_anywhere_leaves_files_of_its_own(tmp_path: Path, mo
                 Outputs(tmp_path, "train.x", NAMES).write("a.npy", content)
     Outputs(tmp_path, "train.x", NAMES).write("a.npy", b"4")
     assert len(json.loads((tmp_path / RECORD).read_text())["files"]["a.npy"]) == 2
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UserError, match=r"file.* cannot be made: .*; choose another --out"):
+            make_folder(folder)
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")

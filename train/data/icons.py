@@ -25,6 +25,7 @@ from runtime.command.ranges import Count, Seed, Whole
 from runtime.errors import UserError, run_main
 from runtime.files import read_ordinary, replace_file, try_writing
 from train.data import colours
+from train.outputs import make_folder
 
 SETS = ("fluent-emoji-flat", "noto", "twemoji", "emojione", "fxemoji")
 """Icon sets drawn for shipped weights: MIT (fluent), Apache-2.0 (noto, fxemoji), CC-BY-4.0 (twemoji, emojione)."""
@@ -193,7 +194,7 @@ def main() -> None:
     """Draw the data set and write it."""
     config = parse_options(Config, "train.data.icons", description=__doc__)
     refuse_foreign(config.out)
-    config.out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(config.out.parent)
     try_writing(config.out)
     drawings = list(draw_all(config))
     fields = {f: np.array([getattr(d, n) for d in drawings]) for f, n in _FIELDS.items()}

@@ -157,12 +157,12 @@ def train(config: Config, report: Callable[[str], None] = print) -> PixelDenoise
         config.data, config.data_dir, size=config.size or PRESETS[config.preset].size, sets=config.sets
     )
     run = run_of(config, pictures)
-    write_run(config.out, run)
     schedule, batch = Schedule.of(run.schedule), config.batch or recipe["batch"]
     torch.manual_seed(config.seed)
     network = PixelDenoiser(run.architecture)
     if config.init is not None:
         network = load_weights(network, config.init)
+    write_run(config.out, run)  # only now: where an option is refused, no run folder is made
     network = to_channels_last(network).train().requires_grad_(True)
     count = sum(weight.numel() for weight in network.parameters())
     report(f"{len(pictures.train)} pictures, {len(pictures.held_out)} held out; {count:,} parameters")

@@ -21,6 +21,7 @@ from train.fit import FitConfig, fit
 from train.further.archive import read_archive, write_archive
 from train.further.best import Best
 from train.further.subject import Subject
+from train.outputs import make_folder
 
 Name = Literal["teacher", "ddpm", "pixelnerf", "lmconv"]
 
@@ -105,7 +106,7 @@ def train_further(config: Config, report: Callable[[str], object] = print) -> fl
     network = further.network.to(config.device)
     count = sum(weight.numel() for weight in network.parameters())
     report(f"{archive.subject}: {count:,} parameters, batches of {config.batch or subject.BATCH}")
-    config.out.mkdir(parents=True, exist_ok=True)
+    make_folder(config.out)
     further.write_config(config.out)
     with tempfile.TemporaryDirectory() as temporary:
         run = Path(temporary)

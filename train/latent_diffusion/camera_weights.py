@@ -77,6 +77,21 @@ def save_weights(
     outputs.write(FACTS, json.dumps({**header, **facts}, indent=1) + "\n")
 
 
+def read_stored(folder: Path) -> tuple[dict[str, Tensor], dict]:
+    """Return the stored weights of a folder, and the facts.
+
+    Raises:
+        UserError: the folder lacks a file, or one is damaged.
+    """
+    try:
+        check_ordinary(folder / WEIGHTS)
+        state, facts = load_file(folder / WEIGHTS), json.loads(read_ordinary(folder / FACTS, 1 << 20))
+        facts["denoiser_sha256"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+        raise UserError(f"{folder}: expected {WEIGHTS} and {FACTS}, got {error!s:.100}") from None
+    return state, facts
+
+
 @torch.no_grad()
 def load_weights(folder: Path, network: CameraDenoiser, bundle: DiffusionBundle) -> dict:
     """Put the trained weights of a folder into a denoiser made of the same bundle; return the facts.
@@ -85,13 +100,8 @@ def load_weights(folder: Path, network: CameraDenoiser, bundle: DiffusionBundle)
         UserError: the folder lacks a file, or the weights are another network's or on another bundle.
     """
     where = folder / WEIGHTS
-    try:
-        check_ordinary(where)
-        state, facts = load_file(where), json.loads(read_ordinary(folder / FACTS, 1 << 20))
-        named = facts["denoiser_sha256"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
-        raise UserError(f"{folder}: expected {WEIGHTS} and {FACTS}, got {error!s:.100}") from None
-    if named != _hash_of(bundle):
+    state, facts = read_stored(folder)
+    if facts["denoiser_sha256"] != _hash_of(bundle):
         raise UserError(
             f"{where}: expected weights on the denoiser of bundle {bundle.name!r}, got some on another; "
             "take the bundle that they are of, or train anew without --start"

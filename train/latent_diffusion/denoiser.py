@@ -31,6 +31,7 @@ from train.latent_diffusion.text import encode_texts, load_text_encoder, load_to
 from train.latent_diffusion.unet import SCHEDULE, IconDenoiser
 from train.norm import to_channels_last
 from train.options import TrainOptions
+from train.outputs import make_folder
 
 _KIND_WEIGHT = {"plain": 1.0, "mirrored": 0.7, "repainted": 0.7, "pair": 0.35}
 _PEOPLE_WEIGHT = 0.3
@@ -143,7 +144,7 @@ def prepare(config: Config) -> dict[str, Tensor]:
         "contexts": contexts,
         "weights": weigh_rows(archive, config.favour),
     }
-    config.out.mkdir(parents=True, exist_ok=True)
+    make_folder(config.out)
     prepared = {name: tensor.contiguous() for name, tensor in prepared.items()}
     replace_file(cache, save(prepared))
     return prepared

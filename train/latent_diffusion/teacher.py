@@ -29,7 +29,7 @@ from train.checkpoint import NAME as CHECKPOINT
 from train.checkpoint import refuse_foreign
 from train.fit import FitConfig, LossOfStep, fit
 from train.latent_diffusion.camera import CameraDenoiser
-from train.latent_diffusion.camera_weights import load_weights, make_denoiser
+from train.latent_diffusion.camera_weights import load_weights, make_denoiser, read_stored
 from train.latent_diffusion.held_out import noised
 from train.latent_diffusion.prepared import Examples, Icons, ObjectViews
 from train.latent_diffusion.unet import SCHEDULE
@@ -140,11 +140,14 @@ def make_loss(config: Config, objects: ObjectViews, icons: Icons) -> LossOfStep[
 def main() -> None:
     """Train from a command line."""
     config = parse_options(Config, "train.latent_diffusion.teacher", description=__doc__)
+    # First what takes no time: with a wrong folder nobody waits until a bundle is hashed and its denoiser made.
+    if config.start is not None:
+        read_stored(config.start)
+    objects, icons = ObjectViews.load(config.objects), Icons.load(config.icons)
     bundle = DiffusionBundle.load(config.bundle, threads=1)
     torch.manual_seed(config.seed)
     network = make_denoiser(bundle)
     facts = load_weights(config.start, network, bundle) if config.start is not None else {}
-    objects, icons = ObjectViews.load(config.objects), Icons.load(config.icons)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     run = {"images_a_step": processes * config.batch, "images_before": facts.get("images", 0)}
     if int(os.environ.get("RANK", "0")) == 0:

@@ -136,7 +136,6 @@ def train(config: Config, report: Callable[[str], None] = print) -> LocallyMaske
     )
     orders = parse_orders(config.orders, pictures.size)
     run = run_of(config, pictures)
-    write_run(config.out, run)
     torch.manual_seed(config.seed)
     network = LocallyMaskedPixelCNN(run.architecture)
     if config.start is not None:
@@ -146,6 +145,7 @@ def train(config: Config, report: Callable[[str], None] = print) -> LocallyMaske
     batch = config.batch or int(SCHEDULES[config.preset]["batch"])
     if batch < 1 or config.steps < 1:
         raise UserError(f"--batch and --steps: expected at least 1, got {batch} and {config.steps}")
+    write_run(config.out, run)  # only now: where an option is refused, no run folder is made
     dimensions = math.prod(pictures.train.shape[1:])
 
     def loss_of_step(network: LocallyMaskedPixelCNN, generator: torch.Generator) -> Float[Tensor, ""]:

@@ -27,7 +27,7 @@ from runtime.errors import UserError, run_main
 from train.fit import FitConfig, fit
 from train.pixelnerf.loss import Batch, loss_of_batch
 from train.pixelnerf.network import Architecture, PixelNeRF
-from train.pixelnerf.objects import load_objects
+from train.pixelnerf.objects import load_objects, read_set
 from train.pixelnerf.runs import write_run
 
 
@@ -79,6 +79,7 @@ def train(config: Config, report: Callable[[str], None] = print) -> PixelNeRF:
     if config.side not in (32, 64, 128):
         raise UserError(f"--side: expected 32, 64 or 128, got {config.side}")
     architecture = Architecture(encoder=config.encoder, side=config.side)
+    read_set(config.data)  # first: where there is no such set, no run folder is made
     write_run(config.out, architecture)
     objects = load_objects(config.data, config.cache or config.out, config.side)
     torch.manual_seed(config.seed)

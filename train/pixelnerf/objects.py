@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from runtime.arrays import read_arrays
 from runtime.errors import UserError
 from runtime.files import check_ordinary, make_temporary, read_ordinary
+from train.outputs import make_folder
 
 VIEWS = 16
 """Views of an object."""
@@ -59,17 +61,7 @@ def load_objects(folder: Path, cache: Path, side: int) -> Objects:
     Raises:
         UserError: the folder is none of the set, or the sizes do not fit.
     """
-    try:
-        entries = json.loads(read_ordinary(folder / "objects.json", 1 << 30))["objects"]
-        cameras = read_arrays(folder / "cameras.npz", ("ids", "c2w"))
-        rows = {name: i for i, name in enumerate(cameras["ids"].tolist())}
-        poses = torch.from_numpy(cameras["c2w"]).float()
-        entries = [entry for entry in entries if entry["split"] in ("train", "validation")]
-        poses = poses[[rows[entry["id"]] for entry in entries]]
-        if not all(isinstance(entry[name], str) for entry in entries for name in ("file", "category")):
-            raise ValueError("a file or a kind without a name")
-    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-        raise UserError(f"'{folder}': expected objects.json, cameras.npz and views/, got {error!s:.100}") from None
+    entries, poses = read_set(folder)
     path = cache / f"objects-{side}.npy"
     if not path.is_file():
         _write_cache(folder, [entry["file"] for entry in entries], path, side)
@@ -91,9 +83,29 @@ def load_objects(folder: Path, cache: Path, side: int) -> Objects:
     )
 
 
+def read_set(folder: Path) -> tuple[list[dict[str, Any]], Float32[Tensor, "N 16 4 4"]]:
+    """Return the entries of a set's objects of both splits, and their cameras.
+
+    Raises:
+        UserError: the folder is none of the set.
+    """
+    try:
+        entries = json.loads(read_ordinary(folder / "objects.json", 1 << 30))["objects"]
+        cameras = read_arrays(folder / "cameras.npz", ("ids", "c2w"))
+        rows = {name: i for i, name in enumerate(cameras["ids"].tolist())}
+        poses = torch.from_numpy(cameras["c2w"]).float()
+        entries = [entry for entry in entries if entry["split"] in ("train", "validation")]
+        poses = poses[[rows[entry["id"]] for entry in entries]]
+        if not all(isinstance(entry[name], str) for entry in entries for name in ("file", "category")):
+            raise ValueError("a file or a kind without a name")
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+        raise UserError(f"'{folder}': expected objects.json, cameras.npz and views/, got {error!s:.100}") from None
+    return entries, poses
+
+
 def _write_cache(folder: Path, files: list[str], path: Path, side: int) -> None:
     """Write the reduced views of all sheets, under another name until they are whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, part = make_temporary(path, ".npy")
     os.close(handle)
     try:

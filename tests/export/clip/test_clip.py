@@ -16,6 +16,7 @@ from export.clip.into import add_encoders
 from export.clip.networks import network_makers
 from export.clip.sources import load_encoder
 from export.commands.clip import Clip
+from export.commands.sd import Sd, run_sd
 from export.pretrained.text import HIDDEN
 from export.pretrained.tokenizer import random_vocabulary
 from export.verify.references import reference_networks
@@ -220,6 +221,16 @@ def test_names_of_weights_lead_to_the_hub(exporter: str, name: str, tag: str, hu
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     refuse(exporter, name, tag, f"--pretrained '{hub}': .*no network; check the name and the network")
     assert asked == [hub]
+
+
+def test_options_that_would_not_count_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--tokenizer: expected no folder for random weights"):
+        load_encoder("clip", "tiny-clip", "random:0", tokenizer=tmp_path)
+    for options in ({"tokenizer": tmp_path}, {"family": "sd21"}):
+        (name,) = options
+        with pytest.raises(UserError, match=f"--{name}: expected where --weights is a .safetensors file only"):
+            run_sd(Sd(weights="random:tiny-sd15", out=tmp_path / "sd", **options))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_needs_a_bundle(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -1,12 +1,14 @@
 import hashlib
 import hmac
 import json
+from pathlib import Path
 
 import pytest
 
 from runtime.errors import UserError
 from serving.bundles import Offers
 from serving.gateway.metrics import Metrics
+from serving.gateway.server import webhook_secret
 from serving.gateway.service import Service
 from serving.gateway.webhooks import FIRST_S, TRIES, Webhooks
 from serving.jobs import Jobs
@@ -58,3 +60,12 @@ def test_only_allowed_hosts_are_told(jobs: Jobs, url: object) -> None:
         service.check_webhook(url)
     assert service.check_webhook("https://a.example:8443/path") == "https://a.example:8443/path"
     assert service.check_webhook(None) is None
+
+
+def test_the_secret_stays_and_is_for_its_owner_alone(tmp_path: Path) -> None:
+    secret = webhook_secret(tmp_path)
+    assert len(secret) == 64 and webhook_secret(tmp_path) == secret
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.write_text("")  # by a server that was killed as it began to write
+    assert len(webhook_secret(tmp_path)) == 64

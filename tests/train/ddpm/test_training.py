@@ -130,3 +130,4 @@ def test_training_begins_with_the_weights_of_another_run(config: command.Config,
         assert (one - other).abs().max() < 1e-6
     with pytest.raises(UserError, match=r"no ema\.safetensors is here"):
         command.train(replace(config, out=tmp_path / "other", init=tmp_path), lambda line: None)
+    assert not (tmp_path / "other").exists()

@@ -149,6 +149,9 @@ def test_folders_and_choices_that_are_none(tiny: command.Config, tmp_path: Path)
         load_run(tmp_path)
     with pytest.raises(UserError, match="--batch and --steps: expected at least 1, got 4 and 0"):
         command.train(replace(tiny, steps=0), lambda _: None)
+    with pytest.raises(UserError, match="is here"):
+        command.train(replace(tiny, start=tmp_path / "none"), lambda _: None)
+    assert not tiny.out.exists()
     with pytest.raises(UserError, match="expected numbers from 1 to 8"):
         command.train(tiny, lambda _: None)
         list(tables(Evaluation(run=tiny.out, data_dir=tiny.data_dir, orders="9")))

@@ -81,6 +81,9 @@ def test_other_networks_and_sizes_are_refused(tmp_path: Path) -> None:
         train(Config(data=tmp_path / "set", out=tmp_path / "new", side=48), lambda line: None)
     with pytest.raises(UserError, match="--rays: expected at least 1, got 0"):
         train(replace(config(tmp_path, "new", 1), rays=0), lambda line: None)
+    with pytest.raises(UserError, match=r"expected objects\.json"):
+        train(replace(config(tmp_path, "new", 1), data=tmp_path), lambda line: None)
+    assert not (tmp_path / "new").exists()
     with pytest.raises(UserError, match=r"no config\.json is here"):
         load_run(tmp_path)
 

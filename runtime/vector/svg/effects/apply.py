@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from operator import is_
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from runtime.vector.svg.effects.clipping import clipped, corners_of, cropped
 from runtime.vector.svg.effects.filters import Frame, filtered
 from runtime.vector.svg.effects.groups import faded, faded_each
 from runtime.vector.svg.effects.masks import Levels, levels_of, masked
+from runtime.vector.svg.geometry.contours import Paint
 from runtime.vector.svg.geometry.skia import Area, area_of
 from runtime.vector.svg.style import Style, split_paint
 from runtime.vector.svg.transforms import Box, translation
@@ -46,6 +48,8 @@ class Effects:
         """Clip paths and masks that are being drawn, to find one that refers to itself."""
         self.masks: dict[tuple, Levels | str] = {}
         """Levels of masks, or what is wrong with them, by mask and place."""
+        self.apart: list[Paint] = []
+        """Shapes without overlap that the opacity of the last group has left."""
 
     def apply(
         self,
@@ -257,8 +261,12 @@ class Effects:
     def fade(self, element: Element, start: int, opacity: float) -> None:
         """Give the shapes from an index on the opacity of a group."""
         shapes = self.walker.shapes[start:]
+        # Of a group that holds a group alone, nothing overlaps any more: to cut parts along the edges that they share
+        # would take long, and make slivers.
+        same = len(shapes) == len(self.apart) and all(map(is_, shapes, self.apart))
         try:
-            self.walker.shapes[start:] = faded(shapes, opacity, self.walker.combiner)
+            self.apart = faded_each(shapes, opacity) if same else faded(shapes, opacity, self.walker.combiner)
+            self.walker.shapes[start:] = self.apart
         except ValueError:
             self.walker.note(element, "the opacity of several shapes together is read as that of each")
             self.walker.shapes[start:] = faded_each(shapes, opacity)

@@ -15,6 +15,9 @@ GROUPS = {
     '<circle cx="60" cy="40" r="25" fill="navy" fill-opacity=".5"/><circle cx="50" cy="50" r="20" fill="gold"/></g>',
     "nested": '<g opacity=".7"><rect width="60" height="80" fill="red"/><g opacity=".5">'
     '<circle cx="50" cy="40" r="25"/><path d="M40 10H90V70" fill="gold" stroke="navy" stroke-width="6"/></g></g>',
+    "a group alone in a group": '<g opacity=".7"><g opacity=".9"><g opacity=".8">'
+    '<circle cx="40" cy="40" r="25" fill="red"/><circle cx="60" cy="40" r="25" fill="navy" fill-opacity=".5"/>'
+    '</g></g></g><circle cx="50" cy="60" r="9"/>',
     "hidden": '<g opacity="0"><text>no</text><circle cx="50" cy="40" r="9"/></g><circle cx="50" cy="40" r="30"/>',
     "use": '<defs><g id="g"><circle cx="40" cy="40" r="25" fill="red"/><circle cx="60" cy="40" r="25"/></g></defs>'
     '<use href="#g" opacity=".5"/>',
@@ -45,6 +48,17 @@ def test_shapes_too_many_to_cut_are_named(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("depth", [1, 10, 100, 200])
 def test_many_shapes_and_deep_groups_take_no_longer_than_files_may(depth: int) -> None:
     shapes = "".join(f'<circle cx="{n % 97}" cy="{n % 71}" r="9"/>' for n in range(4000 // depth))
-    begun = time.process_time()
-    read('<g opacity=".9">' * depth + shapes + "</g>" * depth)
-    assert time.process_time() - begun < 4
+    seconds = []
+    # What else runs on a core slows a process by its own seconds, too, and the first file may load libraries.
+    while not seconds or (seconds[-1] >= 2 and len(seconds) < 3):
+        begun = time.process_time()
+        read('<g opacity=".9">' * depth + shapes + "</g>" * depth)
+        seconds.append(time.process_time() - begun)
+    assert seconds[-1] < 2
+
+
+def test_the_shapes_of_a_group_alone_in_a_group_are_cut_once() -> None:
+    inner = '<circle cx="40" cy="40" r="25" fill="red"/><circle cx="60" cy="40" r="25" fill-opacity=".5"/>'
+    one, many = (read('<g opacity=".9">' * depth + inner + "</g>" * depth) for depth in (1, 9))
+    assert many.layout == one.layout
+    assert many.colours[..., 3].allclose(one.colours[..., 3] * 0.9**8)
