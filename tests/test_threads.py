@@ -12,7 +12,7 @@ import torch
 
 from runtime.command.method import Method, draw
 from runtime.engines.bundle import Bundle
-from runtime.field.fields import hashed, neural, residual
+from runtime.field.fields import neural, residual
 from runtime.field.reference.hashing import HashLayout
 from runtime.guidance import samples
 from runtime.lmconv import SAMPLE
@@ -141,7 +141,6 @@ QUICK = ("ddpm sample", "nerf")
 def make_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let fields be looked at in few places, though in tens of jobs of them, and hashed grids have short tables."""
     monkeypatch.setattr(samples, "SAMPLER_STEPS", 2)
-    monkeypatch.setattr(hashed, "NODES", 33)
     monkeypatch.setattr(neural, "GRID", 25)
     monkeypatch.setattr(residual, "NODES", 25)
     monkeypatch.setattr(fields, "HashLayout", partial(HashLayout, log2_size=14))
