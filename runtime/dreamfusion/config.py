@@ -73,6 +73,9 @@ class Config:
     """Weight of sqrt(alpha^2 + 0.01), against fog."""
     entropy: Weight = 0.05
     """Weight of the entropy of alpha, for rays that end or pass."""
+    solid: Weight = 1.0
+    """Weight of the light that passes inside the object's outline, and of what stops it outside, after three tenths of
+    the steps: before white, white parts and holes look alike."""
     distortion: Weight = 0.0
     """Weight of the spread along rays (mip-NeRF 360, arXiv:2111.12077)."""
     variation: Weight = 1e-3
@@ -98,6 +101,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "orientation": 1e-2,
         "opacity": 1e-3,
         "entropy": 0.0,
+        "solid": 0.0,
         "lr": 1e-3,
     },
 }

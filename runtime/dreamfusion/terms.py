@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from runtime.dreamfusion.hull import hull_of
 from runtime.dreamfusion.looks import draw_look, seen
 from runtime.dreamfusion.teacher import Teacher
-from runtime.field.opacity import alpha_entropy, opacity_penalty
+from runtime.field.opacity import alpha_entropy, misplaced, opacity_penalty
 from runtime.field.shading import orientation_penalty
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ RAMP = 1 / 3
 
 RAMP_FROM = 0.01
 """Its first weight in parts of its last: the paper's 1e-4 of 1e-2."""
+
+SOLID_FROM = 0.3
+"""Part of the steps without the term of solidity: while a shape is carved out of a ball, what is white inside an
+outline may be on its way out, and would stay for good: a white web between the arms of a cactus."""
 
 
 def terms_of(
@@ -43,6 +48,11 @@ def terms_of(
         terms["opacity"] = config.opacity * opacity_penalty(shown.alpha)
     if config.entropy > 0:
         terms["entropy"] = config.entropy * alpha_entropy(shown.alpha)
+    if config.solid > 0 and progress >= SOLID_FROM:
+        # Of the colours before white, whatever light and background the teacher sees.
+        bare = shown.on(torch.ones(1, 3)).detach().clamp(0, 1)
+        hull = hull_of(bare.T.reshape(3, *picture.shape[2:]))
+        terms["solid"] = config.solid * misplaced(shown.transmittance, hull.inside, hull.outside)
     if config.distortion > 0:
         terms["distortion"] = config.distortion * shown.distortion.mean()
     return terms

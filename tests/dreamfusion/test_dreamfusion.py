@@ -94,8 +94,8 @@ def test_a_cut_run_ends_in_the_same_field(bundle: DiffusionBundle, tmp_path: Pat
 @pytest.mark.parametrize(
     ("change", "terms"),
     [
-        ({}, {"sds", "entropy", "variation"}),
-        ({"entropy": 0.0, "variation": 0.0, "views": "perp-neg", "cameras": "paper"}, {"sds"}),
+        ({}, {"sds", "entropy", "variation", "solid"}),
+        ({"entropy": 0.0, "variation": 0.0, "solid": 0.0, "views": "perp-neg", "cameras": "paper"}, {"sds"}),
         ({"orientation": 1.0, "opacity": 0.1, "distortion": 0.1, "blob": "cone", "cameras": "threestudio"}, None),
         ({"shading": 1.0, "textureless": 1.0, "background": "random", "views": "nearest", "latent": 1.0}, None),
         ({"weighting": "uniform", "upper_t": (60, 50), "omega": 0.0}, None),
@@ -106,7 +106,7 @@ def test_each_option_changes_the_field(
 ) -> None:
     events: list[object] = []
     scene = draw(METHOD, replace(SMALL, steps=2, **change), bundle, report=events.append)
-    expected = {"sds", "entropy", "variation"} | ({"orientation", "opacity", "distortion"} & set(change))
+    expected = {"sds", "entropy", "variation", "solid"} | ({"orientation", "opacity", "distortion"} & set(change))
     assert set(stepped(events)[-1].terms) == (terms or expected)
     assert all(math.isfinite(value) for value in stepped(events)[-1].terms.values())
     assert torch.isfinite(scene.state()["values"]).all()
@@ -174,6 +174,17 @@ def test_a_step_repeats_itself(bundle: DiffusionBundle) -> None:
     )
     assert picture.shape == (1, 3, 16, 16)
     assert shown.normal is not None
+
+
+def test_what_is_inside_is_filled_once_the_shape_is_there(bundle: DiffusionBundle) -> None:
+    teacher = Teacher.of(SMALL, bundle, generator())
+    scene = new_grid("gaussian", 17, generator())
+    early, late = (terms_of(SMALL, teacher, scene, progress, generator(3)) for progress in (0.29, 0.3))
+    assert set(late) - set(early) == {"solid"}
+    # The ball of fog lets some of the light through.
+    assert 0 < late["solid"].item() < 1
+    twice = terms_of(replace(SMALL, solid=2.0), teacher, scene, 0.3, generator(3))
+    assert twice["solid"].item() == pytest.approx(2 * late["solid"].item())
 
 
 def test_the_prompt_is_encoded_once(bundle: DiffusionBundle) -> None:

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from runtime.field.opacity import alpha_entropy, opacity_penalty
+from runtime.field.opacity import alpha_entropy, misplaced, opacity_penalty
 
 
 def test_opacity_is_a_rounded_mean() -> None:
@@ -23,3 +23,12 @@ def test_entropy_is_one_bit_at_most_and_nothing_at_the_ends() -> None:
     value.backward()
     assert 0 <= value.item() < 1e-3
     assert ends.grad is not None and ends.grad.abs().max() == 0
+
+
+def test_light_is_misplaced_inside_and_missed_outside() -> None:
+    transmittance = torch.tensor([0.2, 0.5, 0.9, 0.3], requires_grad=True)
+    inside, outside = torch.tensor([True, True, False, False]), torch.tensor([False, False, True, False])
+    value = misplaced(transmittance, inside, outside)
+    value.backward()
+    assert value.item() == pytest.approx((0.2 + 0.5 + 0.1) / 4)
+    assert transmittance.grad is not None and transmittance.grad.tolist() == [0.25, 0.25, -0.25, 0.0]

@@ -40,9 +40,7 @@ def foreground(picture: Float[Tensor, "3 H W"], *, near: float = NEAR) -> Bool[n
         near: see `NEAR`.
     """
     difference = np.abs(picture.numpy() - background_of(picture)[:, None, None]).max(0)
-    paper, _ = labelled(difference < near)
-    edge = np.concatenate([paper[0], paper[-1], paper[:, 0], paper[:, -1]])
-    mask = ~np.isin(paper, edge[edge > 0])
+    mask = ~joined_to_border(difference < near)
     # An object may leave the frame: what lies outside must not eat into it.
     padded = np.pad(mask, 1, mode="edge")
     mask = opened(padded)[1:-1, 1:-1] & mask
@@ -50,6 +48,17 @@ def foreground(picture: Float[Tensor, "3 H W"], *, near: float = NEAR) -> Bool[n
     # First without any hole, as a bright spot may look like one; then the true ones are cut out.
     whole = filled(mask)
     return whole & ~holes(difference, whole)
+
+
+def joined_to_border(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    """Return the pieces of a mask that reach the picture's border."""
+    pieces, count = labelled(mask)
+    reaches = np.zeros(count + 1, bool)
+    for edge in (pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]):
+        reaches[edge] = True
+    # 0 is what lies outside of the mask.
+    reaches[0] = False
+    return reaches[pieces]
 
 
 def holes(difference: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
@@ -62,15 +71,17 @@ def holes(difference: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -
         difference: of each pixel from the background's colour.
         mask: the foreground, without holes.
     """
-    size = np.sqrt(mask.sum())
-    to_outside = distance_inside(mask)
+    area = int(mask.sum())
     pieces, count = labelled((difference < NEAR) & mask)
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
     open_places = np.zeros_like(mask)
-    for piece in range(1, count + 1):
+    # Most pictures have none: distances are measured for what is large and has the colour alone.
+    for piece in (1 + np.flatnonzero(sizes[1:] >= HOLE * area)).tolist():
         place = pieces == piece
+        if np.median(difference[place]) >= PAPER:
+            continue
         frame = dilated(place) & ~place
-        large = place.sum() >= HOLE * mask.sum()
-        if large and np.median(difference[place]) < PAPER and np.median(to_outside[frame]) < FRAME * size:
+        if np.median(distance_inside(mask)[frame]) < FRAME * np.sqrt(area):
             open_places |= place
     return open_places
 
