@@ -4,6 +4,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
@@ -81,7 +82,8 @@ class TrainingViews:
         tensors = (self.cameras.poses, self.cameras.intrinsics, self.cameras.sizes, self.pixels, self.valid)
         for tensor in tensors:
             if tensor is not None:
-                digest.update(tensor.contiguous().numpy().tobytes())
+                # The array itself: its bytes would be a copy, of a gigabyte where there are many pictures.
+                digest.update(tensor.contiguous().numpy().reshape(-1).view(np.uint8).data)
         return digest.hexdigest()
 
     @property

@@ -39,6 +39,11 @@ BLURRED = 0.6
 """Part of all steps in which the blur of gradients falls to nothing, where one is asked for."""
 
 
+NODE_BYTES = 128
+"""Memory of a node: four numbers each of value, gradient and two moments, and as much again while a checkpoint is
+written or a finer grid is made."""
+
+
 class Place(NamedTuple):
     """A stage among the others."""
 
@@ -55,6 +60,11 @@ def grid_sizes(nodes: int) -> list[int]:
     """Return the nodes of each stage's grid: a quarter, half and all of the intervals, at least 8."""
     sizes = [max((nodes - 1) // factor // 4 * 4, 8) + 1 for factor in (4, 2)]
     return sorted({*sizes, nodes})
+
+
+def grid_bytes(config: "Config") -> int:
+    """Return the memory that the finest grid of a request takes while it is fitted."""
+    return NODE_BYTES * (4 if config.view_dependent else 1) * config.nodes**3
 
 
 def grid_stages(config: "Config", views: TrainingViews, report: Report = lambda event: None) -> list[Stage]:

@@ -10,6 +10,7 @@ from runtime.field.training_views import BUDGET, TrainingViews
 from runtime.files import read_ordinary, replace_file
 from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
+from runtime.memory import machine_memory
 from runtime.nerf.judges.prior import load_prior
 from runtime.nerf.judges.semantic import load_encoder
 from runtime.nerf.scenes import Split
@@ -45,8 +46,10 @@ def build(
 
         return hashed_stages(config, views)
     if config.preset == "fast":
-        from runtime.nerf.grid_stages import grid_stages
+        from runtime.nerf.grid_stages import grid_bytes, grid_stages
 
+        taken = views.pixels.numel()
+        report(Note(f"memory: {taken / 2**20:.0f} MiB of pictures, {grid_bytes(config) / 2**20:.0f} MiB of grid"))
         return grid_stages(config, views, report)
     from runtime.nerf.network_stages import network_stages
 
@@ -79,9 +82,23 @@ def validate(config: "Config", bundle: None) -> None:
             f"'{config.capture}': expected at least two pictures to train on, got {len(split.train)}; one picture is "
             "what `python -m runtime.pixelnerf` is for"
         )
+    check_memory(config)
     if not any(look_from(split.capture.cameras, view).share > 0 for view in split.train):
         # Before minutes are spent on a field that no ray meets, and that would have no surface.
         raise UserError(
             f"'{config.capture}': expected cameras that see the scene's box, got none whose rays meet it: axes may be "
             "flipped (--convention opencv), or the box is elsewhere (--centre, --half); `inspect` shows all cameras"
+        )
+
+
+def check_memory(config: "Config") -> None:
+    """Refuse a grid that the machine has no memory for: it would end the process without a word."""
+    from runtime.nerf.grid_stages import grid_bytes
+
+    memory = machine_memory()
+    need = grid_bytes(config) if config.preset == "fast" and config.field == "dense" else 0
+    if memory is not None and need > memory:
+        raise UserError(
+            f"--nodes {config.nodes}: such a grid takes {need / 2**30:.1f} GiB of memory, and this machine has "
+            f"{memory / 2**30:.1f}; take fewer nodes, or leave out --view-dependent"
         )

@@ -28,6 +28,7 @@ from runtime.nerf.grid_stages import grid_sizes
 from runtime.nerf.judges.random_views import RandomViews
 from runtime.nerf.judges.semantic import PARTS, Semantics
 from runtime.nerf.losses import alpha_error, background_of, photometric
+from runtime.nerf.output import figures_of
 from runtime.nerf.scenes import Split, box
 from runtime.nerf.tools import render
 from runtime.nerf.tools.runs import load_run
@@ -52,8 +53,6 @@ def test_a_field_is_fitted_to_pictures_that_it_has_not_seen() -> None:
     assert len(steps) == 120
     assert steps[-1].terms["colour"] < 0.1 * steps[0].terms["colour"]
     assert {"colour", "alpha", "variation"} <= set(steps[0].terms)
-    from runtime.nerf.output import figures_of
-
     figures = figures_of(SMALL, scene, Split.of(SMALL))
     assert figures["measured_on"] == "held-out pictures"
     # A white picture has 9 dB here, the mean colour 12.
@@ -333,3 +332,21 @@ def test_a_changed_capture_is_not_resumed(tmp_path: Path) -> None:
     write_png(picture, torch.zeros(3, 128, 128))
     with pytest.raises(UserError, match="photos or cameras have changed since the run"):
         draw(METHOD, config, run=tmp_path / "run")
+
+
+def test_a_grid_that_is_too_large_for_the_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.nerf.stages.machine_memory", lambda: 2**30)
+    METHOD.validate(SMALL, None)
+    with pytest.raises(UserError, match=r"--nodes 513: such a grid takes 16.1 GiB of memory, and this machine has 1.0"):
+        METHOD.validate(replace(SMALL, nodes=513), None)
+    monkeypatch.setattr("runtime.nerf.stages.machine_memory", lambda: None)
+    METHOD.validate(replace(SMALL, nodes=513), None)
+
+
+def test_what_was_trained_on_is_measured_on_some_pictures() -> None:
+    config = replace(SMALL, views=None, size=8)
+    split = Split.of(config)
+    many = replace(split, train=split.train * 4)
+    figures = figures_of(config, DenseGrid.empty(9, torch.tensor([-1.0, -1, -1, 2])), many)
+    assert figures["measured_on"] == "pictures that were trained on"
+    assert len(figures["pictures"]) == 24  # every fourth of 96

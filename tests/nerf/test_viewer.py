@@ -1,6 +1,7 @@
 """The live page: cameras of visitors, who gets a picture, and that the fit does not depend on it."""
 
 import math
+import shutil
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from runtime.nerf.scenes import Split
 from runtime.nerf.tools import viewer
 
 CAPTURE = Path(__file__).parents[2] / "benchmarks" / "capture"
+
+CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
 
 SMALL = Config(capture=CAPTURE, views=3, size=12, steps=6, rays=100, nodes=9)
 
@@ -88,6 +91,44 @@ def test_a_fit_is_watched_and_is_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     assert pictures[0].shape == (128, 256, 3)
     alone = draw(METHOD, SMALL)
     assert all(torch.equal(value, alone.state()[name]) for name, value in scene.state().items())
+
+
+def test_of_many_cameras_some_are_shown() -> None:
+    server = Server()
+    cameras = Split.of(SMALL).capture.cameras
+    viewer.Page(server, cameras.select([*range(len(cameras))] * 20))
+    assert len(server.scene.frusta) == 96  # every fifth of 480
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+def test_a_browser_is_shown_a_field(tmp_path: Path) -> None:
+    pytest.importorskip("viser")
+    api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    scene: Any = draw(METHOD, SMALL)
+    server = viewer.open_server(8080)
+    page = viewer.Page(server, Split.of(SMALL).capture.cameras)
+    try:
+        with api.sync_playwright() as playwright:
+            # Without a GPU.
+            arguments = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+            tab = browser.new_page(viewport={"width": 400, "height": 300})
+            problems: list[str] = []
+            tab.on("pageerror", lambda error: problems.append(str(error)))
+            tab.goto(f"http://localhost:{server.get_port()}")
+            sent = 0
+            for _ in range(100):
+                tab.wait_for_timeout(200)
+                sent += page.show(scene)
+                if sent >= 2:
+                    break
+            browser.close()
+        page.show(scene)  # to nobody: no warning
+        assert sent >= 2
+        assert problems == []
+    finally:
+        server.stop()
 
 
 def test_who_has_not_moved_waits() -> None:

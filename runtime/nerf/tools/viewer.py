@@ -7,6 +7,7 @@ without a viewer end in the same bytes.
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -32,7 +33,10 @@ SIDE = 256
 PAUSE_S = 0.5
 """Seconds between two pictures of a field that is being fitted, as long as nobody moves the camera."""
 
-FRUSTUM = 0.25
+CAMERAS = 100
+"""Most cameras that are shown, evenly among those of the capture."""
+
+FRUSTUM = 0.15
 """Length of the shown cameras, world units."""
 
 
@@ -98,8 +102,10 @@ class Page:
         self.seen: dict[int, tuple[float, ...]] = {}
         self.shown_at = -math.inf
         server.scene.set_up_direction("+z")
-        for index, (pose, row) in enumerate(zip(cameras.poses, cameras.sizes.tolist(), strict=True)):
-            self._add_frustum(index, pose, 2 * math.atan(row[0] / 2 / float(cameras.intrinsics[index, 1])), row)
+        for index in range(0, len(cameras), -(-len(cameras) // CAMERAS)):
+            size = cameras.sizes[index].tolist()
+            angle = 2 * math.atan(size[0] / 2 / float(cameras.intrinsics[index, 1]))
+            self._add_frustum(index, cameras.poses[index], angle, size)
 
     def _add_frustum(self, index: int, pose: "torch.Tensor", fov: float, size: list[int]) -> None:
         from scipy.spatial.transform import Rotation
@@ -142,7 +148,11 @@ class Page:
         for client, view in chosen:
             with torch.no_grad():
                 picture = look(field.render, camera_of(view), samples=1).on(1.0)
-            client.scene.set_background_image((picture.clamp(0, 1) * 255).round().byte().numpy(), format="jpeg")
+            levels = (picture.clamp(0, 1) * 255).round().byte().numpy()
+            with warnings.catch_warnings():
+                # One who has left meanwhile gets none, and viser warns of that.
+                warnings.simplefilter("ignore", UserWarning)
+                client.scene.set_background_image(levels, format="jpeg")
         return len(chosen)
 
 
