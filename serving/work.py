@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from runtime.command.method import Method, checked, draw, read_inputs, with_copies
+from runtime.command.method import Method, checked, draw, read_inputs, with_copies, write_files
 from runtime.errors import UserError
 from runtime.files import replace_file
 from runtime.version import __version__
@@ -179,7 +179,7 @@ def write_results(method: Method[Any], config: Any, bundle: Any, scene: Any, fol
     """Write a scene's files into a folder; return name, kind, size and SHA-256 of each, the main one first."""
     folder.mkdir(exist_ok=True)
     out = folder / f"{method.stem(config)}{method.suffixes(config)[0]}"
-    return [describe_file(path) for path in method.write(config, bundle, scene, out)]
+    return [describe_file(path) for path in write_files(method, config, bundle, scene, out)]
 
 
 def describe_file(path: Path) -> dict[str, Any]:

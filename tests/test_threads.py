@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from runtime.command.method import Method, draw
+from runtime.command.method import Method, draw, write_files
 from runtime.engines.bundle import Bundle
 from runtime.field.fields import neural, residual
 from runtime.field.reference.hashing import HashLayout
@@ -72,7 +72,7 @@ def states(
             if folder is not None:
                 (folder / f"{count}").mkdir()
                 out = folder / f"{count}" / f"out{method.suffixes(config)[0]}"
-                for file in method.write(config, loaded, scene, out):
+                for file in write_files(method, config, loaded, scene, out):
                     ends[-1][file.suffix] = torch.frombuffer(bytearray(file.read_bytes()), dtype=torch.uint8)
     finally:
         torch.set_num_threads(before)
@@ -135,7 +135,8 @@ METHODS: dict[str, tuple[str, str, dict[str, Any], str | None]] = {
 }  # fmt: skip
 """Methods by package and name, with options that make them short, and a bundle."""
 
-QUICK = ("ddpm sample", "nerf")
+QUICK = ("ddpm sample", "nerf", "dreamfields, pixels")
+"""Those that are not slow, the first two without their files."""
 
 
 def make_small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +169,8 @@ def test_every_method_ends_in_the_same_bytes_on_any_number_of_threads(
         options = {**options, "capture": first_frames(4, tmp_path / "transforms.json")}
     config = method.config(**options)
     quick = name in QUICK
-    one, *others = states(method, config, bundle, (1, 3) if quick else (1, 2, 3, 4), None if quick else tmp_path)
+    folder = None if name in QUICK[:2] else tmp_path
+    one, *others = states(method, config, bundle, (1, 3) if quick else (1, 2, 3, 4), folder)
     assert one
     for other in others:
         assert [key for key in one if not torch.equal(one[key], other[key])] == []

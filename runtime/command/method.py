@@ -146,6 +146,14 @@ def draw(
         return optimize(stages, seed=seed, run=folder, report=report, snapshot=snapshot, stop=event)
 
 
+def write_files(method: Method[C], config: C, bundle: "Bundle | None", scene: "Scene", out: Path) -> list[Path]:
+    """Write the files that show a scene, and return their paths; the same bytes on any number of cores, too."""
+    from runtime.threads import one_torch_thread
+
+    with one_torch_thread():
+        return method.write(config, bundle, scene, out)
+
+
 def _opened(path: Path, method: Method[C], config: C, bundle: "Bundle | None") -> "RunFolder":
     """Return the run folder at a path: a new one, or that of the same request."""
     from runtime.loop.folder import RunFolder, is_run, read_config

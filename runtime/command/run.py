@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from runtime.command.method import Method, checked, draw, read_inputs, request_of, with_copies
+from runtime.command.method import Method, checked, draw, read_inputs, request_of, with_copies, write_files
 from runtime.command.outputs import check_outputs, digest_of, free_names
 from runtime.command.parse import Options, Parsed, parse, selected
 from runtime.command.placement import Placement, describe_choices
@@ -254,7 +254,8 @@ class _Command(Generic[C]):
         # is killed anywhere between finds files of its own there, and may replace them when it resumes.
         results = run.path / "result"
         results.mkdir(exist_ok=True)
-        copies = self.method.write(with_copies(self.method, job.config, run), job.bundle, scene, results / job.out.name)
+        config = with_copies(self.method, job.config, run)
+        copies = write_files(self.method, config, job.bundle, scene, results / job.out.name)
         written = [job.out.with_name(file.name) for file in copies]
         # Entries of earlier calls with another --out stay: those files are this run's, too.
         digests = {file.absolute(): digest_of(own) for file, own in zip(written, copies, strict=True)}

@@ -38,11 +38,14 @@ def main(arguments: list[str]) -> int:
     from runtime.field.results import Surface, write_model
     from runtime.nerf.output import surface_of
     from runtime.nerf.scenes import box
+    from runtime.threads import one_torch_thread
 
     field, split = load_run(config.run)
     level = config.level
-    surface = surface_of(field, split) if level is None else Surface.of(field, box(), lambda raw: level)
-    for name, figure in write_model(field, surface, out).items():
+    with one_torch_thread():  # for the same bytes on any number of cores
+        surface = surface_of(field, split) if level is None else Surface.of(field, box(), lambda raw: level)
+        figures = write_model(field, surface, out)
+    for name, figure in figures.items():
         print(f"{name}: {figure}")
     print(out)
     return 0

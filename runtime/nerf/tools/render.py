@@ -48,10 +48,11 @@ def main(arguments: list[str]) -> int:
     out = config.out or Path(f"{config.run.name}-{config.path}.mp4")
     check_outputs(out, (".mp4",), [], force=config.force)
     from runtime.film import write_film
+    from runtime.threads import one_torch_thread
 
     scene, split = load_run(config.run)
-    cameras = cameras_of(config, split)
-    count = write_film(out, frames(config, scene, cameras))
+    with one_torch_thread():  # for the same bytes on any number of cores
+        count = write_film(out, frames(config, scene, cameras_of(config, split)))
     print(f"{out}: {count} frames")
     return 0
 
