@@ -13,7 +13,7 @@ from runtime import files
 from runtime.loop import folder as runs
 from runtime.loop.events import Event, Snapshot, Stepped
 from runtime.loop.folder import RunFolder
-from runtime.loop.optimize import CHECK_EVERY, NotFiniteError, Stage, generator_of, optimize
+from runtime.loop.optimize import CHECK_EVERY, NotFiniteError, Stage, generator_of, largest_magnitude, optimize
 from runtime.loop.scene import Scene
 from runtime.loop.signals import InterruptedRun, StoppedRun, stop_on_signals
 
@@ -272,6 +272,15 @@ def failing_stage(bad: float, where: str) -> Stage:
         return {"fine": (scene.dots * 0.0).sum().sqrt()}  # value 0, gradient 0 * infinity
 
     return noisy_stage("third", 6, loss=loss, after=None)
+
+
+@pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf, -9.0, 9.0])
+@pytest.mark.parametrize("shape", [(1,), (7, 5, 3)])
+def test_the_largest_magnitude_is_the_norm_of_order_infinity(special: float, shape: tuple[int, ...]) -> None:
+    numbers = torch.rand(shape, generator=torch.Generator().manual_seed(0)) - 0.5
+    numbers.view(-1)[-1] = special
+    largest, norm = largest_magnitude(numbers).item(), torch.linalg.vector_norm(numbers, math.inf).item()
+    assert largest == norm or (math.isnan(largest) and math.isnan(norm))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

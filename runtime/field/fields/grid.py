@@ -105,7 +105,7 @@ class DenseGrid(Scene):
         """Return the gradient of the active nodes: nothing else has one."""
         gradient = self.values.grad
         # Empty nodes have no gradient, and most of a box is empty: a look at all of them would cost as much as a step.
-        return {} if gradient is None else {"values": gradient.view(self.size**3, -1)[self.active.long()]}
+        return {} if gradient is None else {"values": gradient.view(self.size**3, -1).index_select(0, self.active)}
 
     def total_variation(self, density: float, colour: float, epsilon: float) -> Float[Tensor, ""]:
         """Return the weighted sum of sqrt(d^2 + epsilon) over neighbouring active nodes; see `kernels.nodes.vary`.
