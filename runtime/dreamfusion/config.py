@@ -35,7 +35,7 @@ class Config:
     """Frozen networks: name of an installed bundle or path of its folder."""
     seed: Annotated[int, Interval(ge=0, le=2**63 - 1)] = 0
     """Seed of every draw: equal seeds and options give equal files on a machine's CPU."""
-    steps: Annotated[int, Interval(ge=1, le=1_000_000)] = 1500
+    steps: Annotated[int, Interval(ge=1, le=1_000_000)] = 700
     """Steps of all stages, a picture each."""
     render: Annotated[int, Interval(ge=8, le=512)] = 64
     """Side, in pixels, of the pictures that are rendered; they are scaled to what the bundle takes."""
