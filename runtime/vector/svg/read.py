@@ -58,6 +58,10 @@ _REM = re.compile(r"\drem\b")
 _HALF = re.compile(r"^\s*[-+.\d]*\d(?:ex|ch)\s*$")
 _REMEDY = "turn texts, clones and effects into paths with flat fills (Inkscape: Path > Object to Path) and save again"
 
+_ENDS_ON_DOT = re.compile(r"\d\.(?!\d)")
+_NUMBERS = (*GEOMETRY, "x1", "y1", "x2", "y2", "points")
+"""Attributes of shapes that hold numbers. "8." is one in SVG 1.1, and Chromium takes it for an error."""
+
 
 def read_svg(
     path: Path | str, *, size: tuple[int, int] | None = None, report: Callable[[str], None] | None = None
@@ -376,6 +380,8 @@ class _Reader:
             if path := PATH.fullmatch(geometry.get("d", "")):
                 geometry["d"] = path[2]
             shape = replace(element, attributes=element.attributes | geometry) if geometry else element
+            if any(_ENDS_ON_DOT.search(shape.attributes.get(name, "")) for name in _NUMBERS):
+                self.note(element, "a number that ends on its dot counts, which some viewers leave out")
             self.contours[key] = self.at(
                 element, lambda: shape_contours(shape, context.view, em, lambda text: self.note(element, text))
             )

@@ -432,3 +432,19 @@ def test_a_shape_that_is_used_twice_has_the_lengths_of_each_place() -> None:
     drawing = read(body)
     sizes = [np.ptp(contour(drawing, path), axis=0).tolist() for path in range(3)]
     np.testing.assert_allclose(sizes, [[10, 40], [20, 40], [10, 10]], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "named"),
+    [
+        ('<path d="M8. 8H20V20Z"/>', True),
+        ('<path d="M.5.5H20V20.5.5Z"/>', False),
+        ('<circle cx="30." cy="30" r="9"/>', True),
+        ('<polygon points="0,0 9.,0 9,9"/>', True),
+        ('<rect width="9.5" height="9"/>', False),
+    ],
+)
+def test_numbers_that_end_on_their_dot_are_named(shape: str, named: bool) -> None:
+    notes: list[str] = []
+    assert read(shape, report=notes.append).layout.num_paths == 1
+    assert any("ends on its dot" in note for note in notes) == named
