@@ -242,7 +242,7 @@ export class Board {
       element("p", { class: "line" }, element("span", { class: `state ${job.state}` })), element("progress", { max: 1, value: 0, "aria-label": "Progress" }),
       element("div", { class: "actions" }, ...buttons, address),
       element("dl", {}, ...rows),
-      element("p", { class: "name" }, "The command that draws the same bytes on this machine"),
+      element("p", { class: "name" }, job.state === "done" ? "The command that draws the same bytes on this machine" : "The same as a command"),
       element("code", {}, job.command ?? ""), element("div", { class: "actions" }, command));
     return [
       element("header", { class: "tools" }, element("h2", { tabIndex: -1 }, `${subject(job)}`), element("a", { href: "/", "data-home": true }, "All drawings")),
