@@ -31,7 +31,7 @@ FINER = 3
 EDGE = 0.02
 """Squared error, summed over channels and finer pixels, that an edge between two areas must save per finer pixel."""
 STIFF = 6.0
-"""Times that, an edge costs when it is moved: what bends it must be worth more than what divides two areas."""
+"""Factor on that cost when edges are moved: a bend must be worth more than a division."""
 CALM = 0.0025
 """Difference between finer pixels, a length of three channels, up to which nothing is an edge."""
 STEEP = 0.02
@@ -43,7 +43,7 @@ MOST_PARTS = 4000
 SOFTNESS = 1.5
 """Standard deviation in finer pixels by which areas are blurred, so that their contours have no stairs."""
 BOUND = Bound(line=0.25, curve=0.3)
-"""How far contours may be from the edges, which have steps of a third of a pixel and waver as samples do."""
+"""How far contours may be from the edges, in pixels of such a picture: samples waver by as much."""
 
 Labels = Int64[np.ndarray, "h w"]
 
