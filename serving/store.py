@@ -10,6 +10,7 @@ One server at a time holds the store: `lock`. SQLite's own locks would let two s
 
 import contextlib
 import json
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,10 @@ ENDED = (DONE, FAILED, CANCELLED)
 
 FOLDERS = ("files", "jobs")
 """Folders of a store, whose entries are its own."""
+HASH = re.compile(r"[0-9a-f]{64}")
+"""Name of a file that was sent: its SHA-256."""
+OF_JOBS = frozenset({"lock", "sent", "run", "preview"})
+"""What the folder of a job may hold."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -104,6 +109,11 @@ class LoggedEvent:
     data: Mapping[str, Any]
 
 
+def _is_job(folder: Path) -> bool:
+    """Return whether a folder is that of a job that a process of a server has begun."""
+    return (folder / "lock").is_file() and {path.name for path in folder.iterdir()} <= OF_JOBS
+
+
 def _refuse_foreign(folder: Path) -> None:
     """Refuse a folder whose files a store would take for its own: it deletes what no job names.
 
@@ -112,9 +122,13 @@ def _refuse_foreign(folder: Path) -> None:
     """
     database = folder / "jobs.sqlite"
     try:
-        # Nothing but empty folders: where a server died as it made the store.
-        ours = database.is_file() or not any(
-            (folder / name).is_dir() and any((folder / name).iterdir()) for name in FOLDERS
+        # No database: where a server died as it made the store, or where none has been yet and tritonserver was asked
+        # for jobs by itself.
+        ours = database.is_file() or all(
+            _is_job(entry) if name == "jobs" else HASH.fullmatch(entry.name)
+            for name in FOLDERS
+            if (folder / name).is_dir()
+            for entry in (folder / name).iterdir()
         )
         if database.is_file() and database.stat().st_size:
             with contextlib.closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:

@@ -50,6 +50,27 @@ def test_a_store_that_was_killed_as_it_was_made_is_one(tmp_path: Path) -> None:
     Store(tmp_path).close()
 
 
+def test_jobs_that_were_begun_without_a_server_make_no_store_foreign(tmp_path: Path) -> None:
+    """Tritonserver takes jobs by itself, and may be there before the gateway."""
+    job = tmp_path / "jobs" / "26a2d6a4eb0c30f1f40c2e1d"
+    (job / "run").mkdir(parents=True)
+    (job / "lock").touch()
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / ("0" * 64)).write_bytes(b"a file that was sent")
+    Store(tmp_path).close()
+
+
+@pytest.mark.parametrize("name", ["lock.txt", "letter.txt"])
+def test_a_folder_that_is_no_job_does(tmp_path: Path, name: str) -> None:
+    own = tmp_path / "jobs" / "applications"
+    own.mkdir(parents=True)
+    (own / name).write_text("mine")
+    if name == "letter.txt":
+        (own / "lock").touch()
+    with pytest.raises(UserError, match="got one with files of others"):
+        Store(tmp_path)
+
+
 def test_a_transaction_is_whole_or_not_at_all(store: Store, jobs: Jobs, ask) -> None:
     name = jobs.submit(ask())[0].id
     with pytest.raises(RuntimeError), store.transaction() as connection:
