@@ -118,6 +118,25 @@ class Lanes(NamedTuple):
 
 
 @inlined
+def empty_lanes():
+    """Return room for the samples of a thread."""
+    floats = np.empty((10, LANES), np.float32)
+    return Lanes(
+        np.empty(LANES, np.int32),
+        floats[0],
+        floats[1],
+        floats[2],
+        floats[3],
+        floats[4],
+        floats[5],
+        floats[6],
+        floats[7],
+        floats[8],
+        floats[9],
+    )
+
+
+@inlined
 def _slab(position, inverse, extent, near, far):
     """What is left of an interval of a ray between two planes."""
     a = -position * inverse
@@ -419,20 +438,7 @@ def march(work, grid, rays, samples, capacity, spans, shown):
     count = len(rays.origins)
     jobs = (count + RAYS_A_JOB - 1) // RAYS_A_JOB
     normals = len(shown.normal) > 0
-    floats = np.empty((10, LANES), np.float32)
-    lanes = Lanes(
-        np.empty(LANES, np.int32),
-        floats[0],
-        floats[1],
-        floats[2],
-        floats[3],
-        floats[4],
-        floats[5],
-        floats[6],
-        floats[7],
-        floats[8],
-        floats[9],
-    )
+    lanes = empty_lanes()
     job = take_job(work)
     while job < jobs:
         room = samples[: (job + 1) * capacity]

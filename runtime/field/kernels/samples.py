@@ -4,9 +4,7 @@ A field whose values are costly is asked for a few places of each ray, and then 
 still see something.
 """
 
-import numpy as np
-
-from runtime.field.kernels.march import LANES, RAYS_A_JOB, Lanes, collect, enter
+from runtime.field.kernels.march import RAYS_A_JOB, collect, empty_lanes, enter
 from runtime.kernels.jit import entry, finish_job, take_job
 
 
@@ -27,20 +25,7 @@ def find_samples(work, grid, rays, taken, distances, counts, stamp):
     """
     count = len(rays.origins)
     jobs = (count + RAYS_A_JOB - 1) // RAYS_A_JOB
-    floats = np.empty((10, LANES), np.float32)
-    lanes = Lanes(
-        np.empty(LANES, np.int32),
-        floats[0],
-        floats[1],
-        floats[2],
-        floats[3],
-        floats[4],
-        floats[5],
-        floats[6],
-        floats[7],
-        floats[8],
-        floats[9],
-    )
+    lanes = empty_lanes()
     leaps = grid.leaps
     job = take_job(work)
     while job < jobs:
