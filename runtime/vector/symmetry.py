@@ -25,7 +25,7 @@ NEAR = 2.5
 SAME_COLOUR = 0.1
 """Difference of a channel by which the colours of partners may differ."""
 SHORT = 0.3
-"""Pixels of a segment below which what the axis cuts off it is dropped."""
+"""Length in pixels of a piece of a segment beside the axis below which it is dropped."""
 LEVEL = 0.45
 """Rise over run of a contour up to which it crosses the axis smoothly; where it is steeper, in a corner."""
 
@@ -88,16 +88,13 @@ class Mirror:
         # The one that comes first is computed, and the other one follows from it.
         first = np.flatnonzero(self.points >= np.arange(len(points)))
         second = self.points[first]
-        means = (points[first] + self._mirrored(points[second])) / 2
+        means = (points[first] + _image(points[second], self.axis)) / 2
         means[first == second, 0] = self.axis
         points[first] = means
-        points[second] = self._mirrored(means)
+        points[second] = _image(means, self.axis)
         scene.points.copy_(torch.from_numpy(points)[None])
         partners = torch.from_numpy(self.paths).to(scene.colours.device)
         scene.colours.copy_((scene.colours + scene.colours[:, partners]) / 2)
-
-    def _mirrored(self, points: Points) -> Points:
-        return np.stack([2 * self.axis - points[:, 0], points[:, 1]], axis=1)
 
 
 def symmetric(drawing: Drawing, axis: float) -> tuple[Drawing, Mirror]:
@@ -157,8 +154,9 @@ def _partners(contours: list[Points], colours: Float64[np.ndarray, "C 4"], axis:
     return result
 
 
-def _image(contour: Points, axis: float) -> Points:
-    return np.stack([2 * axis - contour[:, 0], contour[:, 1]], axis=1)
+def _image(points: Points, axis: float) -> Points:
+    """Return the mirror images of points."""
+    return np.stack([2 * axis - points[:, 0], points[:, 1]], axis=1)
 
 
 def _halved(contour: Points, axis: float) -> Points | None:

@@ -22,7 +22,7 @@ STAY = 1.0
 LITTLE = 1e-3
 """Weight of all other steps: runs of few points leave them undetermined."""
 SHORTEST = 0.05
-"""Length of an arm, as a part of the distance between a curve's ends, below which it does not become."""
+"""Least length of an arm, as a part of the distance between its curve's ends."""
 
 
 @dataclass
