@@ -26,7 +26,8 @@ from serving.archives import SUFFIX
 from serving.methods import UNSERVED, Served, find, is_file
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_HASH = re.compile(r"[0-9a-f]{64}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+"""A SHA-256 in words: the name of a file that was sent."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def _files(options: Mapping[str, Any]) -> dict[str, InputFile]:
         name, digest = value.get("name"), value.get("sha256")
         if set(value) != {"name", "sha256"} or not isinstance(name, str) or not isinstance(digest, str):
             raise UserError(f"{option_name(str(option))}: expected a file with 'name' and 'sha256', got {value!r:.80}")
-        if not _HASH.fullmatch(digest):
+        if not SHA256.fullmatch(digest):
             raise UserError(f"{option_name(option)}: sha256: expected 64 hexadecimal digits, got {digest!r:.80}")
         files[option] = InputFile(plain_name(name), digest)
     return files

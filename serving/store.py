@@ -10,7 +10,6 @@ One server at a time holds the store: `lock`. SQLite's own locks would let two s
 
 import contextlib
 import json
-import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from runtime.errors import UserError
+from serving.requests import SHA256
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = STATES = ("queued", "running", "done", "failed", "cancelled")
 ENDED = (DONE, FAILED, CANCELLED)
@@ -28,8 +28,6 @@ ENDED = (DONE, FAILED, CANCELLED)
 
 FOLDERS = ("files", "jobs")
 """Folders of a store, whose entries are its own."""
-HASH = re.compile(r"[0-9a-f]{64}")
-"""Name of a file that was sent: its SHA-256."""
 OF_JOBS = frozenset({"lock", "sent", "run", "preview"})
 """What the folder of a job may hold."""
 
@@ -125,7 +123,7 @@ def _refuse_foreign(folder: Path) -> None:
         # No database: where a server died as it made the store, or where none has been yet and tritonserver was asked
         # for jobs by itself.
         ours = database.is_file() or all(
-            _is_job(entry) if name == "jobs" else HASH.fullmatch(entry.name)
+            _is_job(entry) if name == "jobs" else SHA256.fullmatch(entry.name)
             for name in FOLDERS
             if (folder / name).is_dir()
             for entry in (folder / name).iterdir()

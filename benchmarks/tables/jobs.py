@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.tables.definitions import Row
 from runtime import clipdraw, vectorfusion
 from runtime.clipdraw.config import preset_config as clipdraw_preset
-from runtime.command.method import Method, checked, draw, request_of
+from runtime.command.method import Method, checked, draw, request_of, write_files
 from runtime.command.outputs import digest_of
 from runtime.command.settings import with_defaults
 from runtime.errors import UserError
@@ -172,7 +172,7 @@ def _draw(job: Job, bundle: "DiffusionBundle", method: Method[Any], out: Path) -
     if job.samples is not None and config.init is None:
         _with_sample(method, config, bundle, folder, _sample(job, bundle, out))
     scene = draw(method, config, bundle, run=folder)
-    files = method.write(config, bundle, scene, folder / "drawing.svg")
+    files = write_files(method, config, bundle, scene, folder / "drawing.svg")
     # The SVG last: it says that the job is done.
     for file in sorted(files, key=lambda file: file.suffix == ".svg"):
         replace_file(out / "drawings" / f"{job.key}{file.suffix}", file.read_bytes())
