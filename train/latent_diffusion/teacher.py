@@ -2,7 +2,7 @@
 
     python -m train.latent_diffusion.objects --data objects --out prepared/objects
     python -m train.latent_diffusion.replay --data data/icons.npz --out prepared/icons
-    torchrun --nproc-per-node 2 -m train.latent_diffusion.teacher --objects prepared/objects --icons prepared/icons \
+    torchrun --nproc-per-node 2 -m -- train.latent_diffusion.teacher --objects prepared/objects --icons prepared/icons \
         --out checkpoints/teacher --start train/weights/teacher
 
 Half of each batch are views of objects with their cameras, a few without; half are icons, of which a third have a

@@ -8,7 +8,9 @@ are whole after every checkpoint, so that a run may be ended at any time; `pytho
 Most of the gradient's noise is that of the objects and their input pictures, not of the rays: more objects a step, or
 more processes, pay; more rays do not. On two cores:
 
-    torchrun --nproc-per-node 2 -m train.pixelnerf --data objects --out runs/pixelnerf --exchange 16 --limit 90
+    torchrun --nproc-per-node 2 -m -- train.pixelnerf --data objects --out runs/pixelnerf --exchange 16 --limit 90
+
+`--start pixelnerf --silhouette 0.02` trains on from the weights of the bundle.
 """
 
 from collections.abc import Callable
@@ -23,11 +25,13 @@ from torch import Tensor
 
 from runtime.command.options import parse_options
 from runtime.command.ranges import check_ranges
+from runtime.engines.bundle.pixelnerf import PixelNeRFBundle
 from runtime.errors import UserError, run_main
 from train.fit import FitConfig, fit
-from train.pixelnerf.loss import Batch, loss_of_batch
+from train.pixelnerf.loss import SILHOUETTE, Batch, loss_of_batch
 from train.pixelnerf.network import Architecture, PixelNeRF
 from train.pixelnerf.objects import load_objects, read_set
+from train.pixelnerf.restore import restore_pixelnerf
 from train.pixelnerf.runs import write_run
 
 
@@ -41,6 +45,8 @@ class Config:
     """Run folder; an existing checkpoint in it is resumed."""
     cache: Path | None = None
     """Folder of the reduced pictures, some 540 MB at 64 px; by default the run folder."""
+    start: str | None = None
+    """Name or folder of a bundle whose weights training starts from; none starts from random ones."""
     encoder: Literal["small", "resnet34"] = "small"
     """A U-Net for CPUs, or the paper's ResNet-34."""
     side: int = 64
@@ -51,6 +57,8 @@ class Config:
     """Rays through each of the two target views of an object."""
     single: Annotated[float, Interval(ge=0, le=1)] = 0.7
     """Share of steps with one input picture; the others have two or three."""
+    silhouette: Annotated[float, Interval(ge=0, le=10)] = SILHOUETTE
+    """Weight of the cross entropy of opacities; a network that is trained already needs less of it than a new one."""
     steps: Annotated[int, Ge(1)] = 20000
     """Optimizer steps."""
     lr: Annotated[float, Interval(ge=1e-8, le=1)] = 1e-3
@@ -79,12 +87,14 @@ def train(config: Config, report: Callable[[str], None] = print) -> PixelNeRF:
     if config.side not in (32, 64, 128):
         raise UserError(f"--side: expected 32, 64 or 128, got {config.side}")
     architecture = Architecture(encoder=config.encoder, side=config.side)
-    read_set(config.data)  # first: where there is no such set, no run folder is made
-    write_run(config.out, architecture)
-    objects = load_objects(config.data, config.cache or config.out, config.side)
+    read_set(config.data)  # first: where there is no such set or no such bundle, no run folder is made
     torch.manual_seed(config.seed)
     network = PixelNeRF(architecture)
-    batch = Batch(objects=config.objects, rays=config.rays, single=config.single)
+    if config.start is not None:
+        network = restore_pixelnerf(PixelNeRFBundle.load(config.start, threads=1), architecture)
+    write_run(config.out, architecture)
+    objects = load_objects(config.data, config.cache or config.out, config.side)
+    batch = Batch(objects=config.objects, rays=config.rays, single=config.single, silhouette=config.silhouette)
 
     def loss_of_step(network: PixelNeRF, generator: torch.Generator) -> Float[Tensor, ""]:
         return loss_of_batch(network, objects, batch, generator)

@@ -30,6 +30,8 @@ class Batch:
     """Samples a ray."""
     single: float = 0.7
     """Share of steps with one input picture; the others have two or three."""
+    silhouette: float = SILHOUETTE
+    """Weight of the cross entropy of opacities."""
 
 
 def loss_of_batch(network: PixelNeRF, objects: Objects, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
@@ -79,7 +81,7 @@ def loss_of_batch(network: PixelNeRF, objects: Objects, batch: Batch, generator:
     aim = colours.permute(0, 2, 1).reshape(-1, 4)
     # On white: premultiplied colour plus what shows through.
     on_white = (seen[:, :3] - seen[:, 3:]) - (aim[:, :3] - aim[:, 3:])
-    error = on_white.square().mean(1) + SILHOUETTE * silhouette_error(seen[:, 3], aim[:, 3])
+    error = on_white.square().mean(1) + batch.silhouette * silhouette_error(seen[:, 3], aim[:, 3])
     weight = some.flatten()[index].float()
     return (weight * error).sum() / weight.sum().clamp(min=1)
 

@@ -13,18 +13,18 @@ from runtime.pixelnerf.lookup import DISTANCE, FOCAL
 SIDE = 32
 
 
-def write_set(folder: Path, count: int = 6) -> Path:
-    """Write `count` objects, the last of which is of the validation split."""
+def write_set(folder: Path, count: int = 6, side: int = SIDE) -> Path:
+    """Write `count` objects, the last of which is of the validation split, in views of `side` pixels."""
     (folder / "views").mkdir(parents=True)
     azimuth = torch.arange(16) * torch.pi / 8
     poses = on_sphere(azimuth, torch.full((16,), 0.4), torch.full((16,), DISTANCE), "y")
     # A ball of radius r at the origin is a disc of f r / sqrt(d^2 - r^2).
-    y, x = np.mgrid[:SIDE, :SIDE] + 0.5 - SIDE / 2
+    y, x = np.mgrid[:side, :side] + 0.5 - side / 2
     entries = []
     for row in range(count):
         radius = 0.4 + 0.08 * row
-        disc = np.hypot(x, y) < SIDE * FOCAL * radius / np.sqrt(DISTANCE**2 - radius**2)
-        cell = np.zeros((SIDE, SIDE, 4), np.uint8)
+        disc = np.hypot(x, y) < side * FOCAL * radius / np.sqrt(DISTANCE**2 - radius**2)
+        cell = np.zeros((side, side, 4), np.uint8)
         cell[disc] = (40 * row, 200, 255 - 40 * row, 255)
         Image.fromarray(np.tile(cell, (4, 4, 1))).save(folder / f"views/{row}.png")
         split = "validation" if row == count - 1 else "train"
