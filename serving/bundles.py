@@ -52,13 +52,13 @@ class Offers:
         """Return where each bundle lies."""
         return {name: offer.folder for name, offer in self.by_name.items()}
 
-    def of_kind(self, kind: str | None) -> list[str]:
-        """Return the names of the bundles of a kind."""
-        return [name for name, offer in self.by_name.items() if offer.kind == kind]
+    def of_kinds(self, kinds: Sequence[str]) -> list[str]:
+        """Return the names of the bundles of some kinds, in the order of the kinds."""
+        return [name for kind in kinds for name, offer in self.by_name.items() if offer.kind == kind]
 
-    def suffice(self, kind: str | None) -> bool:
-        """Return whether a method that needs bundles of a kind can be done; None: it needs none."""
-        return kind is None or bool(self.of_kind(kind))
+    def suffice(self, kinds: Sequence[str]) -> bool:
+        """Return whether a method that takes bundles of some kinds can be done; of none: it needs no networks."""
+        return not kinds or bool(self.of_kinds(kinds))
 
     def _get(self, name: str) -> Offer:
         if name not in self.by_name:

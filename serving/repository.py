@@ -80,7 +80,7 @@ def build_repository(
         for model in write_network(folder, bundle, graph)
     ]  # fmt: skip
     for name, method in served.items():
-        if method.method.kind is None or method.method.kind in kinds:
+        if method.method.kind is None or kinds.intersection(method.method.kinds):
             written += write_method(folder, name, method.home, jobs=jobs, networks=networks)
     return written
 

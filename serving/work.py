@@ -163,16 +163,15 @@ def open_run(method: Method[Any], config: Any, request: Request, path: Path) -> 
 
 
 @lru_cache(maxsize=2)
-def _loaded(name: str, device: str, backend: str, threads: int, kind: str) -> "Bundle":
-    from runtime.engines.bundle import Bundle
+def _loaded(name: str, device: str, backend: str, threads: int, kinds: tuple[str, ...]) -> "Bundle":
+    from runtime.engines.bundle.kinds import class_for
 
-    return Bundle.kinds[kind].load(name, device=device, backend=backend, threads=threads)
+    return class_for(kinds).load(name, device=device, backend=backend, threads=threads)
 
 
 def load_bundle(task: Task, method: Method[Any], name: str) -> "Bundle":
     """Return a bundle whose networks run in this process; the last two stay loaded."""
-    assert method.kind is not None
-    return _loaded(name, task.device, task.backend, task.threads, method.kind)
+    return _loaded(name, task.device, task.backend, task.threads, method.kinds)
 
 
 def write_results(method: Method[Any], config: Any, bundle: Any, scene: Any, folder: Path) -> list[dict[str, Any]]:

@@ -147,10 +147,10 @@ def make_text_encoder(seed: int) -> bytes:
     return g.model(SPECS["text_encoder"], g.op("Concat", pooled, states, axis=1))
 
 
-def make_denoiser(seed: int) -> bytes:
+def make_denoiser(seed: int, spec: EngineSpec = SPECS["denoiser"]) -> bytes:
     """Return a model of two convolutions whose middle is shifted by the step and the mean of the context."""
-    g = Graph(seed)
-    hidden = g.op("Conv", "sample", g.draw(8, 4, 3, 3, scale=0.2), g.draw(8, scale=0.1), pads=[1, 1, 1, 1])
+    g, channels = Graph(seed), int(spec.inputs[0].shape[1])
+    hidden = g.op("Conv", "sample", g.draw(8, channels, 3, 3, scale=0.2), g.draw(8, scale=0.1), pads=[1, 1, 1, 1])
     time = g.op("Unsqueeze", g.op("Cast", "timestep", to=TensorProto.FLOAT), g.constant([1], np.int64))
     time = g.op("Sin", g.op("Mul", time, g.constant(0.001 * 2.0 ** np.arange(8))))
     text = g.op(
@@ -158,7 +158,7 @@ def make_denoiser(seed: int) -> bytes:
     )
     shift = g.op("Unsqueeze", g.op("Add", time, text), g.constant([2, 3], np.int64))
     hidden = g.op("Tanh", g.op("Add", hidden, shift))
-    return g.model(SPECS["denoiser"], g.op("Conv", hidden, g.draw(4, 8, 3, 3, scale=0.2), pads=[1, 1, 1, 1]))
+    return g.model(spec, g.op("Conv", hidden, g.draw(channels, 8, 3, 3, scale=0.2), pads=[1, 1, 1, 1]))
 
 
 def make_latent_decoder(seed: int) -> bytes:
@@ -280,4 +280,19 @@ def make_camera_bundle(folder: Path, base: Path) -> Path:
     networks = {role: borrowed_network(bundle, role) for role in bundle.specs}
     networks["denoiser"] = NetworkFiles(CAMERA_DENOISER, {"model.onnx": make_camera_denoiser()})
     write_bundle(folder, DiffusionManifest(**{**MANIFEST.__dict__, "name": folder.name}), networks)
+    return folder
+
+
+def make_pixel_bundle(folder: Path) -> Path:
+    """Write a bundle of a model that reads texts and works on pictures of 16 pixels themselves: two networks."""
+    shape = (3, 16, 16)
+    inputs = {"sample": shape, "timestep": (), "context": (17, WIDTH)}
+    denoiser = make_spec("denoiser", inputs, {"epsilon": shape})
+    encoder = {"model.onnx": make_text_encoder(0), "tokenizer.json": make_tokenizer()}
+    networks = {
+        "text_encoder": NetworkFiles(SPECS["text_encoder"], encoder),
+        "denoiser": NetworkFiles(denoiser, {"model.onnx": make_denoiser(0, denoiser)}),
+    }
+    own = {"name": folder.name, "latent_scale": 1.0, "latent_shape": shape, "image_size": 16}
+    write_bundle(folder, DiffusionManifest(**{**MANIFEST.__dict__, **own}), networks)
     return folder

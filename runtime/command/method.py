@@ -58,6 +58,8 @@ class Method(Generic[C]):
     """write(config, bundle, scene, out) -> the files that it has written, `out` first."""
     kind: str | None = None
     """Kind of bundle that it needs; None: it needs no networks."""
+    also: tuple[str, ...] = ()
+    """Further kinds that do as well."""
     suffixes: Callable[[C], tuple[str, ...]] = lambda config: (".png",)
     """Suffixes of the files that `write` will write; the first is that of `out`."""
     stem: Callable[[C], str] = lambda config: "drawing"
@@ -75,11 +77,23 @@ class Method(Generic[C]):
     snapshot: "Callable[[C, Any, Scene, Path], Path] | None" = None
     """snapshot(config, bundle, scene, path without suffix) writes a picture on the way and returns its path."""
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """All kinds of bundles that do; none where it needs no networks."""
+        return () if self.kind is None else (self.kind, *self.also)
+
 
 def checked(method: Method[C], config: C) -> C:
     """Return a configuration whose numbers are in range and whose options go together; else a `UserError`."""
     check_ranges(config)
     return method.check(config)
+
+
+def check_kind(method: Method[Any], bundle: "Bundle | None") -> None:
+    """Refuse a bundle of a kind that a method cannot use, or none where it needs one, with a `UserError`."""
+    if method.kinds and (bundle is None or bundle.manifest.kind not in method.kinds):
+        got = "none" if bundle is None else f"'{bundle.name}' for {bundle.manifest.kind}"
+        raise UserError(f"{method.name}: expected a bundle for {' or '.join(method.kinds)}, got {got}")
 
 
 def request_of(method: Method[C], config: C, bundle: "Bundle | None") -> dict[str, Any]:
@@ -121,9 +135,7 @@ def draw(
 
     # Python users reach this without the command, which has checked already; checking twice is harmless.
     config = checked(method, config)
-    if method.kind is not None and (bundle is None or bundle.manifest.kind != method.kind):
-        got = "none" if bundle is None else f"'{bundle.name}' for {bundle.manifest.kind}"
-        raise UserError(f"{method.name}: expected a bundle for {method.kind}, got {got}")
+    check_kind(method, bundle)
     seed = getattr(config, "seed", 0)
     with contextlib.ExitStack() as stack:
         # For the same bytes on any number of cores; kernels and engines take all of them.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from runtime.command.method import Method, checked, draw, read_inputs, request_of, with_copies, write_files
+from runtime.command.method import Method, check_kind, checked, draw, read_inputs, request_of, with_copies, write_files
 from runtime.command.outputs import check_outputs, digest_of, free_names
 from runtime.command.parse import Options, Parsed, parse, selected
 from runtime.command.placement import Placement, describe_choices
@@ -169,10 +169,12 @@ class _Command(Generic[C]):
         """Return the bundle that a configuration names, of the kind that the method needs."""
         if self.method.kind is None:
             return None
-        from runtime.engines.bundle import Bundle
+        from runtime.engines.bundle.kinds import class_for
 
-        kind = Bundle.kinds[self.method.kind]
-        return kind.load(config.bundle, device=device, backend=backend, compile=placement.compile)
+        kind = class_for(self.method.kinds)
+        bundle = kind.load(config.bundle, device=device, backend=backend, compile=placement.compile)
+        check_kind(self.method, bundle)
+        return bundle
 
     def job(self, config: Any, bundle: "Bundle | None", options: Options) -> _Job[Any]:
         """Return the request with the file that it will write, which can be written."""

@@ -4,7 +4,8 @@
     python -m runtime.dreamfusion "a mushroom" --preset thesis --bundle bundles/sd15
 
 Score distillation from random cameras (arXiv:2209.14988; thesis chapter 5), on a grid whose rays are marched by
-compiled kernels, or on the paper's network. It writes a GLB, an MP4, a JSON, and a run folder.
+compiled kernels, or on the paper's network. The diffusion model works on latents, or on pixels as the paper's does. It
+writes a GLB, an MP4, a JSON, and a run folder.
 """
 
 from runtime.command.method import Method, later
@@ -17,6 +18,7 @@ METHOD: Method[Config] = Method(
     name="dreamfusion",
     config=Config,
     kind="latent-diffusion",
+    also=("ddpm",),
     build=later("runtime.dreamfusion.stages", "build"),
     write=later("runtime.dreamfusion.output", "write"),
     snapshot=later("runtime.dreamfusion.output", "snapshot"),

@@ -32,7 +32,8 @@ class Config:
     preset: Literal["fast", "thesis"] = "fast"
     """fast: a grid, compiled, minutes on a CPU; thesis: the paper's network, cameras, shading and times, for a GPU."""
     bundle: str = "icons"
-    """Frozen networks: name of an installed bundle or path of its folder."""
+    """Frozen networks: name of an installed bundle or path of its folder. One without an autoencoder distils in pixels;
+    one for ddpm reads no prompt either, so it pulls towards anything that it knows."""
     seed: Annotated[int, Interval(ge=0, le=2**63 - 1)] = 0
     """Seed of every draw: equal seeds and options give equal files on a machine's CPU."""
     steps: Annotated[int, Interval(ge=1, le=1_000_000)] = 700
@@ -58,7 +59,7 @@ class Config:
     them; perp-neg: this, and the other views as negatives (arXiv:2304.04968); camera: no words but the camera itself,
     for a bundle that knows cameras, whose default it is."""
     latent: Share = 0.1
-    """Part of the steps, from the first, in which a linear map of colours stands in for the bundle's encoder."""
+    """Part of the steps, from the first, in which a linear map of colours stands in for an encoder of latents."""
     shading: Share = 0.0
     """How often a picture is shaded by a random lamp, after the first 15th of the steps."""
     textureless: Share = 0.5

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from runtime.engines.bundle.ddpm import DdpmBundle
 from runtime.field.cameras import Rays
 from runtime.field.fields.grid import DenseGrid
 from runtime.field.reference.grid import slope_of
@@ -20,7 +21,7 @@ from runtime.version import __version__
 if TYPE_CHECKING:
     from runtime.dreamfusion.config import Config
     from runtime.dreamfusion.network import PaperField
-    from runtime.engines.bundle import DiffusionBundle
+    from runtime.dreamfusion.teacher import Networks
 
 
 OUTSIDE = 1.0
@@ -62,15 +63,17 @@ class Seen:
         return (shown.colour / shown.alpha[:, None].clamp(min=1e-3)).clamp(0, 1)
 
 
-def write(config: "Config", bundle: "DiffusionBundle", scene: "DenseGrid | PaperField", out: Path) -> list[Path]:
+def write(config: "Config", bundle: "Networks", scene: "DenseGrid | PaperField", out: Path) -> list[Path]:
     """Write a mesh, a film of it, and figures; return the paths."""
-    cosines = cosines_around(pictures_around(scene, AROUND), config.prompt, bundle.scorer)
+    # A bundle that reads no texts has drawn something, but nothing of what the prompt says.
+    reads = not isinstance(bundle, DdpmBundle)
+    cosines = cosines_around(pictures_around(scene, AROUND), config.prompt, bundle.scorer) if reads else None
     figures = {"version": f"tgm {__version__}", "prompt": config.prompt, "cosines": cosines}
     # Distilled fields are shells of fog, as teachers see no difference to solids.
     surface = Surface.of(scene, scene.box.cpu(), mean_level)
     return write_object(Seen(scene) if isinstance(scene, DenseGrid) else scene, surface, out, figures)
 
 
-def snapshot(config: "Config", bundle: "DiffusionBundle", scene: "DenseGrid | PaperField", stem: Path) -> Path:
+def snapshot(config: "Config", bundle: "Networks", scene: "DenseGrid | PaperField", stem: Path) -> Path:
     """Write a scene on the way, seen from eight sides, with its normals, as a PNG; return its path."""
     return write_sheet(scene, stem, normals=True)

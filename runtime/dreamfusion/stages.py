@@ -7,25 +7,28 @@ import torch
 from runtime.dreamfusion.grid_stages import grid_stages
 from runtime.dreamfusion.network_stages import network_stages
 from runtime.dreamfusion.teacher import Teacher, encoded
+from runtime.engines.bundle.ddpm import DdpmBundle
 from runtime.guidance.schedule import Schedule
-from runtime.loop.events import Report
+from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
 
 if TYPE_CHECKING:
     from runtime.dreamfusion.config import Config
-    from runtime.engines.bundle import DiffusionBundle
+    from runtime.dreamfusion.teacher import Networks
     from runtime.loop.folder import RunFolder
 
 
 def build(
     config: "Config",
-    bundle: "DiffusionBundle",
+    bundle: "Networks",
     generator: torch.Generator,
     *,
     run: "RunFolder | None" = None,
     report: Report = lambda event: None,
 ) -> list[Stage]:
     """Return the stages of a configuration; see `runtime.command.method.Method.build`."""
+    if isinstance(bundle, DdpmBundle):
+        report(Note(f"bundle '{bundle.name}' reads no texts: the prompt names the files, and --omega changes nothing"))
     return stages_of(config, Teacher.of(config, bundle, generator), bundle.device)
 
 
@@ -34,8 +37,9 @@ def stages_of(config: "Config", teacher: Teacher, device: str) -> list[Stage]:
     return grid_stages(config, teacher) if config.preset == "fast" else network_stages(config, teacher, device)
 
 
-def validate(config: "Config", bundle: "DiffusionBundle") -> None:
+def validate(config: "Config", bundle: "Networks") -> None:
     """Raise `UserError` where the bundle can't do what is asked: a text that is too long, no gradients."""
     Schedule.of(bundle.schedule)
     encoded(config, bundle)
-    bundle.latent_encoder(gradients="auto")
+    if not isinstance(bundle, DdpmBundle):
+        bundle.latent_encoder(gradients="auto")

@@ -1,6 +1,6 @@
 """The frozen networks of a run: what a picture is judged by."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from runtime.dreamfusion.linear_latents import linear_encoder
 from runtime.dreamfusion.looks import Look
+from runtime.engines.bundle.ddpm import DdpmBundle
+from runtime.engines.pixel_space import NO_CONTEXT, Unconditional, encode_grey, encode_pixels
 from runtime.errors import UserError
 from runtime.guidance.prompt import Prompt, encode_prompt
 from runtime.guidance.schedule import Schedule
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from runtime.dreamfusion.config import Config
     from runtime.engines.bundle import DiffusionBundle
     from runtime.engines.protocols import Denoiser, LatentEncoder
+
+    Networks = DiffusionBundle | DdpmBundle
 
 
 @dataclass(frozen=True)
@@ -32,17 +36,28 @@ class Teacher:
     denoise: "Denoiser"
     schedule: Schedule
     encode: "LatentEncoder"
-    """The bundle's, differentiable."""
+    """The bundle's, differentiable; of a model of pixels the range that it takes them in."""
     encode_early: "LatentEncoder | None"
     """The linear one of the first steps."""
     image_size: int
     """Of the bundle's pictures, pixels."""
 
     @classmethod
-    def of(cls, config: "Config", bundle: "DiffusionBundle", generator: torch.Generator) -> "Teacher":
+    def of(cls, config: "Config", bundle: "Networks", generator: torch.Generator) -> "Teacher":
         """Return the networks of a bundle; the generator draws the pictures to which the linear encoder is fitted."""
+        if isinstance(bundle, DdpmBundle):
+            return cls(
+                # Without a text both halves of guidance are one, and the network is called once.
+                config=replace(config, omega=0.0),
+                prompt=encoded(config, bundle),
+                denoise=Unconditional(bundle.denoiser()),
+                schedule=Schedule.of(bundle.schedule),
+                encode=encode_grey if bundle.manifest.channels == 1 else encode_pixels,
+                encode_early=None,
+                image_size=bundle.manifest.image_size,
+            )
         early = None
-        if config.latent > 0:
+        if config.latent > 0 and not bundle.in_pixels:
             sizes = {"side": bundle.image_size, "latent_side": bundle.latent_shape[1]}
             # Fitted to the bundle's own encoder: the factors that are published belong to Stable Diffusion's.
             early = linear_encoder(bundle.latent_encoder(gradients="none"), generator=generator, **sizes)
@@ -73,8 +88,11 @@ class Teacher:
         if self.encode_early is not None and progress < config.latent:
             z = self.encode_early(picture)
         else:
-            # Fields are rendered smaller than the encoder's pictures: rays cost more than the enlargement.
-            z = self.encode(functional.interpolate(picture, size=(self.image_size,) * 2, mode="bilinear"))
+            # Fields are rendered smaller than the encoder's pictures: rays cost more than the enlargement. Models of
+            # pixels may have smaller ones, where every pixel that was rendered should count.
+            shrunk = self.image_size < picture.shape[-1]
+            size = (self.image_size,) * 2
+            z = self.encode(functional.interpolate(picture, size=size, mode="bilinear", antialias=shrunk))
         # Options are times of 1000, as papers have them; a bundle may have another number of times.
         lowest, first, last = self.schedule.times(config.lower_t, *config.upper_t)
         return distillation_loss(
@@ -89,12 +107,20 @@ class Teacher:
         )
 
 
-def encoded(config: "Config", bundle: "DiffusionBundle") -> Prompt:
+def encoded(config: "Config", bundle: "Networks") -> Prompt:
     """Return the prompt as the bundle's denoiser reads it, with a text for each view where views have one.
 
     Raises:
-        UserError: the prompt is too long, or the bundle knows no cameras where the views are these.
+        UserError: the prompt is too long, or the bundle knows no cameras where the views are these, or no texts at all
+            where there are views.
     """
+    if isinstance(bundle, DdpmBundle):
+        if config.views != "none":
+            raise UserError(
+                f"--views {config.views}: expected a bundle that reads texts, got {bundle.name!r}, which reads none; "
+                "take --views none or another bundle"
+            )
+        return Prompt((config.prompt,), NO_CONTEXT, NO_CONTEXT)
     if config.views == "camera" and not bundle.knows_cameras:
         raise UserError(
             f"--views camera: expected a bundle that knows cameras, such as objects, got {bundle.name!r}; "

@@ -69,7 +69,7 @@ class Health:
     def methods(self) -> list[str]:
         """Return the methods that can be done: those whose bundle is offered."""
         offers = self.service.offers
-        return [name for name, served in self.service.served.items() if offers.suffice(served.method.kind)]
+        return [name for name, served in self.service.served.items() if offers.suffice(served.method.kinds)]
 
     def watch(self, every_s: float) -> None:
         """Probe each method now and then, in a thread of its own; until the first round is over nothing is ready."""

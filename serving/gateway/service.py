@@ -146,7 +146,7 @@ class Service:
                 "selectors": list(served.method.selectors),
                 "kind": served.method.kind,
                 "texts_or_files": list(texts_or_files(served.method)),
-                "bundles": self.offers.of_kind(served.method.kind) if served.method.kind else [],
+                "bundles": self.offers.of_kinds(served.method.kinds),
                 "options": options_schema(served.method.config),
             }
             for served in self.served.values()

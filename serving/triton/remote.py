@@ -215,19 +215,18 @@ def bls_maker(backend: Any) -> Maker:
 
 
 @lru_cache(maxsize=2)
-def _remote(name: str, kind: str, threads: int, where: str, make: Maker) -> "Bundle":
-    from runtime.engines.bundle import Bundle
+def _remote(name: str, kinds: tuple[str, ...], threads: int, where: str, make: Maker) -> "Bundle":
+    from runtime.engines.bundle.kinds import class_for
 
     def engine(graph: Graph, _: object, **options: Any) -> RemoteEngine:
         return make(model_name(graph.bundle.name, graph.name), graph.spec)
 
-    return Bundle.kinds[kind].load(name, threads=threads, make=engine)
+    return class_for(kinds).load(name, threads=threads, make=engine)
 
 
 def remote_bundle(task: Task, method: Method[Any], name: str, where: str, make: Maker) -> "Bundle":
     """Return a bundle whose networks run elsewhere; those that pass gradients stay in this process."""
-    assert method.kind is not None
-    return _remote(name, method.kind, task.threads, where, make)
+    return _remote(name, method.kinds, task.threads, where, make)
 
 
 @lru_cache(maxsize=4)

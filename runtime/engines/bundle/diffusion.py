@@ -32,7 +32,7 @@ forward only."""
 
 
 class DiffusionBundle(Bundle):
-    """The networks of a latent diffusion model, with their schedule and sizes."""
+    """The networks of a diffusion model that reads texts, of latents or of pixels, with their schedule and sizes."""
 
     manifest_type = DiffusionManifest
 
@@ -85,8 +85,19 @@ class DiffusionBundle(Bundle):
         return any(tensor.name == "camera" for tensor in self.specs["denoiser"].inputs)
 
     @property
+    def in_pixels(self) -> bool:
+        """Whether the denoiser works on pictures in [-1, 1] themselves: there is no autoencoder, and nothing to encode.
+
+        DreamFusion's own teacher, Imagen, is such a model (arXiv:2209.14988, section 2.1).
+        """
+        autoencoder = {"latent_encoder", "latent_decoder"} & set(self.specs)
+        return not autoencoder and self.latent_shape == (3, self.image_size, self.image_size)
+
+    @property
     def capturable(self) -> bool:
         """Whether a CUDA graph can hold calls of denoiser and encoder: PyTorch runs both on a CUDA device."""
+        if self.in_pixels:
+            return False
         choices = [self.choices()[role] for role in ("denoiser", "latent_encoder")]
         # Stable Diffusion XL's denoiser makes tensors of numbers in each call, which would wait
         simple = "pooled" not in [tensor.name for tensor in self.specs["denoiser"].inputs]
@@ -110,7 +121,7 @@ class DiffusionBundle(Bundle):
         return EngineDenoiser(engine)
 
     def latent_encoder(self, gradients: str = "torch") -> LatentEncoder:
-        """Return the autoencoder's encoder.
+        """Return the autoencoder's encoder; of a model of pixels what brings pictures into its range.
 
         Args:
             gradients: `torch`: PyTorch forward and backward; `engine`: value and vector-Jacobian product from
@@ -120,10 +131,13 @@ class DiffusionBundle(Bundle):
         Raises:
             UserError: an unknown provider, or one that the bundle has no files for.
         """
+        from runtime.engines.pixel_space import encode_pixels
         from runtime.engines.roles import EngineLatentEncoder
 
         if gradients not in GRADIENTS:
             raise UserError(f"gradients: expected one of {', '.join(GRADIENTS)}, got {gradients!r:.60}")
+        if self.in_pixels:
+            return encode_pixels
         gradients = self._provider("latent_encoder") if gradients == "auto" else gradients
         # PyTorch whatever backend the bundle has: no other engine passes gradients
         if gradients == "torch":
@@ -146,9 +160,12 @@ class DiffusionBundle(Bundle):
         return self._differentiable("image_embedder")
 
     def latent_decoder(self) -> LatentDecoder:
-        """Return the autoencoder's decoder."""
+        """Return the autoencoder's decoder; of a model of pixels what brings pictures out of its range."""
+        from runtime.engines.pixel_space import decode_pixels
         from runtime.engines.roles import EngineLatentDecoder
 
+        if self.in_pixels:
+            return decode_pixels
         return EngineLatentDecoder(self.engine("latent_decoder"))
 
     def text_encoder(self) -> TextEncoder:
