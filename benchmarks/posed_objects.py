@@ -23,22 +23,25 @@ class PosedObject:
     """Premultiplied RGBA."""
     poses: Float32[Tensor, "16 4 4"]
     """Camera-to-world, OpenGL, +y up."""
+    caption: str = ""
+    """What it is."""
 
 
-def validation_objects(folder: Path, count: int, side: int) -> list[PosedObject]:
-    """Return validation objects of the set, evenly spaced among all.
+def validation_objects(folder: Path, count: int, side: int, split: str = "validation") -> list[PosedObject]:
+    """Return validation objects of the set, or others, evenly spaced among all.
 
     Args:
         folder: of the set.
         count: how many.
         side: pixels that views are reduced to, a divisor of the set's 128.
+        split: which objects: `train`, `test` or `validation`.
 
     Raises:
         UserError: the folder is none of the set.
     """
     try:
         entries = json.loads((folder / "objects.json").read_text("utf-8"))["objects"]
-        entries = [entry for entry in entries if entry["split"] == "validation"]
+        entries = [entry for entry in entries if entry["split"] == split]
         cameras = read_arrays(folder / "cameras.npz", ("ids", "c2w"))
         rows = {name: row for row, name in enumerate(cameras["ids"].tolist())}
         chosen = entries[:: max(1, len(entries) // count)][:count]
@@ -47,6 +50,7 @@ def validation_objects(folder: Path, count: int, side: int) -> list[PosedObject]
                 name=entry["id"],
                 views=reduce_sheet(folder / "views" / entry["file"], side),
                 poses=torch.from_numpy(cameras["c2w"][rows[entry["id"]]]).float(),
+                caption=entry["captions"][0],
             )
             for entry in chosen
         ]
