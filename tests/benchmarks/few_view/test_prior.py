@@ -10,8 +10,9 @@ from benchmarks.posed_objects import PosedObject
 from runtime.nerf.scenes import Split
 
 
-def make_object(views: int = 4) -> PosedObject:
-    return PosedObject("a/robot", np.zeros((views, 8, 8, 4), np.uint8), torch.eye(4).repeat(views, 1, 1), "a robot")
+def make_object() -> PosedObject:
+    poses = torch.eye(4).repeat(16, 1, 1)
+    return PosedObject("a/robot", np.zeros((16, 8, 8, 4), np.uint8), poses, "a robot")
 
 
 def test_the_fits_differ_by_the_prior_alone() -> None:
