@@ -1,6 +1,8 @@
+import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from export.clip.into import add_encoders
 from export.clip.sources import load_encoder
@@ -19,5 +21,17 @@ def make_bundle(folder: Path, family: str, *, clip: str = "", precision: Storage
 
 @pytest.fixture(scope="session")
 def sd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of a small Stable Diffusion 1.5 with a small CLIP, which takes some twenty seconds to export."""
-    return make_bundle(tmp_path_factory.mktemp("bundles") / "sd", "tiny-sd15", clip="tiny-clip")
+    """The bundle of a small Stable Diffusion 1.5 with a small CLIP, which takes a minute to export.
+
+    The processes of a test run share it: the folder of each is in one of the run.
+    """
+    root = tmp_path_factory.getbasetemp()
+    root = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "sd-and-clip"
+    root.mkdir(exist_ok=True)
+    folder = root / "bundles" / "sd"
+    with FileLock(root / "lock"):
+        if not (root / "whole").exists():
+            folder.parent.mkdir()
+            make_bundle(folder, "tiny-sd15", clip="tiny-clip")
+            (root / "whole").touch()
+    return folder
