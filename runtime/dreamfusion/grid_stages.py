@@ -9,9 +9,11 @@ from torch import Tensor
 from runtime.dreamfusion.looks import UNIT
 from runtime.dreamfusion.teacher import Teacher
 from runtime.dreamfusion.terms import terms_of
+from runtime.field.cameras import Rays
 from runtime.field.fields.blobs import blob_density
 from runtime.field.fields.grid import DenseGrid, GridAdam
 from runtime.field.fields.raw import raw_of
+from runtime.field.volume import Rendering
 from runtime.loop.adam import Optimizer
 from runtime.loop.optimize import Stage
 
@@ -42,12 +44,29 @@ SMOOTH = 0.01
 COLOUR_VARIATION = 0.3
 """Weight of the variation of colours in parts of that of densities."""
 
+STRIDE = 1.0
+"""Nodes between two samples of a ray while a field is distilled: half as many as results are drawn with."""
+
+VARIATION_EVERY = 2
+"""Steps from one look at the total variation to the next, which weighs as much more: it is the same for all views."""
+
 OCCUPANCY_EVERY = 25
 """Steps between two looks at which cells are empty."""
 
 GREY = 0.6
 SPECKLE = 0.05
 """Colour of a new field, and its standard deviation: without any all views of a ball are alike."""
+
+
+@dataclass(frozen=True)
+class Strided:
+    """A grid as it is seen while it is distilled; a picture is of some 4,000 rays, each with a jitter of its own."""
+
+    grid: DenseGrid
+
+    def render(self, rays: Rays, jitter: Tensor | None = None, *, normals: bool = False) -> Rendering:
+        """Return what rays show."""
+        return self.grid.render(rays, jitter, normals=normals, step=STRIDE)
 
 
 @dataclass(frozen=True)
@@ -102,10 +121,10 @@ def _grid_stage(config: "Config", teacher: Teacher, part: Part) -> Stage:
         return new_grid(config.blob, part.size, generator) if scene is None else scene.resized(part.size)
 
     def loss(scene: DenseGrid, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        terms = terms_of(config, teacher, scene, (part.before + step) / part.total, generator)
-        if config.variation > 0:
+        terms = terms_of(config, teacher, Strided(scene), (part.before + step) / part.total, generator)
+        if config.variation > 0 and step % VARIATION_EVERY == 0:
             # By the area of a surface in nodes, so that a weight means the same on any grid.
-            weight = config.variation / part.size**2
+            weight = VARIATION_EVERY * config.variation / part.size**2
             terms["variation"] = scene.total_variation(weight, COLOUR_VARIATION * weight, SMOOTH)
         return terms
 

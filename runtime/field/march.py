@@ -22,7 +22,7 @@ from runtime.field.volume import Rendering
 from runtime.kernels.threads import share_jobs
 
 STEP = 0.5
-"""Between two samples, in nodes."""
+"""Between two samples, in nodes, where nothing else is asked for."""
 
 EXTENT = 64.0
 """Length of the box's side in the unit whose inverse the density has: so raw densities survive a finer grid."""
@@ -83,6 +83,8 @@ class Grid:
     """How far a ray may leap from each cell; see `leaps_of`."""
     accumulator: Float[Tensor, "N N N G 4"] | None = None
     """Where gradients are added, in place of a tensor of their own that PyTorch would add."""
+    step: float = STEP
+    """Between two samples of a ray, in nodes, over 0."""
 
 
 def leaps_of(occupied: UInt8[Tensor, "M M M"]) -> UInt8[Tensor, "M M M"]:
@@ -109,8 +111,8 @@ def record_of(grid: Grid) -> kernels.Grid:
         groups=values.shape[3],
         shift=cell.bit_length() - 1,
         per_unit=np.float32((size - 1) / grid.side),
-        step=np.float32(STEP),
-        length=np.float32(STEP * EXTENT / (size - 1)),
+        step=np.float32(grid.step),
+        length=np.float32(grid.step * EXTENT / (size - 1)),
     )
 
 
@@ -196,7 +198,7 @@ def _look(grid: Grid, rays: kernels.Rays, normals: bool) -> kernels.Shown:
     record = record_of(grid)
     shown = _empty_shown(len(rays.origins), normals=normals)
     # Room for one ray a job, which the job's next ray uses again.
-    capacity = int(2 * np.sqrt(3) * record.size / STEP) + 8
+    capacity = int(2 * np.sqrt(3) * record.size / grid.step) + 8
     lease = grid.room.take(JOBS_AT_ONCE * capacity)
     unused = np.empty((0, 2), np.int64)
     for first in range(0, len(rays.origins), JOBS_AT_ONCE * RAYS_A_JOB):
@@ -233,7 +235,7 @@ def march(grid: Grid, rays: Rays, jitter: Float[Tensor, " R"] | None = None, *, 
     if values.device.type == "cuda":
         from runtime.field.cuda.function import Box, march_on_card
 
-        box = Box(grid.low, grid.side, STEP, EXTENT)
+        box = Box(grid.low, grid.side, grid.step, EXTENT)
         return march_on_card(values, grid.leaps, box, rays, jitter, normals=normals)
     arrays = arrays_of(rays, jitter)
     if torch.is_grad_enabled() and values.requires_grad:

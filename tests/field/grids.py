@@ -4,6 +4,7 @@ import torch
 
 from runtime.field.cameras import Rays
 from runtime.field.fields.grid import DenseGrid, cell_of
+from runtime.field.march import STEP
 from runtime.field.reference.grid import march_rays
 from runtime.field.volume import Rendering
 
@@ -36,9 +37,11 @@ def random_rays(seed: int, count: int = 300) -> tuple[Rays, torch.Tensor]:
     return Rays(origins + centre, directions), torch.rand(count, generator=draws)
 
 
-def twin(field: DenseGrid, values: torch.Tensor, rays: Rays, jitter: torch.Tensor, *, normals: bool) -> Rendering:
+def twin(
+    field: DenseGrid, values: torch.Tensor, rays: Rays, jitter: torch.Tensor, *, normals: bool, step: float = STEP
+) -> Rendering:
     """Return what the readable twin shows, in the dtype of `values`."""
     dtype = values.dtype
     box = (field.box[:3].to(dtype), field.side)
     same = Rays(rays.origins.to(dtype), rays.directions.to(dtype))
-    return march_rays(values, field.occupied.bool(), box, same, jitter.to(dtype), normals=normals)
+    return march_rays(values, field.occupied.bool(), box, same, jitter.to(dtype), normals=normals, step=step)

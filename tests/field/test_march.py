@@ -38,6 +38,26 @@ def test_values_and_gradients_equal_the_twins(groups: int, size: int) -> None:
     assert torch.allclose(field.values.grad.double(), values.grad, rtol=0, atol=FIELD_TWIN_VJP * largest)
 
 
+@pytest.mark.parametrize("step", [0.25, 1.0, 1.7])
+def test_samples_may_be_any_number_of_nodes_apart(step: float) -> None:
+    field = random_grid(7)
+    rays, jitter = random_rays(8)
+    values = field.values.detach().double().requires_grad_()
+    exact = twin(field, values, rays, jitter, normals=True, step=step)
+    shown = field.render(rays, jitter, normals=True, step=step)
+    with torch.no_grad():
+        looked = field.render(rays, jitter, normals=True, step=step)
+    for name in SHOWN:
+        theirs = getattr(exact, name)
+        assert torch.allclose(getattr(shown, name).double(), theirs, atol=FIELD_TWIN, rtol=FIELD_TWIN), name
+        assert torch.equal(getattr(looked, name), getattr(shown, name)), name
+    exact.colour.square().sum().backward()
+    shown.colour.square().sum().backward()
+    assert field.values.grad is not None and values.grad is not None
+    largest = values.grad.abs().max().item()
+    assert torch.allclose(field.values.grad.double(), values.grad, rtol=0, atol=FIELD_TWIN_VJP * largest)
+
+
 @pytest.mark.parametrize("name", SHOWN)
 def test_each_output_alone_has_the_twins_gradient(name: str) -> None:
     field = random_grid(7)

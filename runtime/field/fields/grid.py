@@ -17,7 +17,7 @@ from torch.nn import functional
 from runtime.errors import UserError
 from runtime.field.cameras import Rays
 from runtime.field.kernels.nodes import NODES_A_JOB, Moments, Rates, adam, add_rows, vary
-from runtime.field.march import EXTENT, Grid, Room, leaps_of, march, record_of
+from runtime.field.march import EXTENT, STEP, Grid, Room, leaps_of, march, record_of
 from runtime.field.reference.grid import interpolate, slope_of
 from runtime.field.volume import Rendering
 from runtime.kernels.threads import share_jobs
@@ -93,13 +93,15 @@ class DenseGrid(Scene):
         """The cube's side in world units."""
         return float(self.box[3])
 
-    def grid(self) -> Grid:
-        """Return what `march` draws."""
-        return Grid(self.values, self.occupied, self.box[:3], self.side, self.room, self.leaps, self.gradient)
+    def grid(self, step: float = STEP) -> Grid:
+        """Return what `march` draws, with samples so many nodes apart."""
+        return Grid(self.values, self.occupied, self.box[:3], self.side, self.room, self.leaps, self.gradient, step)
 
-    def render(self, rays: Rays, jitter: Float[Tensor, " R"] | None = None, *, normals: bool = False) -> Rendering:
-        """Return what rays show; see `runtime.field.march.march`."""
-        return march(self.grid(), rays, jitter, normals=normals)
+    def render(
+        self, rays: Rays, jitter: Float[Tensor, " R"] | None = None, *, normals: bool = False, step: float = STEP
+    ) -> Rendering:
+        """Return what rays show, with samples so many nodes apart; see `runtime.field.march.march`."""
+        return march(self.grid(step), rays, jitter, normals=normals)
 
     def gradients(self) -> dict[str, Tensor]:
         """Return the gradient of the active nodes: nothing else has one."""
