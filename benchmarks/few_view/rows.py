@@ -40,10 +40,16 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 """Options of each row, on top of preset fast."""
 
-NETWORKS = ("nerf", "simplified", "diet")
-"""Presets with the thesis' networks, in the order that the thesis found."""
+NETWORKS: dict[str, dict[str, Any]] = {
+    "nerf": {},
+    "simplified": {},
+    "simplified-lego": {},
+    "simplified-lego, learning rate 5e-4": {"preset": "simplified-lego", "lr": 5e-4},
+    "diet": {},
+}
+"""Options of each row with the thesis' networks, on top of the preset of its name."""
 
-FIGURES = ("psnr", "ssim", "lpips", "cpu_seconds", "steps")
+FIGURES = ("psnr", "ssim", "lpips", "train_psnr", "anew", "cpu_seconds", "steps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +69,7 @@ class Options(TableOptions):
     draws: Count = 1
     """Draws of the views; with more than one, standard errors are printed."""
     steps: Count | None = None
-    """Steps of a fit; by default the preset's own: 500, or 200,000 of a network."""
+    """Steps of a fit; by default the preset's own, 200,000 of a network."""
     rays: Count = 5000
     """Rays a step; the thesis has 1024 for its networks."""
     size: Count = 400
@@ -72,6 +78,8 @@ class Options(TableOptions):
     """Weight of the total variation in rows that do not set it."""
     networks: tyro.conf.FlagCreatePairsOff[bool] = False
     """Measure the thesis' networks in place of preset fast."""
+    mixed_precision: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Evaluate networks in bfloat16, where they are measured too."""
     semantic_size: Count = 64
     """Side, in pixels, of the pictures that the semantic loss renders."""
     budget: Duration = 7200.0
@@ -84,12 +92,12 @@ class Options(TableOptions):
 
 def configs(options: Options) -> Iterator[tuple[str, Config]]:
     """Yield each row's name and options, without a capture and a seed."""
-    for name, changes in {name: {} for name in NETWORKS}.items() if options.networks else ROWS.items():
+    for name, changes in NETWORKS.items() if options.networks else ROWS.items():
         if options.only not in name:
             continue
-        start = preset_config(name if options.networks else "fast")
+        start = preset_config(changes.get("preset", name) if options.networks else "fast")
         start = replace(start, views=options.views, half=options.half, rays=options.rays, size=options.size)
-        start = replace(start, semantic_size=options.semantic_size)
+        start = replace(start, semantic_size=options.semantic_size, mixed_precision=options.mixed_precision)
         if options.steps is not None:
             start = replace(start, steps=options.steps)
         if options.variation is not None:
@@ -114,6 +122,9 @@ def summary(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
             row[key] = statistics.mean(values)
         if len(values) > 1:
             row[f"{key}_error"] = statistics.stdev(values) / len(values) ** 0.5
+    if len(runs) > 1:
+        # Two rows are best compared fit by fit: objects and draws differ by more than rows do.
+        row["psnr_each"] = [run["psnr"] for run in runs]
     if runs[0]["course"]:
         row["course"] = runs[0]["course"]
     return row

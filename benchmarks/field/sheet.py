@@ -30,7 +30,7 @@ class Options:
 
     out: Path = FOLDER / "field.png"
     """PNG file to write."""
-    steps: Count = 500
+    steps: Count = Config().steps
     """Steps of the fit."""
 
 

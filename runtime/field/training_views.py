@@ -12,6 +12,7 @@ from torch import Tensor
 from runtime.errors import UserError
 from runtime.field.cameras import Cameras, Rays
 from runtime.field.captures import Capture
+from runtime.field.volume import Rendering
 
 VIEWS_A_STEP = 16
 """Most pictures that one step takes rays of: neighbouring rays of few pictures stay in the cache."""
@@ -25,13 +26,19 @@ class Batch:
     """Rays of a step and what they should show."""
 
     rays: Rays
-    colour: Float[Tensor, "R 3"]
-    """Premultiplied with alpha: before a black background."""
-    alpha: Float[Tensor, " R"]
+    """Of pixel after pixel, each with as many."""
+    colour: Float[Tensor, "P 3"]
+    """Of the pixels, premultiplied with alpha: before a black background."""
+    alpha: Float[Tensor, " P"]
     jitter: Float[Tensor, " R"]
     """Where each ray's first sample lies in its first step."""
 
-    def on(self, background: Float[Tensor, "#R 3"]) -> Float[Tensor, "R 3"]:
+    def pixels(self, shown: Rendering) -> Rendering:
+        """Return what pixels show: the means of what their rays do."""
+        count = len(self.alpha)
+        return shown if len(self.jitter) == count else shown.means(count)
+
+    def on(self, background: Float[Tensor, "#P 3"]) -> Float[Tensor, "P 3"]:
         """Return the colours before a background."""
         return self.colour + (1 - self.alpha[:, None]) * background
 
@@ -92,6 +99,11 @@ class TrainingViews:
         counts = self.cameras.sizes.prod(1)
         return counts.cumsum(0) - counts
 
+    @property
+    def pixel_width(self) -> float:
+        """Mean width of a pixel at the distance of the origin, world units."""
+        return float((self.cameras.centres.norm(dim=1) / self.cameras.intrinsics[:, 0]).mean())
+
     def picture(self, view: int) -> Float[Tensor, "H W 4"]:
         """Return a picture, premultiplied with alpha."""
         height, width = self.cameras.sizes[view].tolist()
@@ -109,11 +121,17 @@ class TrainingViews:
         within, width = index - self.firsts[owner], self.cameras.sizes[owner, 1]
         return owner, torch.stack([within // width, within % width], 1), index
 
-    def draw(self, count: int, generator: torch.Generator) -> Batch:
+    def draw(self, count: int, generator: torch.Generator, *, pairs: bool = False) -> Batch:
         """Return about `count` rays: every n-th pixel in both directions, from random pixels on, of up to 16 pictures.
 
         Each ray goes through a random place of its pixel, as the pixel's colour is the mean over it. The order is that
         of the pictures: rays side by side share what they read of the field.
+
+        Args:
+            count: of rays.
+            generator: of all draws.
+            pairs: take two rays of each pixel, half a pixel apart in both directions, and half as many pixels. A field
+                whose single rays are fitted to the means of pixels is blurred; the mean of two is fitted better.
         """
         # A regular lattice of pixels, not single random ones: neighbouring rays read the same nodes.
         views = torch.arange(len(self))
@@ -121,7 +139,7 @@ class TrainingViews:
             views = torch.randperm(len(self), generator=generator)[:VIEWS_A_STEP].sort().values
         sizes = self.cameras.sizes[views]
         # As many rays as asked for from all chosen pictures together, whatever their sizes.
-        stride = max(1, round(math.sqrt(int(sizes.prod(1).sum()) / count)))
+        stride = max(1, round(math.sqrt(int(sizes.prod(1).sum()) * (2 if pairs else 1) / count)))
         top, left = torch.randint(stride, (2,), generator=generator).tolist()
         owners, places = [], []
         for view, (height, width) in zip(views.tolist(), sizes.tolist(), strict=True):
@@ -140,7 +158,11 @@ class TrainingViews:
                 # Where masks leave little, a lattice may miss all of it, and a mean over no rays is NaN.
                 owner, place, index = self._any_counted(generator)
         offsets = torch.rand(len(index), 2, generator=generator)
+        if pairs:
+            # One behind the other, so that they share what they read.
+            offsets = torch.stack([offsets, (offsets + 0.5) % 1], 1).flatten(0, 1)
+            owner, place = owner.repeat_interleave(2), place.repeat_interleave(2, dim=0)
         rays = self.cameras.rays_of(owner, place.flip(1) + offsets)
         rgba = self.pixels[index].float() / 255
-        jitter = torch.rand(len(index), generator=generator)
+        jitter = torch.rand(len(owner), generator=generator)
         return Batch(rays, rgba[:, :3], rgba[:, 3], jitter)

@@ -36,6 +36,20 @@ class Rendering:
         """Return the colours before a background, one for all rays or one a ray."""
         return self.colour + self.transmittance[:, None] * background
 
+    def means(self, count: int) -> "Rendering":
+        """Return the means over `count` groups of rays, each as many rays that follow one another."""
+
+        def mean(values: Tensor) -> Tensor:
+            return values.unflatten(0, (count, -1)).mean(1)
+
+        return Rendering(
+            colour=mean(self.colour),
+            transmittance=mean(self.transmittance),
+            depth=mean(self.depth),
+            distortion=mean(self.distortion),
+            normal=None if self.normal is None else mean(self.normal),
+        )
+
     @property
     def alpha(self) -> Float[Tensor, " R"]:
         """Opacity of each ray."""

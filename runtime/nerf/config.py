@@ -43,7 +43,7 @@ class Config(CaptureOptions):
     """Longest side, in pixels, at which pictures are read."""
     background: Literal["white", "black", "random"] = "white"
     """What is behind the scene where pictures are transparent; random: another colour each ray."""
-    steps: Annotated[int, Interval(ge=1, le=1_000_000)] = 500
+    steps: Annotated[int, Interval(ge=1, le=1_000_000)] = 700
     """Steps of all stages."""
     rays: Annotated[int, Interval(ge=16, le=10_000_000)] = 5000
     """Rays a step."""
@@ -54,8 +54,9 @@ class Config(CaptureOptions):
     """Let colours depend on the direction of view; for preset fast linearly, in four times the memory."""
     alpha: Weight = 1.0
     """Weight of the pictures' alpha as a second target, where they have one."""
-    variation: Weight = 3e-5
-    """Preset fast: weight of the total variation of raw densities and colours, L1 but for small differences."""
+    variation: Weight = 6e-5
+    """Preset fast: weight of the total variation of raw densities, and half of that of colours, L1 but for small
+    differences."""
     distortion: Weight = 0.0
     """Weight of the distortion loss (mip-NeRF 360, arXiv:2111.12077)."""
     blur: Annotated[float, Interval(ge=0, le=8)] = 0.0
@@ -63,6 +64,8 @@ class Config(CaptureOptions):
     over three fifths of the steps (a grid's form of SANeRF's annealing, arXiv:2406.07828); 0: none."""
     anneal: Annotated[float, Interval(ge=0, le=1)] = 0.0
     """Networks: part of the steps in which high frequencies fade in (FreeNeRF, arXiv:2303.07418); 0: none."""
+    lr: Annotated[float, Interval(gt=0, le=1)] | None = None
+    """Networks: learning rate of Adam at the first step; by default that of Table 9.1, such as 0.0005 for nerf."""
     mixed_precision: tyro.conf.FlagCreatePairsOff[bool] = False
     """Networks: evaluate them in bfloat16 (thesis 3.4.4); pays on processors and cards with units for it."""
     encoder: str | None = None
@@ -71,6 +74,9 @@ class Config(CaptureOptions):
     """Weight of that judgement, every tenth step; without an encoder there is none."""
     semantic_size: Annotated[int, Interval(ge=8, le=512)] = 64
     """Side, in pixels, of the pictures that are rendered for it."""
+    semantic_cameras: Literal["hemisphere", "between"] = "hemisphere"
+    """Where it looks from: anywhere in the upper hemisphere, at the photos' distances; or, where a scene cannot be
+    walked around, between the cameras of three photos (thesis 3.4.3)."""
     prior: str | None = None
     """Preset fast: bundle whose diffusion model looks from random cameras and pulls what it sees towards the prompt, by
     score distillation: its name, or a folder."""

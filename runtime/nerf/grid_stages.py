@@ -14,7 +14,7 @@ from runtime.loop.optimize import Stage
 from runtime.nerf.collapse import collapse_of, fog_again
 from runtime.nerf.judges import Judges
 from runtime.nerf.losses import alpha_error, background_of, photometric
-from runtime.nerf.scenes import box
+from runtime.nerf.scenes import BOX, box
 
 if TYPE_CHECKING:
     from runtime.nerf.config import Config
@@ -29,6 +29,9 @@ SHARES = (0.16, 0.4, 0.44)
 
 SMOOTH = 0.01
 """Differences of raw values below its root cost their square: epsilon of the total variation."""
+COLOUR_VARIATION = 2.0
+"""Weight of colours in the total variation, in that of raw densities: most of their differences are so small that they
+cost their square."""
 
 OCCUPANCY_EVERY = 50
 """Steps between two looks at which cells are empty."""
@@ -82,11 +85,16 @@ def grid_stages(config: "Config", views: TrainingViews, report: Report = lambda 
 
 
 def fitting_terms(
-    config: "Config", views: TrainingViews, scene: DenseGrid | HashedGrid, generator: torch.Generator
+    config: "Config",
+    views: TrainingViews,
+    scene: DenseGrid | HashedGrid,
+    generator: torch.Generator,
+    *,
+    pairs: bool = False,
 ) -> dict[str, Tensor]:
-    """Return the terms of a step that observed pictures give."""
-    batch = views.draw(config.rays, generator)
-    shown = scene.render(batch.rays, batch.jitter)
+    """Return the terms of a step that observed pictures give; for `pairs` see `TrainingViews.draw`."""
+    batch = views.draw(config.rays, generator, pairs=pairs)
+    shown = batch.pixels(scene.render(batch.rays, batch.jitter))
     terms = {"colour": photometric(shown, batch, background_of(config, len(batch.alpha), generator))}
     if views.has_alpha and config.alpha > 0:
         terms["alpha"] = config.alpha * alpha_error(shown, batch)
@@ -98,17 +106,20 @@ def fitting_terms(
 def _grid_stage(config: "Config", views: TrainingViews, judges: Judges, place: Place, report: Report) -> Stage:
     """Return one stage of a grid."""
     size, steps, before, total = place
+    # A pixel that is wider than the nodes are apart is a mean over several of them. On coarser grids single rays, of
+    # twice as many pixels, do.
+    pairs = views.pixel_width > BOX[3] / (size - 1)
 
     def begin(scene: DenseGrid | None, generator: torch.Generator) -> DenseGrid:
         return DenseGrid.empty(size, box(), degree=int(config.view_dependent)) if scene is None else scene.resized(size)
 
     def loss(scene: DenseGrid, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        terms = fitting_terms(config, views, scene, generator)
+        terms = fitting_terms(config, views, scene, generator, pairs=pairs)
         terms |= judges.terms(scene, before + step, total, generator)
         if config.variation > 0:
             # By the area of a surface in nodes, so that a weight means the same on any grid.
             weight = config.variation / size**2
-            terms["variation"] = scene.total_variation(weight, weight, SMOOTH)
+            terms["variation"] = scene.total_variation(weight, COLOUR_VARIATION * weight, SMOOTH)
         return terms
 
     def after(scene: DenseGrid, optimizer: Optimizer, step: int, generator: torch.Generator) -> None:

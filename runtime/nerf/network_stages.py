@@ -33,8 +33,8 @@ CHUNK = 512
 
 def network_stages(config: "Config", views: TrainingViews, report: Report = lambda event: None) -> list[Stage]:
     """Return the one stage of a preset with networks."""
-    networks = NETWORKS[config.preset]
-    semantics = Semantics.of(config.encoder, views, config.semantic_size) if config.encoder else None
+    lr = NETWORKS[config.preset].lr if config.lr is None else config.lr
+    semantics = Semantics.asked(config, views)
 
     def begin(scene: None, generator: torch.Generator) -> NeuralField:
         return new_field(config, generator.initial_seed())
@@ -73,7 +73,7 @@ def network_stages(config: "Config", views: TrainingViews, report: Report = lamb
             steps=config.steps,
             begin=begin,
             restore=lambda state: restore(config, state),
-            optimizer=lambda scene: torch.optim.Adam(scene.parameters(), lr=networks.lr),
+            optimizer=lambda scene: torch.optim.Adam(scene.parameters(), lr=lr),
             loss=loss,
             after=after,
             lr_factor=lambda step: DECAY ** (step / DECAY_STEPS),

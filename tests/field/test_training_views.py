@@ -1,6 +1,7 @@
 """Rays of a step: which pixels, through where, with which colour."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from runtime.field.cameras import Cameras
 from runtime.field.captures import Capture
 from runtime.field.captures.pictures import PictureArray
 from runtime.field.training_views import VIEWS_A_STEP, TrainingViews
+from runtime.field.volume import Rendering
 
 
 def capture(count: int = 3, height: int = 6, width: int = 8, channels: int = 4) -> Capture:
@@ -58,6 +60,31 @@ def test_all_pixels_are_drawn_once_when_there_are_as_many_rays() -> None:
     batch = views.draw(3 * 48, generator())
     rows = {tuple(row) for row in (batch.colour * 255).round().int().tolist()}
     assert len(batch.alpha) == len(rows) == 144
+
+
+def test_pairs_of_rays_lie_half_a_pixel_apart_in_the_pixel_whose_colour_they_have() -> None:
+    views = TrainingViews.of(capture(), [2, 0])
+    batch = views.draw(2 * 2 * 48, generator(), pairs=True)
+    assert len(batch.alpha) == 96
+    assert len(batch.jitter) == len(batch.rays.origins) == 192
+    way = batch.rays.directions / -batch.rays.directions[:, 2:]
+    at = torch.stack([way[:, 0] * 10 + 4, 3 - way[:, 1] * 10], 1).unflatten(0, (96, 2))
+    levels = (batch.colour * 255).round()
+    assert torch.equal(at.floor(), levels[:, None, :2].expand(-1, 2, -1))
+    assert torch.allclose((at[:, 0] - at[:, 1]).abs(), torch.tensor(0.5), atol=1e-4)
+    # What the two rays of a pixel show is averaged, pixel by pixel.
+    values = torch.arange(192.0)
+    shown = batch.pixels(Rendering(values[:, None].expand(-1, 3), values, values, values))
+    assert torch.equal(shown.transmittance, values[::2] + 0.5)
+    assert torch.equal(shown.colour[:, 1], values[::2] + 0.5)
+    single = views.draw(100, generator())
+    rendering = Rendering(torch.zeros(len(single.alpha), 3), *torch.zeros(3, len(single.alpha)))
+    assert single.pixels(rendering) is rendering
+
+
+def test_the_width_of_a_pixel_at_the_origin() -> None:
+    # The camera at (0, 0, 4) with a focal length of 10 pixels.
+    assert math.isclose(TrainingViews.of(capture(1), [0]).pixel_width, 0.4, rel_tol=1e-6)
 
 
 def test_every_pixel_has_its_turn() -> None:

@@ -28,6 +28,7 @@ from runtime.nerf.grid_stages import grid_sizes
 from runtime.nerf.judges.random_views import RandomViews
 from runtime.nerf.judges.semantic import PARTS, Semantics
 from runtime.nerf.losses import alpha_error, background_of, photometric
+from runtime.nerf.network_stages import network_stages
 from runtime.nerf.output import figures_of
 from runtime.nerf.scenes import Split, box
 from runtime.nerf.tools import render
@@ -110,6 +111,25 @@ def test_grids_go_from_coarse_to_fine() -> None:
     assert math.isclose(stages[1].lr_factor(0), stages[0].lr_factor(80))
 
 
+def test_pixels_have_two_rays_where_they_are_wider_than_nodes_are_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(SMALL, size=24, nodes=33, steps=3)
+    views = TrainingViews.of(Split.of(config).capture, [0, 1])
+    assert 2 / 32 < views.pixel_width < 2 / 16
+    asked = []
+
+    def terms(*arguments: object, pairs: bool) -> dict[str, torch.Tensor]:
+        asked.append(pairs)
+        return {}
+
+    monkeypatch.setattr(grid_stages, "fitting_terms", terms)
+    scene = DenseGrid.empty(9, box())
+    for stage in grid_stages.grid_stages(config, views):
+        assert stage.loss is not None
+        scene = stage.begin(scene, torch.Generator())
+        stage.loss(scene, 0, torch.Generator())
+    assert asked == [False, False, True]
+
+
 def test_losses() -> None:
     rays = Rays(torch.zeros(2, 3), torch.zeros(2, 3))
     batch = Batch(rays, torch.tensor([[0.5, 0, 0], [0, 0, 0]]), torch.tensor([0.5, 0.0]), torch.zeros(2))
@@ -135,6 +155,18 @@ def test_the_thesis_networks_learn(preset: str) -> None:
         return -psnr(shown, views.picture(0)[..., :3] + 1 - views.picture(0)[..., 3:])
 
     assert error(12) < error(1)
+
+
+def test_a_learning_rate_takes_the_place_of_the_tables() -> None:
+    config = replace(preset_config("simplified"), capture=CAPTURE, views=3, size=8, rays=16)
+    views = TrainingViews.of(Split.of(config).capture, [0, 1, 2])
+
+    def lr(value: float | None) -> float:
+        stage = network_stages(replace(config, lr=value), views)[0]
+        assert stage.optimizer is not None
+        return stage.optimizer(stage.begin(None, torch.Generator())).param_groups[0]["lr"]
+
+    assert (lr(None), lr(5e-4)) == (5e-5, 5e-4)
 
 
 def test_presets_have_the_thesis_options() -> None:
@@ -170,6 +202,21 @@ def test_semantics_draw_pictures_from_around() -> None:
     assert math.isclose(semantics.loss(colour, 0).item(), 1.0, abs_tol=1e-6)
     due = [step for step in range(1000) if semantics.due(step, 1000)]
     assert due == list(range(int(PARTS[0] * 1000), int(PARTS[1] * 1000), 10))
+
+
+def test_cameras_between_photos_look_as_those_do() -> None:
+    views = TrainingViews.of(Split.of(SMALL).capture, [0, 1, 2])
+    semantics = Semantics.asked(replace(SMALL, encoder="icons", semantic_size=8, semantic_cameras="between"), views)
+    assert semantics is not None
+    centres, generator = views.cameras.centres, torch.Generator().manual_seed(0)
+    drawn = torch.stack([semantics.draw(generator)[0].origins[0] for _ in range(50)])
+    # Within the triangle of three centres: barycentric coordinates are none below 0 and sum to 1.
+    shares = torch.linalg.solve(
+        torch.cat([centres.T, torch.ones(1, 3)])[[0, 1, 3]], torch.cat([drawn.T, torch.ones(1, 50)])[[0, 1, 3]]
+    )
+    assert shares.min() > -1e-4
+    assert torch.allclose(shares.T @ centres, drawn, atol=1e-4)
+    assert Semantics.asked(SMALL, views) is None
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from runtime.field.cameras import Cameras, Rays, pixel_centres
-from runtime.field.poses import Law, angles_of, draw_sphere
+from runtime.field.poses import Law, angles_of, draw_between, draw_sphere
 from runtime.field.training_views import TrainingViews
 
 
@@ -23,6 +23,8 @@ class RandomViews:
     """Lowest and highest, radians."""
     law: Law
     """What elevations are uniform in."""
+    between: Float[Tensor, "V 4 4"] | None = None
+    """Poses between which cameras are drawn, three at a time, in place of the sphere; see `poses.draw_between`."""
 
     @classmethod
     def of(
@@ -40,7 +42,10 @@ class RandomViews:
 
     def draw(self, generator: torch.Generator) -> tuple[Rays, tuple[Float[Tensor, " 1"], Float[Tensor, " 1"]]]:
         """Return the rays of a random camera on a jittered grid, and its azimuth and elevation in radians."""
-        pose = draw_sphere(1, generator, radius=self.radius, elevation=self.elevation, law=self.law)
+        if self.between is None:
+            pose = draw_sphere(1, generator, radius=self.radius, elevation=self.elevation, law=self.law)
+        else:
+            pose = draw_between(self.between, 1, generator)
         # One shift for the whole lattice: over many steps it visits all places between the pixels (thesis 3.5.2).
         offset = torch.rand(2, generator=generator) - 0.5
         height, width = self.camera.sizes[0].tolist()

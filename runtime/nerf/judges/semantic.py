@@ -1,6 +1,7 @@
 """DietNeRF's loss for a field: pictures from random cameras against observed ones, by an image encoder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,9 @@ from runtime.field.cameras import Rays
 from runtime.field.training_views import TrainingViews
 from runtime.guidance.semantic import semantic_consistency, typical_cosine
 from runtime.nerf.judges.random_views import RandomViews
+
+if TYPE_CHECKING:
+    from runtime.nerf.config import Config
 
 EVERY = 10
 """Steps from one semantic loss to the next: the published code's K; the thesis has 10 to 16."""
@@ -32,13 +36,19 @@ class Semantics:
     side: int
     """Side, in pixels, of the pictures that are rendered for it. The thesis renders 15 to 20 % of 400 x 400."""
     views: RandomViews
-    """Cameras of `side` x `side` pixels, in the upper hemisphere."""
+    """Cameras of `side` x `side` pixels."""
     gate: float
     """See `guidance.semantic.semantic_consistency`."""
 
     @classmethod
-    def of(cls, encoder: str, views: TrainingViews, side: int) -> "Semantics":
+    def of(cls, encoder: str, views: TrainingViews, side: int, *, between: bool = False) -> "Semantics":
         """Load a bundle's image encoder and encode the pictures, once.
+
+        Args:
+            encoder: the bundle's name, or its folder.
+            views: the pictures and their cameras.
+            side: of the pictures that are rendered.
+            between: draw cameras between the pictures' own, in place of the upper hemisphere.
 
         Raises:
             UserError: the bundle has no image encoder.
@@ -48,7 +58,17 @@ class Semantics:
         with torch.no_grad():
             # One by one, which bounds the memory: a capture may have hundreds of pictures.
             targets = torch.cat([encode(picture[None]) for picture in pictures])
-        return cls(encode, input_side, targets, side, RandomViews.of(views, side), typical_cosine(targets))
+        cameras = RandomViews.of(views, side)
+        if between:
+            cameras = replace(cameras, between=views.cameras.poses)
+        return cls(encode, input_side, targets, side, cameras, typical_cosine(targets))
+
+    @classmethod
+    def asked(cls, config: "Config", views: TrainingViews) -> "Semantics | None":
+        """Return what a request asks for; None without an encoder."""
+        if config.encoder is None:
+            return None
+        return cls.of(config.encoder, views, config.semantic_size, between=config.semantic_cameras == "between")
 
     def due(self, step: int, total: int) -> bool:
         """Return whether a step has a semantic loss."""
@@ -56,7 +76,7 @@ class Semantics:
         return step % EVERY == 0 and first * total <= step < last * total
 
     def draw(self, generator: torch.Generator) -> tuple[Rays, int]:
-        """Return the rays of a picture from the upper hemisphere, on a jittered grid, and the picture to resemble."""
+        """Return the rays of a picture from a random camera, on a jittered grid, and the picture to resemble."""
         rays, _ = self.views.draw(generator)
         return rays, int(torch.randint(len(self.targets), (1,), generator=generator))
 

@@ -29,7 +29,7 @@ class Judges:
         """Load the networks of `--encoder` and `--prior`."""
         return cls(
             config,
-            Semantics.of(config.encoder, views, config.semantic_size) if config.encoder else None,
+            Semantics.asked(config, views),
             Prior.of(config, views) if config.prior else None,
         )
 

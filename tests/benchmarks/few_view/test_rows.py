@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,15 @@ def test_rows_have_means_and_standard_errors() -> None:
     assert (row["psnr"], row["fits"], row["steps"]) == (2.0, 3, 3)
     assert math.isclose(row["psnr_error"], 1 / math.sqrt(3))
     assert row["ssim_error"] == 0
+    assert row["psnr_each"] == [1.0, 2.0, 3.0]
     assert "lpips" not in row
 
 
 def test_networks_keep_their_own_settings() -> None:
     rows = dict(configs(Options(networks=True, rays=64)))
-    assert tuple(rows) == NETWORKS
+    assert set(rows) == set(NETWORKS)
+    assert rows["simplified-lego"].view_dependent and rows["simplified-lego"].lr is None
+    assert rows["simplified-lego, learning rate 5e-4"] == replace(rows["simplified-lego"], lr=5e-4)
     assert rows["nerf"].steps == 200_000 and rows["nerf"].rays == 64
     assert rows["diet"].encoder == "icons"
     assert [name for name, _ in configs(Options(only="total variation x"))] == ["total variation x 10"]
@@ -39,7 +43,10 @@ def test_a_fit_ends_with_its_budget_and_is_measured() -> None:
     whole = measure(config, every=1e-6)
     assert whole["steps"] == 12
     assert len(whole["course"]) == 12
+    assert [step for _, step, _ in whole["course"]] == list(range(1, 13))
     assert math.isfinite(whole["psnr"])
+    assert whole["train_psnr"] > 5
+    assert whole["anew"] == 0
     assert measure(config, budget=0.0)["steps"] == 1
 
 
