@@ -1,22 +1,30 @@
-"""Train the image-text dual encoder of the icon model.
+r"""Train the image-text dual encoder of the icon model.
 
     python -m train.clip --data data/icons.npz --prepared checkpoints/denoiser --out checkpoints/dual
+    python -m train.clip --data data/icons.npz --prepared checkpoints/denoiser --out checkpoints/dual-objects \
+        --objects objects --start icons
 
-It reads the contexts that the denoiser's training wrote, so that both see the same captions.
+It reads the contexts that the denoiser's training wrote, so that both see the same captions. With a set of objects, a
+part of each batch is views of them from all sides; it may begin from the dual encoder of a bundle.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from annotated_types import Interval
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from runtime.command.options import parse_options
 from runtime.command.ranges import Count, LearningRate
+from runtime.engines.bundle.diffusion import DiffusionBundle
 from runtime.errors import run_main
 from train.clip.dual import DualEncoder, contrastive_loss
+from train.clip.objects import ObjectPairs, Pairs
+from train.clip.restore import restore_dual
 from train.data.archive import read_icons, read_tensors, to_images
 from train.fit import fit
 from train.norm import to_channels_last
@@ -31,6 +39,14 @@ class Config(TrainOptions):
     """Archive of train.data.icons."""
     prepared: Path
     """Run folder of train.latent_diffusion.denoiser, for its captions' contexts."""
+    objects: Path | None = None
+    """Folder of a captioned set of objects seen from 16 sides: objects.json and views/."""
+    share: Annotated[float, Interval(gt=0, lt=1)] = 0.4
+    """Part of each batch that is views of objects, where there are some."""
+    bundle: str = "icons"
+    """Bundle whose text encoder the objects' captions are encoded by: its name, or a folder."""
+    start: str | None = None
+    """Bundle whose dual encoder is trained on: its name, or a folder; by default a new one is trained."""
     steps: Count = 6000
     batch: Count = 96
     """Pairs a step."""
@@ -55,6 +71,11 @@ def roughen(images: Float[Tensor, "B 3 H W"], generator: torch.Generator) -> Flo
     return torch.where(choice > 0.8, moved + noise, moved).clamp(0, 1)
 
 
+def object_pairs(folder: Path, bundle: str) -> ObjectPairs:
+    """Return the views of a set of objects, their captions encoded by a bundle."""
+    return ObjectPairs.load(folder, DiffusionBundle.load(bundle).text_encoder())
+
+
 def main() -> None:
     """Train from a command line."""
     config = parse_options(Config, "train.clip", description=__doc__)
@@ -65,16 +86,26 @@ def main() -> None:
     label_of_row = torch.tensor([index[label] for label in labels])
     remedy = "give the --out folder of python -m train.latent_diffusion.denoiser"
     data = read_tensors(config.prepared / "prepared.safetensors", ("weights", "rows", "contexts"), remedy)
+    views = None if config.objects is None else object_pairs(config.objects, config.bundle)
+    # At least one of each, or a batch would show nothing of what was asked for.
+    seen = 0 if views is None else min(max(1, round(config.share * config.batch)), config.batch - 1)
     torch.manual_seed(config.seed)
-    network = to_channels_last(DualEncoder())
+    network = DualEncoder() if config.start is None else restore_dual(DiffusionBundle.load(config.start))
+    network = to_channels_last(network)
+
+    def draw_icons(count: int, generator: torch.Generator) -> Pairs:
+        picked = torch.multinomial(data["weights"], count, replacement=True, generator=generator)
+        column = torch.randint(data["rows"].shape[1], (count,), generator=generator)
+        context = data["contexts"][data["rows"][picked, column]].float()
+        return Pairs(to_images(pictures[picked]), context, label_of_row[picked])
 
     def loss_of_step(network: DualEncoder, generator: torch.Generator) -> Float[Tensor, ""]:
-        picked = torch.multinomial(data["weights"], config.batch, replacement=True, generator=generator)
-        column = torch.randint(data["rows"].shape[1], (config.batch,), generator=generator)
-        images = roughen(to_images(pictures[picked]), generator)
-        context = data["contexts"][data["rows"][picked, column]].float()
-        same = label_of_row[picked][:, None] == label_of_row[picked][None]
-        logits = network(images.to(config.device), context.to(config.device)).float()
+        pairs = draw_icons(config.batch - seen, generator)
+        if views is not None:
+            pairs = pairs + views.draw(seen, generator)
+        images = roughen(pairs.images, generator)
+        same = pairs.labels[:, None] == pairs.labels[None]
+        logits = network(images.to(config.device), pairs.contexts.to(config.device)).float()
         return contrastive_loss(logits, same.to(config.device))
 
     fit(network, loss_of_step, config.fit_config(warmup=200), print)
