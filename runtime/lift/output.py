@@ -22,5 +22,5 @@ def write(config: "Config", bundle: "DiffusionBundle", scene: DenseGrid, out: Pa
 
 
 def snapshot(config: "Config", bundle: "DiffusionBundle", scene: DenseGrid, stem: Path) -> Path:
-    """Write a scene on the way, seen from eight sides, as a PNG; return its path."""
-    return write_sheet(scene, stem)
+    """Write a scene on the way, seen from eight sides, with its normals, as a PNG; return its path."""
+    return write_sheet(scene, stem, normals=True)
