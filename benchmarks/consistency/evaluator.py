@@ -58,16 +58,20 @@ def load_backbone(weights: Path) -> nn.Module:
         raise ValueError(f"{weights}: expected the {len(own)} tensors of EfficientNet-Lite0, got {len(tensors)}")
     network.load_state_dict(dict(zip(own, tensors.values(), strict=True)))
     network.reset_classifier(0)
-    return network.eval().requires_grad_(False)
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # some two to four times as fast
 
 
 @torch.no_grad()
-def features_of(backbone: nn.Module, images: Float[Tensor, "N 3 H W"], batch: int = 64) -> Float[Tensor, "N 1280"]:
-    """Return the features of RGB in [0, 1], resized to 224x224."""
+def features_of(
+    backbone: nn.Module, images: Float[Tensor, "N 3 H W"], batch: int = 64, side: int = 224
+) -> Float[Tensor, "N 1280"]:
+    """Return the features of RGB in [0, 1], resized to squares of `side` pixels."""
     out = []
     for part in images.split(batch):
-        resized = F.interpolate(part.float(), (224, 224), mode="bilinear", antialias=True, align_corners=False)
-        out.append(backbone((resized * 255.0 - 127.0) / 128.0))
+        resized = part.float()
+        if part.shape[2:] != (side, side):
+            resized = F.interpolate(resized, (side, side), mode="bilinear", antialias=True, align_corners=False)
+        out.append(backbone(((resized * 255.0 - 127.0) / 128.0).contiguous(memory_format=torch.channels_last)))
     return torch.cat(out)
 
 

@@ -2,17 +2,15 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.tables.definitions import Row
+from benchmarks.tables.pool import run_all
 from runtime import clipdraw, vectorfusion
 from runtime.clipdraw.config import preset_config as clipdraw_preset
 from runtime.command.method import Method, checked, draw, request_of, write_files
@@ -120,25 +118,9 @@ def draw_all(jobs: Sequence[Job], out: Path, workers: int) -> Iterator[tuple[Job
     unique = {job.key: job for job in jobs}
     yield from ((job, "") for job in unique.values() if is_done(job, out))
     waiting = [job for job in unique.values() if not is_done(job, out)]
-    if not waiting:
-        return
     for name in ("drawings", "samples", "runs"):
         (out / name).mkdir(parents=True, exist_ok=True)
-    # Spawned processes read these as they begin; one that is set already, by whoever shares the machine out, holds.
-    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // workers)))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        running: dict[Future[str], Job] = {}
-        try:
-            while waiting or running:
-                while waiting and len(running) < workers:
-                    job = waiting.pop(0)
-                    running[pool.submit(draw_job, job, out)] = job
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(future), future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    yield from run_all(waiting, out, workers, draw_job)
 
 
 @cache

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from runtime.errors import UserError
 
@@ -37,20 +38,51 @@ def captions_digest(captions: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(captions).encode()).hexdigest()[:16]
 
 
-class Records:
+class Keyed(Protocol):
+    """What is stored once for each drawing, judge and list of captions: a dataclass with these fields."""
+
+    @property
+    def job(self) -> str:
+        """Hash of everything that decides the drawing."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Of the drawing."""
+        ...
+
+    @property
+    def judge(self) -> str:
+        """What tells one judge from another."""
+        ...
+
+    @property
+    def captions(self) -> str:
+        """Hash of the captions, in order."""
+        ...
+
+
+R = TypeVar("R", bound=Keyed)
+
+
+class Records(Generic[R]):
     """The records in a file, to which more are appended.
 
     A line that a kill has cut in half does not count, and the next record begins on a line of its own.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: Callable[..., R] = Record) -> None:
         """Read what is there.
+
+        Args:
+            path: the file; it need not exist.
+            kind: the records' dataclass.
 
         Raises:
             UserError: the file is too long to be one of ours, or cannot be read.
         """
         self.path = path
-        self._records: dict[tuple[str, str, str, str], Record] = {}
+        self._records: dict[tuple[str, str, str, str], R] = {}
         self._torn = False
         try:
             if path.is_file() and path.stat().st_size > LONGEST:
@@ -61,20 +93,20 @@ class Records:
         self._torn = bool(text) and not text.endswith("\n")
         for line in text.splitlines():
             try:
-                self._keep(Record(**json.loads(line)))
+                self._keep(kind(**json.loads(line)))
             except (ValueError, TypeError):
                 continue
 
-    def find(self, job: str, sha256: str, judge: str, captions: str) -> Record | None:
+    def find(self, job: str, sha256: str, judge: str, captions: str) -> R | None:
         """Return a judge's result of a drawing, as it is now and beside these captions; None if nothing."""
         return self._records.get((job, sha256, judge, captions))
 
-    def add(self, record: Record) -> None:
+    def add(self, record: R) -> None:
         """Store a record."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(("\n" if self._torn else "") + json.dumps(asdict(record)) + "\n")
+            file.write(("\n" if self._torn else "") + json.dumps(asdict(cast(Any, record))) + "\n")
         self._torn = False
         self._keep(record)
 
-    def _keep(self, record: Record) -> None:
+    def _keep(self, record: R) -> None:
         self._records[record.job, record.sha256, record.judge, record.captions] = record
