@@ -37,7 +37,7 @@ class Config:
     data: Path | None = None
     """Folder of the set of objects: for the judge's training and the row of real objects."""
     icons: Path | None = None
-    """Archive of train.data.icons, for the judge's training."""
+    """Archive of train.data.icons, for the judge's training and the row of real icons."""
     only: str = ""
     """Draw and judge only the row of this name, or rows whose name contains it where none has it."""
     prompts: Annotated[int, Interval(ge=1, le=len(PROMPTS))] = len(PROMPTS)
@@ -136,7 +136,7 @@ def main() -> None:
     if config.judge is None:
         return
     from benchmarks.text_to_3d.judge import load_judge
-    from benchmarks.text_to_3d.reference import real_row
+    from benchmarks.text_to_3d.reference import icon_row, real_row
 
     judge = load_judge(config.judge, config.data, config.icons)
     if not config.stored:
@@ -145,9 +145,10 @@ def main() -> None:
     if config.common:
         judged = common(judged)
     real = None if config.data is None else real_row(config.data, judge, PROMPTS)
+    icons = None if config.icons is None else icon_row(config.icons, judge, PROMPTS)
     print(describe_environment())
-    print(f"\n{TABLES[config.table].title}. Judge: {judge.name}\n")
-    print("\n".join(lines_of(config.table, judged, real, PROMPTS)))
+    print(f"\n{TABLES[config.table].title}. Judge: {judge.name}, held out: {judge.held_out}\n")
+    print("\n".join(lines_of(config.table, judged, real, PROMPTS, icons)))
 
 
 def common(rows: Sequence[Row3d]) -> list[Row3d]:

@@ -1,4 +1,4 @@
-"""The row of real objects: rendered views of held-out objects of the set, whose captions are among the prompts."""
+"""Rows of real things that the judge has not seen: views of objects of the set, and icons, one view each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.consistency.measure import real_icons
 from benchmarks.text_to_3d.definitions import Prompt
 from benchmarks.text_to_3d.judge import Judge
 from benchmarks.text_to_3d.training import grey_of, read_views_on_white
@@ -49,3 +50,17 @@ def real_row(folder: Path, judge: Judge, prompts: Sequence[Prompt]) -> list[Seen
             shapes = judge.similarities(grey.float() / 255.0, texts)
             seen.append(Seen(text, judge.similarities(colour, texts), shapes, judge.sides(colour, text)))
     return seen
+
+
+def icon_row(archive: Path, judge: Judge, prompts: Sequence[Prompt]) -> list[Seen]:
+    """Return what the judge says of icons of the set that it has not seen, whose names are prompts.
+
+    They tell how well it knows what the set of objects has not. They have no sides.
+    """
+    texts = [prompt.text for prompt in prompts]
+    pictures, rows = real_icons(archive, texts)
+    # Without texture they are imitated as real objects are.
+    rng = np.random.default_rng(0)
+    grey = torch.stack([grey_of((255.0 * icon).round().byte(), rng) for icon in pictures]).float() / 255.0
+    colour, shapes = judge.similarities(pictures, texts), judge.similarities(grey, texts)
+    return [Seen(texts[i], [own], [shape], []) for i, own, shape in zip(rows, colour, shapes, strict=True)]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from benchmarks.text_to_3d.records import Record, Row3d
 
 if TYPE_CHECKING:
     from benchmarks.text_to_3d.reference import Seen
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,20 +57,32 @@ def hits(judged: Sequence["Record | Seen"], index: Mapping[str, int]) -> tuple[i
     return figures.hits, figures.count
 
 
+def behind(views: Sequence[T], azimuths: int) -> list[T]:
+    """Return those of an object's views that show a side or the back: azimuths from 90 to 270 degrees.
+
+    Args:
+        views: elevation by elevation, from the front on.
+        azimuths: around.
+    """
+    return [view for i, view in enumerate(views) if 90 <= 360 / azimuths * (i % azimuths) <= 270]
+
+
 def janus(sides: Sequence[int], azimuths: int) -> tuple[float, float]:
     """Return which share of side and back views is taken for the front, and of how many azimuths all views are.
 
     Args:
         sides: what each view is taken for, elevation by elevation, from the front on.
-        azimuths: around; those from 90 to 270 degrees are sides and backs.
+        azimuths: around.
     """
-    fronts = np.array(sides).reshape(-1, azimuths) == 0
-    angle = 360 / azimuths * np.arange(azimuths)
-    return float(fronts[:, (angle >= 90) & (angle <= 270)].mean()), float(fronts.mean())
+    return float(np.mean(np.array(behind(sides, azimuths)) == 0)), float(np.mean(np.array(sides) == 0))
 
 
 def lines_of(
-    table: str, rows: Sequence[Row3d], real: Sequence["Seen"] | None, prompts: Sequence[Prompt]
+    table: str,
+    rows: Sequence[Row3d],
+    real: Sequence["Seen"] | None,
+    prompts: Sequence[Prompt],
+    icons: Sequence["Seen"] | None = None,
 ) -> Iterator[str]:
     """Yield the table and what follows from it.
 
@@ -77,10 +91,11 @@ def lines_of(
         rows: in the order of the table.
         real: what the judge says of real objects.
         prompts: all of them.
+        icons: what it says of real icons.
     """
     index = {prompt.text: i for i, prompt in enumerate(prompts)}
     if table == "rows":
-        yield from _method_lines(rows, real, prompts, index)
+        yield from _method_lines(rows, real, icons, prompts, index)
     else:
         yield from _prior_lines(rows, index)
         yield ""
@@ -88,17 +103,23 @@ def lines_of(
 
 
 def _method_lines(
-    rows: Sequence[Row3d], real: Sequence["Seen"] | None, prompts: Sequence[Prompt], index: Mapping[str, int]
+    rows: Sequence[Row3d],
+    real: Sequence["Seen"] | None,
+    icons: Sequence["Seen"] | None,
+    prompts: Sequence[Prompt],
+    index: Mapping[str, int],
 ) -> Iterator[str]:
     fronts = {prompt.text for prompt in prompts if prompt.has_front}
     ours = {prompt.text for prompt in prompts if prompt.in_objects}
     yield (
-        "| row | objects k/n | kinds of the set | new kinds | views % | set, views % | textureless views % | Janus % | "
-        "taken for the front % | hull share | CPU s |"
+        "| row | objects k/n | kinds of the set | new kinds | views % | kinds of the set | sides and backs | textureless | "
+        "Janus % | taken for the front % | hull share | CPU s |"
     )
-    yield "|---" * 11 + "|"
+    yield "|---" * 12 + "|"
     if real is not None:
         yield _method_line("real objects, held out", real, fronts, ours, index, 12)
+    if icons is not None:
+        yield _method_line("real icons, held out, one view", icons, set(), ours, index, 1)
     for row in rows:
         yield _method_line(row.row.name, list(row.records.values()), fronts, ours, index, 8)
     if real:
@@ -123,6 +144,8 @@ def _method_line(
     new = [one for one in judged if one.prompt not in ours]
     views = Share.of([share_of_views(one.colour, index[one.prompt]) for one in judged])
     set_views = Share.of([share_of_views(one.colour, index[one.prompt]) for one in own])
+    around = [(behind(one.colour, azimuths), index[one.prompt]) for one in judged]
+    hidden = Share.of([share_of_views(*pair) for pair in around if pair[0]])
     grey = Share.of([share_of_views(one.textureless, index[one.prompt]) for one in judged])
     turned = [janus(one.sides, azimuths) for one in judged if one.prompt in fronts]
     records = [one for one in judged if isinstance(one, Record)]
@@ -133,6 +156,7 @@ def _method_line(
         *("{}/{}".format(*hits(some, index)) for some in (judged, own, new)),
         views.percent(),
         set_views.percent(),
+        hidden.percent(),
         grey.percent(),
         Share.of([pair[0] for pair in turned]).percent(),
         Share.of([pair[1] for pair in turned]).percent(),

@@ -134,6 +134,7 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
     handle, part = make_temporary(path, ".safetensors")
     os.close(handle)
     save_file({name: value.contiguous() for name, value in tensors.items()}, part, metadata)
+    os.chmod(part, 0o644)  # mkstemp's 0600 is for secrets
     os.replace(part, path)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.text_to_3d.definitions import Prompt, Row
 from benchmarks.text_to_3d.records import Record, Row3d
-from benchmarks.text_to_3d.report import Share, hits, janus, lines_of, order_lines, share_of_views
+from benchmarks.text_to_3d.report import Share, behind, hits, janus, lines_of, order_lines, share_of_views
 
 PROMPTS = (Prompt("a cat", True, True), Prompt("a pie", False, False), Prompt("a key", False, False))
 INDEX = {prompt.text: i for i, prompt in enumerate(PROMPTS)}
@@ -46,6 +46,11 @@ def test_views_and_objects_are_counted_by_themselves() -> None:
     assert hits([], INDEX) == (0, 0)
 
 
+def test_sides_and_backs_are_five_azimuths_of_eight() -> None:
+    assert behind(list(range(16)), 8) == [2, 3, 4, 5, 6, 10, 11, 12, 13, 14]
+    assert behind(list(range(12)), 12) == [3, 4, 5, 6, 7, 8, 9] and behind([0], 1) == []
+
+
 def test_janus_counts_sides_and_backs_alone() -> None:
     sides = [0, 1, 1, 1, 2, 1, 0, 0] * 2
     assert janus(sides, 8) == (0.2, 0.375)
@@ -58,7 +63,9 @@ def test_the_table_has_a_line_a_row() -> None:
         Row3d(Row("none", "dreamfields"), {}),
     ]
     lines = list(lines_of("rows", rows, None, PROMPTS))
-    assert lines[2] == ("| lift | 1/2 | 1/1 | 0/1 | 75.0 ± 25.0 | 100.0 | 75.0 ± 25.0 | 100.0 | 100.0 | 0.50 | 7 |")
+    assert lines[2] == (
+        "| lift | 1/2 | 1/1 | 0/1 | 75.0 ± 25.0 | 100.0 | 75.0 ± 25.0 | 75.0 ± 25.0 | 100.0 | 100.0 | 0.50 | 7 |"
+    )
     assert lines[3].startswith("| none | 0/0 |") and len(lines) == 4
 
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.consistency.evaluator import Committee
+from benchmarks.consistency.evaluator import HELD_OUT, Committee
 from benchmarks.text_to_3d import judge as judges
 from benchmarks.text_to_3d import training
 from benchmarks.text_to_3d.definitions import Prompt
 from benchmarks.text_to_3d.judge import Judge, load_judge
-from benchmarks.text_to_3d.reference import real_row
+from benchmarks.text_to_3d.reference import icon_row, real_row
 from benchmarks.text_to_3d.training import SideCommittee, grey_of, held_out_figures, side_of, train_side_head
 from runtime.errors import UserError
 from tests.train.latent_diffusion.made import write_set
@@ -146,3 +146,15 @@ def test_real_objects_are_held_out_ones_whose_caption_is_a_prompt(folder: Path, 
     seen = real_row(folder, judge, prompts)
     assert [one.prompt for one in seen] == [every[0].captions[0]]
     assert len(seen[0].colour) == len(seen[0].sides) == 12 and len(seen[0].colour[0]) == 2
+
+
+def test_real_icons_are_one_view_each(folder: Path, tmp_path: Path) -> None:
+    judge = load_judge(tmp_path / "judge.safetensors", folder)
+    pictures = np.full((3, 128, 128, 3), 200, np.uint8)
+    sets, kinds = np.array([HELD_OUT, HELD_OUT, "noto"]), np.array(["plain", "mirrored", "plain"])
+    np.savez(
+        tmp_path / "icons.npz", pictures=pictures, captions=np.array(["owl", "frog", "pie"]), sets=sets, kinds=kinds
+    )
+    prompts = [Prompt(f"a {name}", False, True) for name in ("pie", "frog", "owl")]
+    (seen,) = icon_row(tmp_path / "icons.npz", judge, prompts)
+    assert seen.prompt == "a owl" and len(seen.colour) == len(seen.textureless) == 1 and len(seen.colour[0]) == 3
