@@ -112,8 +112,8 @@ def _method_lines(
     fronts = {prompt.text for prompt in prompts if prompt.has_front}
     ours = {prompt.text for prompt in prompts if prompt.in_objects}
     yield (
-        "| row | objects k/n | kinds of the set | new kinds | views % | kinds of the set | sides and backs | textureless | "
-        "Janus % | taken for the front % | hull share | CPU s |"
+        "| row | objects k/n | kinds of the set | new kinds | views % | kinds of the set | sides and backs | "
+        "textureless | Janus % | taken for the front % | hull share | CPU s |"
     )
     yield "|---" * 12 + "|"
     if real is not None:
