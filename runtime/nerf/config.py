@@ -87,7 +87,7 @@ class Config(CaptureOptions):
     is not told where they are. `inspect` lists azimuths."""
     distillation: Weight = 0.1
     """Weight of the prior, every second step."""
-    omega: Weight = 15.0
+    omega: Weight = 3.0
     """The prior's weight of guidance in (1 + omega) eps(z; y) - omega eps(z); elsewhere `guidance_scale` 1 + omega."""
     seed: Annotated[int, Interval(ge=0, le=2**63 - 1)] = 0
     """Seed of every draw."""
