@@ -1,19 +1,14 @@
-"""Draw the README's sheet: for each of 24 prompts, the raster sample beside the SVG.
-
-    python -m benchmarks.sheet --out benchmarks/sheet.png
-
-The pictures are those that `python -m benchmarks.consistency` keeps; the ones that are missing are drawn first.
-"""
+"""The sheet of `python -m benchmarks.sheet`."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+import benchmarks.sheet
 from benchmarks.consistency import measure
 from runtime.command.options import parse_options
 from runtime.command.ranges import Count
-from runtime.errors import run_main
 
 _CELL, _GAP = 128, 6
 
@@ -40,7 +35,7 @@ def main() -> None:
     """Draw the sheet."""
     from runtime.pictures import write_png
 
-    config = parse_options(Config, "benchmarks.sheet", description=__doc__)
+    config = parse_options(Config, "benchmarks.sheet", description=benchmarks.sheet.__doc__)
     drawing = measure.Config(icons=Path(), out=config.pictures, bundle=config.bundle, limit=config.count)
     measure.run_commands(drawing, config.route)
     folder = config.pictures / config.route
@@ -58,7 +53,3 @@ def main() -> None:
             sheet[:, y : y + _CELL, left : left + _CELL] = pairs[2 * i + j]
     write_png(config.out, sheet)
     print(config.out)
-
-
-if __name__ == "__main__":
-    run_main(main)

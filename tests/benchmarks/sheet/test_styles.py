@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmarks import styles
+from benchmarks.sheet import styles
 from runtime.errors import UserError
 from runtime.pictures import write_png
 

@@ -1,6 +1,6 @@
 """Draw the README's picture of styles: a few prompts as text to SVG, as a sketch, as pixel art and by CLIPDraw.
 
-    python -m benchmarks.styles --out benchmarks/styles.png
+    python -m benchmarks.sheet.styles --out benchmarks/styles.png
 
 Each drawing is what a command of the package makes with its defaults. Drawings are kept in a folder; those that are
 missing are drawn first.
@@ -68,7 +68,7 @@ def draw(prompt: str, style: str, config: Config) -> Path:
         "--out",
         f"{slug(prompt)}.svg",
     ]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"{module} {prompt!r}: exit code {done.returncode}: {done.stderr[-500:]}")
@@ -89,7 +89,7 @@ def sheet_of(rows: list[list[Path]]) -> torch.Tensor:
 
 def main() -> None:
     """Draw the picture from a command line."""
-    config = parse_options(Config, "benchmarks.styles", description=__doc__)
+    config = parse_options(Config, "benchmarks.sheet.styles", description=__doc__)
     rows = []
     for prompt in config.prompts:
         row = []
