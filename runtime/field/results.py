@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from runtime.field.cameras import Cameras, Rays
-from runtime.field.meshes import Mesh, bake, describe, extract_surface, keep_pieces, simplify, write_mesh
+from runtime.field.meshes import Mesh, bake, describe, extract_surface, keep_pieces, simplify, smooth, write_mesh
 from runtime.field.pictures import look
 from runtime.field.poses import orbit
 from runtime.field.sheets import contact_sheet, normal_picture
@@ -24,6 +24,9 @@ from runtime.pictures import write_png
 
 LEVEL = 0.0
 """Raw density of the surface: half of the light passes a 64th of the box there."""
+
+SMOOTHING = 10
+"""Pairs of moves of the filter that takes bumps between nodes away."""
 
 FACES = 20_000
 TEXTURE_SIDE = 1024
@@ -153,8 +156,8 @@ class Surface:
         }
 
     def simplified(self) -> Mesh:
-        """Return it without floaters and with at most `FACES` faces."""
-        return simplify(keep_pieces(self.mesh), FACES)
+        """Return it without floaters and bumps, with at most `FACES` faces."""
+        return simplify(smooth(keep_pieces(self.mesh), SMOOTHING), FACES)
 
 
 def write_model(field: Field, surface: Surface, path: Path) -> dict[str, object]:
