@@ -29,6 +29,7 @@ from runtime.field.results import Orbit
 from runtime.loop.events import Stepped
 from runtime.loop.signals import StoppedRun
 from tests.bundles import make_camera_bundle
+from tests.dreamfusion.cutting import check_cut_run
 
 SMALL = Config(prompt="a red apple", nodes=17, render=16, steps=6)
 
@@ -75,20 +76,8 @@ def test_the_command_writes_three_files_and_the_same_bytes_again(
 
 def test_a_cut_run_ends_in_the_same_field(bundle: DiffusionBundle, tmp_path: Path) -> None:
     config = replace(SMALL, shading=0.6, orientation=0.1, views="mixed", latent=0.5)
-    events: list[object] = []
-    whole = draw(METHOD, config, bundle, report=events.append)
+    events = check_cut_run(config, bundle, tmp_path / "run", "grid 13")
     assert [event.stage for event in stepped(events)] == ["grid 9"] * 2 + ["grid 13"] * 2 + ["grid 17"] * 2
-    stop = threading.Event()
-
-    def report(event: object) -> None:
-        if isinstance(event, Stepped) and event.stage == "grid 13" and event.step == 1:
-            stop.set()
-
-    with pytest.raises(StoppedRun):
-        draw(METHOD, config, bundle, run=tmp_path / "run", report=report, stop=stop)
-    resumed = draw(METHOD, config, bundle, run=tmp_path / "run")
-    for name, value in whole.state().items():
-        assert torch.equal(value, resumed.state()[name]), name
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Score distillation in pixels: against closed forms, and the method on bundles without an autoencoder."""
 
 import json
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +16,10 @@ from runtime.engines.bundle import DdpmBundle, DiffusionBundle
 from runtime.engines.pixel_space import encode_pixels
 from runtime.errors import UserError
 from runtime.guidance.sds import draw_time
-from runtime.loop.events import Note, Stepped
-from runtime.loop.signals import StoppedRun
+from runtime.loop.events import Note
 from tests.bundles import make_pixel_bundle
 from tests.ddpm.tiny import make_tiny_ddpm
+from tests.dreamfusion.cutting import check_cut_run
 from tests.guidance.gaussians import SCHEDULE, GaussianDenoiser, prompt
 
 SMALL = Config(prompt="a red apple", nodes=17, render=16, steps=6)
@@ -132,22 +131,10 @@ def test_a_cut_run_in_pixels_ends_in_the_same_field(kind: str, request: pytest.F
     load = DdpmBundle.load if kind == "unconditional" else DiffusionBundle.load
     bundle = load(request.getfixturevalue(kind))
     config = replace(SMALL, shading=0.6, views="none" if kind == "unconditional" else "perp-neg")
-    events: list[object] = []
-    whole = draw(METHOD, config, bundle, report=events.append)
+    events = check_cut_run(config, bundle, tmp_path / "run", "grid 13")
     notes = [event.text for event in events if isinstance(event, Note)]
     silent = f"bundle '{bundle.name}' reads no texts: the prompt names the files, and --omega changes nothing"
     assert notes == ([silent] if kind == "unconditional" else [])
-    stop = threading.Event()
-
-    def report(event: object) -> None:
-        if isinstance(event, Stepped) and event.stage == "grid 13" and event.step == 1:
-            stop.set()
-
-    with pytest.raises(StoppedRun):
-        draw(METHOD, config, bundle, run=tmp_path / "run", report=report, stop=stop)
-    resumed = draw(METHOD, config, bundle, run=tmp_path / "run")
-    for name, value in whole.state().items():
-        assert torch.equal(value, resumed.state()[name]), name
 
 
 def test_the_prompt_and_its_views_count_where_the_model_reads(textual: Path) -> None:
