@@ -23,8 +23,14 @@ class ScaledDecoder(nn.Module):
 
 def make_network(weights: Weights) -> ExportedNetwork:
     """Return the decoder; it is verified on latents of icons."""
+    return export_decoder(weights.autoencoder, weights.latent_scale, weights.latents)
+
+
+def export_decoder(autoencoder: nn.Module, scale: float, latents: Float[Tensor, "V 4 16 16"]) -> ExportedNetwork:
+    """Return the decoder of an `IconAutoencoder`, verified on scaled latents."""
+    assert isinstance(autoencoder, IconAutoencoder)
     return ExportedNetwork(
         spec=batched("latent_decoder", {"latents": (4, 16, 16)}, {"images": (3, 128, 128)}),
-        module=ScaledDecoder(weights.autoencoder, weights.latent_scale),
-        samples=(weights.latents,),
+        module=ScaledDecoder(autoencoder, scale),
+        samples=(latents,),
     )

@@ -23,12 +23,14 @@ from train.further.best import Best
 from train.further.subject import Subject
 from train.outputs import make_folder
 
-Name = Literal["teacher", "ddpm", "pixelnerf", "lmconv"]
+Name = Literal["denoiser", "decoder", "teacher", "pixelnerf", "ddpm", "lmconv"]
 
 SUBJECTS: dict[str, str] = {
+    "denoiser": "train.further.denoiser",
+    "decoder": "train.further.decoder",
     "teacher": "train.further.teacher",
-    "ddpm": "train.further.ddpm",
     "pixelnerf": "train.further.pixelnerf",
+    "ddpm": "train.further.ddpm",
     "lmconv": "train.further.lmconv",
 }
 """What can be trained further, in the order of what it gains, and the module that is loaded for it."""
@@ -52,7 +54,7 @@ class Preparation:
     subject: tyro.conf.Positional[Name]
     """What is trained."""
     run: Path | None = None
-    """Run folder whose averaged weights it begins with; the teacher may begin with its bundle's denoiser instead."""
+    """Run folder whose averaged weights it begins with; denoiser, decoder and teacher may begin with the bundle's."""
     data: Path | None = None
     """Data of the run: an archive, or a folder of sets; by default what the run's command takes by default."""
     cache: Path | None = None

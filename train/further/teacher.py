@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int8, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from runtime.arrays import read_arrays
@@ -17,6 +17,7 @@ from runtime.errors import UserError
 from runtime.files import read_ordinary, replace_file
 from train.data.archive import read_tensors
 from train.further.archive import Archive
+from train.further.latents import from_bytes, to_bytes
 from train.further.subject import Further
 from train.latent_diffusion.camera_weights import fill, make_denoiser, pack, unpack
 from train.latent_diffusion.held_out import TIMES, noised
@@ -27,9 +28,6 @@ from train.norm import to_channels_last
 
 BATCH = 512
 """Latents a step: half are objects', half icons'."""
-
-STEPS_A_UNIT = 28
-"""Steps of a stored latent in a unit; latents have a deviation of about 1."""
 
 LR = 1e-3
 
@@ -65,16 +63,6 @@ def prepare(run: Path | None, data: Path | None, cache: Path | None) -> Archive:
             raise UserError(f"--run '{run}': expected {RUN} of a run, got {error!s:.100}; {remedy}") from None
     config = {"bundle": "icons", "images_before": before}
     return Archive("teacher", config, arrays, {name: value.numpy() for name, value in weights.items()})
-
-
-def to_bytes(latents: Float[Tensor, "N 4 h w"]) -> Int8[Tensor, "N 4 h w"]:
-    """Return latents in steps of 1 / `STEPS_A_UNIT`, clipped at 127 of them."""
-    return (latents.float() * STEPS_A_UNIT).round().clamp(-127, 127).to(torch.int8)
-
-
-def from_bytes(codes: Int8[Tensor, "N 4 h w"]) -> Float[Tensor, "N 4 h w"]:
-    """Return the latents of `to_bytes`, in half precision."""
-    return (codes.float() / STEPS_A_UNIT).half()
 
 
 def open(archive: Archive, device: str, batch: int) -> Further:

@@ -8,6 +8,7 @@ the caption dropped from one example in ten (thesis Eq. 6.3). The same code runs
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,9 @@ _KIND_WEIGHT = {"plain": 1.0, "mirrored": 0.7, "repainted": 0.7, "pair": 0.35}
 _PEOPLE_WEIGHT = 0.3
 _FAVOURED_WEIGHT = 4.0
 
+DROPOUT = 0.1
+"""Share of examples whose caption is dropped, by default."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config(TrainOptions):
@@ -54,7 +58,7 @@ class Config(TrainOptions):
     lr: LearningRate = 1.2e-3
     captions: Count = 4
     """Captions written for each picture."""
-    dropout: Share = 0.1
+    dropout: Share = DROPOUT
     """Share of examples whose caption is dropped."""
     favour: str = HOUSE
     """Icon set that is drawn four times as often: the one whose style the bundle's prompts end on. "" is none."""
@@ -150,14 +154,35 @@ def prepare(config: Config) -> dict[str, Tensor]:
     return prepared
 
 
+def noise_loss(
+    network: Callable[..., Tensor],
+    latents: Float[Tensor, "B 4 h w"],
+    contexts: Float[Tensor, "B N D"],
+    t: Int64[Tensor, " B"],
+    noise: Float[Tensor, "B 4 h w"],
+) -> Float[Tensor, ""]:
+    """Return the mean squared error of the predicted noise, weighted by min(SNR, 5) / SNR (arXiv:2303.09556).
+
+    Args:
+        network: of noised latents, times and contexts.
+        latents: scaled, of deviation 1.
+        contexts: of the captions.
+        t: times in [0, 1000).
+        noise: of a unit Gaussian.
+    """
+    schedule = Schedule.of(SCHEDULE)
+    # At little noise an error in eps hardly shows in the picture: there it weighs less.
+    snr = (schedule.alphas / schedule.sigmas).square().to(t.device)[t]
+    noised = schedule.diffuse(latents, noise, t).contiguous(memory_format=torch.channels_last)
+    error = (network(noised, t, contexts).float() - noise).square().mean((1, 2, 3))
+    return (snr.clamp(max=5.0) / snr * error).mean()
+
+
 def main() -> None:
     """Train from a command line."""
     config = parse_options(Config, "train.latent_diffusion.denoiser", description=__doc__)
     data = prepare(config)
-    schedule = Schedule.of(SCHEDULE)
-    snr = (schedule.alphas / schedule.sigmas).square()
-    # At little noise an error in eps hardly shows in the picture: there it weighs less.
-    weight_of_t = snr.clamp(max=5.0) / snr
+    steps = len(Schedule.of(SCHEDULE))
     torch.manual_seed(config.seed)
     network = to_channels_last(IconDenoiser())
 
@@ -168,13 +193,10 @@ def main() -> None:
         # Row 0, the empty text: so one network learns both of the guidance's predictions.
         dropped = torch.rand(size, generator=generator) < config.dropout
         context = data["contexts"][data["rows"][picked, column].masked_fill(dropped, 0)].float()
-        t = torch.randint(len(schedule), (size,), generator=generator)
+        t = torch.randint(steps, (size,), generator=generator)
         noise = torch.randn((size, *data["latents"].shape[1:]), generator=generator)
-        noised = schedule.diffuse(data["latents"][picked], noise, t).contiguous(memory_format=torch.channels_last)
-        device = config.device
-        predicted = network(noised.to(device), t.to(device), context.to(device)).float()
-        error = (predicted - noise.to(device)).square().mean((1, 2, 3))
-        return (weight_of_t[t].to(device) * error).mean()
+        examples = (data["latents"][picked], context, t, noise)
+        return noise_loss(network, *(tensor.to(config.device) for tensor in examples))
 
     fit(network, loss_of_step, config.fit_config(exchange=config.exchange), print)
 

@@ -15,7 +15,7 @@ from runtime.errors import UserError
 from tests.train.latent_diffusion.made import write_prepared
 from tests.train.pixelnerf.set_of_objects import write_set
 from train.further import best as keeping
-from train.further import teacher as further_teacher
+from train.further import latents as further_latents
 from train.further.__main__ import SUBJECTS, Config, main, subject_of, train_further
 from train.further.archive import Archive, halved, read_archive, write_archive
 from train.further.pixelnerf import pack, unpack
@@ -75,6 +75,50 @@ def make_teacher(folder: Path) -> list[str]:
     return ["teacher", "--run", str(run), "--data", str(folder)]
 
 
+def make_denoiser_run(folder: Path) -> list[str]:
+    """Write a run of the icons' denoiser, its bundle's; return the options of `prepare` on eight icons of noise."""
+    from runtime.engines.bundle.diffusion import DiffusionBundle
+    from train.latent_diffusion.restore import restore_denoiser
+
+    write_prepared(folder)
+    (folder / "run").mkdir()
+    save_file(restore_denoiser(DiffusionBundle.load("icons")).state_dict(), folder / "run" / "ema.safetensors")
+    (folder / "run" / "config.json").write_text(json.dumps({"network": "denoiser", "base": "icons"}))
+    return ["denoiser", "--run", str(folder / "run"), "--data", str(folder / "icons")]
+
+
+def make_decoder(folder: Path) -> list[str]:
+    """Write a run of the icons' autoencoder, its bundle's; return the options of `prepare` on six pictures."""
+    from runtime.engines.bundle.diffusion import DiffusionBundle
+    from train.latent_diffusion.restore import restore_autoencoder
+
+    write_archive_of_icons(folder / "icons.npz")
+    bundle, run = DiffusionBundle.load("icons"), folder / "run"
+    run.mkdir()
+    state = restore_autoencoder(bundle).state_dict()
+    save_file({name: value.contiguous() for name, value in state.items()}, run / "ema.safetensors")
+    config = {"network": "decoder", "base": "icons", "latent_scale": bundle.latent_scale}
+    (run / "config.json").write_text(json.dumps(config))
+    return ["decoder", "--run", str(run), "--data", str(folder / "icons.npz")]
+
+
+def write_archive_of_icons(path: Path) -> None:
+    """Write six discs as an archive of icons, one of them of a concept that is held out."""
+    from train.data.icons import read_captions
+    from train.latent_diffusion.replay import held_out_icons
+
+    keys = np.array(sorted(read_captions()))
+    held = held_out_icons({"concepts": keys}).numpy()
+    chosen = np.concatenate([keys[~held][:5], keys[held][:1]])
+    y, x = np.mgrid[:128, :128]
+    disc = np.hypot(x - 63.5, y - 63.5) < 40
+    colours = np.random.default_rng(0).integers(0, 200, (6, 3), np.uint8)
+    pictures = np.where(disc[None, ..., None], colours[:, None, None], np.uint8(255))
+    sets, kinds, colours = (np.full(6, value) for value in ("noto", "plain", ""))
+    names = {"captions": chosen, "concepts": chosen, "sets": sets, "kinds": kinds, "colours": colours}
+    np.savez(path, pictures=pictures, **names)  # pyright: ignore[reportArgumentType]
+
+
 def denoiser() -> nn.Module:
     """Return the camera-aware denoiser of the bundle `icons`, untrained."""
     from runtime.engines.bundle.diffusion import DiffusionBundle
@@ -84,7 +128,14 @@ def denoiser() -> nn.Module:
     return make_denoiser(DiffusionBundle.load("icons", threads=1))
 
 
-MAKERS = {"teacher": make_teacher, "ddpm": make_ddpm, "pixelnerf": make_pixelnerf, "lmconv": make_lmconv}
+MAKERS = {
+    "denoiser": make_denoiser_run,
+    "decoder": make_decoder,
+    "teacher": make_teacher,
+    "ddpm": make_ddpm,
+    "pixelnerf": make_pixelnerf,
+    "lmconv": make_lmconv,
+}
 
 
 def weights_of(name: str, folder: Path) -> nn.Module:
@@ -93,6 +144,11 @@ def weights_of(name: str, folder: Path) -> nn.Module:
         network = denoiser()
         network.load_state_dict(load_file(folder / "ema.safetensors"), strict=False)
         return network
+    if name in ("denoiser", "decoder"):
+        from export.icons.retrained import load_retrained
+
+        network = load_retrained(folder, "icons").network.requires_grad_(True)
+        return network if name == "denoiser" else network.get_submodule("vae.decoder")
     if name == "ddpm":
         from train.ddpm.runs import load_run as ddpm
 
@@ -173,12 +229,37 @@ def test_what_is_drawn_begins_with_half_precision_weights(tmp_path: Path) -> Non
 
 def test_latents_are_stored_within_half_a_step() -> None:
     latents = torch.linspace(-4.4, 4.4, 4000).reshape(1, 4, 1, 1000).half()
-    back = further_teacher.from_bytes(further_teacher.to_bytes(latents))
+    back = further_latents.from_bytes(further_latents.to_bytes(latents))
     assert float((back.float() - latents.float()).abs().max()) < 0.5 / 28 + 2e-3  # and what halves are off near 4
-    beyond = further_teacher.from_bytes(
-        further_teacher.to_bytes(torch.tensor([-9.0, 9.0])[:, None, None, None].expand(2, 4, 1, 1))
+    beyond = further_latents.from_bytes(
+        further_latents.to_bytes(torch.tensor([-9.0, 9.0])[:, None, None, None].expand(2, 4, 1, 1))
     )
     assert beyond[:, 0].flatten().tolist() == pytest.approx([-127 / 28, 127 / 28], abs=2e-3)
+
+
+def test_icons_come_back_as_they_were() -> None:
+    from train.further import decoder
+
+    picture = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    assert np.array_equal(decoder.unpack(decoder.pack(picture)), picture)
+    with pytest.raises(UserError, match="expected pictures of 128 pixels, got"):
+        decoder.unpack(decoder.pack(picture[:64]))
+
+
+def test_the_held_out_icon_is_never_drawn(tmp_path: Path) -> None:
+    from train.further import decoder
+
+    archive = decoder.prepare(None, Path(make_decoder(tmp_path)[-1]), None)
+    assert archive.arrays["held_out"].tolist() == [False] * 5 + [True]
+    archive.arrays["latents"][5] = 127  # would show in the loss of a training step that drew it
+    other = decoder.prepare(None, tmp_path / "icons.npz", None)
+    losses = []
+    for one in (archive, other):
+        further = decoder.open(one, "cpu", 3)
+        generator = torch.Generator().manual_seed(0)
+        training = float(further.loss(further.network, generator).detach())
+        losses.append((training, float(further.held_out(further.network, generator).detach())))
+    assert losses[0][0] == losses[1][0] and losses[0][1] > losses[1][1] + 0.1
 
 
 def test_views_are_packed_into_little() -> None:
@@ -208,12 +289,16 @@ def test_wrong_input_is_refused_in_words(tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="expected a graphics card"):
             train_further(replace(config, device="cuda"))
-    with pytest.raises(UserError, match="subject: expected one of teacher"):
+    with pytest.raises(UserError, match="subject: expected one of denoiser"):
         subject_of("clip")
     with pytest.raises(UserError, match="--data with the set, and --cache"):
         subject_of("pixelnerf").prepare(tmp_path, None, None)
     with pytest.raises(UserError, match="--data with the folders objects and icons"):
         subject_of("teacher").prepare(None, None, None)
+    with pytest.raises(UserError, match="--data with the folder of prepared icons"):
+        subject_of("denoiser").prepare(None, None, None)
+    with pytest.raises(UserError, match="--data with the archive of icons"):
+        subject_of("decoder").prepare(None, None, None)
     for name in ("ddpm", "lmconv", "pixelnerf"):
         with pytest.raises(UserError, match="--run: expected the run folder"):
             subject_of(name).prepare(None, tmp_path, tmp_path)

@@ -1,4 +1,4 @@
-"""The bundle's denoiser, float again: the graph's own outputs, and codes that come back as they were."""
+"""The bundle's denoiser and autoencoder, float again: the graphs' outputs, codes as they were."""
 
 import pytest
 import torch
@@ -45,3 +45,29 @@ def test_a_network_that_computes_something_else_is_refused(
     monkeypatch.setattr(bundle, "denoiser", lambda: lambda sample, t, context: torch.zeros_like(sample))
     with pytest.raises(UserError, match="expected one that computes as that of icons, got a difference"):
         restore.restore_denoiser(bundle)
+
+
+def test_the_restored_autoencoder_computes_what_the_graphs_do(bundle: DiffusionBundle) -> None:
+    network = restore.restore_autoencoder(bundle)
+    latents = 0.5 * torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        pictures = network.decode(latents / bundle.latent_scale).clamp(0.0, 1.0)
+        encoded = bundle.latent_scale * network.moments(pictures)[0]
+    expected = bundle.latent_decoder()(latents)
+    torch.testing.assert_close(pictures, expected, atol=ENGINE_FLOAT32, rtol=ENGINE_FLOAT32)
+    expected = bundle.latent_encoder("none")(pictures)
+    torch.testing.assert_close(encoded, expected, atol=ENGINE_FLOAT32, rtol=ENGINE_FLOAT32)
+
+
+def test_an_autoencoder_of_another_kind_is_refused(bundle: DiffusionBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_file = bundle.read_file
+    content = bundle.read_file("text_embedder", "model.onnx")
+    monkeypatch.setattr(
+        bundle, "read_file", lambda role, file: content if file == "model.onnx" else read_file(role, file)
+    )
+    with pytest.raises(UserError, match="its latent encoder and decoder: expected those of icons, got others"):
+        restore.restore_autoencoder(bundle)
+    monkeypatch.undo()
+    monkeypatch.setattr(bundle, "latent_decoder", lambda: lambda latents: torch.zeros(len(latents), 3, 128, 128))
+    with pytest.raises(UserError, match="expected ones that compute as those of icons, got a difference"):
+        restore.restore_autoencoder(bundle)
