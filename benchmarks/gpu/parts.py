@@ -37,13 +37,20 @@ PARTS = (
     Part(name="pixelnerf", module="views", case="pixelnerf", seconds=20),
     Part(name="ddpm", module="pixels", case="ddpm", seconds=30),
     Part(name="dreamfusion", module="dreamfusion", seconds=40, needs=("diffusers", *FRAME)),
+    Part(name="dreamfields", module="dreamfields", seconds=60, needs=FRAME),
     Part(name="sd15", module="denoisers", case="sd15", seconds=50, needs=("diffusers",)),
-    Part(name="clip", module="towers", seconds=40),
+    Part(name="clip", module="denoisers", case="clip", seconds=40),
     Part(name="lmconv", module="pixels", case="lmconv", seconds=50),
     Part(name="encoder", module="encoder", seconds=60),
     Part(name="sdxl", module="denoisers", case="sdxl", seconds=60, needs=("diffusers",)),
     Part(name="sd21", module="denoisers", case="sd21-base", seconds=40, needs=("diffusers",)),
     Part(name="engines", module="engines", seconds=40, needs=("onnxruntime",)),
+    Part(
+        name="backends",
+        module="backends",
+        seconds=240,
+        needs=("diffusers", "onnx", "onnxscript", "onnxruntime", "tokenizers", "numba", *FRAME),
+    ),
     Part(name="compiled", module="compiled", seconds=150, needs=("diffusers",)),
 )
 

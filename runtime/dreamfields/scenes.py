@@ -77,19 +77,20 @@ def options_of(config: "Config") -> FieldOptions:
     )
 
 
-def new_scene(config: "Config", generator: torch.Generator) -> Scene:
-    """Return the scene that a run begins with."""
+def new_scene(config: "Config", generator: torch.Generator, device: str = "cpu") -> Scene:
+    """Return the scene that a run begins with, a network on a device; grids and pictures are on the CPU."""
     if config.field == "voxels":
         return DenseGrid.empty(config.nodes, BOX)
     if config.field == "pixels":
         return Pixels.noise(config.render, generator)
-    return ResidualField(options_of(config), generator)
+    return ResidualField(options_of(config), generator).to(device)
 
 
-def restored(config: "Config", state: Mapping[str, Tensor]) -> Scene:
-    """Return the scene of a checkpoint."""
-    kind = {"voxels": DenseGrid, "pixels": Pixels, "mlp": ResidualField}[config.field]
-    return kind.from_state(state)
+def restored(config: "Config", state: Mapping[str, Tensor], device: str = "cpu") -> Scene:
+    """Return the scene of a checkpoint; devices as of `new_scene`."""
+    if config.field == "mlp":
+        return ResidualField.from_state(state).to(device)
+    return {"voxels": DenseGrid, "pixels": Pixels}[config.field].from_state(state)
 
 
 def optimizer_of(config: "Config", scene: Scene) -> torch.optim.Optimizer:
@@ -144,7 +145,8 @@ def regularity(config: "Config", scene: Scene, generator: torch.Generator) -> di
         # All over the cube: rays see a distance's slope near surfaces only, and it has to be 1 everywhere.
         points = SIDE * (torch.rand(EIKONAL_POINTS, 3, generator=generator) - 0.5)
         variance = scene.point_variance()
-        slope = scene.evaluate(points, None if variance is None else variance.expand(len(points), -1), slope=True)[2]
+        spread = None if variance is None else variance.expand(len(points), -1)
+        slope = scene.evaluate(points.to(scene.box.device), spread, slope=True)[2]
         assert slope is not None, "it was asked for"
-        return {"eikonal": config.eikonal * eikonal(slope)}
+        return {"eikonal": config.eikonal * eikonal(slope).to(points.device)}
     return {}

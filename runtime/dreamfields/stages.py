@@ -60,14 +60,14 @@ def build(
         if isinstance(scene, ResidualField) and config.track_origin:
             # After the update, so that the next camera looks at what is there then. Its few random places are noisy;
             # the average smooths them over a thousand steps.
-            scene.origin.lerp_(scene.centre_of_mass(generator), 1 - DECAY)
+            scene.origin.lerp_(scene.centre_of_mass(generator).to(scene.origin.device), 1 - DECAY)
 
     return [
         Stage(
             name="dream",
             steps=config.steps,
-            begin=lambda before, generator: new_scene(config, generator),
-            restore=lambda state: restored(config, state),
+            begin=lambda before, generator: new_scene(config, generator, bundle.device),
+            restore=lambda state: restored(config, state, bundle.device),
             optimizer=lambda scene: optimizer_of(config, scene),
             loss=loss_of(config, bundle),
             lr_factor=lr_factor(config),

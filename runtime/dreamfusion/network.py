@@ -1,7 +1,5 @@
 """The paper's field as a scene: a network on waves whose Gaussians shrink as it learns, and one behind everything."""
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,7 +9,6 @@ from runtime.field.cameras import Rays
 from runtime.field.fields.blobs import cone_blob
 from runtime.field.fields.encodings import positional
 from runtime.field.fields.residual import FieldOptions, ResidualField
-from runtime.field.volume import Rendering
 
 FIRST_COVARIANCE = 5e-2
 LAST_COVARIANCE = 2e-3
@@ -57,8 +54,7 @@ def paper_options(samples: int, kind: str) -> FieldOptions:
 class PaperField(ResidualField):
     """DreamFusion's field in the cube [-1, 1]^3; see `ResidualField`.
 
-    The paper's ball of radius 1.4 is larger than the cube: here the background begins nearer to the object. It may lie
-    on any device: rays and points come from the CPU and what they show goes back there.
+    The paper's ball of radius 1.4 is larger than the cube: here the background begins nearer to the object.
     """
 
     covariance: Tensor
@@ -74,28 +70,11 @@ class PaperField(ResidualField):
                 nn.Linear(3 * (1 + 2 * BACK_FREQUENCIES), BACK_WIDTH), nn.SiLU(), nn.Linear(BACK_WIDTH, 3), nn.Sigmoid()
             )
 
-    def render(self, rays: Rays, jitter: Float[Tensor, " R *J"] | None = None, **options: Any) -> Rendering:
-        """Return what rays show; see `ResidualField.render`."""
-        device = self.covariance.device
-        # Draws and cameras are made on the CPU, the same for all devices; so is the picture that the loss takes.
-        there = Rays(rays.origins.to(device), rays.directions.to(device))
-        shown = super().render(there, None if jitter is None else jitter.to(device), **options)
-        normal = None if shown.normal is None else shown.normal.cpu()
-        return Rendering(
-            shown.colour.cpu(), shown.transmittance.cpu(), shown.depth.cpu(), shown.distortion.cpu(), normal
-        )
-
     def backdrop(self, rays: Rays) -> Float[Tensor, "R 3"]:
         """Return what is behind everything, by the direction of view."""
-        return self.back(positional(rays.directions.to(self.covariance.device), BACK_FREQUENCIES)).cpu()
-
-    def density_at(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, " P"]:
-        """Return the density at places; see `ResidualField.density_at`."""
-        return super().density_at(points.to(self.covariance.device)).cpu()
-
-    def colour_at(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, "P 3"]:
-        """Return the colours of places; see `ResidualField.colour_at`."""
-        return super().colour_at(points.to(self.covariance.device)).cpu()
+        return self.back(positional(rays.directions.to(self.covariance.device), BACK_FREQUENCIES)).to(
+            rays.directions.device
+        )
 
     def variances(
         self, directions: Float[Tensor, "R 3"], along: Float[Tensor, "R S"], across: Float[Tensor, "R S"]

@@ -1,4 +1,4 @@
-"""The networks of a step of Stable Diffusion: the U-Net on a guided pair, the encoder forward and backward."""
+"""The networks of a step: Stable Diffusion's U-Net on a guided pair, encoders and CLIP forward and backward."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -8,12 +8,18 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.gpu.clock import Call, Row, captured, in_ways, tf32
-from benchmarks.gpu.networks import make_encoder, make_unet, pipeline_of
+from benchmarks.gpu.networks import make_encoder, make_tower, make_unet, pipeline_of, random
 from benchmarks.gpu.run import Setting
+
+TOWERS = (("ViT-B-32", 4), ("ViT-B-32", 32), ("ViT-L-14", 4))
+"""Image transformers by open_clip's names, and pictures of a call; CLIPDraw augments four at a time."""
 
 
 def measure(setting: Setting, case: str) -> Iterator[Row]:
-    """Yield rows of a family: `sd15`, `sd21-base` or `sdxl`."""
+    """Yield rows of a family, `sd15`, `sd21-base` or `sdxl`, or of `clip`."""
+    if case == "clip":
+        yield from towers(setting)
+        return
     pipeline = pipeline_of(case, setting)
     unet, inputs = make_unet(pipeline, setting)
     side = pipeline.image_size
@@ -23,6 +29,15 @@ def measure(setting: Setting, case: str) -> Iterator[Row]:
     encoder, images = make_encoder(pipeline, setting)
     name = f"{case} encoder, value and gradient, {side} px"
     yield from in_ways(name, gradient_ways(encoder, images, setting), setting)
+
+
+def towers(setting: Setting) -> Iterator[Row]:
+    """Yield rows of CLIP's image transformers, value and gradient by the pictures."""
+    for name, count in TOWERS[:1] if setting.tiny else TOWERS:
+        tower, side = make_tower(name, setting)
+        images = random(setting, 5, count, 3, side, side, uniform=True)
+        title = f"{name}, value and gradient, {count} pictures of {side} px"
+        yield from in_ways(title, gradient_ways(tower, images, setting), setting)
 
 
 def operations(network: nn.Module, inputs: tuple[Tensor, ...]) -> float:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 
 from benchmarks.gpu.cases.denoisers import converted
-from benchmarks.gpu.cases.graphs import graphed_encoder, graphed_predictor
 from benchmarks.gpu.cases.svg import encoding, predictor
 from benchmarks.gpu.clock import Row, wait
+from benchmarks.gpu.graphs import graphed_encoder, graphed_predictor
 from benchmarks.gpu.networks import draw_stage, make_encoder, make_unet, pipeline_of, random
 from benchmarks.gpu.run import Setting
 from runtime.dreamfusion import METHOD

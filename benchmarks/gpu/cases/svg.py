@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.gpu.cases.denoisers import converted, forward_of, gradient_of, typed, with_tf32
-from benchmarks.gpu.cases.graphs import graphed_encoder, graphed_predictor
 from benchmarks.gpu.clock import Row, captured, time_call, wait
+from benchmarks.gpu.graphs import graphed_encoder, graphed_predictor
 from benchmarks.gpu.networks import draw_stage, make_encoder, make_unet, pipeline_of, random
 from benchmarks.gpu.run import Setting
 

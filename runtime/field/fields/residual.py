@@ -4,6 +4,8 @@
     shown = field.render(rays, torch.rand(len(rays.origins), 65, generator=generator))
 
 The cube is [-1, 1]^3. Rays are moved by `origin` first: cameras look at where the object is, not at the cube's middle.
+A field may lie on any device: rays, places and draws come from the CPU, the same for all devices, and what is seen goes
+back to where they are.
 Notation: R rays, S samples a ray, E = S + 1 borders of their intervals.
 """
 
@@ -183,6 +185,9 @@ class ResidualField(Scene):
         pixel: float | None = None,
     ) -> Rendering:
         """Return what rays show, in memory that does not grow with their number; arguments as of `samples`."""
+        home, there = rays.origins.device, self.box.device
+        rays = Rays(rays.origins.to(there), rays.directions.to(there))
+        jitter, noise = (None if draw is None else draw.to(there) for draw in (jitter, noise))
         count = self.options.samples if jitter is not None else self.options.looks or self.options.samples
         # Without a gradient small parts are faster, as they stay in the cache; with one, as few as memory allows.
         differentiable = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
@@ -205,7 +210,7 @@ class ResidualField(Scene):
             parts = [checkpoint(part, first, use_reentrant=False) for first in starts]
         else:
             parts = [part(first) for first in starts]
-        return Rendering(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        return Rendering(*(torch.cat(column).to(home) for column in zip(*parts, strict=True)))
 
     def samples(
         self,
@@ -335,10 +340,10 @@ class ResidualField(Scene):
         """Return the density at places of the field's own coordinates, in 1 / world units."""
         variance = self.point_variance()
         parts = []
-        for part in points.split(SAMPLES_AT_ONCE):
+        for part in points.to(self.box.device).split(SAMPLES_AT_ONCE):
             raw, _ = self._raw(part, None if variance is None else variance.expand(len(part), -1))
             parts.append(self.activated(raw) * (inside(part) if self.options.bounded else 1.0))
-        return torch.cat(parts)
+        return torch.cat(parts).to(points.device)
 
     @torch.no_grad()
     def raw_density(self) -> Float[Tensor, "N N N"]:
@@ -352,8 +357,9 @@ class ResidualField(Scene):
     def colour_at(self, points: Float[Tensor, "P 3"]) -> Float[Tensor, "P 3"]:
         """Return the colours of places of the field's own coordinates."""
         variance = self.point_variance()
-        parts = points.split(SAMPLES_AT_ONCE)
-        return torch.cat([self._raw(p, None if variance is None else variance.expand(len(p), -1))[1] for p in parts])
+        parts = points.to(self.box.device).split(SAMPLES_AT_ONCE)
+        colours = [self._raw(p, None if variance is None else variance.expand(len(p), -1))[1] for p in parts]
+        return torch.cat(colours).to(points.device)
 
     @torch.no_grad()
     def centre_of_mass(self, generator: torch.Generator, count: int = 4096) -> Float[Tensor, " 3"]:

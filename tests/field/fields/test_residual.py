@@ -237,3 +237,21 @@ def test_what_meshes_are_made_of() -> None:
     centre = Ball(SMALL).centre_of_mass(generator(), 40_000)
     # 4,500 points of the ball: a mean's standard error is 0.27 / sqrt(4,500).
     assert (centre - Ball.middle).abs().max() < 0.015
+
+
+@pytest.mark.gpu
+def test_a_card_shows_what_the_cpu_shows() -> None:
+    jitter = torch.rand(40, SMALL.samples + 1, generator=generator(2))
+    shown, slopes, places, masses = [], [], [], []
+    for device in ("cpu", "cuda"):
+        scene = field().to(device)
+        seen = scene.render(rays(), jitter, normals=True)
+        assert seen.colour.device.type == seen.normal.device.type == "cpu"  # pyright: ignore[reportOptionalMemberAccess]
+        (seen.colour.square().sum() + seen.transmittance.sum()).backward()
+        shown.append(torch.cat([seen.colour, seen.transmittance[:, None], seen.depth[:, None]], 1).detach())
+        slopes.append(torch.cat([p.grad.flatten().cpu() for p in scene.parameters() if p.grad is not None]))
+        points = torch.rand(100, 3, generator=generator(3)) - 0.5
+        places.append(torch.cat([scene.density_at(points)[:, None], scene.colour_at(points)], 1))
+        masses.append(scene.centre_of_mass(generator(4)))
+    for of_cpu, of_card in (shown, slopes, places, masses):
+        torch.testing.assert_close(of_card, of_cpu, atol=1e-4, rtol=1e-3)
