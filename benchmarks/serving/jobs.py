@@ -19,7 +19,7 @@ from serving.work import Task
 SIDE_BY_SIDE = (1, 2, 4, 8)
 """Jobs at once."""
 
-OPTIONS = {"prompt": "a red apple", "route": "scratch", "steps": 20, "paths": 32}
+OPTIONS = {"prompt": "a red apple", "route": "scratch", "target_every": 0, "steps": 20, "paths": 32}
 """A short drawing: each step calls the denoiser for a guided pair."""
 
 

@@ -18,8 +18,7 @@ from benchmarks.serving.rows import describe, row
 from runtime.command.method import draw
 from runtime.engines.bundle import DiffusionBundle
 from runtime.loop.events import Stepped
-from runtime.vectorfusion import METHOD
-from runtime.vectorfusion.config import preset_config
+from runtime.vectorfusion import METHOD, SDS_FROM_SCRATCH
 from serving.triton.configs import model_name
 from serving.triton.remote import maker_of
 from serving.triton.server import TritonServer
@@ -101,8 +100,7 @@ def time_steps(server: TritonServer, steps: int, rounds: int, *, realtime: bool 
     sides = {"in process": DiffusionBundle.load("icons", threads=1), "Triton, shared memory": remote}
     times: dict[str, list[float]] = {name: [] for name in sides}
     medians: list[dict[str, float]] = []
-    base = preset_config("icon", "scratch")
-    config = METHOD.config(**{**vars(base), "prompt": "a red apple", "steps": steps, "paths": 32})
+    config = METHOD.config(**{**vars(SDS_FROM_SCRATCH), "prompt": "a red apple", "steps": steps, "paths": 32})
     for turn in range(rounds + 1):
         taken: dict[str, list[float]] = {}
         for name, bundle in sides.items():

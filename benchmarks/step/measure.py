@@ -26,7 +26,7 @@ from runtime.engines.backends.eager import EagerEngine
 from runtime.engines.backends.table import BACKENDS
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
-from runtime.vectorfusion import PRESETS
+from runtime.vectorfusion import SDS_FROM_SCRATCH
 from runtime.vectorfusion.config import Config as Drawing
 
 STEPS = 7
@@ -124,7 +124,7 @@ def has_diffvg() -> bool:
 
 def variants(config: Config, report: Callable[[str], None]) -> Iterator[Variant]:
     """Yield every way to run the step that this machine and this bundle have."""
-    drawing = replace(PRESETS["icon"]["scratch"], prompt=PROMPT, steps=STEPS)
+    drawing = replace(SDS_FROM_SCRATCH, prompt=PROMPT, steps=STEPS)
     if not config.regularizer:
         drawing = replace(drawing, self_intersection=0.0)
     for backend in BACKENDS:

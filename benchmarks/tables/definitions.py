@@ -93,7 +93,7 @@ def refined(
 
 
 def scratch(published: Published, name: str = "SDS (scratch)", note: str = "", **options: Any) -> Row:
-    """Return distillation from random paths."""
+    """Return score distillation from random paths: of icons with `vectorfusion.SDS_FROM_SCRATCH`."""
     return Row(name, "vectorfusion", {**_SCRATCH, **options}, published, note=note)
 
 

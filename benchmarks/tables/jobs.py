@@ -72,6 +72,8 @@ def job_of(row: Row, prompt: str, seed: int, bundle: "DiffusionBundle", change: 
     method, preset = _method(row.method), row.options.get("preset")
     if method is clipdraw.METHOD:
         config: Any = clipdraw_preset(preset)
+    elif (preset or "icon", row.options.get("route")) == ("icon", "scratch"):
+        config = vectorfusion.SDS_FROM_SCRATCH  # the thesis', which is not the default
     else:
         config = vectorfusion_preset(preset, row.options.get("route"))
     config = with_defaults(config, bundle.defaults(method.name), f"bundle {bundle.name!r}")

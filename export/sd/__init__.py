@@ -29,6 +29,7 @@ DEFAULTS: Mapping[str, object] = {
     "lr": 0.2,
     "colour_lr": 0.01,
     "upper_t": [950, 950],
+    "target_every": 0,
 }
 """Options of VectorFusion as the thesis has them for Stable Diffusion: 6.4.1, 11.9.2, 11.9.3."""
 

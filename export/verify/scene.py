@@ -23,7 +23,7 @@ from runtime.engines.protocols import Engine
 from runtime.errors import UserError
 from runtime.loop.events import Event, Stepped
 from runtime.loop.optimize import Stage, generator_of
-from runtime.vectorfusion import METHOD, PRESETS, Config
+from runtime.vectorfusion import METHOD, SDS_FROM_SCRATCH, Config
 
 DRAWS = 8
 """Views, times and noises that a scene's gradient is compared at."""
@@ -99,7 +99,7 @@ def scene_gradients(bundle: DiffusionBundle, gradients: str, draws: int = DRAWS,
         UserError: the bundle has no such gradients.
     """
     options: dict[str, Any] = {"prompt": PROMPT, "gradients": gradients, **changes}
-    config = replace(PRESETS["icon"]["scratch"], **options)
+    config = replace(SDS_FROM_SCRATCH, **options)
     parts: dict[str, list[Tensor]] = {"points": [], "colours": []}
 
     def note(event: Event) -> None:

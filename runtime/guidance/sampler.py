@@ -123,3 +123,49 @@ def sample_latents(
     if times:
         return ddim(predict, start, schedule, times, report, choose)
     return dpm_solver(predict, start, schedule, steps, report, choose)
+
+
+def times_below(schedule: Schedule, t: int, calls: int) -> list[int]:
+    """Return the falling times of a sampler that begins at t: `times` of the schedule up to t.
+
+    Args:
+        schedule: alpha_t and sigma_t.
+        t: in [0, T).
+        calls: how many, at least 1; at most t + 1 are returned.
+    """
+    return times(Schedule(schedule.alphas[: t + 1], schedule.sigmas[: t + 1]), min(calls, t + 1))
+
+
+@torch.no_grad()
+def target_latents(
+    z: Float[Tensor, "B C h w"],
+    t: int,
+    noise: Float[Tensor, "B C h w"],
+    *,
+    denoise: Denoiser,
+    schedule: Schedule,
+    prompt: Prompt,
+    omega: float,
+    calls: int,
+) -> Float[Tensor, "B C h w"]:
+    """Return the clean latents that the guided denoiser makes of z, noised to t, by DPM-Solver++(2M).
+
+    One call gives x_hat of z_t, which a step of score distillation goes towards: the mean of all clean latents that z_t
+    may have come from, blurred where t is large. Several calls end in one of them (SDEdit, arXiv:2108.01073).
+
+    Args:
+        z: clean latents.
+        t: time in [0, T) to which they are noised.
+        noise: standard normal.
+        denoise: the network.
+        schedule: alpha_t and sigma_t.
+        prompt: what to draw.
+        omega: weight of guidance, at least -1.
+        calls: of the network on a batch of 2 B, at least 1.
+    """
+
+    def predict(z: Float[Tensor, "B C h w"], t: int) -> Float[Tensor, "B C h w"]:
+        return guided_noise(denoise, z, torch.full((len(z),), t), prompt, omega, schedule)
+
+    noisy = schedule.diffuse(z, noise, torch.full((len(z),), t))
+    return solve(DpmSolver(schedule, times_below(schedule, t, calls)), predict, noisy)

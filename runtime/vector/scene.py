@@ -54,6 +54,8 @@ class VectorScene(Scene):
         """Drawings on the way, for a film."""
         self.finished: list[Drawing] = []
         """Drawings that are done, of a run of several."""
+        self.target: Tensor | None = None
+        """Picture (3, H, W) that the drawing is being fitted to, where one is made on the way."""
         for name, tensor in drawing.tensors.items():
             # All four are parameters, trained or not, so that a state has the same tensors for every method.
             parameter = nn.Parameter(tensor.detach().clone(), requires_grad=name in train)
@@ -92,6 +94,8 @@ class VectorScene(Scene):
         state["contour_segments"] = torch.tensor([n for path in contours for n in path], dtype=torch.int64)
         state["size"] = torch.tensor(self.size, dtype=torch.int64)
         state["train"] = torch.tensor([getattr(self, name).requires_grad for name in _NAMES], dtype=torch.int64)
+        if self.target is not None:
+            state["target"] = self.target
         for name in _LISTS:
             for index, drawing in enumerate(getattr(self, name)):
                 # Five digits, so that the order of the names is the order of the drawings.
@@ -126,6 +130,9 @@ class VectorScene(Scene):
         layout = Layout(tuple(Kind(kind) for kind in kinds), contours)
         drawing = Drawing(layout, *(state[name] for name in _NAMES), size=(size[0], size[1]))
         scene = cls(drawing, train=[name for name, flag in zip(_NAMES, train, strict=True) if flag], backend=backend)
+        scene.target = state.get("target")
+        if scene.target is not None and scene.target.shape != (3, *scene.size):
+            raise UserError(f"scene state: expected a target of 3 x {size}, got {tuple(scene.target.shape)}")
         # Lists are one level deep: drawings in them are still, and have no lists of their own.
         for prefix in sorted({name.rpartition("/")[0] for name in state if "/" in name}):
             part = {name.rpartition("/")[2]: value for name, value in state.items() if name.startswith(f"{prefix}/")}

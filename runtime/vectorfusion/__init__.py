@@ -9,9 +9,9 @@ LIVE traces. It writes an SVG, its PNG, and a run folder.
 from runtime.command.method import Method, later
 from runtime.command.prompts import stem_of
 from runtime.command.run import main_of
-from runtime.vectorfusion.config import PRESETS, Config, check, preset_config, suffixes
+from runtime.vectorfusion.config import PRESETS, SDS_FROM_SCRATCH, Config, check, preset_config, suffixes
 
-__all__ = ["METHOD", "PRESETS", "Config", "main"]
+__all__ = ["METHOD", "PRESETS", "SDS_FROM_SCRATCH", "Config", "main"]
 
 METHOD: Method[Config] = Method(
     name="vectorfusion",

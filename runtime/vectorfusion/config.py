@@ -56,6 +56,11 @@ class Config:
     result, a contact sheet and a file for each seed stand beside it. At most 64."""
     steps: Annotated[int, Interval(ge=0, le=100_000)] = 150
     """Steps of distillation; tracing has its own. 0: what was sampled and traced, as it is."""
+    target_every: Annotated[int, Interval(ge=0, le=10_000)] = 0
+    """Steps that the drawing is fitted to one target: the clean picture that ten calls of the denoiser make of its own,
+    noised to a time that falls along --upper-t, with --sample-omega (SDEdit, arXiv:2108.01073; renewed as in
+    Instruct-NeRF2NeRF, arXiv:2303.12789). 0: score distillation, a gradient of one call in every step, as in the
+    thesis."""
     paths: Annotated[int, Interval(ge=1, le=4096)] = 64
     """Paths of the drawing; for pixel a square number."""
     omega: Weight = 10.0
@@ -63,7 +68,7 @@ class Config:
     samples: Annotated[int, Interval(ge=1, le=64)] = 8
     """Raster samples K of which the best is traced."""
     sample_omega: Weight = 3.0
-    """Weight of guidance of the raster samples; the thesis has 6.5."""
+    """Weight of guidance of the raster samples, and of targets; the thesis has 6.5."""
     rasterizer: Literal["numba", "torch", "diffvg"] = "numba"
     """What draws: numba (compiled), torch (slow, readable), diffvg (a peer, where it is installed)."""
     gradients: Literal["auto", "torch", "engine"] = "auto"
@@ -76,7 +81,8 @@ class Config:
     """Peak learning rate of colours in [0, 1], with the same schedule; a tenth of it for the background. The
     thesis has 0.01 (pixel: 0.0001)."""
     upper_t: tuple[Time, Time] = (600, 200)
-    """Largest time of 1000 that is drawn, at the first step and at the last; the thesis has 950."""
+    """Largest time of 1000 that is drawn, at the first step and at the last; the thesis has 950. With targets the time
+    itself, at the first and at the last of them."""
     self_intersection: Weight = 0.01
     """Weight of the self-intersection term of icons."""
     saturation: Weight = 0.0
@@ -99,20 +105,30 @@ class Config:
     """Take out hidden paths and slivers, make nearly equal colours one, and nearly round shapes round."""
 
 
-_FROM_SCRATCH = Config(route="scratch", steps=400, omega=15.0, lr=5.0, colour_lr=0.02, upper_t=(950, 300))
+SDS_FROM_SCRATCH = Config(route="scratch", steps=400, omega=15.0, lr=5.0, colour_lr=0.02, upper_t=(950, 300))
+"""Icons from scratch by score distillation from the first step to the last, the thesis' method."""
 
 PRESETS: Mapping[str, Mapping[str, Config]] = {
     "icon": {
         "trace": Config(),
-        "scratch": _FROM_SCRATCH,
+        "scratch": Config(
+            route="scratch",
+            steps=1200,
+            target_every=30,
+            sample_omega=6.0,
+            lr=2.5,
+            colour_lr=0.02,
+            upper_t=(950, 200),
+            self_intersection=0.001,
+        ),
     },
     "sketch": {
         "trace": Config(preset="sketch", paths=16, lr=0.15, self_intersection=0.0),
-        "scratch": replace(_FROM_SCRATCH, preset="sketch", paths=16, lr=4.0, self_intersection=0.0),
+        "scratch": replace(SDS_FROM_SCRATCH, preset="sketch", paths=16, lr=4.0, self_intersection=0.0),
     },
     "pixel": {
         "trace": Config(preset="pixel", paths=1024, self_intersection=0.0, saturation=0.05),
-        "scratch": replace(_FROM_SCRATCH, preset="pixel", paths=1024, self_intersection=0.0, saturation=0.05),
+        "scratch": replace(SDS_FROM_SCRATCH, preset="pixel", paths=1024, self_intersection=0.0, saturation=0.05),
     },
 }
 """The named instances of Config: by preset and route; a preset's first route is its default."""

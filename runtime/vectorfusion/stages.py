@@ -38,6 +38,7 @@ from runtime.vector.trace.shaded import trace_shaded
 from runtime.vector.trace.smoothing import smooth
 from runtime.vectorfusion.config import has_contours
 from runtime.vectorfusion.seeds import one_after_another
+from runtime.vectorfusion.targets import Pull, target_term
 
 if TYPE_CHECKING:
     from runtime.engines.bundle import DiffusionBundle
@@ -210,39 +211,25 @@ def warm_then_cosine(step: int, steps: int, *, warmup: int = 500) -> float:
 
 
 def _adam(config: "Config", scale: float, scene: Scene) -> Optimizer:
-    """Return Adam (0.9, 0.9, 1e-6) with a group for each trained part of the drawing."""
+    """Return Adam (0.9, 0.9, 1e-6; with targets LIVE's 0.9, 0.99, 1e-12) with a group for each trained part."""
     lrs = {"points": config.lr * scale, "colours": config.colour_lr, "background": config.colour_lr / 10.0}
     trained = TRAINED[config.preset]
     groups = [{"params": [getattr(scene, name)], "lr": lrs[name]} for name in trained]
+    if config.target_every:
+        return Adam(groups, betas=(0.9, 0.99), eps=1e-12)
     return Adam(groups, betas=(0.9, 0.9), eps=1e-6)
 
 
 def _loss(
     config: "Config", bundle: "DiffusionBundle", prompt: Prompt
 ) -> Callable[[VectorScene, int, torch.Generator], dict[str, Tensor]]:
-    """Return the loss of a step: distillation, self-intersection, saturation."""
-    networks = {"denoise": bundle.denoiser(), "schedule": Schedule.of(bundle.schedule), "omega": config.omega}
-    encode = bundle.latent_encoder(gradients=config.gradients)
+    """Return the loss of a step: distillation or a target, self-intersection, saturation, caption."""
+    pull = (target_term if config.target_every else _distilled)(config, bundle, prompt)
     hybrid = _caption_term(config, bundle)
-    side = bundle.image_size
-    captured = _captured(config, bundle, prompt, networks, encode)
-    # The thesis' times are of 1000; a bundle may have another number of them.
-    lowest, first, last = networks["schedule"].times(50, *config.upper_t)
 
     def loss(scene: VectorScene, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         drawing = scene.drawing()
-        image = _view(drawing, side, config, generator)
-        z = None if captured else encode(image)
-        shape = (len(image), *bundle.latent_shape) if z is None else z.shape
-        # On the CPU, whatever z is on: a seed then means the same times and noise on every device.
-        t = draw_time(shape[0], step / config.steps, generator, lowest=lowest, highest=(first, last))
-        noise = torch.randn(shape, generator=generator)
-        if captured is not None:
-            terms = {"sds": captured(image, t, noise)}
-        else:
-            assert z is not None
-            t, noise = (drawn.to(z.device, non_blocking=True) for drawn in (t, noise))
-            terms = {"sds": distillation_loss(z, t, noise, prompt=prompt, **networks)}
+        image, terms = pull(scene, step, generator)
         if config.self_intersection > 0.0 and config.preset == "icon":
             terms["self_intersection"] = config.self_intersection * self_intersection_loss(
                 drawing.points, drawing.layout
@@ -254,6 +241,31 @@ def _loss(
         return terms
 
     return loss
+
+
+def _distilled(config: "Config", bundle: "DiffusionBundle", prompt: Prompt) -> Pull:
+    """Return score distillation: a step's view and the term of it."""
+    networks = {"denoise": bundle.denoiser(), "schedule": Schedule.of(bundle.schedule), "omega": config.omega}
+    encode = bundle.latent_encoder(gradients=config.gradients)
+    side = bundle.image_size
+    captured = _captured(config, bundle, prompt, networks, encode)
+    # The thesis' times are of 1000; a bundle may have another number of them.
+    lowest, first, last = networks["schedule"].times(50, *config.upper_t)
+
+    def pull(scene: VectorScene, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        image = _view(scene.drawing(), side, config, generator)
+        z = None if captured else encode(image)
+        shape = (len(image), *bundle.latent_shape) if z is None else z.shape
+        # On the CPU, whatever z is on: a seed then means the same times and noise on every device.
+        t = draw_time(shape[0], step / config.steps, generator, lowest=lowest, highest=(first, last))
+        noise = torch.randn(shape, generator=generator)
+        if captured is not None:
+            return image, {"sds": captured(image, t, noise)}
+        assert z is not None
+        t, noise = (drawn.to(z.device, non_blocking=True) for drawn in (t, noise))
+        return image, {"sds": distillation_loss(z, t, noise, prompt=prompt, **networks)}
+
+    return pull
 
 
 def _captured(
@@ -307,8 +319,8 @@ def _tidy(
         # Nothing is replaced here: a path alone would have no image.
         mirror.restore_(scene)
     elif config.preset == "icon" and config.reinitialize:
-        # Traced paths shrink to slivers before they fade; random circles fade first (Table 11.1).
-        area = 64.0 if config.route == "trace" else 0.0
+        # Fitted paths shrink to slivers before they fade; in score distillation random circles fade first (Table 11.1).
+        area = 64.0 if config.route == "trace" or config.target_every else 0.0
         replace_unused(scene, optimizer, step, config.steps, generator, area=area)
 
 

@@ -19,11 +19,11 @@ from runtime.command.listing import is_command
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
 from runtime.vector.trace.live import self_intersection_loss
-from runtime.vectorfusion import PRESETS
+from runtime.vectorfusion import SDS_FROM_SCRATCH
 from tests.bundles import SPECS, make_latent_encoder_module
 from tests.tolerance import FLOAT32_ROUNDING
 
-DRAWING = replace(PRESETS["icon"]["scratch"], prompt=PROMPT, steps=measure.STEPS, paths=6)
+DRAWING = replace(SDS_FROM_SCRATCH, prompt=PROMPT, steps=measure.STEPS, paths=6)
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,9 @@ def test_state_round_trip_is_exact():
     assert [p.requires_grad for p in again.parameters()] == [p.requires_grad for p in scene.parameters()]
     assert torch.equal(again.render(), scene.render())
     assert all(torch.equal(a, b) for a, b in zip(again.state().values(), scene.state().values(), strict=True))
+    scene.target = torch.rand(3, 24, 32)
+    aimed = VectorScene.from_state(scene.state())
+    assert aimed.target is not None and torch.equal(aimed.target, scene.target) and again.target is None
     squares = VectorScene(pixel_grid(2, size=(4, 4), generator=torch.Generator().manual_seed(1)))
     assert VectorScene.from_state(squares.state()).layout == squares.layout
 
@@ -77,6 +80,7 @@ DAMAGE = {
     "too many contours": {"contour_segments": torch.tensor([4, 4, 5, 5])},
     "less than no contours": {"contour_counts": torch.tensor([1, 1, -1])},
     "other points": {"points": torch.zeros(2, 5, 2)},
+    "a target of another size": {"target": torch.zeros(3, 32, 24)},
     "whole colours": {"colours": torch.zeros(2, 3, 4, dtype=torch.int64)},
 }
 

@@ -13,7 +13,7 @@ from runtime.command.method import draw
 from runtime.engines.bundle import Bundle, DiffusionBundle
 from runtime.guidance import samples
 from runtime.guidance.prompt import encode_prompt
-from runtime.vectorfusion import METHOD, PRESETS, stages
+from runtime.vectorfusion import METHOD, PRESETS, SDS_FROM_SCRATCH, stages
 
 THREADS = (1, 2, 3, 4)
 
@@ -60,7 +60,7 @@ def test_so_they_are_by_tracing_on_two_and_four(bundles: dict[int, Bundle], pres
 
 
 def test_so_they_are_with_gradients_by_pytorch(bundles: dict[int, Bundle]) -> None:
-    config = replace(PRESETS["icon"]["scratch"], prompt="a red apple", steps=2, paths=4, gradients="torch")
+    config = replace(SDS_FROM_SCRATCH, prompt="a red apple", steps=2, paths=4, gradients="torch")
     assert len(set(digests(bundles, config, (1, 3)))) == 1
 
 

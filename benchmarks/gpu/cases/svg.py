@@ -122,11 +122,11 @@ def steps(networks: Networks, context: Tensor, place: str, rasterizer: str, sett
     from runtime.guidance.prompt import Prompt
     from runtime.loop.optimize import generator_of
     from runtime.vector.scene import VectorScene
-    from runtime.vectorfusion import METHOD, PRESETS
+    from runtime.vectorfusion import METHOD, SDS_FROM_SCRATCH
     from runtime.vectorfusion.stages import TRAINED, distillation, random_start
 
     few, many = (1, 2) if setting.tiny else (16, 48)
-    config = replace(PRESETS["icon"]["scratch"], prompt="a red apple", steps=many, paths=8 if setting.tiny else 64)
+    config = replace(SDS_FROM_SCRATCH, prompt="a red apple", steps=many, paths=8 if setting.tiny else 64)
     object.__setattr__(config, "rasterizer", rasterizer)  # "cuda" is no choice of users yet
     side = networks.image_size
     prompt = Prompt((config.prompt,), context.to(place), random(setting, 12, *context.shape).to(place))

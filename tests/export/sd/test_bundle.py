@@ -84,6 +84,7 @@ def test_the_loop_draws_with_it_from_scratch_and_from_samples(folder: Path, tmp_
     assert draw([*common, "--samples", "3", "--preset", "pixel", "--paths", "4", "--out", "b.svg"]) == 0
     config = json.loads(next(tmp_path.glob("runs/a/config.json")).read_text())["config"]
     assert (config["omega"], config["sample_omega"], config["upper_t"]) == (100.0, 6.5, [950, 950])
+    assert config["target_every"] == 0
 
 
 def test_a_prompt_that_is_too_long_is_told_before_anything_is_drawn(folder: Path, tmp_path: Path, monkeypatch) -> None:

@@ -12,7 +12,7 @@ from export.verify.stored import BundleReferences
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
 from runtime.loop.optimize import generator_of
-from runtime.vectorfusion import METHOD, PRESETS
+from runtime.vectorfusion import METHOD, SDS_FROM_SCRATCH
 
 
 class Noisy:
@@ -44,7 +44,7 @@ def test_the_scene_s_gradient_sees_a_denoiser_that_is_off(bundle: DiffusionBundl
 
 def gradients_by_hand(bundle: DiffusionBundle, places: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
     """Return points' and colours' gradients at some steps of a whole run, each on a scene of its own."""
-    config = replace(PRESETS["icon"]["scratch"], prompt=PROMPT, gradients="torch", paths=4)
+    config = replace(SDS_FROM_SCRATCH, prompt=PROMPT, gradients="torch", paths=4)
     gradients = []
     for place in places:
         stage = METHOD.build(config, bundle, torch.Generator(), run=None, report=lambda event: None)[-1]
@@ -56,7 +56,7 @@ def gradients_by_hand(bundle: DiffusionBundle, places: Sequence[int]) -> list[tu
 
 
 def test_the_scene_s_gradients_are_those_of_the_loop_s_loss_over_the_whole_schedule(bundle: DiffusionBundle) -> None:
-    steps = PRESETS["icon"]["scratch"].steps
+    steps = SDS_FROM_SCRATCH.steps
     gradients = scene_gradients(bundle, "torch", draws=2, paths=4)
     assert gradients["colours"].shape == (2, 4, 4)
     for row, (points, colours) in enumerate(gradients_by_hand(bundle, [0, steps // 2])):

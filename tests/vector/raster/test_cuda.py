@@ -210,7 +210,7 @@ def test_steps_of_text_to_svg_never_wait_for_the_card(tmp_path) -> None:
     from runtime.guidance.prompt import Prompt
     from runtime.loop.optimize import generator_of
     from runtime.vector.scene import VectorScene
-    from runtime.vectorfusion import PRESETS
+    from runtime.vectorfusion import SDS_FROM_SCRATCH
     from runtime.vectorfusion.stages import TRAINED, distillation
 
     class Bundle:
@@ -225,7 +225,7 @@ def test_steps_of_text_to_svg_never_wait_for_the_card(tmp_path) -> None:
         def latent_encoder(self, gradients="torch"):
             return lambda images: torch.nn.functional.avg_pool2d(images, 8)[:, :1].expand(-1, 4, -1, -1)
 
-    config = replace(PRESETS["icon"]["scratch"], prompt="a", steps=6, paths=5)
+    config = replace(SDS_FROM_SCRATCH, prompt="a", steps=6, paths=5)
     object.__setattr__(config, "rasterizer", "cuda")  # no choice of users yet: their scenes are on the CPU
     context = torch.zeros(2, 1, 3, device="cuda")
     prompt = Prompt(("a",), context[:1], context[1:])

@@ -1,0 +1,84 @@
+"""A drawing that is fitted to targets, clean pictures that the denoiser makes of it in several calls.
+
+It follows a target for some steps of a cheap loss, and a new one is made of what it then shows (dataset updates of
+Instruct-NeRF2NeRF, arXiv:2303.12789), noised to a smaller t (DreamTime, arXiv:2306.12422): the first targets invent,
+the last ones mend.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from runtime.guidance.prompt import Prompt
+from runtime.guidance.sampler import target_latents
+from runtime.guidance.schedule import Schedule
+from runtime.vector.scene import VectorScene
+from runtime.vector.trace.smoothing import smooth
+
+if TYPE_CHECKING:
+    from runtime.engines.bundle import DiffusionBundle
+    from runtime.vectorfusion.config import Config
+
+Pull = Callable[[VectorScene, int, torch.Generator], tuple[Tensor, dict[str, Tensor]]]
+"""pull(scene, step, generator) -> the picture of the scene that a step looks at, and what pulls it to the prompt."""
+
+CALLS = 10
+"""Calls of the denoiser for each target. One gives the mean of all pictures that the noised one may have come from, and
+with it the dirt of score distillation."""
+
+
+def falling_time(step: int, steps: int, every: int, first: int, last: int) -> int:
+    """Return the time of the target that a step belongs to: linear from the first target to the last.
+
+    Args:
+        step: in [0, steps).
+        steps: of the stage.
+        every: steps that each target is followed, at least 1; the last one may have fewer.
+        first: time of the first target.
+        last: time of the last target; unused where there is one alone.
+    """
+    count = -(-steps // every)
+    return round(first + (last - first) * (step // every) / max(1, count - 1))
+
+
+def target_term(config: "Config", bundle: "DiffusionBundle", prompt: Prompt) -> Pull:
+    """Return the pull of targets: the mean squared error to the scene's target, which is renewed when it is time.
+
+    The target is smoothed as raster samples are, for drawings are flat. It is kept in the scene, and so in checkpoints.
+
+    Args:
+        config: `target_every`, `upper_t`, `sample_omega`, `steps` and the rasterizer count.
+        bundle: the networks.
+        prompt: what to draw.
+    """
+    schedule = Schedule.of(bundle.schedule)
+    denoise, encode, decode = bundle.denoiser(), bundle.latent_encoder("none"), bundle.latent_decoder()
+    first, last = schedule.times(*config.upper_t)
+
+    def renewed(image: Float[Tensor, "1 3 H W"], step: int, generator: torch.Generator) -> Float[Tensor, "3 H W"]:
+        """Return the target that a step begins."""
+        # On the CPU, like all draws and samples.
+        z = encode(image).cpu()
+        clean = target_latents(
+            z,
+            falling_time(step, config.steps, config.target_every, first, last),
+            torch.randn(z.shape, generator=generator),
+            denoise=denoise,
+            schedule=schedule,
+            prompt=prompt,
+            omega=config.sample_omega,
+            calls=CALLS,
+        )
+        return smooth(decode(clean).clamp(0.0, 1.0))[0].to(image.device)
+
+    def pull(scene: VectorScene, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        image = scene.render()
+        if scene.target is None or step % config.target_every == 0:
+            with torch.no_grad():
+                scene.target = renewed(image.detach(), step, generator)
+        return image, {"target": (image[0] - scene.target).square().mean()}
+
+    return pull
