@@ -36,6 +36,12 @@ class Rendering:
         """Return the colours before a background, one for all rays or one a ray."""
         return self.colour + self.transmittance[:, None] * background
 
+    def to(self, device: torch.device) -> "Rendering":
+        """Return the same on a device."""
+        normal = None if self.normal is None else self.normal.to(device)
+        parts = (part.to(device) for part in (self.colour, self.transmittance, self.depth, self.distortion))
+        return Rendering(*parts, normal)
+
     def means(self, count: int) -> "Rendering":
         """Return the means over `count` groups of rays, each as many rays that follow one another."""
 

@@ -68,6 +68,9 @@ class Config(CaptureOptions):
     """Networks: learning rate of Adam at the first step; by default that of Table 9.1, such as 0.0005 for nerf."""
     mixed_precision: tyro.conf.FlagCreatePairsOff[bool] = False
     """Networks: evaluate them in bfloat16 (thesis 3.4.4); pays on processors and cards with units for it."""
+    device: str = "cpu"
+    """Networks: where they are trained, and where those that judge run: cpu, cuda, cuda:N, or auto. Grids are on the
+    CPU."""
     encoder: str | None = None
     """Bundle whose image encoder judges pictures from random cameras (DietNeRF): its name, or a folder."""
     semantic: Weight = 0.1
@@ -147,10 +150,18 @@ def stem(config: Config) -> str:
     return name or "capture"
 
 
+def check_device(device: str) -> None:
+    """Raise `UserError` where there is no such device."""
+    from runtime.engines.backends.choice import choose_device
+
+    choose_device(device)
+
+
 def check(config: Config) -> Config:
     """Refuse options that do not go together."""
     check_capture(config)
     check_nodes(config.nodes, 8)
+    check_device(config.device)
     if config.prior is None:
         return config
     if config.preset != "fast":

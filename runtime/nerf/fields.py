@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from runtime.engines.backends.choice import choose_device
 from runtime.field.fields.grid import DenseGrid
 from runtime.field.fields.hashed import HashedGrid
 from runtime.field.fields.neural import NeuralField
@@ -17,17 +18,18 @@ if TYPE_CHECKING:
 
 
 def new_field(config: "Config", seed: int) -> NeuralField:
-    """Return the networks of a preset with weights that are drawn with a seed."""
+    """Return the networks of a preset on their device, with weights that are drawn with a seed on the CPU."""
     networks = NETWORKS[config.preset]
     # Layers draw their start from PyTorch's own generator: seeded here, and put back where it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return NeuralField(
+        scene = NeuralField(
             frequencies=networks.frequencies,
             view_directions=config.view_dependent,
             coarse=networks.coarse,
             fine=networks.fine,
         )
+    return scene.to(choose_device(config.device))
 
 
 def new_hashed(config: "Config", generator: torch.Generator) -> HashedGrid:

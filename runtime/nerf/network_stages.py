@@ -45,7 +45,7 @@ def network_stages(config: "Config", views: TrainingViews, report: Report = lamb
             scene.share = min(1.0, (step + 1) / (config.anneal * config.steps))
         background = background_of(config, len(batch.alpha), generator)
         terms: dict[str, Tensor] = {}
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.mixed_precision):
+        with torch.autocast(scene.device.type, torch.bfloat16, enabled=config.mixed_precision):
             renderings = scene.renderings(batch.rays, generator)
         for name, shown in zip(("coarse", "fine"), renderings, strict=False):
             terms[name] = photometric(shown, batch, background)
@@ -56,7 +56,7 @@ def network_stages(config: "Config", views: TrainingViews, report: Report = lamb
         if semantics is not None and semantics.due(step, config.steps):
             rays, target = semantics.draw(generator)
             # One weight for both networks, as in the published code.
-            with torch.autocast("cpu", torch.bfloat16, enabled=config.mixed_precision):
+            with torch.autocast(scene.device.type, torch.bfloat16, enabled=config.mixed_precision):
                 colours = _picture(scene, rays)
             for name, colour in zip(("coarse", "fine"), colours, strict=False):
                 terms[f"{name} semantic"] = config.semantic * semantics.loss(colour, target)

@@ -74,7 +74,7 @@ def validate(config: "Config", bundle: None) -> None:
     """Raise `UserError` where the capture cannot be read."""
     split = Split.of(config)
     if config.encoder is not None:
-        load_encoder(config.encoder)
+        load_encoder(config.encoder, config.device)
     if config.prior is not None:
         load_prior(config)
     if len(split.train) < 2:

@@ -28,6 +28,9 @@ REACH = 3**0.5
 class NeuralField(Scene):
     """NeRF: a coarse network decides where a fine one is evaluated; without a fine one the coarse is all there is.
 
+    The networks may lie on any device: rays and draws come from the CPU, the same for all devices, and what is seen
+    goes back there.
+
     Args:
         frequencies: of positions, see `networks.RadianceMLP`.
         view_directions: whether colours depend on the direction.
@@ -43,30 +46,37 @@ class NeuralField(Scene):
         self.coarse = RadianceMLP(frequencies, view_directions=view_directions)
         self.fine = RadianceMLP(frequencies, view_directions=view_directions) if fine else None
 
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.coarse.parameters()).device
+
     def renderings(self, rays: Rays, generator: torch.Generator | None = None) -> list[Rendering]:
         """Return what rays show by each network, the best one last; without a generator samples are evenly spaced."""
-        count = len(rays.origins)
-        distance = rays.origins.norm(dim=1, keepdim=True)
-        near, far = (distance - REACH).clamp(min=0.05), distance + REACH
-        edges = near + (far - near) * torch.linspace(0, 1, self.coarse_samples + 1)
-        # Stratified: one place in each interval, so that all of the ray is seen over some steps.
-        place = torch.rand(count, self.coarse_samples, generator=generator) if generator else 0.5
-        t = edges[:, :-1] + (edges[:, 1:] - edges[:, :-1]) * place
-        first, weights = self._evaluate(self.coarse, rays, t, far)
-        if self.fine is None:
-            return [first]
-        if generator:
+        count, home, there = len(rays.origins), rays.origins.device, self.device
+        # Draws are made on the CPU, whatever the networks lie on.
+        place = torch.rand(count, self.coarse_samples, generator=generator) if generator else torch.tensor(0.5)
+        if generator and self.fine is not None:
             uniform = torch.rand(count, self.fine_samples, generator=generator)
         else:
-            uniform = ((torch.arange(self.fine_samples) + 0.5) / self.fine_samples).expand(count, -1)
+            uniform = ((torch.arange(self.fine_samples) + 0.5) / max(self.fine_samples, 1)).expand(count, -1)
+        rays = Rays(rays.origins.to(there), rays.directions.to(there))
+        distance = rays.origins.norm(dim=1, keepdim=True)
+        near, far = (distance - REACH).clamp(min=0.05), distance + REACH
+        edges = near + (far - near) * torch.linspace(0, 1, self.coarse_samples + 1).to(there)
+        # Stratified: one place in each interval, so that all of the ray is seen over some steps.
+        t = edges[:, :-1] + (edges[:, 1:] - edges[:, :-1]) * place.to(there)
+        first, weights = self._evaluate(self.coarse, rays, t, far)
+        if self.fine is None:
+            return [first.to(home)]
         # Intervals around the middle samples, as in the authors' code: the first and last one are ends.
         middles = (t[:, 1:] + t[:, :-1]) / 2
         # Where to look is no part of the loss: the coarse network learns by its own rendering alone.
-        drawn = importance_samples(middles.detach(), weights.detach()[:, 1:-1], uniform)
+        drawn = importance_samples(middles.detach(), weights.detach()[:, 1:-1], uniform.to(there))
         both = torch.cat([t, drawn], 1).sort(dim=1).values
         # At all samples: where the coarse network is wrong, the fine one still sees something.
         second, _ = self._evaluate(self.fine, rays, both, far)
-        return [first, second]
+        return [first.to(home), second.to(home)]
 
     def render(self, rays: Rays, jitter: Tensor | None = None, *, normals: bool = False) -> Rendering:
         """Return what rays show by the best network, some rays at a time, without random draws."""
@@ -99,8 +109,10 @@ class NeuralField(Scene):
         return torch.cat([self._best(part, way)[1] for part, way in parts])
 
     def _best(self, points: Float[Tensor, "P 3"], directions: Float[Tensor, "P 3"]) -> tuple[Tensor, Tensor]:
-        """Return density and colour by the best network."""
-        return (self.fine or self.coarse)(points, directions, self.share)
+        """Return density and colour by the best network, where the points are."""
+        there = self.device
+        density, colour = (self.fine or self.coarse)(points.to(there), directions.to(there), self.share)
+        return density.to(points.device), colour.to(points.device)
 
     def _evaluate(
         self, network: RadianceMLP, rays: Rays, t: Float[Tensor, "R S"], far: Float[Tensor, "R 1"]

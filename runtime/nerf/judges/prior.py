@@ -123,7 +123,7 @@ def load_prior(config: "Config") -> "DiffusionBundle":
     from runtime.engines.bundle import DiffusionBundle
 
     assert config.prior is not None, "asked for without a prior"
-    bundle = DiffusionBundle.load(config.prior)
+    bundle = DiffusionBundle.load(config.prior, device=config.device)
     if config.front is not None and not bundle.knows_cameras:
         raise UserError(
             f"--front: expected a bundle that knows cameras, such as objects, got {bundle.name!r}; leave it out, or "

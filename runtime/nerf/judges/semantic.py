@@ -41,7 +41,9 @@ class Semantics:
     """See `guidance.semantic.semantic_consistency`."""
 
     @classmethod
-    def of(cls, encoder: str, views: TrainingViews, side: int, *, between: bool = False) -> "Semantics":
+    def of(
+        cls, encoder: str, views: TrainingViews, side: int, *, between: bool = False, device: str = "cpu"
+    ) -> "Semantics":
         """Load a bundle's image encoder and encode the pictures, once.
 
         Args:
@@ -49,11 +51,12 @@ class Semantics:
             views: the pictures and their cameras.
             side: of the pictures that are rendered.
             between: draw cameras between the pictures' own, in place of the upper hemisphere.
+            device: of the encoder, see `load_encoder`.
 
         Raises:
             UserError: the bundle has no image encoder.
         """
-        encode, input_side = load_encoder(encoder)
+        encode, input_side = load_encoder(encoder, device)
         pictures = torch.stack([_squared(views.picture(view), input_side) for view in range(len(views))])
         with torch.no_grad():
             # One by one, which bounds the memory: a capture may have hundreds of pictures.
@@ -68,7 +71,8 @@ class Semantics:
         """Return what a request asks for; None without an encoder."""
         if config.encoder is None:
             return None
-        return cls.of(config.encoder, views, config.semantic_size, between=config.semantic_cameras == "between")
+        between = config.semantic_cameras == "between"
+        return cls.of(config.encoder, views, config.semantic_size, between=between, device=config.device)
 
     def due(self, step: int, total: int) -> bool:
         """Return whether a step has a semantic loss."""
@@ -88,15 +92,19 @@ class Semantics:
         return semantic_consistency(self.encode(resized), self.targets[target : target + 1], self.gate)
 
 
-def load_encoder(name: str) -> tuple[ImageEncoder, int]:
+def load_encoder(name: str, device: str = "cpu") -> tuple[ImageEncoder, int]:
     """Return a bundle's image encoder, with gradients, and the side of the pictures that it takes.
+
+    Args:
+        name: of the bundle, or its folder.
+        device: cpu, cuda, cuda:N or auto; pictures and features may be elsewhere.
 
     Raises:
         UserError: there is no such bundle, or it has no image encoder with gradients.
     """
     from runtime.engines.bundle import DiffusionBundle
 
-    bundle = DiffusionBundle.load(name)
+    bundle = DiffusionBundle.load(name, device=device)
     spec = bundle.specs.get("image_embedder")
     if spec is None:
         raise UserError(f"--encoder '{name}': expected a bundle with an image encoder, got one without")

@@ -55,6 +55,20 @@ def test_pictures_draw_nothing_at_random_and_may_be_cut() -> None:
     assert torch.allclose(whole.colour, alone, atol=1e-6)
 
 
+@pytest.mark.gpu
+def test_a_card_shows_what_the_cpu_shows() -> None:
+    shown, slopes = [], []
+    for device in ("cpu", "cuda"):
+        scene = field().to(device)
+        renderings = scene.renderings(rays(20), torch.Generator().manual_seed(1))
+        assert all(one.colour.device.type == "cpu" for one in renderings)
+        sum(one.colour.square().sum() + one.transmittance.sum() for one in renderings).backward()  # pyright: ignore
+        shown.append(torch.cat([one.colour for one in renderings]).detach())
+        slopes.append(torch.cat([p.grad.flatten().cpu() for p in scene.parameters() if p.grad is not None]))
+    torch.testing.assert_close(shown[1], shown[0], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(slopes[1], slopes[0], atol=1e-4, rtol=1e-3)
+
+
 def test_the_fine_network_looks_where_the_coarse_one_has_weight() -> None:
     scene = field(fine=64)
     with torch.no_grad():
