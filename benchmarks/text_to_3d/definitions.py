@@ -93,8 +93,10 @@ TABLES: Mapping[str, Table] = {
     "rows": Table(
         "text to 3D",
         (
-            Row("lift", "lift", {"refine": 0}),
-            Row("lift + refine", "lift"),
+            Row("lift", "lift", {"route": "inflate", "refine": 0}),
+            Row("lift + refine", "lift", {"route": "inflate"}),
+            Row("lift by views", "lift", {"route": "views", "refine": 0}),
+            Row("lift by views + refine", "lift", {"route": "views"}),
             Row("DreamFusion, front-only teacher", "dreamfusion"),
             Row("DreamFusion, camera teacher", "dreamfusion", bundle="objects"),
             Row("Dream Fields", "dreamfields"),

@@ -22,6 +22,8 @@ class Pixelnerf:
     """How the encoder's weights are stored."""
     data: str = "objects"
     """Name of the set that it was trained on."""
+    objects: Path | None = None
+    """Folder of that set: the bundle then lists the nouns of its captions, by which `runtime.lift` chooses a route."""
     licence: str = "Apache-2.0"
     """SPDX expression of the weights' licence."""
     limit: float = 4.0
@@ -35,13 +37,16 @@ def run_pixelnerf(options: Pixelnerf) -> int:
     from export.verify.gates import verify_exported, worst_of
     from runtime.engines.bundle import PixelNeRFBundle
     from runtime.engines.precision import Storage
+    from train.latent_diffusion.objects import read_objects
+    from train.pixelnerf.kinds import kinds_of
     from train.pixelnerf.runs import load_run
 
     network = load_run(options.run)
     report = partial(print, flush=True)
     storage = Storage(options.storage)
+    kinds = () if options.objects is None else kinds_of(read_objects(options.objects))
     networks = write_pixelnerf(
-        network, options.out, report, data=options.data, storage=storage, licence=options.licence
+        network, options.out, report, data=options.data, storage=storage, licence=options.licence, kinds=kinds
     )
     rows = worst_of(verify_exported(PixelNeRFBundle.load(options.out.resolve()), networks))
     return print_outcome(rows, options.out, options.limit)

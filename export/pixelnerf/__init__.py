@@ -1,6 +1,6 @@
 """The bundle of a trained pixelNeRF network: the encoder of pictures, the field, and what bundle.json says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from export.write.bundle import read_present, write_bundle
 from export.write.network import network_files
 from runtime.engines.bundle.pixelnerf_manifest import PixelNeRFManifest
 from runtime.engines.precision import Storage
-from runtime.pixelnerf.lookup import DISTANCE, FOCAL
+from runtime.field.fields.lookup import DISTANCE, FOCAL
 from train.pixelnerf.network import PixelNeRF
 
 VERSION = "1"
@@ -34,7 +34,9 @@ under its licence.
 """README.md of the bundle."""
 
 
-def make_manifest(network: PixelNeRF, data: str, name: str, licence: str) -> PixelNeRFManifest:
+def make_manifest(
+    network: PixelNeRF, data: str, name: str, licence: str, kinds: Sequence[str] = ()
+) -> PixelNeRFManifest:
     """Return what bundle.json says, but for the networks and hashes."""
     return PixelNeRFManifest(
         name=name,
@@ -46,6 +48,7 @@ def make_manifest(network: PixelNeRF, data: str, name: str, licence: str) -> Pix
         focal=FOCAL,
         distance=DISTANCE,
         architecture=asdict(network.architecture),
+        kinds=tuple(kinds),
     )
 
 
@@ -57,6 +60,7 @@ def write_pixelnerf(
     data: str = "objects",
     storage: Storage = Storage.INT8,
     licence: str = "Apache-2.0",
+    kinds: Sequence[str] = (),
 ) -> dict[str, ExportedNetwork]:
     """Write the bundle and return the networks that it was made of.
 
@@ -67,6 +71,7 @@ def write_pixelnerf(
         data: name of the set that it was trained on.
         storage: of the encoder's weights.
         licence: SPDX expression of the weights' licence.
+        kinds: nouns of what it was trained on.
 
     Raises:
         UserError: the folder holds something else.
@@ -77,6 +82,6 @@ def write_pixelnerf(
     for role, exported in networks.items():
         report(f"exporting {role}")
         files[role] = network_files(exported)
-    manifest = make_manifest(network, data, folder.resolve().name, licence)
+    manifest = make_manifest(network, data, folder.resolve().name, licence, kinds)
     write_bundle(folder, manifest, files, texts={"README.md": README.encode()})
     return networks

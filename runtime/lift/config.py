@@ -18,6 +18,12 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 Weight = Annotated[float, Interval(ge=0, le=1000)]
 """Weight of a term or of guidance."""
 
+Degrees = Annotated[float, Interval(ge=-360, le=360)]
+"""Of azimuth."""
+
+Elevation = Annotated[float, Interval(ge=-80, le=80)]
+"""Degrees above the horizon."""
+
 Time = Annotated[int, Interval(ge=50, le=999)]
 """A time of 1000."""
 
@@ -32,9 +38,20 @@ class Config:
     """GLB file to write, with an MP4 and a JSON beside it; by default the prompt's words, in the working directory."""
     caption: str = ""
     """What the picture shows; a picture without a caption is not refined."""
+    route: Literal["auto", "inflate", "views"] = "auto"
+    """How a picture becomes a solid. inflate: from in front, by its outline. views: drawn by a denoiser that knows
+    cameras, from `--seen-from`, then given to a network that has seen such things from all sides. auto: views where the
+    noun of the prompt is among the kinds that the bundle of `--sides` lists, else, and for a photo, inflate."""
+    teacher: str = "objects"
+    """Route views: bundle whose denoiser knows cameras, where that of `--bundle` does not: its name, or a folder."""
+    sides: str = "pixelnerf"
+    """Route views: bundle that guesses all sides of a picture: its name, or a folder."""
+    seen_from: tuple[Degrees, Elevation] = (30.0, 30.0)
+    """Route views: azimuth from the front to the right, and elevation, in degrees, from which the picture is drawn, or
+    the photo was taken."""
     back: Literal["auto", "wrap", "mirror", "plain"] = "auto"
-    """Back and sides. wrap: the picture from each side; mirror: from behind, too; plain: its outline's colours, spread.
-    auto: plain for what has eyes, else wrap for what is symmetric, else mirror."""
+    """Route inflate: back and sides. wrap: the picture from each side; mirror: from behind, too; plain: the colours of
+    its outline, spread. auto: plain for what has eyes, else wrap for what is symmetric, else mirror."""
     refine: Annotated[int, Interval(ge=0, le=100_000)] = 120
     """Steps of score distillation; 0: the inflated picture as it is."""
     bundle: str = "icons"

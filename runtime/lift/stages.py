@@ -1,5 +1,6 @@
 """The stages of `runtime.lift`: a sample is lifted to a solid, and the prompt distilled into it from all around."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ from runtime.guidance.schedule import Schedule
 from runtime.guidance.sds import distillation_loss, draw_time
 from runtime.guidance.views import with_cameras
 from runtime.lift.config import picture_of, text_of
+from runtime.lift.route import chosen_route, load_sides
+from runtime.lift.views import guessing, load_teacher
 from runtime.loop.adam import Optimizer
 from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 
 ELEVATION = (-0.1, 0.8)
 """Radians that cameras of the refinement are drawn from; azimuths are all."""
+
+FOCAL = DISTANCE / 2
+"""Focal length of the camera in front, in parts of the picture's side: the box fills the frame."""
 
 FRONT_RAYS = 1500
 """Rays a step through the picture itself."""
@@ -65,21 +71,33 @@ def build(
 ) -> list[Stage]:
     """Return the stages of a configuration; see `runtime.command.method.Method.build`."""
     path, text = picture_of(config), text_of(config)
-    prompt = encode_prompt(text, bundle.prompt_suffix, bundle.text_encoder()) if text else None
+    sides = load_sides(config)
+    by_views = chosen_route(config, sides, report) == "views"
+    if by_views:
+        bundle = load_teacher(config, bundle)
+    # The views of objects that a denoiser knows were captioned without the suffix of icons.
+    style = "" if by_views else bundle.prompt_suffix
+    prompt = encode_prompt(text, style, bundle.text_encoder()) if text else None
+    at = tuple(math.radians(angle) for angle in config.seen_from) if by_views else (0.0, 0.0)
     if path is not None:
         picture = read_framed(path, bundle.image_size)
     else:
         assert prompt is not None, "a configuration without a picture has a prompt"
         counts = {"count": config.samples, "omega": config.sample_omega}
-        picture = sample_or_read(bundle, prompt, generator, run=run, report=report, **counts)
+        shown = with_cameras(prompt, *(torch.tensor([angle]) for angle in at)) if by_views else prompt
+        picture = sample_or_read(bundle, shown, generator, run=run, report=report, **counts)
     if not foreground(picture).any():
         raise UserError(f"'{config.prompt}': expected an object before white, got an empty sample; use another --seed")
-    stages = [lifting(config, picture)]
+    if by_views:
+        assert sides is not None, "the route needs it, and loading it would have said what is wrong"
+        first, held = guessing(config, picture, sides), Held(picture, at, sides.manifest.focal, around=True)
+    else:
+        first, held = lifting(config, picture), Held(picture)
     if prompt is None and config.refine > 0:
         report(Note("a picture without --caption is not refined"))
-    elif prompt is not None and config.refine > 0:
-        stages.append(refinement(config, bundle, prompt, picture))
-    return stages
+    if prompt is None or config.refine == 0:
+        return [first]
+    return [first, refinement(config, bundle, prompt, held)]
 
 
 def lifting(config: "Config", picture: Float[Tensor, "3 S S"]) -> Stage:
@@ -93,7 +111,7 @@ def lifting(config: "Config", picture: Float[Tensor, "3 S S"]) -> Stage:
     )
 
 
-def refinement(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, picture: Float[Tensor, "3 S S"]) -> Stage:
+def refinement(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, held: "Held") -> Stage:
     """Return the stage that distils a prompt into a solid; DreamFusion's loss (arXiv:2209.14988) on latents."""
 
     def after(scene: DenseGrid, optimizer: Optimizer, step: int, generator: torch.Generator) -> None:
@@ -106,16 +124,16 @@ def refinement(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, pict
         begin=lambda before, generator: before,
         restore=DenseGrid.from_state,
         optimizer=lambda scene: GridAdam(scene, lr=config.lr, colour_lr=config.colour_lr),
-        loss=_loss(config, bundle, prompt, picture),
+        loss=_loss(config, bundle, prompt, held),
         lr_factor=lambda step: 1 - (1 - DECAY) * step / config.refine,
         after=after,
         snapshots=min(3, config.refine),
     )
 
 
-def camera(azimuth: float, elevation: float, side: int) -> Cameras:
-    """Return a camera at the distance at which the box fills the frame."""
-    focal = side * DISTANCE / 2
+def camera(azimuth: float, elevation: float, side: int, focal: float = FOCAL) -> Cameras:
+    """Return a camera at the distance at which the box fills the frame, with a focal length in parts of its side."""
+    focal *= side
     angles = torch.tensor([[azimuth], [elevation]])
     return Cameras(
         poses=on_sphere(angles[0], angles[1], torch.tensor([DISTANCE])),
@@ -127,16 +145,14 @@ def camera(azimuth: float, elevation: float, side: int) -> Cameras:
 Terms = Callable[[DenseGrid, int, torch.Generator], dict[str, Tensor]]
 
 
-def _loss(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, picture: Float[Tensor, "3 S S"]) -> Terms:
-    """Return the loss of a step: distillation from a random place, the picture from in front, variation."""
+def _loss(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, held: "Held") -> Terms:
+    """Return the loss of a step: distillation from a random place, the picture from where it was taken, variation."""
     networks = {"denoise": bundle.denoiser(), "schedule": Schedule.of(bundle.schedule), "omega": config.omega}
     encoder = bundle.latent_encoder(gradients="auto")
     lowest, first, last = networks["schedule"].times(50, *config.upper_t)
-    # Worked out once: which pixels are held does not change during a run.
-    held = Held(picture)
 
     def loss(scene: DenseGrid, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        shown, angles = seen(scene, config.render, generator)
+        shown, angles = seen(scene, config.render, generator, held.focal)
         z = encoder(functional.interpolate(shown, size=(bundle.image_size,) * 2, mode="bilinear"))
         t = draw_time(1, step / config.refine, generator, lowest=lowest, highest=(first, last))
         noise = torch.randn(z.shape, generator=generator)
@@ -157,11 +173,13 @@ def _loss(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, picture: 
 Angles = tuple[Float[Tensor, " 1"], Float[Tensor, " 1"]]
 
 
-def seen(scene: DenseGrid, side: int, generator: torch.Generator) -> tuple[Float[Tensor, "1 3 side side"], Angles]:
+def seen(
+    scene: DenseGrid, side: int, generator: torch.Generator, focal: float = FOCAL
+) -> tuple[Float[Tensor, "1 3 side side"], Angles]:
     """Return a picture of a scene from a random place around it, before white; and the azimuth and elevation there."""
     u = torch.rand(4, generator=generator).tolist()
     azimuth, elevation = (2 * u[0] - 1) * np.pi, ELEVATION[0] + (ELEVATION[1] - ELEVATION[0]) * u[1]
-    place = camera(azimuth, elevation, side)
+    place = camera(azimuth, elevation, side, focal)
     # A new place within the pixels each step: otherwise nothing between the rays would ever be seen.
     offset = torch.tensor(u[2:]) - 0.5
     rays = place.rays(0, pixel_centres(side, side) + offset)
@@ -175,15 +193,29 @@ class Held:
 
     Args:
         picture: RGB in [0, 1].
+        at: azimuth and elevation, in radians, that it was taken from.
+        focal: focal length in parts of its side.
+        around: whether what is outside its outline is held, too, as empty. Where the picture decides the outline of a
+            solid already it need not be.
     """
 
-    def __init__(self, picture: Float[Tensor, "3 S S"]) -> None:
-        inner = eroded(foreground(picture), INNER)
-        places = torch.from_numpy(inner).flatten()
+    def __init__(
+        self,
+        picture: Float[Tensor, "3 S S"],
+        at: tuple[float, float] = (0.0, 0.0),
+        focal: float = FOCAL,
+        *,
+        around: bool = False,
+    ) -> None:
+        mask = foreground(picture)
+        inner = eroded(mask, INNER)
+        places = torch.from_numpy(inner | ~mask if around else inner).flatten()
         side = picture.shape[1]
+        self.focal = focal
         self.pixels = pixel_centres(side, side)[places]
-        self.colours = picture.flatten(1).T[places]
-        self.camera = camera(0.0, 0.0, side)
+        # Outside there is white: a sample's own background is nearly so.
+        self.colours = torch.where(torch.from_numpy(mask), picture, torch.ones(())).flatten(1).T[places]
+        self.camera = camera(*at, side, focal)
 
     def error(self, scene: DenseGrid, generator: torch.Generator) -> Float[Tensor, ""]:
         """Return the mean squared error of some of the pixels."""
@@ -198,6 +230,8 @@ class Held:
 def validate(config: "Config", bundle: "DiffusionBundle") -> None:
     """Raise `UserError` where a part can't do what is asked: text too long, no such picture, no dual encoder."""
     Schedule.of(bundle.schedule)
+    if chosen_route(config, load_sides(config)) == "views":
+        bundle = load_teacher(config, bundle)
     if text_of(config):
         encode_prompt(text_of(config), bundle.prompt_suffix, bundle.text_encoder())
     path = picture_of(config)

@@ -94,7 +94,7 @@ def test_a_prompt_is_sampled_and_a_cut_run_ends_in_the_same_field(
     bundle: DiffusionBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(samples, "SAMPLER_STEPS", 2)
-    config = Config(prompt="a red apple", nodes=33, render=16, refine=5, samples=2)
+    config = Config(prompt="a red apple", route="inflate", nodes=33, render=16, refine=5, samples=2)
     whole = draw(METHOD, config, bundle)
     stop, events = threading.Event(), []
 
@@ -126,7 +126,7 @@ def test_a_lifted_picture_has_almost_no_error_from_in_front() -> None:
 def test_an_empty_sample_is_named(bundle: DiffusionBundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtime.lift.stages.sample_or_read", lambda *arguments, **options: torch.ones(3, 128, 128))
     with pytest.raises(UserError, match="use another --seed"):
-        draw(METHOD, Config(prompt="a red apple"), bundle)
+        draw(METHOD, Config(prompt="a red apple", route="inflate"), bundle)
 
 
 def test_names_and_texts() -> None:

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
+from runtime.field.fields.lookup import FOCAL, features_at, inside, places, silhouettes
 from runtime.field.volume import composite, opacity
-from runtime.pixelnerf.lookup import FOCAL, features_at, inside, places, silhouettes
 
 
 @dataclass(frozen=True)

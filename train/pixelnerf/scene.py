@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from runtime.engines.protocols import ImageEncoder
+from runtime.field.fields.lookup import DISTANCE
 from runtime.field.poses import draw_sphere
 from runtime.guidance.semantic import semantic_consistency, typical_cosine
-from runtime.pixelnerf.lookup import DISTANCE
 from train.pixelnerf.loss import SILHOUETTE, silhouette_error
 from train.pixelnerf.network import PixelNeRF
 from train.pixelnerf.render import masks_of, pixel_places, render, samples_of_view

@@ -7,6 +7,9 @@ from typing import Any, ClassVar
 from runtime.engines.bundle.manifest import Manifest, check_range
 from runtime.errors import UserError
 
+LONGEST_KIND = 60
+"""Most letters of a kind's name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PixelNeRFManifest(Manifest):
@@ -21,6 +24,7 @@ class PixelNeRFManifest(Manifest):
         "distance": float,
         "architecture": dict,
     }
+    optional: ClassVar[Mapping[str, type]] = {"kinds": list}
 
     data: str
     """Name of the data set."""
@@ -32,6 +36,8 @@ class PixelNeRFManifest(Manifest):
     """Distance of the camera from the object's centre; the object lies in the unit ball."""
     architecture: Mapping[str, Any] = field(default_factory=dict)
     """The network's sizes; informative."""
+    kinds: tuple[str, ...] = ()
+    """Nouns, in lower case, of the kinds of objects that it was trained on; empty: nobody has listed them."""
 
     @classmethod
     def parse_own(cls, document: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -43,4 +49,11 @@ class PixelNeRFManifest(Manifest):
                 f"{where}: fields 'focal' and 'distance': expected a camera outside the unit ball, got "
                 f"{document['focal']!r:.40} and {document['distance']!r:.40}"
             )
-        return {"focal": float(document["focal"]), "distance": float(document["distance"])}
+        kinds = document.get("kinds", [])
+        if not all(isinstance(kind, str) and 0 < len(kind) <= LONGEST_KIND for kind in kinds):
+            raise UserError(f"{where}: field 'kinds': expected words of at most {LONGEST_KIND} letters, got others")
+        return {
+            "focal": float(document["focal"]),
+            "distance": float(document["distance"]),
+            "kinds": tuple(kinds),
+        }

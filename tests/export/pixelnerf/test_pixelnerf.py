@@ -14,7 +14,7 @@ from export.verify.references import reference_networks
 from runtime.engines.bundle import Bundle, PixelNeRFBundle
 from runtime.engines.precision import Storage
 from runtime.errors import UserError
-from runtime.pixelnerf.lookup import DISTANCE, FOCAL
+from runtime.field.fields.lookup import DISTANCE, FOCAL
 from tests.pixelnerf.small import make_run, small_network
 
 

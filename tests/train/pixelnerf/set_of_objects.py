@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from runtime.field.fields.lookup import DISTANCE, FOCAL
 from runtime.field.poses import on_sphere
-from runtime.pixelnerf.lookup import DISTANCE, FOCAL
 
 SIDE = 32
 

@@ -3,8 +3,8 @@ import math
 import torch
 
 from runtime.field.cameras import Cameras
+from runtime.field.fields.lookup import DISTANCE, FOCAL
 from runtime.field.poses import draw_sphere
-from runtime.pixelnerf.lookup import DISTANCE, FOCAL
 from train.pixelnerf.network import Architecture, PixelNeRF
 from train.pixelnerf.render import Samples, active_samples, masks_of, ray_samples, render, to_camera
 
@@ -55,7 +55,7 @@ def test_inactive_samples_are_empty_space() -> None:
     seen = render(network.field, features, poses[None], zero, Samples(points, steps, active))
     assert torch.equal(seen[1], torch.zeros(4))
     # One sample alone: its opacity, and its colour times that.
-    from runtime.pixelnerf.lookup import features_at, places
+    from runtime.field.fields.lookup import features_at, places
 
     local = to_camera(poses, points[0, 3:4])
     values = network.field(features_at(features[0], zero[:1], places(local))[None], local[None])[0]

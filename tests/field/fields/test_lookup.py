@@ -1,8 +1,8 @@
 import torch
 
 from runtime.field.cameras import Cameras
+from runtime.field.fields.lookup import DISTANCE, FOCAL, features_at, inside, places, silhouettes
 from runtime.field.poses import draw_sphere
-from runtime.pixelnerf.lookup import DISTANCE, FOCAL, features_at, inside, places, silhouettes
 from tests.tolerance import FLOAT32_ROUNDING
 
 

@@ -4,10 +4,11 @@ from pathlib import Path
 import torch
 
 from runtime.field.cameras import Rays
+from runtime.field.fields.conditioned import BOX, ConditionedField, fill_planes, spread_colours
 from runtime.field.fields.grid import DenseGrid
+from runtime.field.fields.lookup import DISTANCE, FOCAL
 from runtime.pixelnerf.config import Config
-from runtime.pixelnerf.lookup import DISTANCE, FOCAL
-from runtime.pixelnerf.stages import BOX, ConditionedField, fill_planes, picture_poses, spread_colours
+from runtime.pixelnerf.stages import picture_poses
 
 
 class Ball:
