@@ -83,7 +83,7 @@ def lifted(prompt: str, refine: int, bundle: DiffusionBundle, side: int) -> tupl
     """Return what `runtime.lift` makes of a prompt, and the raster sample that it began from."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        scene = draw(LIFT, Lift(prompt=prompt, refine=refine), bundle, run=run)
+        scene = draw(LIFT, Lift(prompt=prompt, route="inflate", refine=refine), bundle, run=run)
         sample = read_png(run / "sample.png")
     assert isinstance(scene, DenseGrid), "lift makes a grid"
     return scene, functional.interpolate(sample[None], size=(side, side), mode="area")[0]

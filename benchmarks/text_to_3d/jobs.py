@@ -125,7 +125,7 @@ def draw_job(job: Job, out: Path) -> str:
         return str(error)
     spent = time.process_time() - begun
     replace_file(field_of(job, out), save({name: value.contiguous() for name, value in scene.state().items()}))
-    surface = surface_of(job.method, scene)
+    surface = surface_of(job.config, scene)
     pictures = pictures_of(scene, None if surface is None else surface.mesh)
     write_png(views_of(job, out), contact_sheet(list(pictures.flatten(0, 1)), 8, gap=0))
     facts = {

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.text_to_3d.raster import grey_picture, surface_seen
+from runtime import lift
 from runtime.errors import UserError
 from runtime.field.cameras import Cameras
 from runtime.field.fields.grid import DenseGrid
@@ -20,7 +21,8 @@ from runtime.field.fields.residual import ResidualField
 from runtime.field.meshes import Mesh, describe
 from runtime.field.pictures import look
 from runtime.field.poses import on_sphere
-from runtime.field.results import AROUND, Surface, mean_level
+from runtime.field.results import Surface, mean_level
+from runtime.lift.output import surface_of as lifted_surface
 from runtime.pictures import read_png
 
 AZIMUTHS = 8
@@ -82,11 +84,12 @@ class Frame:
         )
 
 
-def surface_of(method: str, scene: DenseGrid | ResidualField) -> Surface | None:
-    """Return the surface that a method's command would write; None where there is none."""
+def surface_of(config: Any, scene: DenseGrid | ResidualField) -> Surface | None:
+    """Return the surface that the command of a method's configuration would write; None where there is none."""
     try:
-        if method == "lift":
-            return Surface.seen(scene, scene.box, AROUND.cameras())
+        if isinstance(config, lift.Config):
+            assert isinstance(scene, DenseGrid), "lift makes grids"
+            return lifted_surface(config, scene)
         return Surface.of(scene, scene.box.cpu(), mean_level)
     except UserError:
         return None

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from runtime.dreamfusion.hull import hull_of
 from runtime.dreamfusion.looks import draw_look, seen
 from runtime.dreamfusion.teacher import Teacher
+from runtime.field.lifting.hull import hull_of
 from runtime.field.opacity import alpha_entropy, misplaced, opacity_penalty
 from runtime.field.shading import orientation_penalty
 

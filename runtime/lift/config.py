@@ -70,12 +70,14 @@ class Config:
     """Nodes of the grid along an axis, a multiple of 4 and one more."""
     render: Annotated[int, Interval(ge=16, le=512)] = 64
     """Side, in pixels, of the pictures that the refinement renders; they are scaled to what the bundle takes."""
-    lr: Annotated[float, Interval(ge=0, le=10)] = 0.08
-    """Learning rate of raw densities; falls to a third."""
+    lr: Annotated[float, Interval(ge=0, le=10)] | None = None
+    """Learning rate of raw densities; falls to a third. By default 0.08, or 0.15 by views, whose densities are soft."""
     colour_lr: Annotated[float, Interval(ge=0, le=1)] = 0.008
     """Learning rate of colours in [0, 1]; falls to a third."""
     front: Weight = 1.0
     """Weight of the picture itself, seen from in front, inside its outline."""
+    solid: Weight = 1.0
+    """Route views: weight of the light that passes inside the object's outline, and of what is stopped outside."""
     variation: Weight = 1e-3
     """Weight of the total variation of raw densities and of colours, L1 but for small differences."""
 

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.field.fields.grid import DenseGrid
-from runtime.field.results import AROUND, Surface, pictures_around, write_object, write_sheet
+from runtime.field.results import AROUND, Surface, mean_level, pictures_around, write_object, write_sheet
 from runtime.guidance.clip import cosines_around
 from runtime.lift.config import text_of
+from runtime.lift.route import chosen_route, load_sides
 from runtime.version import __version__
 
 if TYPE_CHECKING:
@@ -18,7 +19,17 @@ def write(config: "Config", bundle: "DiffusionBundle", scene: DenseGrid, out: Pa
     """Write a mesh, a film of it, and figures; return the paths."""
     cosines = cosines_around(pictures_around(scene, AROUND), text_of(config), bundle.scorer)
     figures = {"version": f"tgm {__version__}", "prompt": config.prompt, "cosines": cosines}
-    return write_object(scene, Surface.seen(scene, scene.box, AROUND.cameras()), out, figures)
+    return write_object(scene, surface_of(config, scene), out, figures)
+
+
+def surface_of(config: "Config", scene: DenseGrid) -> Surface:
+    """Return the surface of a scene of this configuration.
+
+    It lies where cameras see it; a network's guess stays translucent, and has it at its mean density.
+    """
+    if chosen_route(config, load_sides(config)) == "views":
+        return Surface.of(scene, scene.box, mean_level)
+    return Surface.seen(scene, scene.box, AROUND.cameras())
 
 
 def snapshot(config: "Config", bundle: "DiffusionBundle", scene: DenseGrid, stem: Path) -> Path:

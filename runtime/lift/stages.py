@@ -16,9 +16,12 @@ from runtime.field.cameras import Cameras, pixel_centres
 from runtime.field.fields.grid import DenseGrid, GridAdam
 from runtime.field.lifting import DISTANCE, lift
 from runtime.field.lifting.framing import read_framed
+from runtime.field.lifting.hull import hull_of
 from runtime.field.lifting.masks import eroded
 from runtime.field.lifting.matte import foreground
+from runtime.field.opacity import misplaced
 from runtime.field.poses import on_sphere
+from runtime.field.volume import Rendering
 from runtime.guidance.prompt import Prompt, encode_prompt
 from runtime.guidance.samples import sample_or_read
 from runtime.guidance.schedule import Schedule
@@ -50,6 +53,12 @@ INNER = 3
 
 DECAY = 0.3
 """Learning rates at the end, in parts of those at the beginning."""
+
+LR = {False: 0.08, True: 0.15}
+"""Learning rate of raw densities by whether the route is by views."""
+
+SOLID_FROM = 0.3
+"""Part of the steps without the term of solidity, as in DreamFusion: what is fog may be on its way out at first."""
 
 SMOOTH = 0.01
 """Differences of raw values below its root cost their square: epsilon of the total variation."""
@@ -97,7 +106,7 @@ def build(
         report(Note("a picture without --caption is not refined"))
     if prompt is None or config.refine == 0:
         return [first]
-    return [first, refinement(config, bundle, prompt, held)]
+    return [first, refinement(config, bundle, prompt, held, by_views=by_views)]
 
 
 def lifting(config: "Config", picture: Float[Tensor, "3 S S"]) -> Stage:
@@ -111,8 +120,19 @@ def lifting(config: "Config", picture: Float[Tensor, "3 S S"]) -> Stage:
     )
 
 
-def refinement(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, held: "Held") -> Stage:
-    """Return the stage that distils a prompt into a solid; DreamFusion's loss (arXiv:2209.14988) on latents."""
+def refinement(
+    config: "Config", bundle: "DiffusionBundle", prompt: Prompt, held: "Held", *, by_views: bool = False
+) -> Stage:
+    """Return the stage that distils a prompt into a solid; DreamFusion's loss (arXiv:2209.14988) on latents.
+
+    Args:
+        config: weights and rates.
+        bundle: the teacher.
+        prompt: what it is to see.
+        held: the picture.
+        by_views: whether what is refined is a network's soft guess, which becomes solid on the way.
+    """
+    lr = config.lr if config.lr is not None else LR[by_views]
 
     def after(scene: DenseGrid, optimizer: Optimizer, step: int, generator: torch.Generator) -> None:
         if step % OCCUPANCY_EVERY == OCCUPANCY_EVERY - 1:
@@ -123,8 +143,8 @@ def refinement(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, held
         steps=config.refine,
         begin=lambda before, generator: before,
         restore=DenseGrid.from_state,
-        optimizer=lambda scene: GridAdam(scene, lr=config.lr, colour_lr=config.colour_lr),
-        loss=_loss(config, bundle, prompt, held),
+        optimizer=lambda scene: GridAdam(scene, lr=lr, colour_lr=config.colour_lr),
+        loss=_loss(config, bundle, prompt, held, config.solid if by_views else 0.0),
         lr_factor=lambda step: 1 - (1 - DECAY) * step / config.refine,
         after=after,
         snapshots=min(3, config.refine),
@@ -145,14 +165,14 @@ def camera(azimuth: float, elevation: float, side: int, focal: float = FOCAL) ->
 Terms = Callable[[DenseGrid, int, torch.Generator], dict[str, Tensor]]
 
 
-def _loss(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, held: "Held") -> Terms:
+def _loss(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, held: "Held", solid: float) -> Terms:
     """Return the loss of a step: distillation from a random place, the picture from where it was taken, variation."""
     networks = {"denoise": bundle.denoiser(), "schedule": Schedule.of(bundle.schedule), "omega": config.omega}
     encoder = bundle.latent_encoder(gradients="auto")
     lowest, first, last = networks["schedule"].times(50, *config.upper_t)
 
     def loss(scene: DenseGrid, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        shown, angles = seen(scene, config.render, generator, held.focal)
+        shown, rendering, angles = seen(scene, config.render, generator, held.focal)
         z = encoder(functional.interpolate(shown, size=(bundle.image_size,) * 2, mode="bilinear"))
         t = draw_time(1, step / config.refine, generator, lowest=lowest, highest=(first, last))
         noise = torch.randn(z.shape, generator=generator)
@@ -161,6 +181,9 @@ def _loss(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, held: "He
         terms = {"sds": distillation_loss(z, t, noise, prompt=text, **networks)}
         if config.front > 0:
             terms["front"] = config.front * held.error(scene, generator)
+        if solid > 0 and step >= SOLID_FROM * config.refine:
+            hull = hull_of(shown[0].detach().clamp(0, 1))
+            terms["solid"] = solid * misplaced(rendering.transmittance, hull.inside, hull.outside)
         if config.variation > 0:
             # By the area of a surface in nodes, so that a weight means the same on any grid.
             weight = config.variation / scene.size**2
@@ -175,8 +198,8 @@ Angles = tuple[Float[Tensor, " 1"], Float[Tensor, " 1"]]
 
 def seen(
     scene: DenseGrid, side: int, generator: torch.Generator, focal: float = FOCAL
-) -> tuple[Float[Tensor, "1 3 side side"], Angles]:
-    """Return a picture of a scene from a random place around it, before white; and the azimuth and elevation there."""
+) -> tuple[Float[Tensor, "1 3 side side"], Rendering, Angles]:
+    """Return a picture of a scene from a random place before white, what its rays show, and azimuth and elevation."""
     u = torch.rand(4, generator=generator).tolist()
     azimuth, elevation = (2 * u[0] - 1) * np.pi, ELEVATION[0] + (ELEVATION[1] - ELEVATION[0]) * u[1]
     place = camera(azimuth, elevation, side, focal)
@@ -185,7 +208,7 @@ def seen(
     rays = place.rays(0, pixel_centres(side, side) + offset)
     shown = scene.render(rays, torch.rand(side * side, generator=generator))
     picture = shown.on(torch.ones(1, 3)).T.reshape(1, 3, side, side)
-    return picture, (torch.tensor([azimuth]), torch.tensor([elevation]))
+    return picture, shown, (torch.tensor([azimuth]), torch.tensor([elevation]))
 
 
 class Held:

@@ -118,7 +118,7 @@ def test_a_lifted_picture_has_almost_no_error_from_in_front() -> None:
     held = Held(picture)
     assert held.error(scene, generator) < 2e-3
     assert Held(torch.ones(3, 32, 32)).error(scene, generator) == 0
-    shown, _ = seen(scene, 16, generator)
+    shown, *_ = seen(scene, 16, generator)
     assert shown.shape == (1, 3, 16, 16)
     assert shown[0, :, 0, 0].min() > 0.99
 

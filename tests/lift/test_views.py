@@ -200,7 +200,6 @@ def test_a_photo_takes_the_route_when_asked(config: Config, tiny_one: DiffusionB
             ["--route", "views", "--teacher", "icons"],
             "expected a bundle that knows cameras, such as objects, got 'icons'",
         ),
-        (["--route", "all"], "route"),
         (["--seen-from", "30", "90"], "seen"),
     ],
 )

@@ -22,8 +22,8 @@ def test_each_row_is_a_job_of_its_own_and_tables_share_theirs() -> None:
     keys = {name: [job_of(row, "a cat").key for row in table.rows] for name, table in TABLES.items()}
     assert all(len(set(own)) == len(own) for own in keys.values())
     # All priors together are the command's default, and none of them is the row without priors.
-    assert keys["4.1"][-1] == keys["4.2"][-1] == keys["rows"][4]
-    assert keys["4.1"][0] == keys["rows"][5]
+    assert keys["4.1"][-1] == keys["4.2"][-1] == keys["rows"][-2]
+    assert keys["4.1"][0] == keys["rows"][-1]
     assert job_of(TABLES["rows"].rows[0], "a cat", seed=1).key != keys["rows"][0]
 
 

@@ -19,6 +19,7 @@ from benchmarks.text_to_3d.views import (
     shape_of,
     surface_of,
 )
+from runtime import dreamfusion
 from runtime.field.fields.grid import DenseGrid
 from runtime.field.meshes import Mesh
 from runtime.field.sheets import contact_sheet
@@ -62,7 +63,7 @@ def test_views_survive_their_picture(tmp_path: Path) -> None:
     values[..., 0, 0] = 20 * (0.6 - points.norm(dim=-1))
     values[..., 0, 1:] = torch.tensor([1.0, 0.0, 0.0])
     grid = DenseGrid(values, torch.ones(4, 4, 4, dtype=torch.uint8), torch.tensor([-1.0, -1.0, -1.0, 2.0]))
-    surface = surface_of("dreamfusion", grid)
+    surface = surface_of(dreamfusion.Config(), grid)
     assert surface is not None
     pictures = pictures_of(grid, surface.mesh)
     assert pictures.shape == (2, 16, 3, SIDE, SIDE)
@@ -74,4 +75,4 @@ def test_views_survive_their_picture(tmp_path: Path) -> None:
     assert shape["watertight"] and shape["hull_share"] > 0.85
     assert shape_of(None) == {}
     empty = DenseGrid(torch.zeros(17, 17, 17, 1, 4), torch.ones(4, 4, 4, dtype=torch.uint8), grid.box)
-    assert surface_of("dreamfusion", empty) is None
+    assert surface_of(dreamfusion.Config(), empty) is None

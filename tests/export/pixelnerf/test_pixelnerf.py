@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from export.commands.pixelnerf import Pixelnerf, run_pixelnerf
+from export.pixelnerf import write_pixelnerf
 from export.pixelnerf.networks import make_networks, sample_pictures
 from export.verify.gates import verify_exported
 from export.verify.references import reference_networks
@@ -45,6 +46,18 @@ def test_points_and_views_are_free(folder: Path, points: int, views: int) -> Non
     with torch.no_grad():
         expected = network.field(features.transpose(0, 1), at.transpose(0, 1))
     assert torch.allclose(engine(features, at)[0], expected, rtol=1e-2, atol=1e-2)
+
+
+def test_kinds_are_listed_where_the_set_is_given(tmp_path: Path, folder: Path) -> None:
+    assert PixelNeRFBundle.load(folder / "things").manifest.kinds == ()
+    assert "kinds" not in json.loads((folder / "things/bundle.json").read_text())
+    write_pixelnerf(small_network(), tmp_path / "some", lambda line: None, kinds=("apple", "tree"))
+    assert PixelNeRFBundle.load(tmp_path / "some").manifest.kinds == ("apple", "tree")
+    path = tmp_path / "some/bundle.json"
+    for wrong in ([7], [""], ["x" * 61]):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"kinds": wrong}))
+        with pytest.raises(UserError, match="field 'kinds': expected words"):
+            PixelNeRFBundle.load(tmp_path / "some")
 
 
 def test_verification_finds_the_run(folder: Path) -> None:

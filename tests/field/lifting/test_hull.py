@@ -2,9 +2,9 @@ import numpy as np
 import torch
 
 from runtime.dreamfusion.grid_stages import BOX
-from runtime.dreamfusion.hull import hull_of
 from runtime.dreamfusion.looks import CAMERAS
 from runtime.field.fields.grid import DenseGrid
+from runtime.field.lifting.hull import hull_of
 from runtime.field.opacity import misplaced
 from runtime.field.poses import on_sphere
 from tests.dreamfusion.test_dreamfusion import generator
