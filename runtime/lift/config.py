@@ -41,7 +41,8 @@ class Config:
     route: Literal["auto", "inflate", "views"] = "auto"
     """How a picture becomes a solid. inflate: from in front, by its outline. views: drawn by a denoiser that knows
     cameras, from `--seen-from`, then given to a network that has seen such things from all sides. auto: views where the
-    noun of the prompt is among the kinds that the bundle of `--sides` lists, else, and for a photo, inflate."""
+    noun of the prompt is among the kinds that the bundle of `--sides` lists; else, for a photo, and with a bundle other
+    than icons and `--teacher`, inflate."""
     teacher: str = "objects"
     """Route views: bundle whose denoiser knows cameras, where that of `--bundle` does not: its name, or a folder."""
     sides: str = "pixelnerf"

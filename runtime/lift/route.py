@@ -1,6 +1,7 @@
 """Which way a prompt or a picture becomes a solid: by inflating its front, or by a network that has seen all sides."""
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from runtime.errors import UserError
@@ -10,6 +11,9 @@ from runtime.loop.events import Note, Report
 if TYPE_CHECKING:
     from runtime.engines.bundle import PixelNeRFBundle
     from runtime.lift.config import Config
+
+SMALL = "icons"
+"""The bundle whose place the teacher of the route by views takes on its own: it shares all but the denoiser with it."""
 
 _BEHIND = re.compile(
     r"[,;:(]|\b(?:with|without|in|on|at|of|from|to|for|by|under|over|near|that|which|and|full|holding)\b"
@@ -40,6 +44,9 @@ def chosen_route(
         return config.route
     if picture_of(config) is not None:
         # The network was trained on rendered models, of which a photo is none, and from where it was taken is unknown.
+        return "inflate"
+    if Path(config.bundle).name not in (SMALL, Path(config.teacher).name):
+        # Who asks for a larger model is to get its pictures.
         return "inflate"
     noun = noun_of(config.prompt)
     if sides is None or noun not in sides.manifest.kinds:

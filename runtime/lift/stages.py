@@ -87,7 +87,7 @@ def build(
     # The views of objects that a denoiser knows were captioned without the suffix of icons.
     style = "" if by_views else bundle.prompt_suffix
     prompt = encode_prompt(text, style, bundle.text_encoder()) if text else None
-    at = tuple(math.radians(angle) for angle in config.seen_from) if by_views else (0.0, 0.0)
+    at = (math.radians(config.seen_from[0]), math.radians(config.seen_from[1])) if by_views else (0.0, 0.0)
     if path is not None:
         picture = read_framed(path, bundle.image_size)
     else:

@@ -87,6 +87,9 @@ def test_auto_takes_views_for_the_kinds_that_the_network_has_seen(config: Config
     # Without the network, and for a photo, which it was not trained on, the front alone is used.
     assert chosen_route(config, None) == "inflate"
     assert chosen_route(replace(config, prompt="apple.png"), sides) == "inflate"
+    # A larger model keeps its pictures; the teacher's own bundle is as good as the default.
+    assert chosen_route(replace(config, bundle="bundles/sd15"), sides) == "inflate"
+    assert chosen_route(replace(config, bundle=config.teacher), sides) == "views"
     assert load_sides(replace(config, sides="nowhere")) is None
     assert load_sides(replace(config, route="inflate")) is None
 
