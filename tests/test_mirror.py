@@ -21,6 +21,7 @@ ELSEWHERE = {
     "runtime/vector/trace/flat/kernels/owners.py": "vector/trace/flat/test_drawing.py",
     "runtime/vector/trace/flat/shapes.py": "vector/trace/flat/test_drawing.py",
     "runtime/vector/trace/flat/stacking.py": "vector/trace/flat/test_drawing.py",
+    "runtime/vector/svg/__init__.py": "vector/svg/test_read.py",
     "runtime/vectorize/function.py": "vectorize/test_vectorize.py",
     "runtime/files.py": "loop/test_folder.py",
     "runtime/command/outputs.py": "vectorfusion/test_input.py",

@@ -9,7 +9,7 @@ method works. To add a method is to write such a value: there is no registry.
 import contextlib
 import importlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -74,6 +74,9 @@ class Method(Generic[C]):
     """Refuses, before anything is written, what the bundle or the inputs cannot do."""
     inputs: Callable[[C], Mapping[str, Path]] = lambda config: {}
     """Files that it reads, by the option that names each: a run keeps copies, so that a resumed one reads the same."""
+    networks: Callable[[C, Any], Sequence[str]] = lambda config, bundle: ()
+    """Graphs of the bundle that every run of a configuration asks for, in that order: a command makes their engines
+    while it imports the rest."""
     snapshot: "Callable[[C, Any, Scene, Path], Path] | None" = None
     """snapshot(config, bundle, scene, path without suffix) writes a picture on the way and returns its path."""
 

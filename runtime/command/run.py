@@ -110,6 +110,8 @@ class _Command(Generic[C]):
         bundle = self.load(config, placement.device, placement.backend, placement)
         job = self.job(config, bundle, parsed.options)
         inputs = read_inputs(self.method, job.config)
+        if bundle is not None:
+            bundle.make_ahead(self.method.networks(job.config, bundle))
         self.method.validate(job.config, bundle)
         from runtime.loop.folder import RunFolder
 

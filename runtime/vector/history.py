@@ -17,8 +17,7 @@ from runtime.loop.scene import Scene
 from runtime.vector.paths import Drawing
 from runtime.vector.raster import rasterize
 from runtime.vector.scene import VectorScene
-from runtime.vector.svg.read import SVG_NAMESPACE
-from runtime.vector.svg.write import path_lines
+from runtime.vector.svg.write import SVG_NAMESPACE, path_lines
 
 FRAMES = 120
 """Drawings of a film, at most, but for the first and the last."""

@@ -12,7 +12,7 @@ from runtime.vector.layers import is_white, layers_of
 from runtime.vector.paths import Drawing
 from runtime.vector.raster import rasterize
 from runtime.vector.reinit import FAINT, unused_paths
-from runtime.vector.svg import read_svg, write_svg
+from runtime.vector.svg.write import write_svg
 from runtime.vector.tidy import tidy
 
 PNG_SIDE = 512
@@ -81,4 +81,6 @@ def read_start(init: Path, size: tuple[int, int], note: Callable[[str], None] = 
     Raises:
         UserError: the file cannot be read.
     """
+    from runtime.vector.svg.read import read_svg
+
     return read_svg(init, size=size, report=lambda text: note(text.replace(str(init), init.name)))

@@ -9,7 +9,15 @@ LIVE traces. It writes an SVG, its PNG, and a run folder.
 from runtime.command.method import Method, later
 from runtime.command.prompts import stem_of
 from runtime.command.run import main_of
-from runtime.vectorfusion.config import PRESETS, SDS_FROM_SCRATCH, Config, check, preset_config, suffixes
+from runtime.vectorfusion.config import (
+    PRESETS,
+    SDS_FROM_SCRATCH,
+    Config,
+    check,
+    networks,
+    preset_config,
+    suffixes,
+)
 
 __all__ = ["METHOD", "PRESETS", "SDS_FROM_SCRATCH", "Config", "main"]
 
@@ -26,6 +34,7 @@ METHOD: Method[Config] = Method(
     default=lambda chosen: preset_config(chosen["preset"], chosen["route"]),
     selectors=("preset", "route"),
     check=check,
+    networks=networks,
     inputs=lambda config: {} if config.init is None else {"init": config.init},
 )
 """VectorFusion, for `runtime.draw`."""

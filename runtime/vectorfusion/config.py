@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from annotated_types import Interval
@@ -13,6 +13,9 @@ from runtime.command.outputs import VIDEO_SUFFIXES
 from runtime.command.prompts import check_prompt
 from runtime.command.seeds import parse_seeds
 from runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from runtime.engines.bundle import DiffusionBundle
 
 MOST_SEEDS = 64
 """Seeds of one run."""
@@ -54,7 +57,7 @@ class Config:
     seeds: str = ""
     """Several seeds in one run, such as 0-7 or 1,5,9, in place of --seed: the one that fits the prompt best is the
     result, a contact sheet and a file for each seed stand beside it. At most 64."""
-    steps: Annotated[int, Interval(ge=0, le=100_000)] = 150
+    steps: Annotated[int, Interval(ge=0, le=100_000)] = 75
     """Steps of distillation; tracing has its own. 0: what was sampled and traced, as it is."""
     target_every: Annotated[int, Interval(ge=0, le=10_000)] = 0
     """Steps that the drawing is fitted to one target: the clean picture that ten calls of the denoiser make of its own,
@@ -74,10 +77,10 @@ class Config:
     gradients: Literal["auto", "torch", "engine"] = "auto"
     """What differentiates the latent encoder: PyTorch, an engine where the bundle has one, or the engine on a CPU and
     PyTorch elsewhere."""
-    lr: Annotated[float, Interval(ge=0, le=100)] = 0.1
+    lr: Annotated[float, Interval(ge=0, le=100)] = 0.2
     """Peak learning rate of control points, in pixels of a canvas of 600; warmed up from a tenth, decayed to
-    a quarter. The thesis has 0.2, for 1000 to 2000 steps."""
-    colour_lr: Annotated[float, Interval(ge=0, le=1)] = 0.001
+    a quarter. The thesis has 0.2, too, for 1000 to 2000 steps."""
+    colour_lr: Annotated[float, Interval(ge=0, le=1)] = 0.002
     """Peak learning rate of colours in [0, 1], with the same schedule; a tenth of it for the background. The
     thesis has 0.01 (pixel: 0.0001)."""
     upper_t: tuple[Time, Time] = (600, 200)
@@ -123,7 +126,7 @@ PRESETS: Mapping[str, Mapping[str, Config]] = {
         ),
     },
     "sketch": {
-        "trace": Config(preset="sketch", paths=16, lr=0.15, self_intersection=0.0),
+        "trace": Config(preset="sketch", paths=16, lr=0.3, self_intersection=0.0),
         "scratch": replace(SDS_FROM_SCRATCH, preset="sketch", paths=16, lr=4.0, self_intersection=0.0),
     },
     "pixel": {
@@ -171,6 +174,22 @@ def suffixes(config: Config) -> tuple[str, ...]:
     """Return the suffixes of the files that are written, the SVG's first."""
     several = [SHEET, *(f".seed-{seed}.svg" for seed in parse_seeds(config.seeds))] if config.seeds else []
     return (".svg", ".png", *several, *(VIDEO_SUFFIXES if config.video else ()))
+
+
+def networks(config: Config, bundle: "DiffusionBundle") -> tuple[str, ...]:
+    """Return the graphs of a bundle that a configuration's run asks for, in that order."""
+    names = ["text_encoder"]
+    encoder = bundle.specs.get("latent_encoder")
+    # Else PyTorch has both its value and its gradient.
+    has_engine = config.gradients != "torch" and not bundle.compile and encoder is not None
+    if config.target_every:
+        names += ["latent_encoder"]
+    elif has_engine and "vjp.onnx" in encoder.files:
+        names += ["latent_encoder", "latent_encoder.vjp"]
+    is_sampled = config.route == "trace" and config.init is None
+    if is_sampled and config.samples > 1:
+        names += ["image_embedder", "text_embedder"]
+    return (*names, "denoiser", *(["latent_decoder"] if is_sampled or config.target_every else []))
 
 
 def preset_config(preset: str | None, route: str | None) -> Config:

@@ -2,13 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from runtime.command.method import draw
+from runtime.engines.backends.choice import make_engine
 from runtime.engines.backends.results import write_results
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
-from runtime.vectorfusion import main
+from runtime.guidance import samples
+from runtime.vectorfusion import METHOD, Config, main
+from runtime.vectorfusion.config import networks
 from tests.bundles import make_tiny_bundle
 from tests.engines.results import result
 
@@ -89,3 +94,24 @@ def test_a_bundle_that_failed_verification_is_not_used(bundle: Path) -> None:
         main(["a cat", "--bundle", str(bundle), *BRIEF])
     assert not Path("runs").exists()
     assert main(["a cat", "--bundle", str(bundle), *BRIEF, "--backend", "ort"]) == 0
+
+
+@pytest.mark.parametrize("name", ["tiny", "icons"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"samples": 1}, {"gradients": "torch"}, {"route": "scratch"}, {"route": "scratch", "target_every": 1}],
+)
+def test_the_networks_that_are_named_are_those_that_a_run_asks_for(
+    options: dict[str, Any], name: str, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples, "SAMPLER_STEPS", 2)
+    made: set[str] = set()
+
+    def make(graph, choice, **how):
+        made.add(graph.name)
+        return make_engine(graph, choice, **how)
+
+    config = Config(**{"prompt": "a cat", "steps": 1, "paths": 2, **options})
+    bundle = DiffusionBundle.load(tiny_folder if name == "tiny" else name, threads=1, make=make)
+    draw(METHOD, config, bundle)
+    assert made == {name for name in networks(config, bundle) if name in bundle.choices()}

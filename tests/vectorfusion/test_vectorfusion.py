@@ -240,7 +240,7 @@ def test_a_sample_is_the_best_of_k_in_eight_bits(tmp_path: Path) -> None:
         assert first.shape == (3, SIDE, SIDE)
         assert (first - 0.25).abs().max() < 1.0 / 255.0  # the denoiser knows the one picture of the prompt
         assert [(event.step, event.steps) for event in events if isinstance(event, Sampled)] == [
-            (i, 25) for i in range(1, 26)
+            (i, 15) for i in range(1, 16)
         ]
         previews = [event.preview() for event in events if isinstance(event, Sampled)]
         assert all((preview - 0.25).abs().max() < 1e-4 for preview in previews)  # it predicts that picture at once

@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ class OrtEngine(SpecEngine):
         threads: int | None = None,
         shared: Mapping[str, bytes] | None = None,
         shards: int = 1,
+        as_written: bool = False,
     ) -> None:
         """Make a session.
 
@@ -58,6 +60,7 @@ class OrtEngine(SpecEngine):
             threads: threads of one operator, at least 1; None means `thread_count()`.
             shared: verified content of the model's external weights, by file name.
             shards: parts of a batch that run side by side on a CPU, at least 1 and at most `threads`.
+            as_written: on a CPU, run the graph without optimizing it: quickly there, slower and often smaller.
 
         Raises:
             UserError: the device is not there, ONNX Runtime cannot read the model, or it does not fit its spec.
@@ -72,7 +75,7 @@ class OrtEngine(SpecEngine):
             self._session = onnxruntime.InferenceSession(
                 model if isinstance(model, bytes) else str(model),
                 # all shards share the session's pool, and each of them but the first adds the thread that runs it
-                _options_with(shared or {}, threads - self._shards + 1),
+                _options_with(shared or {}, threads - self._shards + 1, self._device.type == "cpu", as_written),
                 providers=_providers(self._device, self._side),
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base class
@@ -188,26 +191,46 @@ def _is_batched(spec: EngineSpec) -> bool:
     return not firsts and bool(first) and isinstance(first[0], str)
 
 
-def _options_with(shared: Mapping[str, bytes], threads: int) -> onnxruntime.SessionOptions:
+def _options_with(
+    shared: Mapping[str, bytes], threads: int, on_cpu: bool, as_written: bool
+) -> onnxruntime.SessionOptions:
+    as_written = as_written and on_cpu
+    is_large = sum(map(len, shared.values())) > LARGE
+    one_arena = on_cpu and not is_large
     if not shared:
-        return session_options(threads)
-    options = _new_options(threads)  # not the cached ones, which would hold the weights for as long as the process
+        return session_options(threads, as_written, one_arena)
+    # not the cached ones, which would hold the weights for as long as the process
+    options = _new_options(threads, as_written, one_arena)
     options.add_external_initializers_from_files_in_memory(
         list(shared), list(shared.values()), [len(content) for content in shared.values()]
     )
-    if sum(map(len, shared.values())) > LARGE:
+    if is_large:
         # the arena keeps what it once needed, and never gives it back
         options.enable_cpu_mem_arena = False
     return options
 
 
 @cache
-def session_options(threads: int) -> onnxruntime.SessionOptions:
-    """Return options for one stream of small networks, the same object for the same number of threads."""
-    return _new_options(threads)
+def session_options(threads: int, as_written: bool = False, one_arena: bool = False) -> onnxruntime.SessionOptions:
+    """Return options for one stream of small networks, the same object for the same arguments."""
+    return _new_options(threads, as_written, one_arena)
 
 
-def _new_options(threads: int) -> onnxruntime.SessionOptions:
+@cache
+def _share_arena() -> None:
+    """Make the arena that all sessions take memory from: one network's is then the next one's.
+
+    They run one after another, and each would keep what it has needed once: 45 MiB for a drawing from `icons`.
+    """
+    memory = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    # somebody else in the process may have made one, which does as well; the exceptions share no base class
+    with suppress(Exception):
+        onnxruntime.create_and_register_allocator(memory, None)
+
+
+def _new_options(threads: int, as_written: bool, one_arena: bool) -> onnxruntime.SessionOptions:
     """Return options for one stream of small networks: deterministic kernels, no warnings.
 
     Threads spin between the operators of a run, and stop with it: the rasterizer's and PyTorch's threads run between
@@ -217,11 +240,15 @@ def _new_options(threads: int) -> onnxruntime.SessionOptions:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_DISABLE_ALL if as_written else levels.ORT_ENABLE_ALL
     options.use_deterministic_compute = True
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    if one_arena:
+        _share_arena()
+        options.add_session_config_entry("session.use_env_allocators", "1")
     return options
 
 
@@ -323,4 +350,12 @@ def make(graph: Graph, choice: Choice, *, threads: int | None = None, compile: b
     """Return the engine of a graph; arguments and errors as of `table.Driver`."""
     model, weights = graph.read()
     threads = 1 if graph.in_one_thread else threads
-    return OrtEngine(graph.spec, model, device=choice.device, threads=threads, shared=weights, shards=graph.shards)
+    return OrtEngine(
+        graph.spec,
+        model,
+        device=choice.device,
+        threads=threads,
+        shared=weights,
+        shards=graph.shards,
+        as_written=graph.as_written,
+    )

@@ -6,7 +6,9 @@ that does not match is refused by name. Nothing is unpickled.
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -63,6 +65,7 @@ class Bundle:
         for name, file in self._files.items():
             verify_file(self._path_of(name), file, f"bundle {self.name!r}: {name}")
         self._engines: dict[tuple[int, str], BindableEngine] = {}
+        self._begun: dict[tuple[int, str], Future[BindableEngine]] = {}
         self._choices: dict[str, Choice] = {}
 
     @classmethod
@@ -138,10 +141,40 @@ class Bundle:
         # dictionary: to free one would wait for its threads.
         key = (os.getpid(), graph.name)
         if key not in self._engines:
-            choice = self._choice(graph)
-            threads = threads or self.threads
-            self._engines[key] = self._make(graph, choice, threads=threads, compile=self.compile)
+            begun = self._begun.pop(key, None)
+            if begun is not None and threads is None:
+                self._engines[key] = begun.result()  # or the error, as if it were made here
+            else:
+                choice = self._choice(graph)
+                threads = threads or self.threads
+                self._engines[key] = self._make(graph, choice, threads=threads, compile=self.compile)
         return self._engines[key]
+
+    def make_ahead(self, names: Sequence[str]) -> None:
+        """Begin to make engines in a thread, while the caller imports or computes something else.
+
+        Only those that ONNX Runtime runs on the CPU: it holds no lock of the interpreter meanwhile. Whoever asks for
+        one waits until it is made, and gets the error where it can't be.
+
+        Args:
+            names: graphs, as `choices` names them, in the order in which they will be asked for; others are left out.
+        """
+        if not names:
+            return
+        from runtime.threads import thread_count
+
+        # of this thread: in a new one PyTorch may have another number
+        threads = self.threads or thread_count()
+        graphs = {graph.name: graph for role in self.specs for graph in graphs_of(self, role)}
+        pool = ThreadPoolExecutor(1, thread_name_prefix="engines")
+        for graph in (graphs[name] for name in names if name in graphs):
+            key = (os.getpid(), graph.name)
+            with suppress(UserError):  # which whoever asks for the engine will be told
+                choice = self._choice(graph)
+                if (choice.backend, choice.device) == ("ort", "cpu") and not {key} & {*self._engines, *self._begun}:
+                    make = pool.submit(self._make, graph, choice, threads=threads, compile=self.compile)
+                    self._begun[key] = make
+        pool.shutdown(wait=False)
 
     def choices(self) -> dict[str, Choice]:
         """Return what runs each graph, by its name: the role, with `.vjp` for the one of the gradient.

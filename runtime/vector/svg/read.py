@@ -36,9 +36,9 @@ from runtime.vector.svg.transforms import (
     translation,
 )
 from runtime.vector.svg.values import FONT_SIZE, LARGEST, parse_colour, parse_length, parse_opacity
+from runtime.vector.svg.write import SVG_NAMESPACE
 from runtime.vector.svg.xml import MAX_BYTES, MAX_DEPTH, MAX_ELEMENTS, Element, href_of, parse_xml
 
-SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 MAX_PATHS = 10_000
 """Most paths in a drawing."""
 MAX_POINTS = 1_000_000

@@ -13,7 +13,9 @@ from xml.sax.saxutils import escape, quoteattr
 from runtime.errors import UserError
 from runtime.files import replace_file
 from runtime.vector.paths import Drawing, Kind
-from runtime.vector.svg.read import SVG_NAMESPACE
+
+SVG_NAMESPACE = "http://www.w3.org/2000/svg"
+"""Namespace of SVG's elements."""
 
 DECIMALS = 3
 """Decimals of a written number: coordinates are off by at most 0.0005 pixels."""

@@ -6,6 +6,7 @@ import pytest
 import torch
 from onnx import TensorProto
 
+from runtime.engines.backends.graphs import graph_of
 from runtime.engines.backends.ort import OrtEngine
 from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.spec import EngineSpec, TensorSpec
@@ -178,3 +179,12 @@ def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(UserError, match=r"device 'cuda': expected a CUDA device .* got none; use --device cpu"):
         OrtEngine(PAIR, b"", device="cuda")
     assert OrtEngine(PAIR, Graph(0).model(PAIR, "z", "t"), device="auto").device.type == "cpu"
+
+
+def test_a_graph_as_it_is_written_gives_the_same_values(tiny: DiffusionBundle) -> None:
+    graph = graph_of(tiny, "text_encoder")
+    assert graph.as_written and not graph_of(tiny, "denoiser").as_written
+    ids, mask = torch.tensor([[1, 2, 3] + [0] * 13]), torch.tensor([[1] * 3 + [0] * 13])
+    model = graph.read()[0]
+    plain, optimized = (OrtEngine(graph.spec, model, threads=1, as_written=way)(ids, mask)[0] for way in (True, False))
+    torch.testing.assert_close(plain, optimized, atol=ENGINE_FLOAT32, rtol=ENGINE_FLOAT32)

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from export.write.bundle import write_bundle
 from export.write.network import NetworkFiles
+from runtime.engines.backends.choice import make_engine
 from runtime.engines.bundle import DiffusionBundle, installed_bundles
 from runtime.engines.bundle import installed as module
 from runtime.errors import UserError
@@ -191,3 +193,25 @@ def test_files_that_only_earlier_versions_read_are_verified_and_left_alone(tmp_p
     flip(folder / "denoiser" / "forward.cpu.onnx")
     with pytest.raises(UserError, match=r"denoiser/forward\.cpu\.onnx was edited"):
         DiffusionBundle.load(folder)
+
+
+def test_engines_made_ahead_are_those_that_are_asked_for(tiny_folder: Path) -> None:
+    made: list[str] = []
+
+    def make(graph, choice, **options):
+        made.append(graph.name)
+        if graph.name == "latent_decoder":
+            raise UserError("no decoder today")
+        return make_engine(graph, choice, **options)
+
+    bundle = DiffusionBundle.load(tiny_folder, threads=1, make=make)
+    bundle.make_ahead(["denoiser", "nothing of the kind", "latent_decoder", "denoiser"])
+    denoiser = bundle.engine("denoiser")
+    assert bundle.engine("denoiser") is denoiser
+    with pytest.raises(UserError, match="no decoder today"):
+        bundle.latent_decoder()
+    assert made == ["denoiser", "latent_decoder"]
+    plain = DiffusionBundle.load(tiny_folder, threads=1)
+    context = torch.zeros(1, *(size for size in denoiser.spec.inputs[2].shape[1:] if isinstance(size, int)))
+    inputs = (torch.zeros(1, 4, 16, 16), torch.tensor([5]), context)
+    assert torch.equal(denoiser(*inputs)[0], plain.engine("denoiser")(*inputs)[0])

@@ -34,7 +34,8 @@ def take_run(points, along, weights, first, last):
     own = np.empty(size)
     for k in range(size):
         index = low + k * step
-        run[k] = points[index]
+        run[k, 0] = points[index, 0]
+        run[k, 1] = points[index, 1]
         places[k] = (along[index] - along[first]) / max(length, 1e-9)
         own[k] = weights[index]
     return run, places, own
@@ -43,37 +44,75 @@ def take_run(points, along, weights, first, last):
 @entry
 def line_through(run, own):
     """Return the middle and direction of the line of least squares, and the largest weighted distance from it."""
-    total = own.sum()
-    middle = np.array([(run[:, 0] * own).sum() / total, (run[:, 1] * own).sum() / total])
-    x, y = run[:, 0] - middle[0], run[:, 1] - middle[1]
-    xx, xy, yy = (own * x * x).sum(), (own * x * y).sum(), (own * y * y).sum()
+    # Loops over numbers, here and below: expressions of arrays take Numba four times as long to compile.
+    total = x = y = 0.0
+    for k in range(len(run)):
+        total += own[k]
+        x += run[k, 0] * own[k]
+        y += run[k, 1] * own[k]
+    middle = np.empty(2)
+    middle[0], middle[1] = x / total, y / total
+    xx = xy = yy = 0.0
+    for k in range(len(run)):
+        x, y = run[k, 0] - middle[0], run[k, 1] - middle[1]
+        xx += own[k] * x * x
+        xy += own[k] * x * y
+        yy += own[k] * y * y
     angle = 0.5 * np.arctan2(2 * xy, xx - yy)
-    direction = np.array([np.cos(angle), np.sin(angle)])
-    if direction[0] * (run[-1, 0] - run[0, 0]) + direction[1] * (run[-1, 1] - run[0, 1]) < 0:
-        direction = -direction
-    error = (np.abs(x * direction[1] - y * direction[0]) * own).max()
+    direction = np.empty(2)
+    direction[0], direction[1] = np.cos(angle), np.sin(angle)
+    last = len(run) - 1
+    if direction[0] * (run[last, 0] - run[0, 0]) + direction[1] * (run[last, 1] - run[0, 1]) < 0:
+        direction[0], direction[1] = -direction[0], -direction[1]
+    error = 0.0
+    for k in range(len(run)):
+        x, y = run[k, 0] - middle[0], run[k, 1] - middle[1]
+        error = max(error, np.abs(x * direction[1] - y * direction[0]) * own[k])
     return middle, direction, error
+
+
+@inner
+def solve_four(normal, right):
+    """Solve four equations with a positive definite matrix, by Gauss's elimination, in place: `right` is the result."""
+    for k in range(4):
+        for row in range(k + 1, 4):
+            factor = normal[row, k] / normal[k, k]
+            for column in range(k + 1, 4):
+                normal[row, column] -= factor * normal[k, column]
+            right[row, 0] -= factor * right[k, 0]
+            right[row, 1] -= factor * right[k, 1]
+    for k in range(3, -1, -1):
+        for axis in range(2):
+            total = right[k, axis]
+            for column in range(k + 1, 4):
+                total -= normal[k, column] * right[column, axis]
+            right[k, axis] = total / normal[k, k]
 
 
 @entry
 def cubic_through(run, places, own):
     """Return the cubic of least squares with free ends, and the largest weighted distance from it."""
-    controls = np.zeros((4, 2))
-    basis = np.empty((len(run), 4))
-    start, end = run[0], run[-1]
+    controls = np.empty((4, 2))
+    normal = np.empty((4, 4))
+    basis = np.empty(4)
+    last = len(run) - 1
     for turn in range(3):
+        # Few points do not determine a cubic: it is drawn, a little, to the chord with controls at thirds.
+        for i in range(4):
+            for j in range(4):
+                normal[i, j] = 1e-4 if i == j else 0.0
+            for axis in range(2):
+                controls[i, axis] = 1e-4 * (run[0, axis] + (run[last, axis] - run[0, axis]) * i / 3)
         for k in range(len(run)):
             t, u = places[k], 1 - places[k]
-            basis[k, 0], basis[k, 1], basis[k, 2], basis[k, 3] = u * u * u, 3 * u * u * t, 3 * u * t * t, t * t * t
-        weighted = basis * own.reshape(-1, 1)
-        normal = weighted.T @ basis
-        right = weighted.T @ run
-        # Few points do not determine a cubic: it is drawn, a little, to the chord with controls at thirds.
-        for k in range(4):
-            normal[k, k] += 1e-4
-            right[k, 0] += 1e-4 * (start[0] + (end[0] - start[0]) * k / 3)
-            right[k, 1] += 1e-4 * (start[1] + (end[1] - start[1]) * k / 3)
-        controls = np.linalg.solve(normal, right)
+            basis[0], basis[1], basis[2], basis[3] = u * u * u, 3 * u * u * t, 3 * u * t * t, t * t * t
+            for i in range(4):
+                weighted = basis[i] * own[k]
+                for j in range(4):
+                    normal[i, j] += weighted * basis[j]
+                controls[i, 0] += weighted * run[k, 0]
+                controls[i, 1] += weighted * run[k, 1]
+        solve_four(normal, controls)
         if turn == 2:
             break
         for k in range(len(run)):

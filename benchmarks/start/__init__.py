@@ -1,0 +1,1 @@
+"""Where the seconds of text to SVG go, from start to file."""
