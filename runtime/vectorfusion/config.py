@@ -181,10 +181,10 @@ def networks(config: Config, bundle: "DiffusionBundle") -> tuple[str, ...]:
     names = ["text_encoder"]
     encoder = bundle.specs.get("latent_encoder")
     # Else PyTorch has both its value and its gradient.
-    has_engine = config.gradients != "torch" and not bundle.compile and encoder is not None
+    by_engine = config.gradients != "torch" and not bundle.compile
     if config.target_every:
         names += ["latent_encoder"]
-    elif has_engine and "vjp.onnx" in encoder.files:
+    elif by_engine and encoder is not None and "vjp.onnx" in encoder.files:
         names += ["latent_encoder", "latent_encoder.vjp"]
     is_sampled = config.route == "trace" and config.init is None
     if is_sampled and config.samples > 1:
