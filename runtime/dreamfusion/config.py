@@ -50,6 +50,11 @@ class Config:
     """Smallest time of 1000 that is drawn."""
     upper_t: tuple[Time, Time] = (950, 300)
     """Largest time of 1000 that is drawn, at the first step and at the last."""
+    target_every: Annotated[int, Interval(ge=0, le=100_000)] = 0
+    """Preset fast: steps from one target to the next, a picture that the denoiser makes of the field in ten calls and
+    that the field then follows; 0: score distillation, the paper's method."""
+    target_omega: Weight = 6.0
+    """Weight of guidance of targets."""
     weighting: Literal["sigma2", "uniform", "alpha-sigma2"] = "sigma2"
     """w(t): the paper's sigma^2, 1, or alpha sigma^2 as in Fantasia3D."""
     cameras: Literal["distant", "paper", "threestudio"] = "distant"
@@ -131,6 +136,10 @@ def check(config: Config) -> Config:
         check_nodes(config.nodes, 8)
     if config.preset == "fast" and config.background == "learned":
         raise UserError("--background learned: expected with --preset thesis only; a grid has no network for it")
+    if config.target_every and config.preset != "fast":
+        raise UserError(f"--target-every {config.target_every}: expected with --preset fast only, got {config.preset}")
+    if config.target_every and config.cameras != "distant":
+        raise UserError(f"--target-every {config.target_every}: expected --cameras distant, got {config.cameras}")
     if config.lower_t > min(config.upper_t):
         raise UserError(f"--lower-t: expected at most --upper-t, {min(config.upper_t)}, got {config.lower_t}")
     return config

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from runtime.dreamfusion.looks import UNIT
+from runtime.dreamfusion.targets import SHARES, TargetGrid, camera_due, fitting_terms, renew
 from runtime.dreamfusion.teacher import Teacher
 from runtime.dreamfusion.terms import terms_of
 from runtime.field.cameras import Rays
@@ -118,13 +119,23 @@ def _grid_stage(config: "Config", teacher: Teacher, part: Part) -> Stage:
     """Return one stage of a grid."""
 
     def begin(scene: DenseGrid | None, generator: torch.Generator) -> DenseGrid:
-        return new_grid(config.blob, part.size, generator) if scene is None else scene.resized(part.size)
+        if scene is not None:
+            return scene.resized(part.size)
+        grid = new_grid(config.blob, part.size, generator)
+        return TargetGrid.of(grid, teacher.image_size) if config.target_every else grid
 
     def loss(scene: DenseGrid, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        terms = terms_of(config, teacher, Strided(scene), (part.before + step) / part.total, generator)
+        if isinstance(scene, TargetGrid):
+            camera = camera_due(part.before + step, config.target_every)
+            if camera is not None:
+                renew(config, teacher, scene, camera, part.before + step, generator)
+            terms = fitting_terms(config, scene, STRIDE, generator)
+        else:
+            terms = terms_of(config, teacher, Strided(scene), (part.before + step) / part.total, generator)
         if config.variation > 0 and step % VARIATION_EVERY == 0:
             # By the area of a surface in nodes, so that a weight means the same on any grid.
-            weight = VARIATION_EVERY * config.variation / part.size**2
+            share = SHARES["variation"] if config.target_every else 1.0
+            weight = share * VARIATION_EVERY * config.variation / part.size**2
             terms["variation"] = scene.total_variation(weight, COLOUR_VARIATION * weight, SMOOTH)
         return terms
 
@@ -136,7 +147,7 @@ def _grid_stage(config: "Config", teacher: Teacher, part: Part) -> Stage:
         name=f"grid {part.size}",
         steps=part.steps,
         begin=begin,
-        restore=DenseGrid.from_state,
+        restore=TargetGrid.from_state if config.target_every else DenseGrid.from_state,
         optimizer=lambda scene: GridAdam(scene, lr=config.lr, colour_lr=config.colour_lr),
         loss=loss,
         lr_factor=lambda step: 1 - (1 - DECAY) * (part.before + step) / part.total,

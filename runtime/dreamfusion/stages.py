@@ -8,6 +8,7 @@ from runtime.dreamfusion.grid_stages import grid_stages
 from runtime.dreamfusion.network_stages import network_stages
 from runtime.dreamfusion.teacher import Teacher, encoded
 from runtime.engines.bundle.ddpm import DdpmBundle
+from runtime.errors import UserError
 from runtime.guidance.schedule import Schedule
 from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
@@ -41,5 +42,10 @@ def validate(config: "Config", bundle: "Networks") -> None:
     """Raise `UserError` where the bundle can't do what is asked: a text that is too long, no gradients."""
     Schedule.of(bundle.schedule)
     encoded(config, bundle)
+    if config.target_every and (isinstance(bundle, DdpmBundle) or bundle.in_pixels):
+        raise UserError(
+            f"--target-every {config.target_every}: expected a bundle with an autoencoder, got {bundle.name!r}; take "
+            "another bundle, or --target-every 0"
+        )
     if not isinstance(bundle, DdpmBundle):
         bundle.latent_encoder(gradients="auto")

@@ -21,7 +21,7 @@ from runtime.guidance.views import VIEWS, prompt_of_views
 if TYPE_CHECKING:
     from runtime.dreamfusion.config import Config
     from runtime.engines.bundle import DiffusionBundle
-    from runtime.engines.protocols import Denoiser, LatentEncoder
+    from runtime.engines.protocols import Denoiser, LatentDecoder, LatentEncoder
 
     Networks = DiffusionBundle | DdpmBundle
 
@@ -41,6 +41,8 @@ class Teacher:
     """The linear one of the first steps."""
     image_size: int
     """Of the bundle's pictures, pixels."""
+    decode: "LatentDecoder | None" = None
+    """The bundle's, where the run follows targets."""
 
     @classmethod
     def of(cls, config: "Config", bundle: "Networks", generator: torch.Generator) -> "Teacher":
@@ -69,6 +71,7 @@ class Teacher:
             encode=bundle.latent_encoder(gradients="auto"),
             encode_early=early,
             image_size=bundle.image_size,
+            decode=bundle.latent_decoder() if config.target_every else None,
         )
 
     def loss(

@@ -38,9 +38,13 @@ class Rendering:
 
     def to(self, device: torch.device) -> "Rendering":
         """Return the same on a device."""
-        normal = None if self.normal is None else self.normal.to(device)
-        parts = (part.to(device) for part in (self.colour, self.transmittance, self.depth, self.distortion))
-        return Rendering(*parts, normal)
+        return Rendering(
+            colour=self.colour.to(device),
+            transmittance=self.transmittance.to(device),
+            depth=self.depth.to(device),
+            distortion=self.distortion.to(device),
+            normal=None if self.normal is None else self.normal.to(device),
+        )
 
     def means(self, count: int) -> "Rendering":
         """Return the means over `count` groups of rays, each as many rays that follow one another."""
