@@ -63,7 +63,7 @@ class TargetGrid(DenseGrid):
     """Which pixels show the object."""
     angles: Float[Tensor, "K 2"]
     """Azimuth and elevation of the cameras, radians."""
-    made: Bool[Tensor, " K"]
+    has_target: Bool[Tensor, " K"]
     """Which cameras have a target."""
 
     @classmethod
@@ -76,7 +76,7 @@ class TargetGrid(DenseGrid):
                 "pictures": torch.ones(count, 3, side, side),
                 "inside": torch.zeros(count, side, side, dtype=torch.bool),
                 "angles": torch.zeros(count, 2),
-                "made": torch.zeros(count, dtype=torch.bool),
+                "has_target": torch.zeros(count, dtype=torch.bool),
             },
         )
 
@@ -89,7 +89,7 @@ class TargetGrid(DenseGrid):
 
     def targets(self) -> dict[str, Tensor]:
         """Return the targets as tensors by name."""
-        return {name: getattr(self, name) for name in ("pictures", "inside", "angles", "made")}
+        return {name: getattr(self, name) for name in ("pictures", "inside", "angles", "has_target")}
 
     def state(self) -> dict[str, Tensor]:
         """Return the grid's state and the targets."""
@@ -102,7 +102,7 @@ class TargetGrid(DenseGrid):
         Raises:
             UserError: it is none of a grid with targets.
         """
-        names = ("pictures", "inside", "angles", "made")
+        names = ("pictures", "inside", "angles", "has_target")
         count, side = CAMERAS_AROUND, state["pictures"].shape[-1] if "pictures" in state else 0
         shapes = dict(zip(names, ((count, 3, side, side), (count, side, side), (count, 2), (count,)), strict=True))
         for name, shape in shapes.items():
@@ -133,7 +133,7 @@ def camera_due(step: int, every: int) -> int | None:
 
 
 def time_of(step: int, steps: int, every: int, first: int, last: int) -> int:
-    """Return the time of a target that is made in a step: it falls evenly, and is the last one for the last round.
+    """Return the time of a target that a step renews: it falls evenly, and is the last one for the last round.
 
     Args:
         step: in [0, steps), of the run.
@@ -163,7 +163,7 @@ def renew(
     assert teacher.decode is not None, "asked for targets without a decoder"
     sway, height = torch.rand(2, generator=generator).tolist()
     # The first target of all is the front.
-    turned = camera + (SWAY * (sway - 0.5) if scene.made.any() else 0.0)
+    turned = camera + (SWAY * (sway - 0.5) if scene.has_target.any() else 0.0)
     low, high = CAMERAS["distant"].elevation
     scene.angles[camera] = torch.tensor([2 * math.pi * turned / CAMERAS_AROUND, low + (high - low) * height])
     angles, side = scene.angles[camera : camera + 1], scene.pictures.shape[-1]
@@ -183,7 +183,7 @@ def renew(
         calls=CALLS,
     )
     target = smooth(teacher.decode(clean).clamp(0.0, 1.0).cpu())[0]
-    scene.pictures[camera], scene.made[camera] = target, True
+    scene.pictures[camera], scene.has_target[camera] = target, True
     scene.inside[camera] = torch.from_numpy(np.ascontiguousarray(foreground(target)))
 
 
@@ -202,8 +202,8 @@ def fitting_terms(
         step: nodes between two samples of a ray.
         generator: of pixels and of where rays are sampled.
     """
-    side, made = scene.pictures.shape[-1], scene.made.nonzero()[:, 0]
-    views: Int64[Tensor, " R"] = made[torch.randint(len(made), (RAYS,), generator=generator)]
+    side, present = scene.pictures.shape[-1], scene.has_target.nonzero()[:, 0]
+    views: Int64[Tensor, " R"] = present[torch.randint(len(present), (RAYS,), generator=generator)]
     pixels = torch.randint(side * side, (RAYS,), generator=generator)
     x, y = pixels % side, pixels // side
     rays = cameras_at(scene.angles, side).rays_of(views, torch.stack([x, y], dim=1) + 0.5)

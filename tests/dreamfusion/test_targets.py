@@ -115,7 +115,7 @@ def test_a_target_is_what_the_denoiser_makes_of_what_is_seen() -> None:
     config = replace(SMALL, steps=480, target_every=5, upper_t=(950, 200))
     renew(config, painter.teacher(config), scene, 0, 0, generator())
     assert scene.angles[0, 0] == 0.0  # the front
-    assert scene.made.tolist() == [True, *[False] * 7]
+    assert scene.has_target.tolist() == [True, *[False] * 7]
     assert painter.times[0] == 950 and len(painter.times) == CALLS
     assert painter.times == sorted(painter.times, reverse=True)
     shown = scene.render(cameras_at(scene.angles[:1], 16).all_rays(0))
@@ -141,7 +141,7 @@ def fitted(scene: TargetGrid) -> dict[str, float]:
 
 def test_the_loss_is_the_error_of_pictures_and_of_alpha() -> None:
     scene = blob()
-    scene.made[2] = True
+    scene.has_target[2] = True
     scene.angles[2] = torch.tensor([1.0, 0.2])
     with torch.no_grad():
         scene.values[..., 0, 0] = -30.0  # nothing: white and no alpha everywhere
@@ -159,7 +159,7 @@ def test_the_loss_is_the_error_of_pictures_and_of_alpha() -> None:
 
 def test_a_state_keeps_the_targets_and_a_finer_grid_has_them(tmp_path: Path) -> None:
     scene = blob()
-    scene.pictures[1], scene.made[1], scene.inside[1, 3] = 0.25, True, True
+    scene.pictures[1], scene.has_target[1], scene.inside[1, 3] = 0.25, True, True
     again = TargetGrid.from_state(scene.state())
     finer = scene.resized(33)
     assert isinstance(finer, TargetGrid) and finer.size == 33
@@ -170,8 +170,8 @@ def test_a_state_keeps_the_targets_and_a_finer_grid_has_them(tmp_path: Path) -> 
     plain = DenseGrid.resized(DenseGrid(scene.values, scene.occupied, scene.box), 33)
     assert torch.equal(finer.values, plain.values)
     state = scene.state()
-    with pytest.raises(UserError, match=r"grid: expected made of \(8,\), got none"):
-        TargetGrid.from_state({name: value for name, value in state.items() if name != "made"})
+    with pytest.raises(UserError, match=r"grid: expected has_target of \(8,\), got none"):
+        TargetGrid.from_state({name: value for name, value in state.items() if name != "has_target"})
     with pytest.raises(UserError, match=r"grid: expected inside of \(8, 16, 16\), got \(8, 4, 4\)"):
         TargetGrid.from_state({**state, "inside": torch.zeros(8, 4, 4, dtype=torch.bool)})
 
@@ -180,7 +180,7 @@ def test_a_cut_run_ends_in_the_same_field(bundle: DiffusionBundle, tmp_path: Pat
     config = checked(METHOD, replace(SMALL, bundle=str(bundle.folder)))
     check_cut_run(config, bundle, tmp_path / "run", "grid 13")
     scene = draw(METHOD, config, bundle)
-    assert isinstance(scene, TargetGrid) and int(scene.made.sum()) == 6  # of 12 steps every second one
+    assert isinstance(scene, TargetGrid) and int(scene.has_target.sum()) == 6  # of 12 steps every second one
     plain = draw(METHOD, replace(config, target_every=0), bundle)
     assert isinstance(plain, DenseGrid) and not isinstance(plain, TargetGrid)
 
