@@ -1,6 +1,8 @@
-"""What does DreamFusion make of prompts, seen from eight sides? A sheet, a prompt a row, and figures of the shapes.
+r"""What does DreamFusion make of prompts, seen from eight sides? A sheet, a prompt a row, and figures of the shapes.
 
     python -m benchmarks.dreamfusion.sheet --out benchmarks/dreamfusion.png
+    python -m benchmarks.dreamfusion.sheet --bundle objects --steps 480 --target-every 5 --upper-t 950 200 \
+        --prompts "a mushroom" "a chair" "a sedan car" "a penguin" --out benchmarks/dreamfusion_targets.png
 
 Below each row of colours is one of the same views before black, where white parts and holes look different. Figures are
 those that the command writes: of the mesh, before floaters are taken away.
@@ -18,9 +20,10 @@ from benchmarks.environment import describe_environment
 from benchmarks.turntables import write_small
 from runtime.command.method import draw
 from runtime.command.options import parse_options
-from runtime.command.ranges import Count, Seed
+from runtime.command.ranges import Count, Seed, Whole
+from runtime.command.settings import with_defaults
 from runtime.dreamfusion import METHOD
-from runtime.dreamfusion.config import preset_config
+from runtime.dreamfusion.config import Time, preset_config
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import run_main
 from runtime.field.fields.grid import DenseGrid
@@ -44,6 +47,10 @@ class Config:
     """Name or folder of the networks."""
     steps: Count = preset_config("fast").steps
     """Steps of preset `fast`."""
+    target_every: Whole = preset_config("fast").target_every
+    """As of `runtime.dreamfusion`."""
+    upper_t: tuple[Time, Time] = preset_config("fast").upper_t
+    """As of `runtime.dreamfusion`."""
     seed: Seed = 0
     """Of every draw."""
     side: Count = 72
@@ -64,7 +71,9 @@ def main() -> None:
     bundle = DiffusionBundle.load(config.bundle)
     cells = []
     for prompt in config.prompts:
-        options = replace(preset_config("fast"), prompt=prompt, steps=config.steps, seed=config.seed)
+        options = with_defaults(preset_config("fast"), bundle.defaults("dreamfusion"), f"bundle {bundle.name!r}")
+        own = {name: getattr(config, name) for name in ("steps", "target_every", "upper_t", "seed")}
+        options = replace(options, prompt=prompt, bundle=str(bundle.folder), **own)
         begun = time.process_time()
         scene = draw(METHOD, options, bundle)
         spent = time.process_time() - begun
