@@ -114,7 +114,7 @@ def test_a_sheet_has_two_lines_a_prompt(row: Row, tmp_path: Path) -> None:
 
 def test_rows_are_chosen_by_name() -> None:
     assert [row.name for row in rows_of(Config(only="lift"))] == ["lift"]
-    assert len(rows_of(Config(only="DreamFusion"))) == 2 and len(rows_of(Config(table="4.1"))) == 9
+    assert len(rows_of(Config(only="DreamFusion"))) == 3 and len(rows_of(Config(table="4.1"))) == 9
     with pytest.raises(UserError, match="expected a part of a row's name"):
         rows_of(Config(only="magic"))
 
