@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from export.icons.denoiser import export_denoiser
@@ -17,10 +15,10 @@ from export.write.bundle import read_present, write_bundle
 from export.write.network import NetworkFiles, network_files
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
-from runtime.files import check_ordinary
 from runtime.guidance.prompt import Prompt
 from runtime.guidance.sampler import sample_latents
 from runtime.guidance.schedule import Schedule
+from train.data.archive import read_tensors
 from train.latent_diffusion.restore import restore_autoencoder
 from train.latent_diffusion.unet import IconDenoiser
 
@@ -54,11 +52,7 @@ def load_retrained(run: Path, base: str) -> Retrained:
     """
     path = run / "ema.safetensors"
     remedy = "give the --out folder of python -m train.further, of a denoiser or decoder"
-    try:
-        check_ordinary(path)
-        weights = load_file(path)
-    except (OSError, SafetensorError, ValueError) as error:
-        raise UserError(f"'{path}': expected averaged weights, got {error!s:.100}; {remedy}") from None
+    weights = read_tensors(path, (), remedy)
     bundle = DiffusionBundle.load(base)
     if any(name.startswith("unet.") for name in weights):
         role, network = "denoiser", IconDenoiser()

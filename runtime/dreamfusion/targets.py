@@ -23,7 +23,7 @@ from runtime.field.lifting.matte import foreground
 from runtime.field.opacity import alpha_entropy
 from runtime.field.poses import look_at
 from runtime.guidance.prompt import Prompt
-from runtime.guidance.sampler import target_latents
+from runtime.guidance.sampler import TARGET_CALLS, falling_time, target_latents
 from runtime.guidance.views import prompt_of_views
 from runtime.loop.optimize import generator_of
 from runtime.vector.trace.smoothing import smooth
@@ -40,9 +40,6 @@ SEQUENCE = (0, 1, 7, 2, 6, 3, 5, 4)
 
 SWAY = 0.8
 """Of azimuths, in parts of the distance of two cameras: no side is seen by one azimuth alone."""
-
-CALLS = 10
-"""Calls of the denoiser for each target."""
 
 RAYS = 4096
 """Rays a step, over all targets."""
@@ -143,7 +140,7 @@ def time_of(step: int, steps: int, every: int, first: int, last: int) -> int:
         last: time of the last round of targets.
     """
     before = max(1, steps - every * CAMERAS_AROUND)
-    return round(first + (last - first) * min(1.0, step / before))
+    return falling_time(min(step, before), before + 1, 1, first, last)
 
 
 @torch.no_grad()
@@ -180,7 +177,7 @@ def renew(
         schedule=teacher.schedule,
         prompt=_prompt(config, teacher, angles),
         omega=config.target_omega,
-        calls=CALLS,
+        calls=TARGET_CALLS,
     )
     target = smooth(teacher.decode(clean).clamp(0.0, 1.0).cpu())[0]
     scene.pictures[camera], scene.has_target[camera] = target, True

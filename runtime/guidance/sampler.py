@@ -21,6 +21,10 @@ SamplerReport = Callable[[int, Float[Tensor, "B C h w"]], None]
 SamplerChoice = Callable[[int, Float[Tensor, "B C h w"]], Sequence[int] | None]
 """Called with the same; returns which latents are drawn on, or None for all."""
 
+TARGET_CALLS = 10
+"""Calls of the denoiser for each target. One gives the mean of all pictures that the noised one may have come from, and
+with it the dirt of score distillation."""
+
 
 def times(schedule: Schedule, steps: int, rho: float = 7.0) -> list[int]:
     """Return the distinct times that a sampler visits, falling from T - 1 to 0.
@@ -137,6 +141,20 @@ def times_below(schedule: Schedule, t: int, calls: int) -> list[int]:
 
 
 @torch.no_grad()
+def falling_time(step: int, steps: int, every: int, first: int, last: int) -> int:
+    """Return the time of the target that a step belongs to: linear from the first target to the last.
+
+    Args:
+        step: in [0, steps).
+        steps: of the stage.
+        every: steps that each target is followed, at least 1; the last one may have fewer.
+        first: time of the first target.
+        last: time of the last target; unused where there is one alone.
+    """
+    count = -(-steps // every)
+    return round(first + (last - first) * (step // every) / max(1, count - 1))
+
+
 def target_latents(
     z: Float[Tensor, "B C h w"],
     t: int,

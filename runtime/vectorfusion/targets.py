@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from runtime.guidance.prompt import Prompt
-from runtime.guidance.sampler import target_latents
+from runtime.guidance.sampler import TARGET_CALLS, falling_time, target_latents
 from runtime.guidance.schedule import Schedule
 from runtime.vector.scene import VectorScene
 from runtime.vector.trace.smoothing import smooth
@@ -24,24 +24,6 @@ if TYPE_CHECKING:
 
 Pull = Callable[[VectorScene, int, torch.Generator], tuple[Tensor, dict[str, Tensor]]]
 """pull(scene, step, generator) -> the picture of the scene that a step looks at, and what pulls it to the prompt."""
-
-CALLS = 10
-"""Calls of the denoiser for each target. One gives the mean of all pictures that the noised one may have come from, and
-with it the dirt of score distillation."""
-
-
-def falling_time(step: int, steps: int, every: int, first: int, last: int) -> int:
-    """Return the time of the target that a step belongs to: linear from the first target to the last.
-
-    Args:
-        step: in [0, steps).
-        steps: of the stage.
-        every: steps that each target is followed, at least 1; the last one may have fewer.
-        first: time of the first target.
-        last: time of the last target; unused where there is one alone.
-    """
-    count = -(-steps // every)
-    return round(first + (last - first) * (step // every) / max(1, count - 1))
 
 
 def target_term(config: "Config", bundle: "DiffusionBundle", prompt: Prompt) -> Pull:
@@ -70,7 +52,7 @@ def target_term(config: "Config", bundle: "DiffusionBundle", prompt: Prompt) -> 
             schedule=schedule,
             prompt=prompt,
             omega=config.sample_omega,
-            calls=CALLS,
+            calls=TARGET_CALLS,
         )
         return smooth(decode(clean).clamp(0.0, 1.0))[0].to(image.device)
 

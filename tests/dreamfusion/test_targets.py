@@ -13,7 +13,6 @@ from runtime.dreamfusion import METHOD, Config
 from runtime.dreamfusion.grid_stages import STRIDE, new_grid
 from runtime.dreamfusion.targets import (
     ALPHA,
-    CALLS,
     CAMERAS_AROUND,
     SEQUENCE,
     TargetGrid,
@@ -29,6 +28,7 @@ from runtime.errors import UserError
 from runtime.field.fields.grid import DenseGrid
 from runtime.field.poses import angles_of
 from runtime.guidance.prompt import Prompt
+from runtime.guidance.sampler import TARGET_CALLS
 from runtime.guidance.schedule import Schedule
 from runtime.vector.trace.smoothing import smooth
 from tests.dreamfusion.cutting import check_cut_run
@@ -116,7 +116,7 @@ def test_a_target_is_what_the_denoiser_makes_of_what_is_seen() -> None:
     renew(config, painter.teacher(config), scene, 0, 0, generator())
     assert scene.angles[0, 0] == 0.0  # the front
     assert scene.has_target.tolist() == [True, *[False] * 7]
-    assert painter.times[0] == 950 and len(painter.times) == CALLS
+    assert painter.times[0] == 950 and len(painter.times) == TARGET_CALLS
     assert painter.times == sorted(painter.times, reverse=True)
     shown = scene.render(cameras_at(scene.angles[:1], 16).all_rays(0))
     torch.testing.assert_close(painter.seen[0][0].flatten(1).T, shown.on(torch.ones(1, 3)).clamp(0, 1))
@@ -128,9 +128,9 @@ def test_a_target_is_what_the_denoiser_makes_of_what_is_seen() -> None:
     renew(config, painter.teacher(config), scene, 3, 20, generator(1))
     assert abs(float(scene.angles[3, 0]) - 3 * math.pi / 4) < 0.4 * math.pi / 4
     # the same noise for every camera: both latents are 0, so the noised ones differ by sigma alone
-    again = painter.noised[CALLS]
+    again = painter.noised[TARGET_CALLS]
     torch.testing.assert_close(again / again.norm(), first / first.norm())
-    assert painter.times[CALLS] < 950
+    assert painter.times[TARGET_CALLS] < 950
 
 
 def fitted(scene: TargetGrid) -> dict[str, float]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from runtime.guidance.sampler import TARGET_CALLS, falling_time
 from runtime.loop.events import Event, Stepped
 from runtime.loop.folder import RunFolder
 from runtime.loop.optimize import generator_of, optimize
@@ -14,7 +15,6 @@ from runtime.vector.paths import pixel_grid
 from runtime.vector.scene import VectorScene
 from runtime.vectorfusion import PRESETS, SDS_FROM_SCRATCH
 from runtime.vectorfusion.stages import build
-from runtime.vectorfusion.targets import CALLS, falling_time
 from tests.guidance.gaussians import GaussianDenoiser
 from tests.vectorfusion.test_vectorfusion import SIDE, GreyBundle, config_of, draw
 
@@ -76,7 +76,7 @@ def test_targets_are_renewed_when_it_is_time_and_not_before() -> None:
 
     config = config_of("icon", "scratch", paths=3, steps=7, target_every=3, sample_omega=0.0)
     optimize(build(config, bundle, torch.Generator()), seed=0, report=note)
-    assert bundle.network.calls == 3 * CALLS
+    assert bundle.network.calls == 3 * TARGET_CALLS
     assert [one is before for before, one in pairwise(targets)] == [True, True, False] * 2
     assert not torch.equal(targets[0], targets[3]) and not torch.equal(targets[3], targets[6])
 

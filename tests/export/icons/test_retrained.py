@@ -71,7 +71,7 @@ def test_a_decoder_that_was_trained_beside_its_discriminator_replaces_the_bundle
 
 
 def test_what_is_neither_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"expected averaged weights, got .*train\.further"):
+    with pytest.raises(UserError, match=r"expected tensors, got .*train\.further"):
         run_icons(Icons(run=tmp_path, out=tmp_path / "out"))
     other = save_run(tmp_path / "other", torch.nn.Linear(2, 2))
     with pytest.raises(UserError, match="expected a denoiser or a decoder, got neither"):
