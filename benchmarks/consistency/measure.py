@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +14,12 @@ import torch
 from torch import Tensor
 
 import benchmarks.consistency
+from benchmarks.consistency.captions import chosen_rows, read_captions
 from benchmarks.consistency.evaluator import HELD_OUT, features_of, find_lite0, load_backbone, train_evaluator
 from benchmarks.environment import describe_environment
+from benchmarks.statistics import figures_of
 from runtime.command.options import parse_options
 from runtime.command.ranges import Count
-
-CAPTIONS = tuple(Path(__file__).parents[1].joinpath("captions.txt").read_text("utf-8").split("\n")[:64])
-"""The 64 captions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +36,11 @@ class Config:
     """Routes that are run: trace, scratch."""
     workers: Count = 2
     """Processes that run side by side, each on its share of the cores."""
-    limit: Count = 64
-    """Captions that are used, from the first, 2 to 64."""
+    captions: Path | None = None
+    """Text file, a caption a line, among which each picture has to find its own; by default benchmarks/captions.txt."""
+    lines: str = ""
+    """Captions that are drawn, by their lines, such as 1-16,20; all others still count as wrong answers. By default
+    all."""
     json: bool = False
     """Print one JSON object a line."""
 
@@ -47,11 +50,11 @@ def slug(caption: str) -> str:
     return "-".join("".join(c if c.isalnum() else " " for c in caption).split())
 
 
-def run_commands(config: Config, route: str) -> float:
+def run_commands(config: Config, route: str, captions: Sequence[str]) -> float:
     """Run the command for every caption that has no picture yet, several side by side; return the mean seconds."""
     folder = config.out / route
     folder.mkdir(parents=True, exist_ok=True)
-    waiting = [c for c in CAPTIONS[: config.limit] if not (folder / f"{slug(c)}.png").is_file()]
+    waiting = [c for c in captions if not (folder / f"{slug(c)}.png").is_file()]
     threads = max(1, (torch.get_num_threads() or 1) // config.workers)
     running: list[tuple[str, float, subprocess.Popen]] = []
     seconds = []
@@ -92,8 +95,8 @@ def read_pictures(paths: list[Path]) -> Tensor:
     return torch.cat([torch.nn.functional.interpolate(p, (128, 128), mode="area") for p in pictures])
 
 
-def real_icons(archive: Path, captions: list[str]) -> tuple[Tensor, list[int]]:
-    """Return the held-out set's icons whose name is a caption without its article, and the captions' indices."""
+def real_icons(archive: Path, captions: Sequence[str]) -> tuple[Tensor, list[int]]:
+    """Return the held-out set's icons whose name is a caption without its article, and the captions' rows."""
     with np.load(archive) as file:
         names, sets, kinds = (file[k] for k in ("captions", "sets", "kinds"))
         pictures = file["pictures"]
@@ -168,36 +171,40 @@ def through_autoencoder(images: Tensor, bundle_name: str) -> Tensor:
 
 
 def judge(config: Config) -> list[dict]:
-    """Return a row for each kind of picture: R-Precision, mean similarity, pictures, mean seconds."""
-    captions = list(CAPTIONS[: config.limit])
-    timings = {route: run_commands(config, route) for route in config.routes}
+    """Return a row for each kind of picture: hits, R-Precision with its standard error, mean similarity and seconds."""
+    captions = read_captions(config.captions)
+    chosen = chosen_rows(config.lines, len(captions)) if config.lines else list(range(len(captions)))
+    drawn = [captions[row] for row in chosen]
+    timings = {route: run_commands(config, route, drawn) for route in config.routes}
     encode, lite0 = sentence_encoder(config.bundle), find_lite0()
     head = train_evaluator(config.icons, encode, config.out / "evaluator.safetensors", lite0)
     backbone, sentences = load_backbone(lite0), encode(captions)
-    icons, indices = real_icons(config.icons, captions)
+    icons, drawn_rows = real_icons(config.icons, drawn)
+    icon_rows = [chosen[i] for i in drawn_rows]
     kinds = {
-        "real icons": (icons, indices, float("nan")),
-        "real icons, encoded, decoded, smoothed": (through_autoencoder(icons, config.bundle), indices, float("nan")),
+        "real icons": (icons, icon_rows, float("nan")),
+        "real icons, encoded, decoded, smoothed": (through_autoencoder(icons, config.bundle), icon_rows, float("nan")),
     }
-    everything = list(range(len(captions)))
+    if not icon_rows:
+        kinds = {}
     if "trace" in config.routes:
-        samples = [config.out / "trace" / "runs" / slug(c) / "sample.png" for c in captions]
-        kinds["raster samples"] = (read_pictures(samples), everything, float("nan"))
+        samples = [config.out / "trace" / "runs" / slug(c) / "sample.png" for c in drawn]
+        kinds["raster samples"] = (read_pictures(samples), chosen, float("nan"))
     for route in config.routes:
-        pictures = read_pictures([config.out / route / f"{slug(c)}.png" for c in captions])
-        kinds[f"SVG, {route}"] = (pictures, everything, timings[route])
+        pictures = read_pictures([config.out / route / f"{slug(c)}.png" for c in drawn])
+        kinds[f"SVG, {route}"] = (pictures, chosen, timings[route])
     rows = []
     with torch.no_grad():
-        for kind, (pictures, chosen, seconds) in kinds.items():
-            similarity = head(features_of(backbone, pictures), sentences)
-            own = similarity[torch.arange(len(chosen)), torch.tensor(chosen)]
-            hits = float((similarity.argmax(1) == torch.tensor(chosen)).float().mean())
+        for kind, (pictures, own, seconds) in kinds.items():
+            figures = figures_of(head(features_of(backbone, pictures), sentences).double().numpy(), own)
             rows.append(
                 {
                     "pictures": kind,
-                    "count": len(chosen),
-                    "r_precision": round(hits, 3),
-                    "similarity": round(float(own.mean()), 3),
+                    "hits": figures.hits,
+                    "count": figures.count,
+                    "r_precision": round(figures.r_precision, 3),
+                    "error": round(figures.r_precision_error, 3),
+                    "similarity": round(figures.similarity, 3),
                     "seconds": None if np.isnan(seconds) else round(seconds, 1),
                 }
             )
@@ -210,7 +217,7 @@ def main() -> None:
     rows = judge(config)
     if not config.json:
         print(describe_environment())
-        print("| pictures | count | R-Precision | similarity | seconds each |\n|---|---|---|---|---|")
+        print("| pictures | hits | of | R-Precision | error | similarity | seconds each |\n" + "|---" * 7 + "|")
     for row in rows:
         values = [str(v) if v is not None else "" for v in row.values()]
         print(json.dumps(row) if config.json else "| " + " | ".join(values) + " |")

@@ -11,7 +11,7 @@ import tyro
 from annotated_types import Interval
 
 import benchmarks.tables
-from benchmarks.consistency.measure import CAPTIONS
+from benchmarks.consistency.captions import read_captions
 from benchmarks.environment import describe_environment
 from benchmarks.tables.definitions import TABLES, Table
 from benchmarks.tables.jobs import Job, draw_all, job_of, picture_of, sha256_of
@@ -54,25 +54,6 @@ class Config:
     """Processes side by side; 0: one a core."""
     stored: tyro.conf.FlagCreatePairsOff[bool] = False
     """Draw and judge nothing: print what is stored."""
-
-
-def read_captions(path: Path | None) -> list[str]:
-    """Return the captions in a file, or the 64 of the benchmarks.
-
-    Raises:
-        UserError: the file cannot be read, or holds fewer than two captions or one twice.
-    """
-    if path is None:
-        return list(CAPTIONS)
-    try:
-        captions = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--captions '{path}': expected a text file, a caption a line ({error})") from error
-    if len(captions) < 2 or len(set(captions)) < len(captions):
-        twice = next((caption for caption in captions if captions.count(caption) > 1), None)
-        got = f"{len(captions)}" if twice is None else f"{twice!r:.60} twice"
-        raise UserError(f"--captions '{path}': expected at least two different captions, got {got}")
-    return captions
 
 
 def jobs_of(config: Config, table: Table, captions: Sequence[str], bundle: "DiffusionBundle") -> list[list[Job]]:

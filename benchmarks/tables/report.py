@@ -6,9 +6,9 @@ from itertools import combinations
 
 import numpy as np
 
+from benchmarks.statistics import clear_in_print, figures_of, hits_of, mcnemar
 from benchmarks.tables.definitions import Row, Table
 from benchmarks.tables.records import Record
-from benchmarks.tables.statistics import clear_in_print, figures_of, hits_of, mcnemar
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from benchmarks.tables.statistics import clear_in_print, figures_of, hits_of
+from benchmarks.statistics import clear_in_print, figures_of, hits_of
 from benchmarks.text_to_3d.definitions import Prompt
 from benchmarks.text_to_3d.records import Record, Row3d
 

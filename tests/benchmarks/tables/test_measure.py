@@ -13,7 +13,7 @@ from benchmarks.tables import jobs, measure
 from benchmarks.tables.definitions import TABLES, Published, Row, Table, clip
 from benchmarks.tables.jobs import draw_all, drawing_of, is_done, job_of, picture_of
 from benchmarks.tables.judges import AestheticsHead, EncoderJudge, load_judge
-from benchmarks.tables.measure import Config, jobs_of, judge_all, judges_of, read_captions, stored_rows
+from benchmarks.tables.measure import Config, jobs_of, judge_all, judges_of, stored_rows
 from benchmarks.tables.records import Record
 from benchmarks.tables.report import Judged, aesthetics_lines, consistency_lines, label
 from runtime.engines.bundle import DiffusionBundle
@@ -213,15 +213,3 @@ def test_aesthetics_are_means_and_deviations() -> None:
     scores = {name: replace(one, similarity=[4.0 if name == "c0" else 6.0]) for name, one in base.records.items()}
     lines = list(aesthetics_lines([Judged(row, scores)]))
     assert lines[2] == f"| {label(row)} | 2 | 5.00 ± 1.41 | 4.10 ± 0.81 |"
-
-
-def test_captions_are_those_of_a_file(tmp_path: Path) -> None:
-    assert len(read_captions(None)) == 64
-    file = tmp_path / "captions.txt"
-    file.write_text("a cat\n\n a dog \n")
-    assert read_captions(file) == ["a cat", "a dog"]
-    file.write_text("a cat\na cat\n")
-    with pytest.raises(UserError, match="'a cat' twice"):
-        read_captions(file)
-    with pytest.raises(UserError, match="expected a text file"):
-        read_captions(tmp_path / "none.txt")

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.tables.statistics import clear_in_print, figures_of, hits_of, mcnemar
+from benchmarks.statistics import clear_in_print, figures_of, hits_of, mcnemar
 
 
 def test_a_hit_is_more_similar_than_all_others() -> None:
