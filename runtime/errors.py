@@ -1,11 +1,13 @@
 """Errors that a user can mend, and how a command ends on one."""
 
+import atexit
 import contextlib
 import errno
 import os
 import select
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -57,7 +59,34 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
         with contextlib.suppress(OSError):
             print(f"error: output: expected room to write it, got '{error.strerror}'", file=sys.stderr)
         code = NO_OUTPUT
+    if isinstance(code, int) and _ends_the_process(sys._getframe(1).f_globals):
+        _end(code)
     raise SystemExit(code)
+
+
+def _ends_the_process(caller: dict[str, object]) -> bool:
+    """Return whether nothing comes after a command: its caller is the program, and nobody looks on.
+
+    Debuggers, profilers and coverage run a program inside their own, and still have to write what they saw.
+    """
+    is_program = sys.modules["__main__"].__dict__ is caller
+    is_watched = sys.gettrace() is not None or sys.getprofile() is not None
+    return is_program and not is_watched and not sys.flags.inspect and not sys.flags.dev_mode
+
+
+def _end(code: int) -> NoReturn:
+    """End the process without taking apart what it has loaded.
+
+    With PyTorch, ONNX Runtime and numba loaded that takes 0.6 s of the processor, and the destructors of CUDA's
+    libraries read 120 MiB of them into memory; the system frees it all at once. Threads are waited for, and functions
+    of `atexit` run: the children of `multiprocessing` end in this way, too.
+    """
+    threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def _code_of(main: Callable[[], int | None]) -> object:

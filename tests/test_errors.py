@@ -65,6 +65,39 @@ def run_body(body: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, **options)
 
 
+AT_THE_END = """
+class Loaded:
+    def __del__(self):
+        print('taken apart')
+loaded = Loaded()
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "is_taken_apart"),
+    [((), False), (("-X", "dev"), True), (("-m", "cProfile", "-o", os.devnull), True)],
+)
+def test_a_command_ends_without_being_taken_apart(
+    options: tuple[str, ...], is_taken_apart: bool, tmp_path: Path
+) -> None:
+    """Threads have ended and what is registered has run by then; whoever watches the program comes after it."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        AT_THE_END + "import atexit, sys, threading, time\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "from runtime.errors import run_main\n"
+        "def later():\n    time.sleep(0.3)\n    print('thread')\n"
+        "def main():\n    threading.Thread(target=later).start()\n    atexit.register(print, 'atexit')\n    return 3\n"
+        "run_main(main)\n"
+    )
+    done = subprocess.run([sys.executable, *options, str(program)], capture_output=True, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if line in {"thread", "atexit", "taken apart"}]
+    assert lines[:2] == ["thread", "atexit"]
+    assert ("taken apart" in lines) == is_taken_apart
+    if options[:1] != ("-m",):  # profilers have exit codes of their own
+        assert done.returncode == 3
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
 @pytest.mark.parametrize(
     "body", ["print('x')", "print('x' * 100_000)", "print('x', flush=True)", "print('x'); raise SystemExit(0)"]

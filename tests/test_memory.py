@@ -1,5 +1,6 @@
 """Limits by the machine's memory: of pictures, and of arrays."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -43,3 +44,33 @@ def test_arrays_take_no_more_than_half_of_it(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(arrays, "machine_memory", lambda: None)
     assert most_bytes() == GREATEST_ARRAYS
     assert read_arrays(tmp_path / "a.npz")["a"].shape == (1000,)
+
+
+def resident() -> int:
+    """Return the bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(memory._trim() is None, reason="libc is not glibc")
+def test_what_was_freed_goes_back_to_the_system() -> None:
+    # Pieces below the size that malloc maps by itself, every other one of which stays in use.
+    pieces = [bytes(60_000) for _ in range(2000)]
+    kept = pieces[::2]
+    before = resident()
+    del pieces
+    memory.return_freed_memory()
+    assert before - resident() > 0.7 * 1000 * 60_000
+    assert len(kept) == 1000
+
+
+def test_a_system_without_glibc_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: str) -> None:
+        raise OSError("libc.so.6: cannot open shared object file")
+
+    memory._trim.cache_clear()
+    monkeypatch.setattr(memory.ctypes, "CDLL", refuse)
+    try:
+        memory.return_freed_memory()
+        assert memory._trim() is None
+    finally:
+        memory._trim.cache_clear()

@@ -23,6 +23,7 @@ from runtime.engines.backends.table import Choice
 from runtime.engines.dtypes import DTYPES
 from runtime.engines.spec import EngineSpec
 from runtime.errors import UserError
+from runtime.memory import return_freed_memory
 from runtime.threads import thread_count
 
 # Its wheels report to their makers by default; nothing here asks the network for anything.
@@ -84,6 +85,7 @@ class OrtEngine(SpecEngine):
             if "bfloat16" in reason:
                 reason += "; export it with --precision float16, or run it on TensorRT or PyTorch"
             raise UserError(f"engine '{spec.name}': ONNX Runtime cannot load its model: {reason}") from None
+        return_freed_memory()
         _check_session(spec, self._session)
         self._process = os.getpid()
         _LIVE.add(self)
