@@ -48,6 +48,16 @@ def share_of_views(similarities: Sequence[Sequence[float]], own: int) -> float:
     return float(hits_of(matrix, [own] * len(matrix)).mean())
 
 
+def percentile(similarities: Sequence[Sequence[float]], own: int) -> float:
+    """Return which share of the other prompts an object's views fit less than their own; 0.5 is chance.
+
+    It tells objects apart that find no prompt. Ties count half.
+    """
+    matrix = np.array(similarities, dtype=np.float64)
+    right, others = matrix[:, own, None], np.delete(matrix, own, axis=1)
+    return float(((others < right) + 0.5 * (others == right)).mean())
+
+
 def hits(judged: Sequence["Record | Seen"], index: Mapping[str, int]) -> tuple[int, int]:
     """Return how many objects are, over all views, most similar to their own prompt, and of how many."""
     if not judged:
@@ -167,12 +177,13 @@ def _method_line(
 
 
 def _prior_lines(rows: Sequence[Row3d], index: Mapping[str, int]) -> Iterator[str]:
-    yield "| row | objects k/n | views % | textureless views % | thesis % | CPU s |"
-    yield "|---" * 6 + "|"
+    yield "| row | objects k/n | views % | textureless views % | percentile % | thesis % | CPU s |"
+    yield "|---" * 7 + "|"
     for row in rows:
         judged = list(row.records.values())
         views = Share.of([share_of_views(one.colour, index[one.prompt]) for one in judged])
         grey = Share.of([share_of_views(one.textureless, index[one.prompt]) for one in judged])
+        ranks = Share.of([percentile(one.colour, index[one.prompt]) for one in judged])
         published = ""
         if row.row.published is not None:
             share = row.row.published / 100
@@ -180,14 +191,15 @@ def _prior_lines(rows: Sequence[Row3d], index: Mapping[str, int]) -> Iterator[st
         seconds = Share.of([one.cpu_s for one in judged])
         right = "{}/{}".format(*hits(judged, index))
         took = f"{seconds.mean:.0f}" if seconds.count else ""
-        yield f"| {row.row.name} | {right} | {views.percent()} | {grey.percent()} | {published} | {took} |"
+        cells = (row.row.name, right, views.percent(), grey.percent(), ranks.percent(), published, took)
+        yield f"| {' | '.join(cells)} |"
 
 
 def order_lines(rows: Sequence[Row3d], index: Mapping[str, int]) -> Iterator[str]:
     """Yield each order of two rows that is clear in print, and how it came out here, on the prompts of both.
 
-    What is compared is the share of views that find their prompt; an order holds or is reversed where the difference is
-    over two standard errors of its mean, and is open otherwise.
+    What is compared is the share of views that find their prompt, then the percentile of their own among all; an order
+    holds or is reversed where the difference is over two standard errors of its mean, and is open otherwise.
     """
     for first, second in combinations(rows, 2):
         a, b = first.row, second.row
@@ -199,19 +211,19 @@ def order_lines(rows: Sequence[Row3d], index: Mapping[str, int]) -> Iterator[str
             continue
         better, worse = (first, second) if a.published > b.published else (second, first)
         both = [prompt for prompt in better.records if prompt in worse.records]
-        ahead = Share.of(
-            [
-                share_of_views(better.records[p].colour, index[p]) - share_of_views(worse.records[p].colour, index[p])
-                for p in both
-            ]
-        )
         if not both:
             continue
-        # Two prompts with equal differences have no error: that is chance, and nothing is clear by it.
-        clear = ahead.count > 2 and abs(ahead.mean) > 2 * ahead.error
-        outcome = ("holds" if ahead.mean > 0 else "is reversed") if clear else "is open"
+        outcomes = []
+        for name, figure in (("views", share_of_views), ("percentile", percentile)):
+            ahead = Share.of(
+                [figure(better.records[p].colour, index[p]) - figure(worse.records[p].colour, index[p]) for p in both]
+            )
+            # Two prompts with equal differences have no error: that is chance, and nothing is clear by it.
+            clear = ahead.count > 2 and abs(ahead.mean) > 2 * ahead.error
+            outcome = ("holds" if ahead.mean > 0 else "is reversed") if clear else "is open"
+            error = "" if math.isnan(ahead.error) else f" ± {100 * ahead.error:.1f}"
+            outcomes.append(f"{name} {100 * ahead.mean:+.1f}{error}, {outcome}")
         yield (
-            f"- {better.row.name} > {worse.row.name}: thesis {abs(a.published - b.published):+.1f}; here "
-            f"{100 * ahead.mean:+.1f}{'' if math.isnan(ahead.error) else f' ± {100 * ahead.error:.1f}'} "
-            f"of {len(both)}: {outcome}"
+            f"- {better.row.name} > {worse.row.name}: thesis {abs(a.published - b.published):+.1f}; here, of "
+            f"{len(both)}: {'; '.join(outcomes)}"
         )

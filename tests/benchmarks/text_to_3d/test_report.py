@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.text_to_3d.definitions import Prompt, Row
 from benchmarks.text_to_3d.records import Record, Row3d
-from benchmarks.text_to_3d.report import Share, behind, hits, janus, lines_of, order_lines, share_of_views
+from benchmarks.text_to_3d.report import Share, behind, hits, janus, lines_of, order_lines, percentile, share_of_views
 
 PROMPTS = (Prompt("a cat", True, True), Prompt("a pie", False, False), Prompt("a key", False, False))
 INDEX = {prompt.text: i for i, prompt in enumerate(PROMPTS)}
@@ -46,6 +46,12 @@ def test_views_and_objects_are_counted_by_themselves() -> None:
     assert hits([], INDEX) == (0, 0)
 
 
+def test_a_percentile_tells_apart_what_finds_no_prompt() -> None:
+    # 4 views above both others, 12 below one and level with the other.
+    assert percentile(record("a cat", 4).colour, 0) == (4 * 1.0 + 12 * 0.25) / 16
+    assert percentile([[0.2, 0.9, 0.1, 0.5, 0.0]], 0) == 0.5 and percentile([[0.2, 0.9, 0.1, 0.5, 0.0]], 4) == 0.0
+
+
 def test_sides_and_backs_are_five_azimuths_of_eight() -> None:
     assert behind(list(range(16)), 8) == [2, 3, 4, 5, 6, 10, 11, 12, 13, 14]
     assert behind(list(range(12)), 12) == [3, 4, 5, 6, 7, 8, 9] and behind([0], 1) == []
@@ -78,9 +84,13 @@ def test_orders_are_those_that_are_clear_in_print_and_open_within_two_errors() -
     lines = list(order_lines(rows, INDEX))
     # none and gated are not clear in print
     assert len(lines) == 2
-    assert lines[0].startswith("- additive > none: thesis +26.8; here +27.1 ± ") and lines[0].endswith("of 3: is open")
-    assert lines[1].endswith("of 3: is open") and "here -27.1" in lines[1]
+    assert lines[0].startswith(
+        "- additive > none: thesis +26.8; here, of 3: views +27.1 ± 24.0, is open; percentile +20.3 ± 18.0, is open"
+    )
+    assert (
+        lines[1].startswith("- additive > gated: thesis +27.5; here, of 3: views -27.1 ±") and "holds" not in lines[1]
+    )
     lines = list(order_lines([rows[0], row("additive", 62.1, [8, 10, 9])], INDEX))
-    assert lines[0].endswith("of 3: holds")
+    assert lines[0].count(", holds") == 2
     table = list(lines_of("4.2", rows, None, PROMPTS))
-    assert table[2].startswith("| none | 0/3 | 2.1 ± 2.1 |") and "| 35.3 ± 3.9 | 7 |" in table[2]
+    assert table[2].startswith("| none | 0/3 | 2.1 ± 2.1 |") and "| 26.6 ± 1.6 | 35.3 ± 3.9 | 7 |" in table[2]
