@@ -91,6 +91,7 @@ ELSEWHERE = {
     "runtime/vectorfusion/config.py": "vectorfusion/test_input.py",
     "runtime/vectorfusion/": "vectorfusion/test_vectorfusion.py",
     "runtime/vectorize/": "vectorize/test_vectorize.py",
+    "export/dual_encoder.py": "export/objects/test_objects.py",
     "train/clip/": "train/clip/test_dual.py",
     "train/further/": "train/further/test_further.py",
     "train/latent_diffusion/": "export/icons/test_icons.py",

@@ -16,6 +16,8 @@ class Objects:
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run folder of python -m train.latent_diffusion.teacher or python -m train.further."""
+    dual: Path | None = None
+    """Run folder of python -m train.clip --objects: the bundle's own dual encoder; by default it shares the base's."""
     base: str = "icons"
     """Bundle whose denoiser was trained on, and whose other networks the new one shares: its name, or a folder."""
     out: Path = Path("runtime/bundles/objects")
@@ -31,6 +33,8 @@ def run_objects(options: Objects) -> int:
     from export.verify.gates import verify_exported
     from runtime.engines.bundle import DiffusionBundle
 
-    networks = write_objects(load_source(options.run, options.base), options.out, partial(print, flush=True))
+    networks = write_objects(
+        load_source(options.run, options.base, options.dual), options.out, partial(print, flush=True)
+    )
     rows = verify_exported(DiffusionBundle.load(options.out.resolve()), networks)
     return print_outcome(rows, options.out, options.limit)

@@ -3,14 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from export.icons import (
-    denoiser,
-    image_embedder,
-    latent_decoder,
-    latent_encoder,
-    text_embedder,
-    text_encoder,
-)
+from export.dual_encoder import image_network, text_network
+from export.icons import denoiser, latent_decoder, latent_encoder, text_encoder
 from export.icons.weights import Weights
 from export.network import ExportedNetwork
 from export.write.bundle import read_present, write_bundle
@@ -33,8 +27,8 @@ NETWORKS: dict[str, Callable[[Weights], ExportedNetwork]] = {
     "denoiser": denoiser.make_network,
     "latent_encoder": latent_encoder.make_network,
     "latent_decoder": latent_decoder.make_network,
-    "image_embedder": image_embedder.make_network,
-    "text_embedder": text_embedder.make_network,
+    "image_embedder": lambda weights: image_network(weights.dual, weights.images()),
+    "text_embedder": lambda weights: text_network(weights.dual, weights.context()),
 }
 """What makes the network of each role."""
 

@@ -1,4 +1,4 @@
-"""The bundle of a camera-aware denoiser: its trained weights are its own, all else is the bundle's that it was made of.
+"""The bundle of a camera-aware denoiser: what was trained is its own, all else is the bundle's that it was made of.
 
 A file of the other bundle is named by that bundle, its path there and its hash. The denoiser's untrained weights are
 read out of the other denoiser's model.
@@ -15,13 +15,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from export.dual_encoder import image_network, text_network
 from export.graph.external_weights import WeightsFile, refer_to_file
 from export.graph.quantize import quantize
 from export.graph.trace import export_onnx
 from export.network import ExportedNetwork, batched
 from export.samples import PROMPTS, noised
 from export.write.bundle import read_present, write_bundle
-from export.write.network import NetworkFiles
+from export.write.network import NetworkFiles, network_files
 from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
 from runtime.engines.roles import CAMERA
@@ -31,9 +32,11 @@ from runtime.files import check_ordinary
 from runtime.guidance.prompt import Prompt
 from runtime.guidance.sampler import sample_latents
 from runtime.guidance.schedule import Schedule
+from train.clip.dual import DualEncoder
 from train.latent_diffusion.camera import CameraDenoiser
 from train.latent_diffusion.camera_weights import fill, make_denoiser
 from train.latent_diffusion.text import LENGTH, WIDTH
+from train.runs import load_weights
 
 VERSION = "1"
 """Version of the bundle's content."""
@@ -43,6 +46,9 @@ PROVENANCE = (
     "Kenney, Kay Lousberg and Quaternius (CC0-1.0), and on icons of the sets that the ATTRIBUTION.md of {base} names."
 )
 """What the trained weights are made of."""
+
+DUAL_PROVENANCE = "The dual encoder of {base} was trained on by train.clip on the same views and icons."
+"""What those of a dual encoder of its own are made of."""
 
 
 class Seen(nn.Module):
@@ -72,17 +78,20 @@ class Source:
     """With its averaged weights."""
     base: DiffusionBundle
     """The bundle whose denoiser was trained."""
+    dual: DualEncoder | None = None
+    """A dual encoder that was trained on views of objects, too; none: that of the base."""
 
 
-def load_source(run: Path, base: str) -> Source:
+def load_source(run: Path, base: str, dual: Path | None = None) -> Source:
     """Return what the run folder of a teacher, or of `train.further`, holds.
 
     Args:
         run: the folder.
         base: bundle that was trained on.
+        dual: run folder of train.clip, for a dual encoder of its own.
 
     Raises:
-        UserError: the folder has no averaged weights, or those of another network.
+        UserError: a folder has no averaged weights, or those of another network.
     """
     path = run / "ema.safetensors"
     # First the weights: with the wrong folder nobody waits until a bundle is hashed and its denoiser made.
@@ -97,7 +106,8 @@ def load_source(run: Path, base: str) -> Source:
         fill(network, weights)
     except ValueError as error:
         raise _no_weights(path, error) from None
-    return Source(network=network.eval().requires_grad_(False), base=bundle)
+    encoder = None if dual is None else load_weights(DualEncoder(), dual).eval().requires_grad_(False)
+    return Source(network=network.eval().requires_grad_(False), base=bundle, dual=encoder)
 
 
 def _no_weights(path: Path, error: Exception) -> UserError:
@@ -107,14 +117,30 @@ def _no_weights(path: Path, error: Exception) -> UserError:
     )
 
 
-def make_network(source: Source) -> ExportedNetwork:
+@dataclass(frozen=True)
+class Drawn:
+    """What the base draws of `PROMPTS`, twice, for verification."""
+
+    prompt: Prompt
+    latents: Float[Tensor, "B 4 h w"]
+    generator: torch.Generator
+    """Of the draws that follow."""
+
+    @classmethod
+    def by(cls, base: DiffusionBundle) -> "Drawn":
+        """Return what a bundle draws."""
+        generator, count = torch.Generator().manual_seed(0), 2 * len(PROMPTS)
+        prompt = Prompt.encode(PROMPTS, base.text_encoder()).at(torch.arange(count) % len(PROMPTS))
+        schedule, shape = Schedule.of(base.schedule), (count, *base.latent_shape)
+        latents = sample_latents(base.denoiser(), schedule, prompt, shape, generator, omega=2.0, steps=10)
+        return cls(prompt, latents, generator)
+
+
+def make_network(source: Source, drawn: Drawn) -> ExportedNetwork:
     """Return the exported denoiser; it is verified on latents that the base draws, half of them with cameras."""
-    base, generator = source.base, torch.Generator().manual_seed(0)
-    schedule, count = Schedule.of(base.schedule), 2 * len(PROMPTS)
-    prompt = Prompt.encode(PROMPTS, base.text_encoder()).at(torch.arange(count) % len(PROMPTS))
-    shape = (count, *base.latent_shape)
-    latents = sample_latents(base.denoiser(), schedule, prompt, shape, generator, omega=2.0, steps=10)
-    sample, timestep = noised(latents, schedule, generator)
+    base, prompt, generator = source.base, drawn.prompt, drawn.generator
+    count = len(drawn.latents)
+    sample, timestep = noised(drawn.latents, Schedule.of(base.schedule), generator)
     cameras = torch.rand((count, CAMERA), generator=generator) * torch.tensor([2 * math.pi, 1.0, 0.0])
     cameras[::2] += torch.tensor([0.0, 0.0, 1.0])
     cameras[1::2] = 0.0
@@ -132,6 +158,18 @@ def make_network(source: Source) -> ExportedNetwork:
         module=Seen(source.network).eval(),
         samples=(sample, timestep, prompt.context, cameras),
     )
+
+
+def dual_networks(source: Source, drawn: Drawn) -> dict[str, ExportedNetwork]:
+    """Return the towers of the bundle's own dual encoder; none where it has the base's."""
+    if source.dual is None:
+        return {}
+    with torch.no_grad():
+        images = source.base.latent_decoder()(drawn.latents)
+    return {
+        "image_embedder": image_network(source.dual, images),
+        "text_embedder": text_network(source.dual, drawn.prompt.context),
+    }
 
 
 def denoiser_files(network: ExportedNetwork, base: DiffusionBundle) -> NetworkFiles:
@@ -159,7 +197,8 @@ def borrowed_network(base: DiffusionBundle, role: str) -> NetworkFiles:
 def make_manifest(source: Source, name: str) -> DiffusionManifest:
     """Return what bundle.json says, but for the networks and hashes."""
     manifest = source.base.manifest
-    provenance = PROVENANCE.format(base=source.base.name)
+    texts = (PROVENANCE,) if source.dual is None else (PROVENANCE, DUAL_PROVENANCE)
+    provenance = " ".join(texts).format(base=source.base.name)
     defaults = {"dreamfusion": {"views": "camera"}}
     return replace(
         manifest, name=name, version=VERSION, provenance=provenance, defaults=defaults, networks={}, files={}
@@ -167,7 +206,7 @@ def make_manifest(source: Source, name: str) -> DiffusionManifest:
 
 
 def write_objects(source: Source, folder: Path, report: Callable[[str], None]) -> dict[str, ExportedNetwork]:
-    """Write the bundle and return the network that was trained.
+    """Write the bundle and return the networks that were trained.
 
     Args:
         source: the trained denoiser and its base.
@@ -179,9 +218,13 @@ def write_objects(source: Source, folder: Path, report: Callable[[str], None]) -
     """
     read_present(folder)  # refuse before anything is computed
     report("exporting denoiser")
-    network = make_network(source)
+    drawn = Drawn.by(source.base)
+    network, towers = make_network(source, drawn), dual_networks(source, drawn)
     files = {role: borrowed_network(source.base, role) for role in source.base.specs}
     files["denoiser"] = denoiser_files(network, source.base)
+    for role, tower in towers.items():
+        report(f"exporting {role}")
+        files[role] = network_files(tower)
     attribution = Path(__file__).with_name("ATTRIBUTION.md").read_bytes()
     write_bundle(folder, make_manifest(source, folder.resolve().name), files, {"ATTRIBUTION.md": attribution})
-    return {"denoiser": network}
+    return {"denoiser": network, **towers}

@@ -13,6 +13,7 @@ from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
 from runtime.guidance.prompt import Prompt
 from runtime.guidance.views import with_cameras
+from train.clip.restore import restore_dual
 from train.latent_diffusion.camera_weights import fill, make_denoiser
 
 
@@ -84,6 +85,29 @@ def test_a_bundle_is_written_beside_its_base(base: DiffusionBundle, run: Path, t
         expected = network(z, t, prompt.context.expand(2, -1, -1)[:, :-1], torch.stack(angles, 1))
     found = bundle.denoiser()(z, t, with_cameras(prompt, *angles).conditional(2))
     assert float((found - expected).norm() / expected.norm()) < 0.04  # int8, 28 dB
+
+
+@pytest.mark.slow
+def test_a_bundle_may_have_a_dual_encoder_of_its_own(base: DiffusionBundle, run: Path, tmp_path: Path) -> None:
+    dual = restore_dual(base)
+    torch.nn.init.normal_(dual.text.head[2].weight, std=0.05, generator=torch.Generator().manual_seed(3))
+    (tmp_path / "dual").mkdir()
+    save_file(dual.state_dict(), tmp_path / "dual" / "ema.safetensors")
+    out = tmp_path / "objects"
+    assert run_objects(Objects(run=run, out=out, dual=tmp_path / "dual")) == 0
+    bundle = DiffusionBundle.load(out)
+    assert "train.clip" in bundle.manifest.provenance
+    assert not any(file.bundle for file in bundle.specs["image_embedder"].files.values())
+    images = torch.rand(3, 3, 128, 128, generator=torch.Generator().manual_seed(4))
+    texts = ["a car", "a chair"]
+    with torch.no_grad():
+        expected = dual.image(images) @ dual.text(bundle.text_encoder()(texts)).T
+    found = bundle.scorer()(images, texts)
+    assert float((found - expected).abs().max()) < 0.02  # int8
+    assert float((found - base.scorer()(images, texts)).abs().max()) > 0.1
+    # Pictures are guided by the same encoder as ranked by.
+    guide = bundle.guide("a car")
+    assert float((guide(images) - found[:, 0]).abs().max()) < 0.02
 
 
 def _trained(network: torch.nn.Module) -> set[str]:
