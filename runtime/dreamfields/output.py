@@ -48,9 +48,9 @@ def write(config: "Config", bundle: "DiffusionBundle", scene: Scene, out: Path) 
 
 
 def snapshot(config: "Config", bundle: "DiffusionBundle", scene: Scene, stem: Path) -> Path:
-    """Write a scene on the way as a PNG, an object seen from four sides; return its path."""
+    """Write a scene on the way as a PNG, an object seen from four sides with its normals; return its path."""
     if isinstance(scene, DenseGrid | ResidualField):
-        return write_sheet(scene, stem, around=SNAPSHOT)
+        return write_sheet(scene, stem, around=SNAPSHOT, normals=True)
     file = stem.with_name(f"{stem.name}.png")
     write_png(file, views_of(scene, SNAPSHOT)[0])
     return file

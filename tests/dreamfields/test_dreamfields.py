@@ -108,7 +108,9 @@ def test_the_command_writes_three_files_and_the_same_bytes_again(
     figures = json.loads((tmp_path / "red-apple.json").read_text())
     assert [row["azimuth"] for row in figures["cosines"]] == [45.0 * view for view in range(8)]
     assert all(math.isfinite(row["cosine"]) for row in figures["cosines"])
-    assert len(list((tmp_path / "runs" / "red-apple" / "snapshots").iterdir())) == 4
+    # Four sides and their normals below, two pixels apart.
+    snapshots = list((tmp_path / "runs" / "red-apple" / "snapshots").iterdir())
+    assert [read_png(path).shape for path in snapshots] == [(3, 2 * 64 + 2, 4 * 64 + 3 * 2)] * 4
 
 
 @pytest.mark.usefixtures("likes_red")
