@@ -2,8 +2,9 @@
 
     python -m runtime.vectorfusion "a red apple"
 
-Thesis chapter 6 (VectorFusion; arXiv:2211.11319). From scratch, or, by default, from the best of K raster samples that
-LIVE traces. It writes an SVG, its PNG, and a run folder.
+Thesis chapter 6 (VectorFusion; arXiv:2211.11319). From scratch, or, by default, from the best of K raster samples:
+traced, cleaned by the model and traced anew, or refined by score distillation. It writes an SVG, its PNG, and a run
+folder.
 """
 
 from runtime.command.method import Method, later

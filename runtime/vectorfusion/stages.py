@@ -1,4 +1,4 @@
-"""The stages of VectorFusion: where a drawing starts, and how a prompt is distilled into it."""
+"""The stages of VectorFusion: where a drawing starts, and how it becomes what the prompt says."""
 
 import math
 from collections.abc import Callable
