@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import benchmarks.drawing_quality
+from benchmarks.drawing_quality.slits import slits_of
 from benchmarks.environment import describe_environment
 from runtime.command.options import parse_options
 from runtime.command.ranges import Count
@@ -55,6 +56,8 @@ class Quality:
     hidden: float
     """Share of the paths."""
     colours: float
+    slits: float
+    """Square pixels of a canvas of 128; see `slits_of`."""
     error: float
     """Mean squared error from the sample; NaN where there is none."""
 
@@ -95,6 +98,7 @@ def quality_of(drawing: Drawing, sample: Float[Tensor, "3 H W"] | None = None) -
         turning=sum(turns) / max(1, len(turns)),
         hidden=hidden / count,
         colours=len(colours),
+        slits=slits_of(drawing),
         error=error,
     )
 
@@ -188,8 +192,8 @@ def main() -> None:
     if config.samples is None and config.drawings is None:
         raise UserError("expected --samples FOLDER or --drawings FOLDER, got neither")
     print(describe_environment())
-    print("| drawings | paths | nodes | slivers | turns a path | hidden | colours | error x 1000 |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| drawings | paths | nodes | slivers | turns a path | hidden | colours | slits | error x 1000 |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for name, q in rows_of(config):
-        shares = f"{q.slivers:.1%} | {q.turning:.2f} | {q.hidden:.1%}"
-        print(f"| {name} | {q.paths:.1f} | {q.nodes:.0f} | {shares} | {q.colours:.1f} | {1000 * q.error:.2f} |")
+        shares = f"{q.slivers:.1%} | {q.turning:.2f} | {q.hidden:.1%} | {q.colours:.1f} | {q.slits:.2f}"
+        print(f"| {name} | {q.paths:.1f} | {q.nodes:.0f} | {shares} | {1000 * q.error:.2f} |")
