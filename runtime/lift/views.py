@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from runtime.errors import UserError
-from runtime.field.fields.conditioned import BOX, fill_planes, guess
+from runtime.field.fields.conditioned import guess, read_grid
 from runtime.field.fields.grid import DenseGrid
 from runtime.field.lifting.matte import foreground
 from runtime.field.poses import on_sphere
@@ -18,9 +18,6 @@ from runtime.loop.optimize import Stage
 if TYPE_CHECKING:
     from runtime.engines.bundle import DiffusionBundle, PixelNeRFBundle
     from runtime.lift.config import Config
-
-PLANES = 16
-"""Planes of nodes that the network is asked of at once."""
 
 
 def load_teacher(config: "Config", bundle: "DiffusionBundle") -> "DiffusionBundle":
@@ -66,10 +63,7 @@ def guessing(config: "Config", picture: Float[Tensor, "3 S S"], sides: "PixelNeR
         azimuth, elevation = (torch.tensor([math.radians(angle)]) for angle in config.seen_from)
         pose = on_sphere(azimuth, elevation, torch.tensor([manifest.distance]))
         field = guess(sides, premultiplied(picture, manifest.side)[None], pose)
-        scene = DenseGrid.empty(config.nodes, torch.tensor(BOX))
-        for first in range(0, config.nodes, PLANES):
-            fill_planes(scene, field, first, min(first + PLANES, config.nodes))
-        return scene
+        return read_grid(field, config.nodes)
 
     return Stage(
         name="lift",

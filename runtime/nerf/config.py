@@ -80,18 +80,24 @@ class Config(CaptureOptions):
     semantic_cameras: Literal["hemisphere", "between"] = "hemisphere"
     """Where it looks from: anywhere in the upper hemisphere, at the photos' distances; or, where a scene cannot be
     walked around, between the cameras of three photos (thesis 3.4.3)."""
+    hull: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Preset fast, dense grid, pictures with alpha: hold empty what some picture shows to be outside the object's
+    silhouette (visual hull), and what none shows."""
     prior: str | None = None
-    """Preset fast: bundle whose diffusion model looks from random cameras and pulls what it sees towards the prompt, by
-    score distillation: its name, or a folder."""
+    """Preset fast, few photos: bundle that knows what objects look like, its name, or a folder. pixelnerf guesses, from
+    three photos, pictures of unseen sides, weak targets beside the photos; a diffusion model, such as objects, looks
+    from random cameras and pulls what it sees towards the prompt, by score distillation."""
+    guess: Weight = 0.2
+    """Weight of pixelNeRF's pictures as a prior, less near the photos."""
     prompt: str = ""
-    """What the photos show, 1 to 500 characters, for the prior."""
+    """What the photos show, 1 to 500 characters, for a diffusion model."""
     front: Annotated[float, Interval(ge=-360, le=360)] | None = None
     """Azimuth of the object's front in the capture's frame, degrees, for a prior that knows cameras; without it that
     is not told where they are. `inspect` lists azimuths."""
     distillation: Weight = 0.1
-    """Weight of the prior, every second step."""
+    """Weight of a diffusion model as a prior, every second step."""
     omega: Weight = 3.0
-    """The prior's weight of guidance in (1 + omega) eps(z; y) - omega eps(z); elsewhere `guidance_scale` 1 + omega."""
+    """That model's weight of guidance in (1 + omega) eps(z; y) - omega eps(z); elsewhere `guidance_scale` 1 + omega."""
     seed: Annotated[int, Interval(ge=0, le=2**63 - 1)] = 0
     """Seed of every draw."""
 
@@ -162,8 +168,9 @@ def check(config: Config) -> Config:
     check_capture(config)
     check_nodes(config.nodes, 8)
     check_device(config.device)
-    if config.prior is None:
-        return config
-    if config.preset != "fast":
-        raise UserError(f"--prior: expected with --preset fast only, got --preset {config.preset}")
-    return replace(config, prompt=check_prompt(config.prompt))
+    for option, given in (("--prior", config.prior is not None), ("--hull", config.hull)):
+        if given and config.preset != "fast":
+            raise UserError(f"{option}: expected with --preset fast only, got --preset {config.preset}")
+    if config.hull and config.field != "dense":
+        raise UserError(f"--hull: expected with --field dense only, got --field {config.field}")
+    return replace(config, prompt=check_prompt(config.prompt)) if config.prior is not None and config.prompt else config

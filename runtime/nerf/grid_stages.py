@@ -12,6 +12,7 @@ from runtime.loop.adam import Optimizer
 from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
 from runtime.nerf.collapse import collapse_of, fog_again
+from runtime.nerf.hull import hold_empty, outside_hull
 from runtime.nerf.judges import Judges
 from runtime.nerf.losses import alpha_error, background_of, photometric
 from runtime.nerf.scenes import BOX, box
@@ -110,8 +111,14 @@ def _grid_stage(config: "Config", views: TrainingViews, judges: Judges, place: P
     # twice as many pixels, do.
     pairs = views.pixel_width > BOX[3] / (size - 1)
 
+    outside = outside_hull(views, size) if config.hull else None
+
     def begin(scene: DenseGrid | None, generator: torch.Generator) -> DenseGrid:
-        return DenseGrid.empty(size, box(), degree=int(config.view_dependent)) if scene is None else scene.resized(size)
+        degree = int(config.view_dependent)
+        grid = DenseGrid.empty(size, box(), degree=degree) if scene is None else scene.resized(size)
+        if outside is not None:
+            hold_empty(grid, outside)
+        return grid
 
     def loss(scene: DenseGrid, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         terms = fitting_terms(config, views, scene, generator, pairs=pairs)
@@ -123,7 +130,10 @@ def _grid_stage(config: "Config", views: TrainingViews, judges: Judges, place: P
         return terms
 
     def after(scene: DenseGrid, optimizer: Optimizer, step: int, generator: torch.Generator) -> None:
-        if before + step >= OCCUPANCY_FIRST and step % OCCUPANCY_EVERY == OCCUPANCY_EVERY // 2:
+        looks = before + step >= OCCUPANCY_FIRST and step % OCCUPANCY_EVERY == OCCUPANCY_EVERY // 2
+        if outside is not None and (looks or step + 1 == steps):
+            hold_empty(scene, outside)
+        elif looks:
             scene.update_occupancy()
         if before == 0 and step + 1 == steps // 2 and (problem := collapse_of(scene, views)):
             report(Note(f"step {step + 1}: {problem}, so it begins anew from another fog"))

@@ -1,9 +1,11 @@
 """The stages of `runtime.nerf`: a field fitted to pictures."""
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import torch
 
+from runtime.engines.bundle.installed import find_bundle, read_bundle_json
 from runtime.errors import UserError
 from runtime.field.captures.survey import look_from
 from runtime.field.training_views import BUDGET, TrainingViews
@@ -11,11 +13,14 @@ from runtime.files import read_ordinary, replace_file
 from runtime.loop.events import Note, Report
 from runtime.loop.optimize import Stage
 from runtime.memory import machine_memory
+from runtime.nerf.hull import check_alpha
+from runtime.nerf.judges.guess import photos_of
 from runtime.nerf.judges.prior import load_prior
 from runtime.nerf.judges.semantic import load_encoder
 from runtime.nerf.scenes import Split
 
 if TYPE_CHECKING:
+    from runtime.engines.bundle import Bundle
     from runtime.loop.folder import RunFolder
     from runtime.nerf.config import Config
 
@@ -39,6 +44,8 @@ def build(
     if [height, width] != asked:
         full = f"{asked[1]} x {asked[0]}"
         report(Note(f"read at {width} x {height} in place of {full}: pictures may take {BUDGET // 2**20} MiB in all"))
+    if config.hull:
+        check_alpha(views.has_alpha, "--hull")
     if run is not None:
         refuse_changes(config, views, run)
     if config.preset == "fast" and config.field != "dense":
@@ -59,15 +66,18 @@ def build(
 def refuse_changes(config: "Config", views: TrainingViews, run: "RunFolder") -> None:
     """Store what a new run reads, and refuse to resume one whose capture has changed since."""
     # Photos may be gigabytes: the run keeps their digest, where other methods keep copies.
-    file = run.path / "capture.sha256"
-    digest = views.digest()
-    if not file.exists():
-        replace_file(file, digest + "\n")
-    elif read_ordinary(file, 1000).decode("utf-8", "replace").strip() != digest:
-        raise UserError(
-            f"'{config.capture}': photos or cameras have changed since the run in '{run.path}' began; put them back, "
-            "or begin anew with --again"
-        )
+    digests = {f"'{config.capture}': photos or cameras": ("capture.sha256", views.digest())}
+    if config.prior is not None:
+        networks = hashlib.sha256(read_bundle_json(find_bundle(config.prior))[0]).hexdigest()
+        digests[f"--prior {config.prior}: its networks"] = ("prior.sha256", networks)
+    for what, (name, digest) in digests.items():
+        file = run.path / name
+        if not file.exists():
+            replace_file(file, digest + "\n")
+        elif read_ordinary(file, 1000).decode("utf-8", "replace").strip() != digest:
+            raise UserError(
+                f"{what} have changed since the run in '{run.path}' began; put them back, or begin anew with --again"
+            )
 
 
 def validate(config: "Config", bundle: None) -> None:
@@ -76,7 +86,9 @@ def validate(config: "Config", bundle: None) -> None:
     if config.encoder is not None:
         load_encoder(config.encoder, config.device)
     if config.prior is not None:
-        load_prior(config)
+        check_photos(load_prior(config), split)
+    if config.hull:
+        check_alpha(split.capture.has_alpha, "--hull")
     if len(split.train) < 2:
         raise UserError(
             f"'{config.capture}': expected at least two pictures to train on, got {len(split.train)}; one picture is "
@@ -89,6 +101,15 @@ def validate(config: "Config", bundle: None) -> None:
             f"'{config.capture}': expected cameras that see the scene's box, got none whose rays meet it: axes may be "
             "flipped (--convention opencv), or the box is elsewhere (--centre, --half); `inspect` shows all cameras"
         )
+
+
+def check_photos(bundle: "Bundle", split: Split) -> None:
+    """Raise `UserError` where photos do not suit a prior that guesses; a diffusion model sees none."""
+    from runtime.engines.bundle import PixelNeRFBundle
+
+    if isinstance(bundle, PixelNeRFBundle):
+        check_alpha(split.capture.has_alpha, "--prior")
+        photos_of(TrainingViews.of(split.capture, split.train), bundle.manifest.side)
 
 
 def check_memory(config: "Config") -> None:

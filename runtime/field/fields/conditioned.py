@@ -20,23 +20,34 @@ BOX = (-1.0, -1.0, -1.0, 2.0)
 POINTS_A_CALL = 1 << 15
 """Points that the network is asked of at once."""
 
+PLANES = 16
+"""Planes of nodes that the network is asked of at once."""
+
 OPAQUE = 12.0
 """Greatest raw density: more is not seen, and would make the surface ragged."""
 
 
+Lens = tuple[float, float] | tuple[Float[Tensor, "V 1"], Float[Tensor, "V 1"]]
+"""Focal length in parts of the picture's side and distance from the object's centre, of all cameras or of each."""
+
+
 def guess(
-    bundle: "PixelNeRFBundle", pictures: Float[Tensor, "V 4 S S"], poses: Float[Tensor, "V 4 4"]
+    bundle: "PixelNeRFBundle",
+    pictures: Float[Tensor, "V 4 S S"],
+    poses: Float[Tensor, "V 4 4"],
+    lens: Lens | None = None,
 ) -> "ConditionedField":
     """Return the field that a bundle's network guesses.
 
     Args:
         bundle: the networks.
         pictures: premultiplied RGBA of one object, at the network's size.
-        poses: where each was taken from, camera-to-world, at the manifest's distance from the object's centre.
+        poses: where each was taken from, camera-to-world; they look at the object's centre.
+        lens: of the cameras, in radii of the object's ball; by default the manifest's, which trained the network.
     """
     manifest = bundle.manifest
     features = bundle.engine("picture_encoder")(pictures)[0]
-    lens = (manifest.focal, manifest.distance)
+    lens = (manifest.focal, manifest.distance) if lens is None else lens
     return ConditionedField(bundle.engine("field"), features, silhouettes(pictures), poses, lens=lens)
 
 
@@ -50,7 +61,7 @@ class ConditionedField:
         masks: Bool[Tensor, "V S S"],
         poses: Float[Tensor, "V 4 4"],
         *,
-        lens: tuple[float, float],
+        lens: Lens,
     ) -> None:
         """Hold the engine of the field and what pictures give: features, silhouettes, where their cameras stand."""
         self.engine, self.features, self.masks, self.poses, self.lens = engine, features, masks, poses, lens
@@ -72,6 +83,15 @@ class ConditionedField:
             both = features.transpose(0, 1).contiguous(), local[:, part].transpose(0, 1).contiguous()
             values[part] = self.engine(*both)[0]
         return values
+
+
+def read_grid(field: ConditionedField, nodes: int) -> DenseGrid:
+    """Return a field as a grid around the unit ball, with so many nodes along an axis."""
+    scene = DenseGrid.empty(nodes, torch.tensor(BOX))
+    for first in range(0, nodes, PLANES):
+        fill_planes(scene, field, first, min(first + PLANES, nodes))
+    scene.update_occupancy()
+    return scene
 
 
 def fill_planes(scene: DenseGrid, field: ConditionedField, first: int, end: int) -> None:

@@ -17,8 +17,18 @@ DISTANCE = 4.0
 """Distance of the cameras from the object's centre."""
 
 
-def places(local: Float[Tensor, "*B 3"], focal: float = FOCAL, distance: float = DISTANCE) -> Float[Tensor, "*B 2"]:
-    """Return where points in a camera's axes fall, in units of the picture's side."""
+Number = float | Float[Tensor, "V 1"]
+"""One for all pictures, or one for each."""
+
+
+def places(local: Float[Tensor, "*B 3"], focal: Number = FOCAL, distance: Number = DISTANCE) -> Float[Tensor, "*B 2"]:
+    """Return where points in a camera's axes fall, in units of the picture's side.
+
+    Args:
+        local: the points; those of V pictures have the shape (V, P, 3).
+        focal: focal length in units of the picture's side.
+        distance: of the camera from the origin of its axes.
+    """
     depth = distance - local[..., 2]
     return torch.stack([0.5 + focal * local[..., 0] / depth, 0.5 - focal * local[..., 1] / depth], dim=-1)
 

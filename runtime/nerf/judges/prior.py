@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from runtime.command.prompts import check_prompt
 from runtime.errors import UserError
 from runtime.field.cameras import Rays
 from runtime.field.training_views import TrainingViews
@@ -23,7 +24,7 @@ from runtime.guidance.views import with_cameras
 from runtime.nerf.judges.random_views import RandomViews
 
 if TYPE_CHECKING:
-    from runtime.engines.bundle import DiffusionBundle
+    from runtime.engines.bundle import DiffusionBundle, PixelNeRFBundle
     from runtime.engines.protocols import Denoiser, LatentEncoder
     from runtime.nerf.config import Config
 
@@ -61,13 +62,8 @@ class Prior:
     """Azimuth of the object's front, radians; None: the model is not told where cameras are."""
 
     @classmethod
-    def of(cls, config: "Config", views: TrainingViews) -> "Prior":
-        """Load the networks of `--prior` and encode `--prompt`, once.
-
-        Raises:
-            UserError: there is no such bundle, or it does not fit.
-        """
-        bundle = load_prior(config)
+    def of(cls, config: "Config", bundle: "DiffusionBundle", views: TrainingViews) -> "Prior":
+        """Return the prior that a bundle's networks are; `--prompt` is encoded once."""
         return cls(
             views=RandomViews.of(views, SIDE, ELEVATION, "angle"),
             prompt=encode_prompt(config.prompt, bundle.prompt_suffix, bundle.text_encoder()),
@@ -114,15 +110,24 @@ class Prior:
         )
 
 
-def load_prior(config: "Config") -> "DiffusionBundle":
-    """Return the bundle of `--prior`.
+def load_prior(config: "Config") -> "DiffusionBundle | PixelNeRFBundle":
+    """Return the bundle of `--prior`: its kind says how it is a prior.
 
     Raises:
-        UserError: there is none of this name, it draws no pictures, or it knows no cameras and `--front` is given.
+        UserError: there is none of this name, it is of a kind that is no prior, or other options do not go with it.
     """
-    from runtime.engines.bundle import DiffusionBundle
+    from runtime.engines.bundle import DiffusionBundle, PixelNeRFBundle, manifest_of
 
     assert config.prior is not None, "asked for without a prior"
+    kind = manifest_of(config.prior).kind
+    if kind == PixelNeRFBundle.manifest_type.kind:
+        for option, given in (("--prompt", config.prompt), ("--front", config.front)):
+            if given not in ("", None):
+                raise UserError(f"{option}: expected with a diffusion model, got --prior {config.prior}; leave it out")
+        return PixelNeRFBundle.load(config.prior)
+    if kind != DiffusionBundle.manifest_type.kind:
+        raise UserError(f"--prior: expected a bundle for pixelnerf or diffusion, got {config.prior!r} for {kind}")
+    check_prompt(config.prompt)
     bundle = DiffusionBundle.load(config.prior, device=config.device)
     if config.front is not None and not bundle.knows_cameras:
         raise UserError(

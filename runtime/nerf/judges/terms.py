@@ -9,7 +9,8 @@ from torch import Tensor
 from runtime.field.fields.grid import DenseGrid
 from runtime.field.fields.hashed import HashedGrid
 from runtime.field.training_views import TrainingViews
-from runtime.nerf.judges.prior import Prior
+from runtime.nerf.judges.guess import Guess
+from runtime.nerf.judges.prior import Prior, load_prior
 from runtime.nerf.judges.semantic import Semantics
 
 if TYPE_CHECKING:
@@ -23,14 +24,19 @@ class Judges:
     config: "Config"
     semantics: Semantics | None
     prior: Prior | None
+    guess: Guess | None = None
 
     @classmethod
     def of(cls, config: "Config", views: TrainingViews) -> "Judges":
         """Load the networks of `--encoder` and `--prior`."""
+        from runtime.engines.bundle import DiffusionBundle, PixelNeRFBundle
+
+        bundle = load_prior(config) if config.prior else None
         return cls(
             config,
             Semantics.asked(config, views),
-            Prior.of(config, views) if config.prior else None,
+            Prior.of(config, bundle, views) if isinstance(bundle, DiffusionBundle) else None,
+            Guess.of(bundle, views) if isinstance(bundle, PixelNeRFBundle) else None,
         )
 
     def terms(
@@ -49,4 +55,6 @@ class Judges:
             rays, prompt = self.prior.draw(generator)
             seen = scene.render(rays).on(torch.ones(1, 3))
             terms["distillation"] = self.config.distillation * self.prior.loss(seen, prompt, step / total, generator)
+        if self.guess is not None and self.config.guess > 0:
+            terms |= self.guess.terms(scene, self.config.guess, generator)
         return terms
