@@ -87,8 +87,8 @@ class Config(CaptureOptions):
     """Preset fast, few photos: bundle that knows what objects look like, its name, or a folder. pixelnerf guesses, from
     three photos, pictures of unseen sides, weak targets beside the photos; a diffusion model, such as objects, looks
     from random cameras and pulls what it sees towards the prompt, by score distillation."""
-    guess: Weight = 0.2
-    """Weight of pixelNeRF's pictures as a prior, less near the photos."""
+    guess: Weight = 1.0
+    """Weight of pixelNeRF's pictures at first, less near the photos; it falls to nothing over half of the steps."""
     prompt: str = ""
     """What the photos show, 1 to 500 characters, for a diffusion model."""
     front: Annotated[float, Interval(ge=-360, le=360)] | None = None

@@ -235,6 +235,12 @@ def test_cameras_between_photos_look_as_those_do() -> None:
         ([str(CAPTURE), "--prior", "nothing", "--prompt", "a robot"], "expected the name of an installed bundle"),
         ([str(CAPTURE), "--prior", "icons", "--prompt", "a robot", "--front", "0"], "a bundle that knows cameras"),
         ([str(CAPTURE), "--prior", "objects", "--prompt", "a robot", "--preset", "nerf"], "--preset fast only"),
+        ([str(CAPTURE), "--prior", "pixelnerf", "--prompt", "a robot"], "--prompt: expected with a diffusion model"),
+        ([str(CAPTURE), "--prior", "pixelnerf", "--front", "0"], "--front: expected with a diffusion model"),
+        ([str(CAPTURE), "--prior", "mnist"], "expected a bundle for pixelnerf or diffusion, got 'mnist' for lmconv"),
+        ([str(CAPTURE), "--prior", "pixelnerf", "--guess", "-1"], "guess"),
+        ([str(CAPTURE), "--hull", "--preset", "nerf"], "--hull: expected with --preset fast only"),
+        ([str(CAPTURE), "--hull", "--field", "hashed"], "--hull: expected with --field dense only"),
     ],
 )
 def test_mistakes_are_named(words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,10 @@ PLACES_A_STEP = 8
 RAYS = 2000
 """About as many rays a step through pictures of the guess, over all of its cameras."""
 
+UNTIL = 0.5
+"""Part of a run over which the guess's weight falls to nothing: what photos show is sharper than any guess of it, and
+where they show nothing the field stays as it is."""
+
 FAR = math.radians(60)
 """Angle to the nearest photo's camera from which on a guess counts whole; nearer it counts in proportion."""
 
@@ -103,17 +107,27 @@ class Guess:
             weight=(angles_to(cameras.centres, taken_from) / FAR).clamp(max=1.0),
         )
 
-    def terms(self, scene: DenseGrid | HashedGrid, weight: float, generator: torch.Generator) -> dict[str, Tensor]:
+    def terms(
+        self, scene: DenseGrid | HashedGrid, weight: float, progress: float, generator: torch.Generator
+    ) -> dict[str, Tensor]:
         """Return the weighted squared errors of colour before white and of alpha on some pixels of some pictures.
+
+        A pixel counts by how sure the guess is that something is there or nothing, 1 - 4 alpha (1 - alpha): its outlines
+        are blurred, and the object's are not. Nothing is returned once the guess counts no more.
 
         Args:
             scene: rendered, differentiable.
-            weight: of both.
+            weight: of both at the beginning.
+            progress: part of the run that is over.
             generator: of pictures, pixels, places in them, and where rays are sampled.
         """
+        weight *= 1 - progress / UNTIL
+        if weight <= 0:
+            return {}
         place, pixel, at = self.draw(generator)
         shown = scene.render(self.cameras.rays_of(place, at), torch.rand(len(place), generator=generator))
         colour, alpha, share = self.colour[place, pixel], self.alpha[place, pixel], self.weight[place]
+        share = share * (1 - 4 * alpha * (1 - alpha))
         white = shown.on(torch.ones(1, 3)) - (colour + 1 - alpha[:, None])
         return {
             "guess": weight * (share[:, None] * white.square()).mean(),

@@ -55,6 +55,6 @@ class Judges:
             rays, prompt = self.prior.draw(generator)
             seen = scene.render(rays).on(torch.ones(1, 3))
             terms["distillation"] = self.config.distillation * self.prior.loss(seen, prompt, step / total, generator)
-        if self.guess is not None and self.config.guess > 0:
-            terms |= self.guess.terms(scene, self.config.guess, generator)
+        if self.guess is not None:
+            terms |= self.guess.terms(scene, self.config.guess, step / total, generator)
         return terms

@@ -4,7 +4,7 @@ from pathlib import Path
 import torch
 
 from runtime.field.cameras import Rays
-from runtime.field.fields.conditioned import BOX, ConditionedField, fill_planes, spread_colours
+from runtime.field.fields.conditioned import BOX, ConditionedField, fill_planes, read_grid, spread_colours
 from runtime.field.fields.grid import DenseGrid
 from runtime.field.fields.lookup import DISTANCE, FOCAL
 from runtime.pixelnerf.config import Config
@@ -93,6 +93,26 @@ def test_each_picture_gives_its_own_features_and_all_silhouettes_count() -> None
     x, y = points[~hidden, 0], points[~hidden, 1]
     assert torch.allclose(values[~hidden, 0], 0.5 + FOCAL * x / (DISTANCE + y), atol=1e-4)
     assert torch.allclose(values[~hidden, 1], 0.5 + FOCAL * y / (DISTANCE - x), atol=1e-4)
+
+
+def test_each_picture_may_have_a_lens_of_its_own() -> None:
+    here = Path(__file__)
+    poses = picture_poses(Config(picture=here, elevation=0.0, second=here, second_at=90.0), DISTANCE)
+    ramp = ((torch.arange(64) + 0.5) / 64).expand(1, 64, 64)[..., None].repeat(2, 1, 1, 1)
+    lens = (torch.tensor([[0.9], [1.5]]), torch.tensor([[3.0], [5.0]]))
+    seen = ConditionedField(Faces(), ramp, torch.ones(2, 64, 64, dtype=torch.bool), poses, lens=lens)
+    points = torch.rand(400, 3, generator=torch.Generator().manual_seed(0)) - 0.5
+    values, (x, y, _) = seen(points), points.T
+    assert torch.allclose(values[:, 0], 0.5 + 0.9 * x / (3 + y), atol=1e-4)
+    assert torch.allclose(values[:, 1], 0.5 + 1.5 * y / (5 - x), atol=1e-4)
+
+
+def test_a_field_is_read_into_a_grid_plane_by_plane() -> None:
+    grid, whole = read_grid(field(), 33), DenseGrid.empty(33, torch.tensor(BOX))
+    fill_planes(whole, field(), 0, 33)
+    assert torch.equal(grid.values, whole.values)
+    # Only cells near the ball hold something.
+    assert 0 < grid.occupied.float().mean() < 0.5
 
 
 def test_colours_go_on_beyond_the_surface() -> None:
