@@ -88,18 +88,18 @@ def configs(options: Options, one: PosedObject, capture: Path) -> dict[str, Conf
     """Return the fits of an object, by row."""
     bare = Config(capture=capture, views=options.views, seed=options.seed, steps=options.steps)
     guess = replace(bare, prior=options.sides, guess=options.guess)
-    told = replace(bare, prior=options.teacher, prompt=one.caption, front=FRONT)
-    known = {
+    distilled = replace(bare, prior=options.teacher, prompt=one.caption, front=FRONT)
+    fits = {
         "without": bare,
         "hull": replace(bare, hull=True),
         "guess": guess,
         "guess in hull": replace(guess, hull=True),
-        "distillation": replace(told, distillation=options.distillation, omega=options.omega),
+        "distillation": replace(distilled, distillation=options.distillation, omega=options.omega),
     }
-    unknown = [name for name in options.rows if name not in known]
+    unknown = [name for name in options.rows if name not in fits]
     if unknown or not options.rows:
-        raise UserError(f"--rows: expected some of {', '.join(known)}, got {', '.join(unknown) or 'none'}")
-    return {name: known[name] for name in options.rows}
+        raise UserError(f"--rows: expected some of {', '.join(fits)}, got {', '.join(unknown) or 'none'}")
+    return {name: fits[name] for name in options.rows}
 
 
 def farthest(centres: Float[Tensor, "V 3"], fitted: list[int], held_out: list[int]) -> list[int]:

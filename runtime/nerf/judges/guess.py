@@ -112,8 +112,8 @@ class Guess:
     ) -> dict[str, Tensor]:
         """Return the weighted squared errors of colour before white and of alpha on some pixels of some pictures.
 
-        A pixel counts by how sure the guess is that something is there or nothing, 1 - 4 alpha (1 - alpha): its outlines
-        are blurred, and the object's are not. Nothing is returned once the guess counts no more.
+        A pixel counts by how sure the guess is that something is there or nothing, 1 - 4 alpha (1 - alpha): a guess
+        has blurred outlines, which an object has not. Nothing is returned once the guess counts no more.
 
         Args:
             scene: rendered, differentiable.

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.few_view.cleaning import Cleaner
 from benchmarks.few_view.prior import FRONT, Options, configs, farthest, gains, mean_of, measured, summary
 from benchmarks.posed_objects import PosedObject
 from runtime.errors import UserError
 from runtime.nerf.scenes import Split
+from tests.benchmarks.few_view.test_cleaning import make_cleaner
 
 
 def make_object() -> PosedObject:
@@ -29,9 +31,14 @@ def test_the_fits_differ_by_their_priors_alone() -> None:
     assert fits["hull"] == replace(without, hull=True)
     assert fits["guess"] == replace(without, prior="pixelnerf", guess=0.4)
     assert fits["guess in hull"] == replace(fits["guess"], hull=True)
-    told = fits["distillation"]
-    assert (told.prior, told.prompt, told.front, told.distillation) == ("objects", "a robot", FRONT, 0.25)
-    assert replace(told, prior=None, prompt="", front=None, distillation=without.distillation) == without
+    distilled = fits["distillation"]
+    assert (distilled.prior, distilled.prompt, distilled.front, distilled.distillation) == (
+        "objects",
+        "a robot",
+        FRONT,
+        0.25,
+    )
+    assert replace(distilled, prior=None, prompt="", front=None, distillation=without.distillation) == without
 
 
 @pytest.mark.parametrize("rows", [(), ("without", "semantic")])
@@ -80,16 +87,15 @@ def test_both_fits_are_measured_on_the_other_views(monkeypatch: pytest.MonkeyPat
     options = Options(objects=tmp_path, views=2, steps=6)
     asked = []
 
-    class Told:
-        """Stands for a cleaner: what it is given is what it returns."""
+    def given(self: Cleaner, picture, truth, angles, caption: str) -> dict[str, float]:
+        """Stand for `Cleaner.gains`: what it is given is what it returns."""
+        asked.append((picture.shape, truth.shape, caption))
+        return {"x": float(angles[0])}
 
-        def gains(self, picture, truth, angles, caption: str) -> dict[str, float]:
-            asked.append((picture.shape, truth.shape, caption))
-            return {"x": float(angles[0])}
-
+    monkeypatch.setattr(Cleaner, "gains", given)
     bare = configs(options, make_object(), capture)["without"]
     monkeypatch.setattr(prior, "configs", lambda *of: {"without": bare, "with": bare})
-    row, cells = measured(options, make_object(), capture, Told())  # pyright: ignore[reportArgumentType]
+    row, cells = measured(options, make_object(), capture, make_cleaner([]))
     assert row["with"]["psnr"] == row["without"]["psnr"] > 0
     assert asked == [((3, 16, 16), (3, 16, 16), "a robot")] * 4
     # Cameras of the set stand at azimuth 0 of +z, which is -y once z is up: the front.

@@ -25,6 +25,7 @@ from runtime.nerf.judges.guess import (
     FAR,
     PLACES,
     PLACES_A_STEP,
+    UNTIL,
     Guess,
     angles_to,
     cameras_around,
@@ -162,8 +163,10 @@ def test_the_guess_is_looked_at_and_counts_by_how_far_photos_are() -> None:
     rays = guess.cameras.all_rays(5)
     away = torch.linalg.cross(rays.directions, rays.origins).norm(dim=1)
     assert (guess.alpha[5][away < 0.45] > 0.98).all()
-    assert (guess.alpha[5][away > 0.6] == 0).all()
-    assert torch.allclose(guess.colour[5][away < 0.45], torch.tensor([1.0, 0, 0]), atol=0.03)
+    # Empty nodes are a raw density, which is never 0.
+    assert (guess.alpha[5][away > 0.6] < 1e-3).all()
+    # Colours spread beyond the surface within planes of x alone: towards x some black is mixed in, at most a tenth.
+    assert torch.allclose(guess.colour[5][away < 0.45], torch.tensor([1.0, 0, 0]), atol=0.1)
     angles = angles_to(guess.cameras.centres, torch.tensor([[1.0, 0, 0]]))
     assert torch.allclose(guess.weight, (angles / FAR).clamp(max=1))
     assert guess.weight.min() < 0.7 < guess.weight.max() == 1
@@ -178,21 +181,24 @@ def test_an_object_of_half_the_size_has_the_same_pictures() -> None:
 
 def test_terms_are_weighted_squared_errors() -> None:
     guess, scene = make_guess(), DenseGrid.empty(17, box(), colour=0.25)
-    terms = guess.terms(scene, 0.3, torch.Generator().manual_seed(4))
+    # A quarter of the run is half of what the guess has, so half of its weight is left.
+    terms = guess.terms(scene, 0.3, UNTIL / 2, torch.Generator().manual_seed(4))
     generator = torch.Generator().manual_seed(4)
     place, pixel, at = guess.draw(generator)
     assert place.unique().numel() == PLACES_A_STEP
     assert torch.equal(pixel, at[:, 1].long() * SIDE + at[:, 0].long())
     shown = scene.render(guess.cameras.rays_of(place, at), torch.rand(len(place), generator=generator))
     colour = alpha = 0.0
-    white = shown.on(torch.ones(1, 3))
+    white, opacities = shown.on(torch.ones(1, 3)).detach(), shown.alpha.detach()
     for ray in range(len(place)):
         k, p = int(place[ray]), int(pixel[ray])
         wanted = guess.colour[k, p] + 1 - guess.alpha[k, p]
-        colour += float(guess.weight[k] * (white[ray] - wanted).square().sum() / 3)
-        alpha += float(guess.weight[k] * (shown.alpha[ray] - guess.alpha[k, p]) ** 2 / 3)
-    assert math.isclose(float(terms["guess"]), 0.3 * colour / len(place), rel_tol=1e-4)
-    assert math.isclose(float(terms["guess alpha"]), 0.3 * alpha / len(place), rel_tol=1e-4)
+        opacity = float(guess.alpha[k, p])
+        sure = float(guess.weight[k]) * (1 - 4 * opacity * (1 - opacity))
+        colour += float(sure * (white[ray] - wanted).square().sum() / 3)
+        alpha += float(sure * (opacities[ray] - opacity) ** 2 / 3)
+    assert math.isclose(terms["guess"].item(), 0.15 * colour / len(place), rel_tol=1e-4)
+    assert math.isclose(terms["guess alpha"].item(), 0.15 * alpha / len(place), rel_tol=1e-4)
 
 
 def test_a_field_becomes_the_guess_where_nothing_else_counts() -> None:
@@ -201,7 +207,7 @@ def test_a_field_becomes_the_guess_where_nothing_else_counts() -> None:
     errors = []
     for step in range(80):
         optimizer.zero_grad()
-        terms = guess.terms(scene, 1.0, torch.Generator().manual_seed(step))
+        terms = guess.terms(scene, 1.0, 0.0, torch.Generator().manual_seed(step))
         total = torch.stack(list(terms.values())).sum()
         total.backward()
         optimizer.step()
@@ -209,11 +215,13 @@ def test_a_field_becomes_the_guess_where_nothing_else_counts() -> None:
     assert sum(errors[-5:]) < 0.1 * sum(errors[:5])
 
 
-def test_each_step_has_its_terms() -> None:
+def test_each_step_of_the_first_half_has_its_terms() -> None:
     config = Config(capture=CAPTURE, guess=0.5)
     judges = Judges(config, None, None, make_guess())
     scene = DenseGrid.empty(9, box())
-    assert set(judges.terms(scene, 1, 10, torch.Generator())) == {"guess", "guess alpha"}
+    for step in range(10):
+        terms = judges.terms(scene, step, 10, torch.Generator())
+        assert set(terms) == ({"guess", "guess alpha"} if step < 10 * UNTIL else set())
     assert replace(judges, config=replace(config, guess=0.0)).terms(scene, 1, 10, torch.Generator()) == {}
 
 
@@ -231,8 +239,8 @@ def test_a_cut_run_ends_in_the_same_field(field: str, networks: Path, tmp_path: 
         steps=30,
         rays=300,
         nodes=17,
-        field=field,
-        prior=str(networks),  # pyright: ignore
+        field=field,  # pyright: ignore[reportArgumentType]
+        prior=str(networks),
         hull=field == "dense",
     )
     whole = draw(METHOD, config)
