@@ -48,6 +48,7 @@ ELSEWHERE = {
     "runtime/field/kernels/hashing.py": "field/fields/test_hashed.py",
     "runtime/field/kernels/march.py": "field/test_march.py",
     "runtime/field/kernels/nodes.py": "field/fields/test_grid.py",
+    "runtime/field/kernels/pictures.py": "field/test_volume.py",
     "runtime/field/kernels/scatter.py": "field/test_march.py",
     "runtime/field/kernels/samples.py": "field/fields/test_hashed.py",
     "runtime/field/reference/grid.py": "field/test_march.py",

@@ -102,9 +102,17 @@ def draw_look(config: "Config", progress: float, generator: torch.Generator) -> 
 
 
 def seen(
-    scene: "Shows | HasBackdrop", look: Look, rays: Rays, *, normals: bool
+    scene: "Shows | HasBackdrop", look: Look, rays: Rays, *, normals: bool, size: int | None = None
 ) -> tuple[Float[Tensor, "1 3 S S"], Rendering]:
-    """Return a picture of a scene, and what its rays show without light; `normals` asks for some in any case."""
+    """Return a picture of a scene, and what its rays show without light.
+
+    Args:
+        scene: what is looked at.
+        look: from where, and in which light.
+        rays: of the look.
+        normals: asks for normals in any case.
+        size: height and width to which a picture with a grey background is enlarged; None: it stays as it is.
+    """
     bare = scene.render(rays, look.jitter, normals=normals or look.light is not None)
     shown = bare if look.light is None else lit(bare, rays, look.light, textureless=look.textureless)
     side = look.cameras.sizes[0].tolist()
@@ -113,4 +121,6 @@ def seen(
         background = scene.backdrop(rays)
     else:
         background = torch.full((1, 3), look.grey)
+        if size is not None and shown.colour.device.type == "cpu":
+            return shown.enlarged_on(background, size), bare
     return shown.on(background).T.reshape(1, 3, *side), bare

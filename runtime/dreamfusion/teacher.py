@@ -74,28 +74,37 @@ class Teacher:
             decode=bundle.latent_decoder() if config.target_every else None,
         )
 
+    def enlarges_to(self, side: int, progress: float) -> int | None:
+        """Return the size to which a picture is enlarged before it is encoded; None where it is not."""
+        return None if self._early(progress) or side >= self.image_size else self.image_size
+
+    def _early(self, progress: float) -> bool:
+        # The first pictures are blobs, on which the encoder has never been trained; a linear map of colours is cheap
+        # and passes gradients on evenly.
+        return self.encode_early is not None and progress < self.config.latent
+
     def loss(
         self, picture: Float[Tensor, "1 3 S S"], look: Look, progress: float, generator: torch.Generator
     ) -> Float[Tensor, ""]:
         """Return the distillation loss of a picture; arXiv:2209.14988, Eq. 3.
 
         Args:
-            picture: RGB in [0, 1], differentiable.
+            picture: RGB in [0, 1], differentiable, of any size.
             look: whose picture it is, for the prompt of its view.
             progress: part of the run that is over.
             generator: of time and noise.
         """
         config = self.config
-        # The first pictures are blobs, on which the encoder has never been trained; a linear map of colours is cheap
-        # and passes gradients on evenly.
-        if self.encode_early is not None and progress < config.latent:
+        if self.encode_early is not None and self._early(progress):
             z = self.encode_early(picture)
         else:
-            # Fields are rendered smaller than the encoder's pictures: rays cost more than the enlargement. Models of
-            # pixels may have smaller ones, where every pixel that was rendered should count.
-            shrunk = self.image_size < picture.shape[-1]
-            size = (self.image_size,) * 2
-            z = self.encode(functional.interpolate(picture, size=size, mode="bilinear", antialias=shrunk))
+            if picture.shape[-1] != self.image_size:
+                # Fields are rendered smaller than the encoder's pictures: rays cost more than the enlargement. Models
+                # of pixels may have smaller ones, where every pixel that was rendered should count.
+                shrunk = self.image_size < picture.shape[-1]
+                size = (self.image_size,) * 2
+                picture = functional.interpolate(picture, size=size, mode="bilinear", antialias=shrunk)
+            z = self.encode(picture)
         # Options are times of 1000, as papers have them; a bundle may have another number of times.
         lowest, first, last = self.schedule.times(config.lower_t, *config.upper_t)
         return distillation_loss(
@@ -104,7 +113,7 @@ class Teacher:
             torch.randn(z.shape, generator=generator),
             denoise=self.denoise,
             schedule=self.schedule,
-            prompt=prompt_of_views(config.views)(self.prompt, *look.angles),
+            prompt=self.prompt if config.views == "none" else prompt_of_views(config.views)(self.prompt, *look.angles),
             omega=config.omega,
             weight=WEIGHTINGS[config.weighting],
         )

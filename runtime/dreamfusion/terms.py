@@ -8,7 +8,7 @@ from torch import Tensor
 from runtime.dreamfusion.looks import draw_look, seen
 from runtime.dreamfusion.teacher import Teacher
 from runtime.field.lifting.hull import hull_of
-from runtime.field.opacity import alpha_entropy, misplaced, opacity_penalty
+from runtime.field.opacity import entropy_and_misplaced, opacity_penalty
 from runtime.field.shading import orientation_penalty
 
 if TYPE_CHECKING:
@@ -39,20 +39,27 @@ def terms_of(
     """
     look = draw_look(config, progress, generator)
     rays = look.rays()
-    picture, shown = seen(scene, look, rays, normals=config.orientation > 0)
+    side = config.render
+    size = teacher.enlarges_to(side, progress)
+    picture, shown = seen(scene, look, rays, normals=config.orientation > 0, size=size)
     terms = {"sds": teacher.loss(picture, look, progress, generator)}
     if config.orientation > 0:
         ramp = RAMP_FROM + (1 - RAMP_FROM) * min(1.0, progress / RAMP)
         terms["orientation"] = config.orientation * ramp * orientation_penalty(shown, rays)
     if config.opacity > 0:
         terms["opacity"] = config.opacity * opacity_penalty(shown.alpha)
-    if config.entropy > 0:
-        terms["entropy"] = config.entropy * alpha_entropy(shown.alpha)
-    if config.solid > 0 and progress >= SOLID_FROM:
-        # Of the colours before white, whatever light and background the teacher sees.
-        bare = shown.on(torch.ones(1, 3)).detach().clamp(0, 1)
-        hull = hull_of(bare.T.reshape(3, *picture.shape[2:]))
-        terms["solid"] = config.solid * misplaced(shown.transmittance, hull.inside, hull.outside)
+    solid = config.solid > 0 and progress >= SOLID_FROM
+    if config.entropy > 0 or solid:
+        hull = None
+        if solid:
+            # Of the colours before white, whatever light and background the teacher sees.
+            bare = shown.on(torch.ones(1, 3)).detach().clamp(0, 1)
+            hull = hull_of(bare.T.reshape(3, side, side))
+        entropy, place = entropy_and_misplaced(shown.transmittance, hull)
+        if config.entropy > 0:
+            terms["entropy"] = config.entropy * entropy
+        if solid:
+            terms["solid"] = config.solid * place
     if config.distortion > 0:
         terms["distortion"] = config.distortion * shown.distortion.mean()
     return terms

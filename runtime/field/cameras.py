@@ -83,19 +83,13 @@ class Cameras:
             views: index of each pixel's camera.
             pixels: x and y, with centres at .5; they need not lie in the picture.
         """
-        focal, centre = self.intrinsics[:, :2], self.intrinsics[:, 2:]
-        at = (pixels - centre[views]) / focal[views]
-        if self.distortion is not None:
-            at = undistort(at, self.distortion[views])
-        pose = self.poses[views]
-        local = torch.stack([at[:, 0], -at[:, 1], -torch.ones_like(at[:, 0])], dim=1)
-        # A sum in a fixed order rather than a batched product, whose order depends on the number of threads.
-        world = pose[:, :3, 0] * local[:, :1] + pose[:, :3, 1] * local[:, 1:2] + pose[:, :3, 2] * local[:, 2:]
-        return Rays(pose[:, :3, 3], world / world.square().sum(1, keepdim=True).sqrt())
+        lens = None if self.distortion is None else self.distortion[views]
+        return _rays(self.poses[views], self.intrinsics[views], lens, pixels)
 
     def rays(self, view: int, pixels: Float[Tensor, "R 2"]) -> Rays:
         """Return the rays through pixels (x, y) of one picture."""
-        return self.rays_of(torch.full((len(pixels),), view, dtype=torch.int64), pixels)
+        lens = None if self.distortion is None else self.distortion[view].expand(len(pixels), 6)
+        return _rays(self.poses[view], self.intrinsics[view], lens, pixels)
 
     def all_rays(self, view: int) -> Rays:
         """Return the rays through all pixel centres of a picture, row by row."""
@@ -114,6 +108,22 @@ class Cameras:
         if self.distortion is not None:
             at = distort(at, self.distortion[:, None].expand(*at.shape[:2], 6))
         return at * self.intrinsics[:, None, :2] + self.intrinsics[:, None, 2:], depth
+
+
+def _rays(
+    pose: Float[Tensor, "*S 4 4"],
+    intrinsics: Float[Tensor, "*S 4"],
+    lens: Float[Tensor, "R 6"] | None,
+    pixels: Float[Tensor, "R 2"],
+) -> Rays:
+    """Return the rays through pixels of one camera, or of one for each pixel."""
+    at = (pixels - intrinsics[..., 2:]) / intrinsics[..., :2]
+    if lens is not None:
+        at = undistort(at, lens)
+    # A sum in a fixed order rather than a batched product, whose order depends on the number of threads. A camera's own
+    # axes go right, up and back.
+    world = pose[..., :3, 0] * at[:, :1] + pose[..., :3, 1] * -at[:, 1:] - pose[..., :3, 2]
+    return Rays(pose[..., :3, 3].expand_as(world), world / world.square().sum(1, keepdim=True).sqrt())
 
 
 def box_span(rays: Rays) -> tuple[Float[Tensor, " R"], Float[Tensor, " R"]]:

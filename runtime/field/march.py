@@ -4,20 +4,20 @@ This is the seam for other devices: `march` is called with tensors and gives a `
 that is `runtime.field.cuda`.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
-from torch.nn import functional
 
 from runtime.errors import UserError
 from runtime.field.cameras import Rays
 from runtime.field.kernels import march as kernels
-from runtime.field.kernels.differentiate import SampleGrads, Upstream, differentiate
+from runtime.field.kernels.differentiate import PUSH, Pushes, Upstream, differentiate
 from runtime.field.kernels.march import RAYS_A_JOB, SAMPLE
-from runtime.field.kernels.scatter import scatter, sort_samples
+from runtime.field.kernels.scatter import scatter
 from runtime.field.volume import Rendering
 from runtime.kernels.threads import share_jobs
 
@@ -43,18 +43,24 @@ class Room:
     """Samples of a job; grows when a picture needs more."""
     free: list[np.ndarray] = field(default_factory=list)
     """Arrays of samples that no picture holds any more."""
+    gradients: dict[np.dtype, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
+    """Arrays of other types that no pass holds any more."""
 
-    def take(self, count: int) -> "_Lease":
-        """Return room for so many samples."""
-        for index, array in enumerate(self.free):
+    def take(self, count: int, dtype: np.dtype = SAMPLE) -> "Lease":
+        """Return room for so many samples, or elements of another type.
+
+        Memory that is new to a process is slow at first: for each page the system has to be asked.
+        """
+        free = self.free if dtype == SAMPLE else self.gradients[dtype]
+        for index, array in enumerate(free):
             if len(array) >= count:
-                return _Lease(self.free.pop(index), self.free)
+                return Lease(free.pop(index), free)
         # All of them are too small, and a grown capacity makes them useless for good.
-        self.free.clear()
-        return _Lease(np.empty(count, SAMPLE), self.free)
+        free.clear()
+        return Lease(np.empty(count, dtype), free)
 
 
-class _Lease:
+class Lease:
     """An array that goes back when nothing refers to the lease any more: a graph may be differentiated twice."""
 
     def __init__(self, array: np.ndarray, free: list[np.ndarray]) -> None:
@@ -87,14 +93,26 @@ class Grid:
     """Between two samples of a ray, in nodes, over 0."""
 
 
+def spread(marked: Bool[Tensor, "N N N"]) -> Bool[Tensor, "N N N"]:
+    """Return what is marked, and its 26 neighbours."""
+    # Axis by axis, on bytes: PyTorch's pooling of floats takes ten times as long.
+    for axis in range(3):
+        wide = marked.clone()
+        last = marked.shape[axis] - 1
+        wide.narrow(axis, 0, last).logical_or_(marked.narrow(axis, 1, last))
+        wide.narrow(axis, 1, last).logical_or_(marked.narrow(axis, 0, last))
+        marked = wide
+    return marked
+
+
 def leaps_of(occupied: UInt8[Tensor, "M M M"]) -> UInt8[Tensor, "M M M"]:
     """Return how many cells on each side of a cell, itself among them, are empty: 0 for those that are occupied."""
-    near = (occupied > 0).float()[None, None]
+    near = occupied > 0
     leaps = torch.zeros(occupied.shape, dtype=torch.uint8)
     for _ in range(LONGEST_LEAP):
-        leaps += (near[0, 0] == 0).to(torch.uint8)
+        leaps += ~near
         # All cells whose 26 neighbours are one farther: distances of a chess king.
-        near = functional.max_pool3d(near, 3, stride=1, padding=1)
+        near = spread(near)
     return leaps
 
 
@@ -160,36 +178,32 @@ class _March(torch.autograd.Function):
             # Some job had more samples than there was room for: with more room it draws the same.
             room.capacity = RAYS_A_JOB * -(-needed * 5 // (4 * RAYS_A_JOB))
         ctx.record, ctx.rays, ctx.lease, ctx.spans = record, rays, lease, spans
+        ctx.room = room
         ctx.shape, ctx.accumulator, ctx.normals = values.shape, grid.accumulator, normals
         return tuple(torch.from_numpy(array) for array in shown)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, *upstream):
-        samples, spans, size = ctx.lease.array, ctx.spans, ctx.record.size
+        samples, spans, record = ctx.lease.array, ctx.spans, ctx.record
         jobs = -(-len(spans) // RAYS_A_JOB)
         room = int(spans.max(initial=0))
         # By place in the room and not by ray: gaps between jobs cost memory, but no copying.
-        grads = SampleGrads(
-            value=np.empty((room, 4), np.float32), slope=np.empty((room if ctx.normals else 0, 3), np.float32)
+        lease = ctx.room.take(room, PUSH)
+        pushes = Pushes(
+            push=lease.array,
+            ray=np.empty(room if record.groups > 1 else 0, np.int32),
+            slope=np.empty((room if ctx.normals else 0, 3), np.float32),
+            starts=np.empty((jobs, record.size + 1), np.int64),
         )
-        counts = np.zeros((jobs, size), np.int64)
         upstream = Upstream(*(_plain(tensor) for tensor in upstream))
-        share_jobs(differentiate, jobs, ctx.record, samples, spans, upstream, grads, counts)
-        # Places in the order by plane and then by job: known before any thread writes one.
-        flat = counts.T.reshape(-1)
-        ends = np.cumsum(flat)
-        places = np.ascontiguousarray((ends - flat).reshape(size, jobs).T)
-        planes = np.stack([places[0], np.append(places[0, 1:], ends[-1])], 1) if jobs else np.zeros((size, 2), np.int64)
-        order = np.empty(int(flat.sum()), np.int32)
-        share_jobs(sort_samples, jobs, size, samples, spans, places, order)
+        share_jobs(differentiate, jobs, record, samples, spans, upstream, pushes)
         total = torch.zeros(ctx.shape) if ctx.accumulator is None else ctx.accumulator
         sums = total.numpy().reshape(-1)
         # A sample writes to the nodes of its plane and of the next one. Every second plane at a time, no two threads
         # meet at a node, and each node's sum has one order.
         for parity in (0, 1):
-            part = np.ascontiguousarray(planes[parity::2])
-            share_jobs(scatter, len(part), ctx.record, samples, ctx.rays.directions, grads, order, part, sums)
+            share_jobs(scatter, (record.size + 1 - parity) // 2, record, ctx.rays.directions, pushes, parity, sums)
         return (total if ctx.accumulator is None else None), None, None, None
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from runtime.field.cameras import Cameras
@@ -46,21 +46,31 @@ def look_at(
         up: the world's upward axis.
         tilt: what is added to its unit vector, for cameras that are held a little askew.
     """
-    back = centres.double() - target.double()
-    back = back / back.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    # In NumPy: a step of distillation draws one camera, and each of PyTorch's calls would take as long as all of this.
+    places = centres.numpy().astype(np.float64)
+    back = places - target.numpy().astype(np.float64)
+    back = back / np.maximum(_lengths(back), 1e-12)
     index = "xyz".index(up)
-    upwards = up_vector(up).double().expand_as(back)
-    right = torch.linalg.cross(upwards if tilt is None else upwards + tilt.double(), back)
+    upwards = np.eye(3)[index] if tilt is None else np.eye(3)[index] + tilt.numpy().astype(np.float64)
+    right = _cross(np.broadcast_to(upwards, back.shape), back)
     # Near the pole the cross product is all rounding; the limit along azimuth 0 is the second horizontal axis.
-    pole = right.norm(dim=1, keepdim=True) < 1e-6
-    right = torch.where(pole, torch.eye(3, dtype=torch.float64)[(index + 2) % 3], right)
-    right = right / right.norm(dim=1, keepdim=True)
-    poses = torch.eye(4, dtype=torch.float64).repeat(len(centres), 1, 1)
+    right = np.where(_lengths(right) < 1e-6, np.eye(3)[(index + 2) % 3], right)
+    right = right / _lengths(right)
+    poses = np.tile(np.eye(4, dtype=np.float32), (len(centres), 1, 1))
     poses[:, :3, 0] = right
-    poses[:, :3, 1] = torch.linalg.cross(back, right)
+    poses[:, :3, 1] = _cross(back, right)
     poses[:, :3, 2] = back
-    poses[:, :3, 3] = centres.double()
-    return poses.float()
+    poses[:, :3, 3] = places
+    return torch.from_numpy(poses)
+
+
+def _lengths(vectors: Float64[np.ndarray, "V 3"]) -> Float64[np.ndarray, "V 1"]:
+    return np.sqrt((vectors * vectors).sum(1, keepdims=True))
+
+
+def _cross(one: Float64[np.ndarray, "V 3"], other: Float64[np.ndarray, "V 3"]) -> Float64[np.ndarray, "V 3"]:
+    (a, b, c), (d, e, f) = one.T, other.T
+    return np.stack([b * f - c * e, c * d - a * f, a * e - b * d], 1)
 
 
 def on_sphere(
@@ -74,11 +84,17 @@ def on_sphere(
         radius: distance from the origin.
         up: the world's upward axis.
     """
+    return look_at(places_on_sphere(azimuth, elevation, radius, up), torch.zeros(3), up)
+
+
+def places_on_sphere(
+    azimuth: Float[Tensor, " V"], elevation: Float[Tensor, " V"], radius: Float[Tensor, " V"], up: Axis = "z"
+) -> Float[Tensor, "V 3"]:
+    """Return the places of the cameras of `on_sphere`."""
     flat = radius * elevation.cos()
     local = torch.stack([flat * azimuth.cos(), flat * azimuth.sin(), radius * elevation.sin()], dim=1)
     # `local` has its upward axis last; the cycle puts it where it belongs.
-    centres = local.roll("xyz".index(up) - 2, dims=1)
-    return look_at(centres, torch.zeros(3), up)
+    return local.roll("xyz".index(up) - 2, dims=1)
 
 
 def draw_sphere(
@@ -163,7 +179,7 @@ class CameraDistribution:
         u = torch.rand(4, count, generator=generator)
         angles = elevations(u[1], self.elevation, self.law, generator)
         distance = self.distance[0] + (self.distance[1] - self.distance[0]) * u[2]
-        centres = on_sphere((2 * u[0] - 1) * math.pi, angles, distance, up)[:, :3, 3]
+        centres = places_on_sphere((2 * u[0] - 1) * math.pi, angles, distance, up)
         centres = centres + self.shift * (2 * torch.rand(count, 3, generator=generator) - 1)
         target = self.target * torch.randn(count, 3, generator=generator)
         tilt = self.tilt * torch.randn(count, 3, generator=generator)

@@ -10,11 +10,17 @@ With samples at distances t_i, densities s_i and lengths d_i:
 The thesis' Eq. 3.1 prints the far bound as the upper limit of T's integral; it is the sample's own distance (Eq. 4.2).
 """
 
+import math
 from dataclasses import dataclass
+from functools import cache
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from runtime.field.kernels.pictures import enlarge, reduce
+from runtime.kernels.threads import share_jobs
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,13 @@ class Rendering:
     def on(self, background: Float[Tensor, "#R 3"]) -> Float[Tensor, "R 3"]:
         """Return the colours before a background, one for all rays or one a ray."""
         return self.colour + self.transmittance[:, None] * background
+
+    def enlarged_on(self, background: Float[Tensor, "1 3"], size: int) -> Float[Tensor, "1 3 {size} {size}"]:
+        """Return the colours of a square picture before a background, enlarged; on the CPU.
+
+        The same as `on`, and then `torch.nn.functional.interpolate` with its mode `bilinear`.
+        """
+        return _Enlarged.apply(self.colour, self.transmittance, background, size)  # pyright: ignore[reportReturnType]
 
     def to(self, device: torch.device) -> "Rendering":
         """Return the same on a device."""
@@ -64,6 +77,33 @@ class Rendering:
     def alpha(self) -> Float[Tensor, " R"]:
         """Opacity of each ray."""
         return 1 - self.transmittance
+
+
+@cache
+def _places(side: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the rows of an enlarged picture lie among those of its side: the row before, and how far behind."""
+    at = np.maximum((np.arange(size) + 0.5) * (side / size) - 0.5, 0)
+    low = np.minimum(at.astype(np.int64), side - 1)
+    return low, (at - low).astype(np.float32)
+
+
+class _Enlarged(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, colour, transmittance, background, size: int):
+        side = math.isqrt(len(transmittance))
+        arrays = [np.ascontiguousarray(tensor.detach().numpy()) for tensor in (colour, transmittance, background[0])]
+        picture = np.empty((1, 3, size, size), np.float32)
+        share_jobs(enlarge, 3, *arrays, *_places(side, size), picture[0])
+        ctx.background, ctx.side, ctx.size = background, side, size
+        return torch.from_numpy(picture)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, upstream):
+        gradient = torch.empty(ctx.side**2, 3)
+        given = np.ascontiguousarray(upstream[0].numpy())
+        share_jobs(reduce, 3, given, *_places(ctx.side, ctx.size), gradient.numpy())
+        return gradient, (gradient * ctx.background).sum(1), None, None
 
 
 def opacity(density: Float[Tensor, "*S"], length: "Float[Tensor, '*S'] | float") -> Float[Tensor, "*S"]:

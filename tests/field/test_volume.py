@@ -2,11 +2,13 @@
 
 import math
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.field.volume import Rendering, composite, distortion_of, importance_samples, opacity, weights_of
+from tests.tolerance import FIELD_TWIN, FIELD_TWIN_VJP
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -102,3 +104,22 @@ def test_without_any_weight_importance_samples_are_uniform() -> None:
     uniform = torch.linspace(0, 0.999, 50, dtype=torch.float64)[None]
     edges = torch.linspace(1, 2, 5, dtype=torch.float64)[None]
     assert torch.allclose(importance_samples(edges, torch.zeros(1, 4, dtype=torch.float64), uniform), 1 + uniform)
+
+
+@pytest.mark.parametrize(("side", "size"), [(64, 128), (5, 9), (16, 16), (7, 32), (1, 4)])
+def test_a_picture_is_enlarged_as_pytorch_does(side: int, size: int) -> None:
+    draws = torch.Generator().manual_seed(side)
+    colour, transmittance, background = (
+        torch.rand(*shape, generator=draws) for shape in ((side**2, 3), (side**2,), (1, 3))
+    )
+    shown = Rendering(colour.requires_grad_(), transmittance.requires_grad_(), transmittance, transmittance)
+    plain = shown.on(background).T.reshape(1, 3, side, side)
+    expected = torch.nn.functional.interpolate(plain, size=(size, size), mode="bilinear")
+    found = shown.enlarged_on(background, size)
+    assert torch.allclose(found, expected, atol=FIELD_TWIN, rtol=FIELD_TWIN)
+    upstream = torch.randn(expected.shape, generator=draws)
+    exact, ours = (
+        torch.autograd.grad((picture * upstream).sum(), (colour, transmittance)) for picture in (expected, found)
+    )
+    for one, other in zip(ours, exact, strict=True):
+        assert torch.allclose(one, other, atol=FIELD_TWIN_VJP * float(other.abs().max()), rtol=0)

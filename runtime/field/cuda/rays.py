@@ -54,7 +54,7 @@ class Samples(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Derivatives of a loss by what samples have; see `kernels.differentiate.SampleGrads`."""
+    """Derivatives of a loss by what samples have; see `kernels.differentiate.Pushes`."""
 
     values: np.ndarray
     slopes: np.ndarray
@@ -197,7 +197,7 @@ def march_ray(grid, rays, ray, normals, samples):  # noqa: PLR0915
                 _until(c1, reach, d1, grid.shift, q1),
                 _until(c2, reach, d2, grid.shift, q2),
             )
-            # A little less and at least one step; see `kernels.march.march_ray`.
+            # A little less and at least one step; see `kernels.march.collect`.
             k += max(math.ceil(leap / grid.step - _SLACK), 1)
             t = begin + np.float32(k) * grid.step
             continue

@@ -4,6 +4,7 @@ Values are interpolated first and activated then (softplus for the density; arXi
 surfaces), so a cell can hold an edge. Colours are plain numbers in [0, 1], or linear in the direction of view.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -16,8 +17,8 @@ from torch.nn import functional
 
 from runtime.errors import UserError
 from runtime.field.cameras import Rays
-from runtime.field.kernels.nodes import NODES_A_JOB, Moments, Rates, adam, add_rows, vary
-from runtime.field.march import EXTENT, STEP, Grid, Room, leaps_of, march, record_of
+from runtime.field.kernels.nodes import NODES_A_JOB, Moments, Rates, adam, add_rows, measure, vary
+from runtime.field.march import EXTENT, STEP, Grid, Room, leaps_of, march, record_of, spread
 from runtime.field.reference.grid import interpolate, slope_of
 from runtime.field.volume import Rendering
 from runtime.kernels.threads import share_jobs
@@ -104,10 +105,19 @@ class DenseGrid(Scene):
         return march(self.grid(step), rays, jitter, normals=normals)
 
     def gradients(self) -> dict[str, Tensor]:
-        """Return the gradient of the active nodes: nothing else has one."""
+        """Return the largest magnitudes among the active nodes' gradients, some thousand nodes each.
+
+        Nothing else has a gradient; NaN where one is not finite.
+        """
         gradient = self.values.grad
+        if gradient is None:
+            return {}
         # Empty nodes have no gradient, and most of a box is empty: a look at all of them would cost as much as a step.
-        return {} if gradient is None else {"values": gradient.view(self.size**3, -1).index_select(0, self.active)}
+        active = self.active.numpy()
+        sizes = np.zeros(-(-len(active) // NODES_A_JOB), np.float32)
+        flat = gradient.numpy().reshape(-1)
+        share_jobs(measure, len(sizes), self.values.shape[3], active, flat, sizes)
+        return {"values": torch.from_numpy(sizes)}
 
     def total_variation(self, density: float, colour: float, epsilon: float) -> Float[Tensor, ""]:
         """Return the weighted sum of sqrt(d^2 + epsilon) over neighbouring active nodes; see `kernels.nodes.vary`.
@@ -135,19 +145,16 @@ class DenseGrid(Scene):
         forward = torch.zeros_like(at)
         return interpolate(values, at + INSIDE * inwards, forward)[:, 1:].clamp(0, 1)
 
-    def node_opacity(self) -> Float[Tensor, "N N N"]:
-        """Return the opacity of an interval between nodes with a node's density."""
-        return 1 - torch.exp(-functional.softplus(self.raw_density()) * EXTENT / (self.size - 1))
-
     @torch.no_grad()
     def update_occupancy(self, threshold: float = OCCUPIED) -> None:
         """Mark the cells in reach of a node whose opacity is over a threshold, so that rays leap over the others."""
-        dense = (self.node_opacity() > threshold).float()[None, None]
         # One node farther: a surface may move into a cell that it has not reached yet.
-        dense = functional.max_pool3d(dense, 3, stride=1, padding=1)
+        dense = spread(self.raw_density() > raw_of_opacity(threshold, self.size))
         side = cell_of(self.size)
         # A cell has side + 1 nodes along its edge; the last is shared with the next cell.
-        cells = functional.max_pool3d(dense, side + 1, stride=side)[0, 0]
+        cells = dense
+        for axis in range(3):
+            cells = cells.unfold(axis, side + 1, side).any(-1)
         # A field without a single dense node would never be sampled again, so no gradient could bring one back.
         if cells.any():
             self.occupied.copy_(cells.to(torch.uint8))
@@ -190,6 +197,11 @@ def _check_grid(values: Tensor, occupied: Tensor, box: Tensor) -> None:
         raise UserError(f"grid: expected a box with a positive side, got {box.tolist()}")
 
 
+def raw_of_opacity(share: float, size: int) -> float:
+    """Return the raw density with which an interval between two nodes has this opacity, in (0, 1)."""
+    return math.log(math.expm1(-math.log1p(-share) * (size - 1) / EXTENT))
+
+
 def cell_of(size: int) -> int:
     """Return the side of a cell in nodes: 4, where that divides a large grid, else 2 or 1."""
     for side in (4, 2) if size > 48 else (2,):
@@ -218,10 +230,10 @@ class _TotalVariation(torch.autograd.Function):
         active = field.active.numpy()
         sums = np.zeros(-(-len(active) // NODES_A_JOB))
         # With the value comes the gradient, for the same loads of neighbours. It waits for the backward pass.
-        gradients = np.empty(len(active) * values.shape[3] * 4, np.float32)
+        lease = field.room.take(len(active) * values.shape[3] * 4, np.dtype(np.float32))
         both = np.array(weights, np.float32)
-        share_jobs(vary, len(sums), record_of(field.grid()), active, both, np.float32(epsilon), sums, gradients)
-        ctx.gradients, ctx.active, ctx.field, ctx.shape = gradients, active, field, values.shape
+        share_jobs(vary, len(sums), record_of(field.grid()), active, both, np.float32(epsilon), sums, lease.array)
+        ctx.lease, ctx.active, ctx.field, ctx.shape = lease, active, field, values.shape
         # In the order of the jobs, whichever thread did them.
         return torch.tensor(sums.sum(), dtype=torch.float32)
 
@@ -233,7 +245,7 @@ class _TotalVariation(torch.autograd.Function):
         total = torch.zeros(ctx.shape) if target is None else target
         jobs = -(-len(ctx.active) // NODES_A_JOB)
         scale = np.float32(upstream.item())
-        share_jobs(add_rows, jobs, ctx.shape[3], ctx.active, scale, ctx.gradients, total.numpy().reshape(-1))
+        share_jobs(add_rows, jobs, ctx.shape[3], ctx.active, scale, ctx.lease.array, total.numpy().reshape(-1))
         return (total if target is None else None), None, None, None
 
 

@@ -312,59 +312,6 @@ def collect(grid, leaps, position, direction, inverse, span, lanes):
     return count, k
 
 
-@inner
-def march_ray(grid, rays, ray, normals, samples, first, lanes):
-    """Find a ray's samples; returns their number, which may be more than there was room for, and the transmittance.
-
-    Some samples at a time, each step of the work for all of them: their reads of the grid do not wait for one
-    another, and opacities are computed in vectors. Those behind the ray's end are computed in vain.
-
-    Twin: `reference.grid.march_rays`.
-
-    Args:
-        grid: see `Grid`.
-        rays: see `Rays`.
-        ray: which one.
-        normals: whether samples need the gradient of the density.
-        samples: room for them; those beyond its end are counted only.
-        first: place of the ray's first sample.
-        lanes: see `Lanes`.
-    """
-    position, direction, inverse, begin, far = enter(grid, rays, ray)
-    leaps = grid.leaps
-    passing = ONE
-    total = 0
-    k = 0
-    filled = LANES
-    while filled == LANES and passing >= OPAQUE:
-        filled, k = collect(grid, leaps, position, direction, inverse, (begin, far, k), lanes)
-        for i in range(filled):
-            value = interpolate(grid, np.int64(lanes.place[i]), (lanes.f0[i], lanes.f1[i], lanes.f2[i]), direction)
-            lanes.raw[i] = lane(value, 0)
-            lanes.red[i] = lane(value, 1)
-            lanes.green[i] = lane(value, 2)
-            lanes.blue[i] = lane(value, 3)
-        for i in range(filled):
-            share, slope = opacity(lanes.raw[i], grid.length)
-            lanes.share[i] = share
-            lanes.slope[i] = slope
-        for i in range(filled):
-            if lanes.raw[i] < RAW_FLOOR:
-                continue
-            weight = passing * lanes.share[i]
-            passing = passing * (ONE - lanes.share[i])
-            if first + total < len(samples):
-                sample = samples[first + total]
-                _write(sample, lanes, i, ray, weight, passing)
-                if normals:
-                    fractions = (lanes.f0[i], lanes.f1[i], lanes.f2[i])
-                    sample.n0, sample.n1, sample.n2 = slope_of(grid, np.int64(lanes.place[i]), fractions)
-            total += 1
-            if passing < OPAQUE:
-                break
-    return total, passing
-
-
 @inlined
 def unit_normal(n0, n1, n2):
     """The direction in which the density falls, and the inverse length of its gradient; zeros where it is flat."""
@@ -374,56 +321,113 @@ def unit_normal(n0, n1, n2):
 
 
 @inner
-def composite_ray(grid, samples, first, stop, shown, ray):
-    """Write what a ray shows, but for the transmittance.
+def add_normals(grid, samples, first, stop, shown, ray):
+    """Write the normals of a ray's samples, and the ray's own, weighted as colours are.
+
+    A loop of its own, as few pictures have normals, and within the other loop they would slow down all.
 
     Twin: `runtime.field.volume.composite`.
     """
-    red = ZERO
-    green = ZERO
-    blue = ZERO
-    depth = ZERO
     m0 = ZERO
     m1 = ZERO
     m2 = ZERO
-    # Weight, and weight times distance, of the samples before; the sum over pairs needs no second loop then.
-    sum_w = ZERO
-    sum_wt = ZERO
-    spread = ZERO
-    normals = len(shown.normal) > 0
     for i in range(first, stop):
         sample = samples[i]
-        w = sample.weight
-        red += w * sample.red
-        green += w * sample.green
-        blue += w * sample.blue
-        depth += w * sample.t
-        # Each pair counts twice, and a sample's own width as a third.
-        spread += w * (np.float32(2) * (sample.t * sum_w - sum_wt) + _THIRD * w * grid.step)
-        sum_w += w
-        sum_wt += w * sample.t
+        sample.n0, sample.n1, sample.n2 = slope_of(grid, np.int64(sample.place), (sample.f0, sample.f1, sample.f2))
+        u0, u1, u2, _ = unit_normal(sample.n0, sample.n1, sample.n2)
+        m0 += sample.weight * u0
+        m1 += sample.weight * u1
+        m2 += sample.weight * u2
+    shown.normal[ray, 0] = m0
+    shown.normal[ray, 1] = m1
+    shown.normal[ray, 2] = m2
+
+
+@inner
+def march_job(grid, rays, span, samples, first, spans, shown):
+    """Draw the rays of a job.
+
+    Some samples of a ray at a time, each step of the work for all of them: their reads of the grid do not wait for one
+    another, and opacities are computed in vectors. Those behind the ray's end are computed in vain.
+
+    One function for all rays, as Numba counts the references to each array that a function is given: once a ray, that
+    took a third of the time.
+
+    Twins: `reference.grid.march_rays` and `runtime.field.volume.composite`.
+
+    Args:
+        grid: see `Grid`.
+        rays: see `Rays`.
+        span: the first ray and the one after the last.
+        samples: room for their samples and for those of the jobs before; what is beyond its end is counted only.
+        first: where their samples begin.
+        spans: see `march`.
+        shown: see `Shown`.
+    """
+    normals = len(shown.normal) > 0
+    leaps = grid.leaps
+    lanes = empty_lanes()
+    for ray in range(span[0], span[1]):
+        position, direction, inverse, begin, far = enter(grid, rays, ray)
+        passing = ONE
+        red = green = blue = depth = ZERO
+        # Weight, and weight times distance, of the samples before; the sum over pairs needs no second loop then.
+        sum_w = sum_wt = spread = ZERO
+        stop = first
+        k = 0
+        filled = LANES
+        while filled == LANES and passing >= OPAQUE:
+            filled, k = collect(grid, leaps, position, direction, inverse, (begin, far, k), lanes)
+            for i in range(filled):
+                value = interpolate(grid, np.int64(lanes.place[i]), (lanes.f0[i], lanes.f1[i], lanes.f2[i]), direction)
+                lanes.raw[i] = lane(value, 0)
+                lanes.red[i] = lane(value, 1)
+                lanes.green[i] = lane(value, 2)
+                lanes.blue[i] = lane(value, 3)
+            for i in range(filled):
+                share, slope = opacity(lanes.raw[i], grid.length)
+                lanes.share[i] = share
+                lanes.slope[i] = slope
+            for i in range(filled):
+                if lanes.raw[i] < RAW_FLOOR:
+                    continue
+                t = lanes.t[i]
+                w = passing * lanes.share[i]
+                passing = passing * (ONE - lanes.share[i])
+                red += w * lanes.red[i]
+                green += w * lanes.green[i]
+                blue += w * lanes.blue[i]
+                depth += w * t
+                # Each pair counts twice, and a sample's own width as a third.
+                spread += w * (np.float32(2) * (t * sum_w - sum_wt) + _THIRD * w * grid.step)
+                sum_w += w
+                sum_wt += w * t
+                if stop < len(samples):
+                    _write(samples[stop], lanes, i, ray, w, passing)
+                stop += 1
+                if passing < OPAQUE:
+                    break
+        shown.colour[ray, 0] = red
+        shown.colour[ray, 1] = green
+        shown.colour[ray, 2] = blue
+        shown.transmittance[ray] = passing
+        # Samples count in nodes; rays are in units of the world.
+        shown.depth[ray] = depth / grid.per_unit
+        shown.distortion[ray] = spread / np.float32(grid.size - 1)
         if normals:
-            u0, u1, u2, _ = unit_normal(sample.n0, sample.n1, sample.n2)
-            m0 += w * u0
-            m1 += w * u1
-            m2 += w * u2
-    shown.colour[ray, 0] = red
-    shown.colour[ray, 1] = green
-    shown.colour[ray, 2] = blue
-    # Samples count in nodes; rays are in units of the world.
-    shown.depth[ray] = depth / grid.per_unit
-    shown.distortion[ray] = spread / np.float32(grid.size - 1)
-    if normals:
-        shown.normal[ray, 0] = m0
-        shown.normal[ray, 1] = m1
-        shown.normal[ray, 2] = m2
+            # Without room the picture is drawn again with more: nothing of it is used.
+            add_normals(grid, samples, first, min(stop, len(samples)), shown, ray)
+        if len(spans) > 0:
+            spans[ray, 0] = first
+            spans[ray, 1] = stop
+            first = stop
 
 
 @entry
 def march(work, grid, rays, samples, capacity, spans, shown):
     """Draw rays, `RAYS_A_JOB` of them a job.
 
-    Twins: those of `march_ray` and `composite_ray`.
+    Twins: those of `march_job` and `add_normals`.
 
     Args:
         work: see `jit.take_job`.
@@ -437,21 +441,9 @@ def march(work, grid, rays, samples, capacity, spans, shown):
     """
     count = len(rays.origins)
     jobs = (count + RAYS_A_JOB - 1) // RAYS_A_JOB
-    normals = len(shown.normal) > 0
-    lanes = empty_lanes()
     job = take_job(work)
     while job < jobs:
-        room = samples[: (job + 1) * capacity]
-        first = job * capacity
-        for ray in range(job * RAYS_A_JOB, min(count, (job + 1) * RAYS_A_JOB)):
-            taken, passing = march_ray(grid, rays, ray, normals, room, first, lanes)
-            shown.transmittance[ray] = passing
-            stop = first + taken
-            # Without room the picture is drawn again with more: nothing of it is used.
-            composite_ray(grid, room, first, min(stop, len(room)), shown, ray)
-            if len(spans) > 0:
-                spans[ray, 0] = first
-                spans[ray, 1] = stop
-                first = stop
+        span = (job * RAYS_A_JOB, min(count, (job + 1) * RAYS_A_JOB))
+        march_job(grid, rays, span, samples[: (job + 1) * capacity], job * capacity, spans, shown)
         finish_job(work)
         job = take_job(work)

@@ -149,6 +149,40 @@ def add_rows(work, groups, active, scale, rows, total):
 
 
 @entry
+def measure(work, groups, active, total, sizes):
+    """Write the largest magnitude of the values of each job's active nodes: NaN where one of them is not finite.
+
+    Twin: `runtime.loop.optimize.largest_magnitude`.
+
+    Args:
+        work: see `jit.take_job`.
+        groups: of four values a node.
+        active: (A,) int32: the nodes.
+        total: flat array of all nodes.
+        sizes: (jobs,) float32, written.
+    """
+    jobs = (len(active) + NODES_A_JOB - 1) // NODES_A_JOB
+    node = 4 * groups
+    job = take_job(work)
+    while job < jobs:
+        low = splat(ZERO)
+        high = splat(ZERO)
+        # A comparison with NaN is false, and would lose it.
+        nothing = splat(ZERO)
+        for index in range(job * NODES_A_JOB, min(len(active), (job + 1) * NODES_A_JOB)):
+            for group in range(groups):
+                values = load(total, np.int64(active[index]) * node + 4 * group)
+                low = minimum(low, values)
+                high = maximum(high, values)
+                nothing = add(nothing, subtract(values, values))
+        largest = maximum(high, subtract(splat(ZERO), low))
+        size = max(lane(largest, 0), lane(largest, 1), lane(largest, 2), lane(largest, 3))
+        sizes[job] = size + (lane(nothing, 0) + lane(nothing, 1) + lane(nothing, 2) + lane(nothing, 3))
+        finish_job(work)
+        job = take_job(work)
+
+
+@entry
 def adam(work, values, groups, active, moments, rates, total):
     """Update active nodes and set their gradient to zero.
 
