@@ -75,8 +75,9 @@ class Config:
     """Learning rate of raw densities; falls to a third. By default 0.08, or 0.15 by views, whose densities are soft."""
     colour_lr: Annotated[float, Interval(ge=0, le=1)] = 0.008
     """Learning rate of colours in [0, 1]; falls to a third."""
-    front: Weight = 1.0
-    """Weight of the picture itself, seen from in front, inside its outline."""
+    front: Weight | None = None
+    """Weight of the picture itself, seen from where it was taken, inside its outline. By default 1, or 10 by views,
+    whose field is a guess of fewer pixels than the picture has."""
     solid: Weight = 1.0
     """Route views: weight of the light that passes inside the object's outline, and of what is stopped outside."""
     variation: Weight = 1e-3

@@ -57,6 +57,9 @@ DECAY = 0.3
 LR = {False: 0.08, True: 0.15}
 """Learning rate of raw densities by whether the route is by views."""
 
+FRONT = {False: 1.0, True: 10.0}
+"""Weight of the picture itself by whether the route is by views."""
+
 SOLID_FROM = 0.3
 """Part of the steps without the term of solidity, as in DreamFusion: what is fog may be on its way out at first."""
 
@@ -144,7 +147,7 @@ def refinement(
         begin=lambda before, generator: before,
         restore=DenseGrid.from_state,
         optimizer=lambda scene: GridAdam(scene, lr=lr, colour_lr=config.colour_lr),
-        loss=_loss(config, bundle, prompt, held, config.solid if by_views else 0.0),
+        loss=_loss(config, bundle, prompt, held, by_views=by_views),
         lr_factor=lambda step: 1 - (1 - DECAY) * step / config.refine,
         after=after,
         snapshots=min(3, config.refine),
@@ -165,11 +168,13 @@ def camera(azimuth: float, elevation: float, side: int, focal: float = FOCAL) ->
 Terms = Callable[[DenseGrid, int, torch.Generator], dict[str, Tensor]]
 
 
-def _loss(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, held: "Held", solid: float) -> Terms:
+def _loss(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, held: "Held", *, by_views: bool) -> Terms:
     """Return the loss of a step: distillation from a random place, the picture from where it was taken, variation."""
     networks = {"denoise": bundle.denoiser(), "schedule": Schedule.of(bundle.schedule), "omega": config.omega}
     encoder = bundle.latent_encoder(gradients="auto")
     lowest, first, last = networks["schedule"].times(50, *config.upper_t)
+    solid = config.solid if by_views else 0.0
+    front = FRONT[by_views] if config.front is None else config.front
 
     def loss(scene: DenseGrid, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         shown, rendering, angles = seen(scene, config.render, generator, held.focal)
@@ -179,8 +184,8 @@ def _loss(config: "Config", bundle: "DiffusionBundle", prompt: Prompt, held: "He
         # A denoiser that knows cameras sees backs and sides in them; another takes each for a front.
         text = with_cameras(prompt, *angles) if bundle.knows_cameras else prompt
         terms = {"sds": distillation_loss(z, t, noise, prompt=text, **networks)}
-        if config.front > 0:
-            terms["front"] = config.front * held.error(scene, generator)
+        if front > 0:
+            terms["front"] = front * held.error(scene, generator)
         if solid > 0 and step >= SOLID_FROM * config.refine:
             hull = hull_of(shown[0].detach().clamp(0, 1))
             terms["solid"] = solid * misplaced(rendering.transmittance, hull.inside, hull.outside)

@@ -21,6 +21,16 @@ PAPER = 0.015
 FRAME = 0.18
 """Greatest distance of a hole's edge from the outside, in parts of the root of the foreground's area."""
 
+LARGE = 0.2
+"""Share of the foreground from which on a white place is a hole in an even frame alone, as in a ring: else it is a
+belly or a face."""
+
+EVEN = 1.4
+"""Greatest thickness of an even frame in parts of its median; its thickest tenth is left out."""
+
+PLAIN = 0.12
+"""Greatest mean difference of an even frame's colours from their median, in the channel that differs most."""
+
 
 def background_of(picture: Float[Tensor, "3 H W"]) -> Float[np.ndarray, " 3"]:
     """Return the median colour of a picture's border."""
@@ -47,7 +57,7 @@ def foreground(picture: Float[Tensor, "3 H W"], *, near: float = NEAR) -> Bool[n
     mask = without_specks(mask, SMALLEST)
     # First without any hole, as a bright spot may look like one; then the true ones are cut out.
     whole = filled(mask)
-    return whole & ~holes(difference, whole)
+    return whole & ~holes(picture, difference, whole)
 
 
 def joined_to_border(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
@@ -61,13 +71,18 @@ def joined_to_border(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
     return reaches[pieces]
 
 
-def holes(difference: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+def holes(
+    picture: Float[Tensor, "3 H W"], difference: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]
+) -> Bool[np.ndarray, "H W"]:
     """Return the places in a mask through which the background shows, as through a handle or the back of a chair.
 
     White spots of an object look much the same. What tells a hole is that it has the background's very colour and that
-    only a thin frame parts it from the outside.
+    only a thin frame parts it from the outside. A large one takes the place of most of the object: such are the holes
+    of rings, whose frame is as thick all around and of one colour, but white bellies and faces, too, whose frame has
+    wings, feet, a beak or ears.
 
     Args:
+        picture: RGB in [0, 1].
         difference: of each pixel from the background's colour.
         mask: the foreground, without holes.
     """
@@ -80,10 +95,21 @@ def holes(difference: Float[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -
         place = pieces == piece
         if np.median(difference[place]) >= PAPER:
             continue
-        frame = dilated(place) & ~place
-        if np.median(distance_inside(mask)[frame]) < FRAME * np.sqrt(area):
+        thickness = distance_inside(mask)[dilated(place) & ~place]
+        middle = np.median(thickness)
+        if sizes[piece] >= LARGE * area:
+            is_hole = np.quantile(thickness, 0.9) < EVEN * middle and _is_plain(picture.numpy(), place, mask)
+        else:
+            is_hole = middle < FRAME * np.sqrt(area)
+        if is_hole:
             open_places |= place
     return open_places
+
+
+def _is_plain(rgb: Float[np.ndarray, "3 H W"], place: Bool[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -> bool:
+    """Return whether what surrounds a place in a mask is of one colour, but for the blend at its edge."""
+    colours = rgb[:, dilated(place, 4) & ~dilated(place, 2) & mask]
+    return colours.size > 0 and float(np.abs(colours - np.median(colours, 1, keepdims=True)).max(0).mean()) < PLAIN
 
 
 def without_specks(mask: Bool[np.ndarray, "H W"], share: float) -> Bool[np.ndarray, "H W"]:
