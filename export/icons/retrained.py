@@ -12,7 +12,7 @@ from export.icons.latent_decoder import export_decoder
 from export.network import ExportedNetwork
 from export.samples import PROMPTS
 from export.write.bundle import read_present, write_bundle
-from export.write.network import NetworkFiles, network_files
+from export.write.network import copied_network, network_files
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
 from runtime.guidance.prompt import Prompt
@@ -109,11 +109,3 @@ def write_retrained(retrained: Retrained, folder: Path, report: Callable[[str], 
     texts = {name: (base.folder / name).read_bytes() for name in base.manifest.files if name.endswith(".md")}
     write_bundle(folder, replace(base.manifest, networks={}, files={}), files, texts)
     return {retrained.role: network}
-
-
-def copied_network(base: DiffusionBundle, role: str) -> NetworkFiles:
-    """Return a network of a bundle as it is written into another one."""
-    spec = base.specs[role]
-    own = {name: base.read_file(role, name) for name, file in spec.files.items() if not file.bundle}
-    borrowed = {name: file for name, file in spec.files.items() if file.bundle}
-    return NetworkFiles(replace(spec, files={}), own, borrowed)

@@ -22,7 +22,7 @@ from export.graph.trace import export_onnx
 from export.network import ExportedNetwork, batched
 from export.samples import PROMPTS, noised
 from export.write.bundle import read_present, write_bundle
-from export.write.network import NetworkFiles, network_files
+from export.write.network import NetworkFiles, copied_network, network_files
 from runtime.engines.bundle import DiffusionBundle
 from runtime.engines.bundle.diffusion_manifest import DiffusionManifest
 from runtime.engines.roles import CAMERA
@@ -106,8 +106,17 @@ def load_source(run: Path, base: str, dual: Path | None = None) -> Source:
         fill(network, weights)
     except ValueError as error:
         raise _no_weights(path, error) from None
-    encoder = None if dual is None else load_weights(DualEncoder(), dual).eval().requires_grad_(False)
+    encoder = None if dual is None else load_dual(dual)
     return Source(network=network.eval().requires_grad_(False), base=bundle, dual=encoder)
+
+
+def load_dual(run: Path) -> DualEncoder:
+    """Return the dual encoder of a run folder of train.clip.
+
+    Raises:
+        UserError: the folder has no averaged weights, or those of another network.
+    """
+    return load_weights(DualEncoder(), run).eval().requires_grad_(False)
 
 
 def _no_weights(path: Path, error: Exception) -> UserError:
@@ -160,16 +169,13 @@ def make_network(source: Source, drawn: Drawn) -> ExportedNetwork:
     )
 
 
-def dual_networks(source: Source, drawn: Drawn) -> dict[str, ExportedNetwork]:
-    """Return the towers of the bundle's own dual encoder; none where it has the base's."""
-    if source.dual is None:
-        return {}
+def dual_networks(dual: DualEncoder, base: DiffusionBundle, drawn: Drawn) -> dict[str, ExportedNetwork]:
+    """Return the towers of a dual encoder, verified on what a bundle has drawn."""
     with torch.no_grad():
-        images = source.base.latent_decoder()(drawn.latents)
-    return {
-        "image_embedder": image_network(source.dual, images),
-        "text_embedder": text_network(source.dual, drawn.prompt.context),
-    }
+        # A bundle of this kind has a place for the camera behind the text.
+        context = base.text_encoder()(list(PROMPTS))[:, : 1 + LENGTH]
+        images = base.latent_decoder()(drawn.latents)
+    return {"image_embedder": image_network(dual, images), "text_embedder": text_network(dual, context)}
 
 
 def denoiser_files(network: ExportedNetwork, base: DiffusionBundle) -> NetworkFiles:
@@ -219,7 +225,8 @@ def write_objects(source: Source, folder: Path, report: Callable[[str], None]) -
     read_present(folder)  # refuse before anything is computed
     report("exporting denoiser")
     drawn = Drawn.by(source.base)
-    network, towers = make_network(source, drawn), dual_networks(source, drawn)
+    network = make_network(source, drawn)
+    towers = {} if source.dual is None else dual_networks(source.dual, source.base, drawn)
     files = {role: borrowed_network(source.base, role) for role in source.base.specs}
     files["denoiser"] = denoiser_files(network, source.base)
     for role, tower in towers.items():
@@ -228,3 +235,32 @@ def write_objects(source: Source, folder: Path, report: Callable[[str], None]) -
     attribution = Path(__file__).with_name("ATTRIBUTION.md").read_bytes()
     write_bundle(folder, make_manifest(source, folder.resolve().name), files, {"ATTRIBUTION.md": attribution})
     return {"denoiser": network, **towers}
+
+
+def write_dual(
+    base: DiffusionBundle, dual: DualEncoder, folder: Path, report: Callable[[str], None]
+) -> dict[str, ExportedNetwork]:
+    """Write a bundle again with another dual encoder and return its towers.
+
+    Args:
+        base: a bundle of this kind, whose other networks are copied.
+        dual: trained on views of objects.
+        folder: where, the bundle's own folder included.
+        report: called with a line before each network.
+
+    Raises:
+        UserError: the folder holds something else.
+    """
+    read_present(folder)  # refuse before anything is computed
+    towers = dual_networks(dual, base, Drawn.by(base))
+    files = {role: copied_network(base, role) for role in base.specs}
+    for role, tower in towers.items():
+        report(f"exporting {role}")
+        files[role] = network_files(tower)
+    texts = {name: (base.folder / name).read_bytes() for name in base.manifest.files if name.endswith(".md")}
+    of = next(file.bundle for spec in base.specs.values() for file in spec.files.values() if file.bundle)
+    note = DUAL_PROVENANCE.format(base=of)
+    provenance = base.manifest.provenance.removesuffix(note).rstrip() + " " + note
+    manifest = replace(base.manifest, name=folder.resolve().name, provenance=provenance, networks={}, files={})
+    write_bundle(folder, manifest, files, texts)
+    return towers

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from safetensors.torch import save
 
@@ -16,6 +17,9 @@ from runtime.engines.backends.eager import empty_module
 from runtime.engines.spec import WEIGHTS, EngineSpec, FileSpec
 from runtime.engines.twins.kl_encoder import freeze
 from runtime.engines.verified_files import describe_bytes, describe_file
+
+if TYPE_CHECKING:
+    from runtime.engines.bundle import DiffusionBundle
 
 
 @dataclass(frozen=True)
@@ -102,3 +106,11 @@ def gradient_files(network: ExportedNetwork, file: WeightsFile) -> dict[str, byt
 
     module = freeze(empty_module(format_config(network.torch_module), network.spec.name))
     return vjp_files(module, network.spec, file)
+
+
+def copied_network(base: "DiffusionBundle", role: str) -> NetworkFiles:
+    """Return a network of a bundle as it is written into another one."""
+    spec = base.specs[role]
+    own = {name: base.read_file(role, name) for name, file in spec.files.items() if not file.bundle}
+    borrowed = {name: file for name, file in spec.files.items() if file.bundle}
+    return NetworkFiles(replace(spec, files={}), own, borrowed)

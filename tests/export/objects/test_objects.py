@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from export.commands.objects import Objects, run_objects
-from export.objects import Seen, borrow, borrowed_network, load_source, make_manifest
+from export.objects import Seen, borrow, borrowed_network, load_dual, load_source, make_manifest
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
 from runtime.guidance.prompt import Prompt
@@ -87,27 +87,54 @@ def test_a_bundle_is_written_beside_its_base(base: DiffusionBundle, run: Path, t
     assert float((found - expected).norm() / expected.norm()) < 0.04  # int8, 28 dB
 
 
-@pytest.mark.slow
-def test_a_bundle_may_have_a_dual_encoder_of_its_own(base: DiffusionBundle, run: Path, tmp_path: Path) -> None:
-    dual = restore_dual(base)
-    torch.nn.init.normal_(dual.text.head[2].weight, std=0.05, generator=torch.Generator().manual_seed(3))
-    (tmp_path / "dual").mkdir()
-    save_file(dual.state_dict(), tmp_path / "dual" / "ema.safetensors")
-    out = tmp_path / "objects"
-    assert run_objects(Objects(run=run, out=out, dual=tmp_path / "dual")) == 0
-    bundle = DiffusionBundle.load(out)
-    assert "train.clip" in bundle.manifest.provenance
+@pytest.fixture(scope="module")
+def dual(base: DiffusionBundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run folder of another dual encoder."""
+    network = restore_dual(base)
+    torch.nn.init.normal_(network.text.head[2].weight, std=0.05, generator=torch.Generator().manual_seed(3))
+    folder = tmp_path_factory.mktemp("dual")
+    save_file(network.state_dict(), folder / "ema.safetensors")
+    return folder
+
+
+def expect_own_dual(bundle: DiffusionBundle, base: DiffusionBundle, dual: Path) -> None:
+    """Assert that a bundle ranks pictures, and guides them, by the dual encoder of a run folder."""
+    network = load_dual(dual)
+    assert bundle.manifest.provenance.count("train.clip") == 1
     assert not any(file.bundle for file in bundle.specs["image_embedder"].files.values())
     images = torch.rand(3, 3, 128, 128, generator=torch.Generator().manual_seed(4))
     texts = ["a car", "a chair"]
     with torch.no_grad():
-        expected = dual.image(images) @ dual.text(bundle.text_encoder()(texts)).T
+        expected = network.image(images) @ network.text(base.text_encoder()(texts)).T
     found = bundle.scorer()(images, texts)
     assert float((found - expected).abs().max()) < 0.02  # int8
     assert float((found - base.scorer()(images, texts)).abs().max()) > 0.1
-    # Pictures are guided by the same encoder as ranked by.
-    guide = bundle.guide("a car")
-    assert float((guide(images) - found[:, 0]).abs().max()) < 0.02
+    assert float((bundle.guide("a car")(images) - found[:, 0]).abs().max()) < 0.02
+
+
+@pytest.mark.slow
+def test_a_bundle_may_have_a_dual_encoder_of_its_own(
+    base: DiffusionBundle, run: Path, dual: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "objects"
+    assert run_objects(Objects(run=run, out=out, dual=dual)) == 0
+    expect_own_dual(DiffusionBundle.load(out), base, dual)
+
+
+@pytest.mark.slow
+def test_a_dual_encoder_comes_into_a_copy_of_a_bundle(base: DiffusionBundle, dual: Path, tmp_path: Path) -> None:
+    before, out = DiffusionBundle.load("objects", threads=1), tmp_path / "objects"
+    for _ in range(2):  # the second time into a bundle that has one of its own
+        assert run_objects(Objects(base=str(out if out.exists() else "objects"), out=out, dual=dual)) == 0
+    after = DiffusionBundle.load(out)
+    expect_own_dual(after, base, dual)
+    assert after.read_file("denoiser", "model.onnx") == before.read_file("denoiser", "model.onnx")
+    assert after.specs["latent_encoder"] == before.specs["latent_encoder"]
+
+
+def test_a_run_of_something_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="expected the run folder of a denoiser, or --dual with that of a dual encoder"):
+        run_objects(Objects(out=tmp_path / "objects"))
 
 
 def _trained(network: torch.nn.Module) -> set[str]:
