@@ -7,6 +7,7 @@ import torch
 
 import benchmarks.sheet
 from benchmarks.consistency import measure
+from benchmarks.consistency.captions import CAPTIONS
 from runtime.command.options import parse_options
 from runtime.command.ranges import Count
 
@@ -36,10 +37,11 @@ def main() -> None:
     from runtime.pictures import write_png
 
     config = parse_options(Config, "benchmarks.sheet", description=benchmarks.sheet.__doc__)
-    drawing = measure.Config(icons=Path(), out=config.pictures, bundle=config.bundle, limit=config.count)
-    measure.run_commands(drawing, config.route)
+    captions = CAPTIONS[: config.count]
+    drawing = measure.Config(icons=Path(), out=config.pictures, bundle=config.bundle)
+    measure.run_commands(drawing, config.route, captions)
     folder = config.pictures / config.route
-    names = [measure.slug(c) for c in measure.CAPTIONS[: config.count]]
+    names = [measure.slug(c) for c in captions]
     pairs = measure.read_pictures(
         [path for n in names for path in (folder / "runs" / n / "sample.png", folder / f"{n}.png")]
     )

@@ -31,7 +31,7 @@ from runtime.guidance.sds import draw_time, guided_noise
 from runtime.loop.optimize import generator_of
 from runtime.vector.paths import Drawing
 from runtime.vector.raster import rasterize
-from runtime.vectorfusion.config import Config
+from runtime.vectorfusion.config import Config, steps_of
 from runtime.vectorfusion.stages import MARGIN, random_start
 
 
@@ -171,7 +171,7 @@ class PeerStep:
     def _distil(self, z: Tensor, prompt: Prompt, step: int, draws: torch.Generator) -> Tensor:
         config = self.config
         lowest, first, last = self.schedule.times(50, *config.upper_t)
-        t = draw_time(1, step / config.steps, draws, lowest=lowest, highest=(first, last))
+        t = draw_time(1, step / steps_of(config), draws, lowest=lowest, highest=(first, last))
         with torch.no_grad():
             noise = torch.randn(z.shape, generator=draws)
             guided = guided_noise(
