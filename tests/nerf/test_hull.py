@@ -10,7 +10,7 @@ import torch
 from runtime.command.method import draw
 from runtime.errors import UserError
 from runtime.field.cameras import Cameras
-from runtime.field.fields.grid import DenseGrid
+from runtime.field.fields.grid import DenseGrid, raw_of_opacity
 from runtime.field.poses import on_sphere
 from runtime.field.training_views import TrainingViews
 from runtime.nerf import METHOD, Config
@@ -113,8 +113,8 @@ def test_a_fit_shows_nothing_outside() -> None:
     assert isinstance(held, DenseGrid)
     assert isinstance(free, DenseGrid)
     assert (held.raw_density()[outside] == NOTHING).all()
-    assert free.node_opacity()[outside].max() > 0.01
-    assert held.node_opacity()[~outside].max() > 0.5
+    assert free.raw_density()[outside].max() > raw_of_opacity(0.01, 33)
+    assert held.raw_density()[~outside].max() > raw_of_opacity(0.5, 33)
 
 
 def test_without_alpha_there_is_no_hull() -> None:
