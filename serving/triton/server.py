@@ -24,6 +24,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from runtime.engines.backends.results import cache_folder
 from runtime.errors import UserError
 from runtime.files import replace_file
 from runtime.installing import HOUSE
@@ -49,8 +50,7 @@ STACK_KIB = 128 * 1024
 
 def environment_folder() -> Path:
     """Return where the server's environment is, or will be."""
-    cache = os.environ.get("TGM_CACHE") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(cache) / "tgm" / f"triton-{sys.version_info.major}.{sys.version_info.minor}"
+    return cache_folder() / f"triton-{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def make_environment(folder: Path) -> Path:

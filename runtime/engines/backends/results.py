@@ -71,9 +71,10 @@ class VerificationResult:
 def cache_folder() -> Path:
     """Return where caches go: `$TGM_CACHE`, else `$XDG_CACHE_HOME/tgm`, else `~/.cache/tgm`; it need not exist."""
     if own := os.environ.get("TGM_CACHE"):
-        return Path(own)
+        # Processes that start elsewhere take it for the same folder.
+        return Path(own).absolute()
     if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared) / "tgm"
+        return Path(shared).absolute() / "tgm"
     # Path.home would raise where there is no home folder
     return Path(os.path.expanduser("~")) / ".cache" / "tgm"
 

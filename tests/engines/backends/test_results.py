@@ -178,6 +178,8 @@ def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("HOME", "/home/one")
     monkeypatch.setenv("TGM_CACHE", "/own")
     assert cache_folder() == Path("/own")
+    monkeypatch.setenv("TGM_CACHE", "own")
+    assert cache_folder() == Path.cwd() / "own"
     monkeypatch.delenv("TGM_CACHE")
     assert cache_folder() == Path("/shared/tgm")
     monkeypatch.setenv("XDG_CACHE_HOME", "")
