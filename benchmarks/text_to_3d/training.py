@@ -6,7 +6,6 @@ What takes long, the features, is kept beside the file until the heads are there
 """
 
 import json
-import math
 import os
 import shutil
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, UInt8
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,7 +22,7 @@ from torch.nn import functional
 from benchmarks.consistency.evaluator import HEADS, HELD_OUT, Committee, degrade, features_of, train_head
 from runtime.files import make_temporary
 from train.latent_diffusion.denoiser import write_captions
-from train.latent_diffusion.objects import SeenObject, hold_out, read_cameras, read_objects
+from train.latent_diffusion.objects import SeenObject, hold_out, read_cameras, read_objects, side_of
 from train.pixelnerf.objects import reduce_sheet
 
 JUDGE_SIDE = 112
@@ -97,12 +96,6 @@ def grey_of(picture: UInt8[Tensor, "3 H W"], rng: np.random.Generator) -> UInt8[
     light = (middle + float(rng.uniform(0.25, 1.0)) * (light - middle)).clamp(0.0, 1.0)
     shade = torch.where(light <= 0.0031308, 12.92 * light, 1.055 * light.clamp(min=1e-6) ** (1 / 2.4) - 0.055)
     return torch.where(matter, 255.0 * shade, 255.0).round().byte().expand(3, -1, -1)
-
-
-def side_of(azimuth: Float[Tensor, "*N"]) -> Int64[Tensor, "*N"]:
-    """Return 0 for views within 45 degrees of the front, 2 for those within 45 degrees of the back, else 1."""
-    turn = torch.atan2(azimuth.sin(), azimuth.cos()).abs()
-    return (turn > math.pi / 4).long() + (turn > 3 * math.pi / 4).long()
 
 
 def _three(backbone: nn.Module, pictures: Pictures, seed: int) -> Float[Tensor, "M 1280"]:

@@ -13,12 +13,11 @@ from torch import Tensor
 
 from runtime.guidance.prompt import Prompt
 from runtime.guidance.schedule import Schedule
-from runtime.loop.adam import Adam, Optimizer
 from runtime.loop.optimize import Stage
 from runtime.vector.paths import Drawing
 from runtime.vector.scene import VectorScene
 from runtime.vector.symmetry import Mirror, completed, symmetric
-from runtime.vector.trace.flat.refine import LRS, Structure, restore_, structure_of
+from runtime.vector.trace.flat.refine import Structure, refining_optimizer, restore_, structure_of
 from runtime.vector.trace.shaded import trace_shaded
 from runtime.vectorfusion.targets import Clean, cleaner
 
@@ -31,6 +30,9 @@ MIN_GAIN = 2e-5
 
 REFINING = 40
 """Steps that fit contours to their picture."""
+
+REFINED = ("points", "colours")
+"""What of them is fitted."""
 
 TIME = 300
 """Time of 1000 to which its picture is noised: shapes and colours stay, details are the denoiser's."""
@@ -77,7 +79,7 @@ class _Retracing:
             steps=REFINING,
             begin=self._begin,
             restore=partial(VectorScene.from_state, backend=self._config.rasterizer),
-            optimizer=_optimizer,
+            optimizer=partial(refining_optimizer, train=REFINED),
             loss=lambda scene, step, generator: {"error": (scene.render()[0] - scene.target).square().mean()},
             lr_factor=lambda step: 1 - step / REFINING,
             after=self._after,
@@ -93,7 +95,7 @@ class _Retracing:
         if not drawing.layout.num_paths:
             # Nothing is left of it: it stays as it is.
             drawing, target = before.drawing().detach(), picture[0]
-        scene = VectorScene(drawing.to(picture.device), train=("points", "colours"), backend=self._config.rasterizer)
+        scene = VectorScene(drawing.to(picture.device), train=REFINED, backend=self._config.rasterizer)
         scene.target = target
         return scene
 
@@ -114,9 +116,3 @@ class _Retracing:
         restore_(scene, structure)
         if mirror is not None:
             mirror.restore_(scene)
-
-
-def _optimizer(scene: VectorScene) -> Optimizer:
-    """Return the optimizer that fits contours to their picture."""
-    groups = [{"params": [getattr(scene, name)], "lr": LRS[name]} for name in ("points", "colours")]
-    return Adam(groups, betas=(0.9, 0.99), eps=1e-12)

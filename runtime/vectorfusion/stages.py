@@ -36,7 +36,7 @@ from runtime.vector.trace.flat.refine import refining_stage, restore_after_step_
 from runtime.vector.trace.live import TraceConfig, self_intersection_loss, trace_stages
 from runtime.vector.trace.smoothing import smooth
 from runtime.vectorfusion.config import has_contours, is_retraced, steps_of
-from runtime.vectorfusion.retracing import REFINING, contours_of, retracing
+from runtime.vectorfusion.retracing import REFINED, REFINING, contours_of, retracing
 from runtime.vectorfusion.seeds import one_after_another
 from runtime.vectorfusion.targets import Pull, target_term
 
@@ -144,7 +144,7 @@ def trace(
     mirror = None
     if has_contours(config):
         drawing, mirror = contours_of(config, picture, axis)
-        stages = [refining_stage(drawing, picture, None, REFINING, ("points", "colours"))]
+        stages = [refining_stage(drawing, picture, None, REFINING, REFINED)]
         if mirror is not None:
             stages = [replace(stage, after=partial(_refined, stage.after, mirror)) for stage in stages]
     else:

@@ -26,11 +26,11 @@ from train.clip.dual import DualEncoder
 from train.clip.restore import restore_dual
 from train.data.archive import read_icons, to_images
 from train.data.captions import HOUSE
-from train.latent_diffusion.objects import encode_captions, hold_out, read_cameras, read_objects, read_views
+from train.latent_diffusion.objects import encode_captions, hold_out, read_cameras, read_objects, read_views, side_of
 from train.runs import load_weights
 
 SIDES = ("front", "side", "back")
-"""Azimuths up to 45 degrees from the front, from there up to 135, and the rest."""
+"""By what `side_of` gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +56,6 @@ def matched(embeddings: Float[Tensor, "N D"], texts: Float[Tensor, "C D"], own: 
     return ((cosines >= right).sum(1) == 1).tolist()
 
 
-def side_of(azimuth: float) -> str:
-    """Return the side that is seen from an azimuth in radians, 0 being the front."""
-    turn = abs(math.remainder(azimuth, 2 * math.pi))
-    return SIDES[int(turn > math.pi / 4) + int(turn > 3 * math.pi / 4)]
-
-
 @torch.inference_mode()
 def measure_objects(network: DualEncoder, folder: Path, bundle: DiffusionBundle) -> dict[str, list[bool]]:
     """Return whether held-out views are matched: all of them, and of objects with a front those of each side.
@@ -76,13 +70,13 @@ def measure_objects(network: DualEncoder, folder: Path, bundle: DiffusionBundle)
     captions = list(dict.fromkeys(one.captions[0] for one in held))
     texts = network.text(encode_captions(captions, bundle.text_encoder()).float())
     outcomes: dict[str, list[bool]] = {name: [] for name in ("all", *SIDES)}
-    for one, azimuths in zip(held, read_cameras(folder, held)[..., 0].tolist(), strict=True):
+    for one, sides in zip(held, side_of(read_cameras(folder, held)[..., 0]).tolist(), strict=True):
         views = read_views(folder / "views" / one.file).float() / 255.0
         right = matched(network.image(views), texts, [captions.index(one.captions[0])] * len(views))
         outcomes["all"] += right
-        for azimuth, is_right in zip(azimuths, right, strict=True):
+        for side, is_right in zip(sides, right, strict=True):
             if one.has_front:
-                outcomes[side_of(azimuth)].append(is_right)
+                outcomes[SIDES[side]].append(is_right)
     return outcomes
 
 

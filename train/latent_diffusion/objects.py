@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float16, Float32, UInt8
+from jaxtyping import Bool, Float, Float16, Float32, Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -146,6 +146,12 @@ def read_cameras(folder: Path, objects: Sequence[SeenObject]) -> Float32[Tensor,
         raise UserError(f"{path}: expected cameras of each object, got none of '{absent[0]}'")
     picked = degrees[[rows[o.id] for o in objects]]
     return torch.from_numpy(np.deg2rad(picked)).float()
+
+
+def side_of(azimuth: Float[Tensor, "*N"]) -> Int64[Tensor, "*N"]:
+    """Return 0 for views within 45 degrees of the front, 2 for those within 45 degrees of the back, else 1."""
+    turn = torch.atan2(azimuth.sin(), azimuth.cos()).abs()
+    return (turn > math.pi / 4).long() + (turn > 3 * math.pi / 4).long()
 
 
 def read_views(path: Path) -> UInt8[Tensor, "16 3 H W"]:

@@ -1,6 +1,5 @@
 """The judge's training on a made set: what it sees, that it resumes, and what it is told of itself."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from benchmarks.text_to_3d import training
 from benchmarks.text_to_3d.definitions import Prompt
 from benchmarks.text_to_3d.judge import Judge, load_judge
 from benchmarks.text_to_3d.reference import icon_row, real_row
-from benchmarks.text_to_3d.training import SideCommittee, grey_of, held_out_figures, side_of, train_side_head
+from benchmarks.text_to_3d.training import SideCommittee, grey_of, held_out_figures, train_side_head
 from runtime.errors import UserError
 from tests.train.latent_diffusion.made import write_set
 
@@ -45,11 +44,6 @@ def test_grey_pictures_have_no_colour_and_paper_stays_white() -> None:
     assert left.std() > 5 and 100 < float(right.mean()) < 220
     white = torch.full((3, 8, 8), 255, dtype=torch.uint8)
     assert torch.equal(grey_of(white, rng), white)
-
-
-def test_sides_are_quarters() -> None:
-    degrees = torch.tensor([0.0, 40.0, -40.0, 50.0, 90.0, -130.0, 140.0, 180.0, -170.0, 330.0])
-    assert side_of(degrees * math.pi / 180).tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 0]
 
 
 def test_a_side_head_learns_and_its_committee_votes() -> None:

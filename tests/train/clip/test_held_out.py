@@ -1,7 +1,6 @@
 """Which share of held-out views a dual encoder matches with their caption."""
 
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from PIL import Image
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
 from train.clip.dual import DualEncoder
-from train.clip.held_out import matched, measure_objects, side_of
+from train.clip.held_out import matched, measure_objects
 
 CAPTIONS = {"a red car": (255, 0, 0), "a blue boat": (0, 0, 255)}
 
@@ -21,12 +20,6 @@ def test_a_view_is_matched_where_no_other_text_is_as_similar() -> None:
     pictures = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [0.7071, 0.7071]])
     texts = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     assert matched(pictures, texts, [0, 0, 1, 0]) == [True, False, True, False]
-
-
-def test_sides_are_quarters_about_the_front() -> None:
-    degrees = {"front": (0, 44, -44, 316, 361), "side": (46, 90, -134, 226), "back": (136, 180, -180, 224)}
-    for side, angles in degrees.items():
-        assert {side_of(math.radians(angle)) for angle in angles} == {side}
 
 
 def write_set(folder: Path, *, split: str, category: str = "vehicle") -> None:

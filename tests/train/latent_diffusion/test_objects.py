@@ -28,6 +28,7 @@ from train.latent_diffusion.objects import (
     read_cameras,
     read_objects,
     read_views,
+    side_of,
 )
 from train.latent_diffusion.prepared import ObjectViews
 
@@ -203,3 +204,8 @@ def test_pictures_are_encoded_in_batches_from_zero_to_one() -> None:
     assert sizes == [2, 2, 1]
     assert latents.dtype == torch.float16
     torch.testing.assert_close(latents.float(), torch.full((5, 4, 2, 2), 0.2), atol=1e-3, rtol=0)
+
+
+def test_sides_are_quarters() -> None:
+    degrees = torch.tensor([0.0, 40.0, -40.0, 50.0, 90.0, -130.0, 140.0, 180.0, -170.0, 330.0])
+    assert side_of(degrees * math.pi / 180).tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 0]

@@ -157,7 +157,7 @@ def refining_stage(
         steps=max(min(count, steps), 1),
         begin=lambda scene, generator: VectorScene(own, train=train),
         restore=VectorScene.from_state,
-        optimizer=functools.partial(_optimizer, train=train, scale=1.0 if min(count, steps) > 1 else 0.0),
+        optimizer=functools.partial(refining_optimizer, train=train, scale=1.0 if min(count, steps) > 1 else 0.0),
         loss=lambda scene, step, generator: {"error": (scene.render()[0] - target).square().mean()},
         lr_factor=lambda step: 1 - step / count,
         after=functools.partial(_after, structure=structure, alpha=drawing.colours[..., 3].clone()),
@@ -170,7 +170,14 @@ def _before(drawing: Drawing, paper: Float[Tensor, " 3"]) -> Drawing:
     return replace(drawing, background=paper[None].to(drawing.background))
 
 
-def _optimizer(scene: VectorScene, *, train: Sequence[str], scale: float) -> Optimizer:
+def refining_optimizer(scene: VectorScene, *, train: Sequence[str], scale: float = 1.0) -> Optimizer:
+    """Return the optimizer that fits contours to their picture.
+
+    Args:
+        scene: of contours.
+        train: what of it is refined.
+        scale: factor on `LRS`.
+    """
     groups = [{"params": [getattr(scene, name)], "lr": LRS[name] * scale} for name in train]
     return Adam(groups, betas=(0.9, 0.99), eps=1e-12)
 
