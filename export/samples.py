@@ -1,10 +1,18 @@
 """Inputs of the distribution that networks see in use, where no data set is at hand: pictures, latents, times."""
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from runtime.guidance.prompt import Prompt
+from runtime.guidance.sampler import sample_latents
 from runtime.guidance.schedule import Schedule
+
+if TYPE_CHECKING:
+    from runtime.engines.bundle import DiffusionBundle
 
 PROMPTS = ("", "a red apple", "a panda rowing a boat in a pond", "the Eiffel Tower, minimal flat vector icon")
 """Texts that the networks are verified with."""
@@ -32,6 +40,25 @@ def dead_leaves(count: int, size: int, generator: torch.Generator, *, leaves: in
             inside = (x - cx) ** 2 + (y - cy) ** 2 < r * r
             picture[:] = torch.where(inside, paint[:, None, None], picture)
     return (pictures + 0.02 * torch.randn(pictures.shape, generator=generator)).clamp_(0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a bundle draws of `PROMPTS`, each twice, for verification."""
+
+    prompt: Prompt
+    latents: Float[Tensor, "B 4 h w"]
+    generator: torch.Generator
+    """Of the draws that follow."""
+
+    @classmethod
+    def by(cls, base: "DiffusionBundle") -> "Drawn":
+        """Return what a bundle draws."""
+        generator, count = torch.Generator().manual_seed(0), 2 * len(PROMPTS)
+        prompt = Prompt.encode(PROMPTS, base.text_encoder()).at(torch.arange(count) % len(PROMPTS))
+        schedule, shape = Schedule.of(base.schedule), (count, *base.latent_shape)
+        latents = sample_latents(base.denoiser(), schedule, prompt, shape, generator, omega=2.0, steps=10)
+        return cls(prompt, latents, generator)
 
 
 def noised(

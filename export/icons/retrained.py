@@ -4,20 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from export.icons.denoiser import export_denoiser
 from export.icons.latent_decoder import export_decoder
 from export.network import ExportedNetwork
-from export.samples import PROMPTS
+from export.samples import Drawn
 from export.write.bundle import read_present, write_bundle
 from export.write.network import copied_network, network_files
 from runtime.engines.bundle import DiffusionBundle
 from runtime.errors import UserError
-from runtime.guidance.prompt import Prompt
-from runtime.guidance.sampler import sample_latents
-from runtime.guidance.schedule import Schedule
 from train.data.archive import read_tensors
 from train.latent_diffusion.restore import restore_autoencoder
 from train.latent_diffusion.unet import IconDenoiser
@@ -73,20 +69,10 @@ def load_retrained(run: Path, base: str) -> Retrained:
 
 def make_network(retrained: Retrained) -> ExportedNetwork:
     """Return the exported network; it is verified on latents that the base draws."""
-    base, count = retrained.base, 2 * len(PROMPTS)
-    prompt = Prompt.encode(PROMPTS, base.text_encoder()).at(torch.arange(count) % len(PROMPTS))
-    latents: Tensor = sample_latents(
-        base.denoiser(),
-        Schedule.of(base.schedule),
-        prompt,
-        (count, *base.latent_shape),
-        torch.Generator().manual_seed(0),
-        omega=2.0,
-        steps=10,
-    )
+    drawn = Drawn.by(retrained.base)
     if retrained.role == "denoiser":
-        return export_denoiser(retrained.network, latents, prompt.context)
-    return export_decoder(retrained.network, base.latent_scale, latents)
+        return export_denoiser(retrained.network, drawn.latents, drawn.prompt.context)
+    return export_decoder(retrained.network, retrained.base.latent_scale, drawn.latents)
 
 
 def write_retrained(retrained: Retrained, folder: Path, report: Callable[[str], None]) -> dict[str, ExportedNetwork]:

@@ -20,7 +20,7 @@ from export.graph.external_weights import WeightsFile, refer_to_file
 from export.graph.quantize import quantize
 from export.graph.trace import export_onnx
 from export.network import ExportedNetwork, batched
-from export.samples import PROMPTS, noised
+from export.samples import PROMPTS, Drawn, noised
 from export.write.bundle import read_present, write_bundle
 from export.write.network import NetworkFiles, copied_network, network_files
 from runtime.engines.bundle import DiffusionBundle
@@ -29,8 +29,6 @@ from runtime.engines.roles import CAMERA
 from runtime.engines.spec import BASE, FileSpec
 from runtime.errors import UserError
 from runtime.files import check_ordinary
-from runtime.guidance.prompt import Prompt
-from runtime.guidance.sampler import sample_latents
 from runtime.guidance.schedule import Schedule
 from train.clip.dual import DualEncoder
 from train.latent_diffusion.camera import CameraDenoiser
@@ -124,25 +122,6 @@ def _no_weights(path: Path, error: Exception) -> UserError:
     return UserError(
         f"'{path}': expected the averaged weights of python -m train.latent_diffusion.teacher, got {error!s:.100}"
     )
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What the base draws of `PROMPTS`, twice, for verification."""
-
-    prompt: Prompt
-    latents: Float[Tensor, "B 4 h w"]
-    generator: torch.Generator
-    """Of the draws that follow."""
-
-    @classmethod
-    def by(cls, base: DiffusionBundle) -> "Drawn":
-        """Return what a bundle draws."""
-        generator, count = torch.Generator().manual_seed(0), 2 * len(PROMPTS)
-        prompt = Prompt.encode(PROMPTS, base.text_encoder()).at(torch.arange(count) % len(PROMPTS))
-        schedule, shape = Schedule.of(base.schedule), (count, *base.latent_shape)
-        latents = sample_latents(base.denoiser(), schedule, prompt, shape, generator, omega=2.0, steps=10)
-        return cls(prompt, latents, generator)
 
 
 def make_network(source: Source, drawn: Drawn) -> ExportedNetwork:
